@@ -1,0 +1,411 @@
+"""Agent: the declaration, and the actions as plain functions.
+
+`runtime` calls an action with a Call (what there is to work with) and gets an Outcome, or one
+of the errors of `errors`. Nothing here exits, prints or reads the environment.
+"""
+from __future__ import annotations
+
+import os
+import time
+
+from . import process
+from .daemon import OwnLogs, keep_bounded, last_words
+from .deadline import Deadline
+from .errors import AgentError, ConfigurationError, StateError
+from .exitcode import ExitCode
+from .instance import Instance, remembered
+from .metadata import Action, document
+from .parameters import Values
+from .state import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .api import ApiCheck
+    from .daemon import Daemon
+    from .environment import Environment
+    from .log import Log
+    from .process import Process
+    from .state import State
+
+VERSION = "0.1.0"
+
+ACTIONS = (
+    # Glance waits 30 s for a port to become free, and a control plane that boots cold is slow.
+    Action("start", 60),
+    # Requests under way may take most of it; what is left then is killed.
+    Action("stop", 60),
+    Action("monitor", 30, interval=30, depth=10),
+    Action("monitor", 30, interval=10, depth=0),
+    Action("status", 30),
+    Action("reload-agent", 20),
+    Action("validate-all", 20),
+    Action("meta-data", 10),
+)
+
+MARGIN = 2.0
+"""Seconds before Pacemaker's timeout at which an action ends by itself; of short timeouts, a
+fifth. By the timeout itself Pacemaker kills the agent, and nobody says why."""
+
+READY_PAUSE = 0.1
+
+PROCESS, API = 0, 10
+"""Check levels (OCF 1.1, "Check levels"): is it there; does it serve."""
+
+
+class Agent:
+    """A resource agent: a daemon and a check, each with the parameters that it brings.
+
+    name: the resource type, and the name of the executable.
+    title: what it manages, for the meta-data.
+    """
+
+    __slots__ = ("check", "daemon", "name", "title")
+
+    def __init__(self, *, name: str, title: str, daemon: Daemon, check: ApiCheck) -> None:
+        self.name = name
+        self.title = title
+        self.daemon = daemon
+        self.check = check
+
+    def metadata(self) -> str:
+        """The meta-data, as XML."""
+        return document(
+            self.name, VERSION, f"Manages the {self.title}",
+            f"Resource agent for the {self.title}. It starts the server and waits until it "
+            "serves, checks it by an authenticated request that reads its database, tells a "
+            "fault of the server from one of Keystone, and stops it with all its workers. The "
+            "parameters are those of the agents in the OpenStack High Availability Guide, and "
+            "some more.",
+            (*self.daemon.parameters, *self.check.parameters), ACTIONS)
+
+    def usage(self) -> str:
+        """How to call the agent by hand."""
+        names = "|".join(dict.fromkeys((*(action.name for action in ACTIONS), "usage")))
+        return (
+            f"usage: {self.name} ({names})\n\n"
+            f"Manages the {self.title} for Pacemaker. Parameters come in the environment:\n"
+            f"  OCF_ROOT=/usr/lib/ocf OCF_RESOURCE_INSTANCE=p_{self.name} \\\n"
+            f"  OCF_RESKEY_config={self.daemon.parameters[1].default} {self.name} monitor\n")
+
+
+class Call:
+    """One invocation of an action: the agent, its parameters' values, and the time there is."""
+
+    __slots__ = ("agent", "deadline", "environment", "instance", "log", "store", "values")
+
+    def __init__(self, agent: Agent, environment: Environment, log: Log) -> None:
+        daemon = agent.daemon
+        tag = f"{agent.name}:{environment.instance}"
+        self.agent = agent
+        self.environment = environment
+        self.log = log
+        self.deadline = Deadline(seconds(environment))
+        self.values = Values((*daemon.parameters, *agent.check.parameters),
+                             environment.parameters)
+        # Whether it is a path is asked by who validates; to stop, no parameter can be wrong.
+        self.store = Store(
+            environment.rsctmp, tag, environment.instance, self.values.text("pid"))
+        self.instance = Instance(
+            tag, self.store, lambda: daemon.owner(self.values), daemon.resembles(self.values), log)
+
+
+class Outcome:
+    """What an action came to, and why, where the code is neither 0 nor 7."""
+
+    __slots__ = ("code", "reason")
+
+    def __init__(self, code: ExitCode, reason: str = "") -> None:
+        self.code = code
+        self.reason = reason
+
+
+def seconds(environment: Environment) -> float:
+    """Time for the action to come to its end: Pacemaker's timeout less a margin."""
+    timeout = environment.timeout or max(
+        (action.timeout for action in ACTIONS if action.name == environment.action), default=20)
+    return timeout - min(MARGIN, timeout * 0.2)
+
+
+# --- validate-all, reload-agent -----------------------------------------------------------
+
+
+def validate_all(call: Call) -> Outcome:
+    """Are the parameters right; with check level 10 (the default) also on this host?"""
+    validate(call)
+    if level(call.environment) >= API:
+        validate_host(call)
+    return Outcome(ExitCode.SUCCESS)
+
+
+def validate(call: Call) -> None:
+    """Raise ConfigurationError if a parameter is wrong whatever the node."""
+    call.agent.daemon.validate(call.values)
+    call.agent.check.validate(call.values)
+
+
+def validate_host(call: Call) -> None:
+    """Raise NotInstalledError or ArgumentError if this node cannot run the daemon."""
+    call.agent.daemon.validate_host(call.values)
+    call.agent.check.validate_host(call.values)
+
+
+def reload_agent(call: Call) -> Outcome:
+    """Parameters of the monitor have changed: nothing to do but to look at them.
+
+    The service goes on even if they are wrong. Pacemaker files the result of a reload as that
+    of a start, and takes anything but 0 for a failed one: a slip of the pen would end the
+    service. The monitor that follows says 190, with the reason, until it is mended.
+    """
+    if call.instance.look().master is None:
+        return Outcome(ExitCode.NOT_RUNNING)
+    try:
+        validate(call)
+    except ConfigurationError as error:
+        call.log.warning(str(error))
+    return Outcome(ExitCode.SUCCESS)
+
+
+# --- monitor ------------------------------------------------------------------------------
+
+
+def monitor(call: Call) -> Outcome:
+    """Is it there, and (check level 10, the default; not in a probe) does it serve?"""
+    presence = call.instance.look()
+    if presence.orphans:
+        first = presence.orphans[0]
+        return Outcome(
+            ExitCode.ERR_GENERIC,
+            f"{call.agent.name}: the master process is gone, {len(presence.orphans)} of its "
+            f"processes hold on ({first!r}); stop ends them")
+    if presence.master is None:
+        if call.environment.probe:
+            # Without the binary this node need not be tried. The rest, a configuration on
+            # shared storage say, may come before start does.
+            call.agent.daemon.executable(call.values)
+        return Outcome(ExitCode.NOT_RUNNING)
+    if presence.state.log:
+        keep_bounded(presence.state.log)
+    if call.environment.probe or level(call.environment) < API:
+        return Outcome(ExitCode.SUCCESS)
+    return _check_api(call, presence.state, presence.master)
+
+
+def _check_api(call: Call, state: State, master: Process) -> Outcome:
+    known, token = state.url, state.token
+    if not state.url:
+        # Taken over, or found again: the address is learned now.
+        urls = listening_urls(call.instance.family(), call.agent.check.port)
+        if not urls:
+            return Outcome(
+                ExitCode.ERR_GENERIC,
+                f"{call.agent.name}: {master!r} and its workers listen on no TCP port")
+        state.url = urls[0]
+    verdict = call.agent.check.verdict(call.agent.name, call.values, state, call.deadline)
+    if (state.url, state.token) != (known, token):
+        _remember(call, state)
+    if verdict.reason and verdict.code == ExitCode.SUCCESS:
+        call.log.warning(verdict.reason)  # keystone_failure=ignore
+        return Outcome(verdict.code)
+    return Outcome(verdict.code, verdict.reason)
+
+
+def _remember(call: Call, state: State) -> None:
+    """Write what the monitor has learned, unless a start or stop is changing it this moment."""
+    try:
+        with call.store.lock(Deadline(0)):
+            if call.store.read().pid == state.pid:
+                call.store.write(state)
+    except StateError as error:
+        call.log.warning(str(error))
+    except AgentError:
+        pass  # The lock is taken. The next monitor learns it again.
+
+
+def listening_urls(family: list[Process], port: int) -> list[str]:
+    """Where the processes listen, as URLs; the usual port first."""
+    sockets = sorted(process.listening(family), key=lambda socket: socket[1] != port)
+    urls = []
+    for address, number in sockets:
+        # Who listens on all addresses is asked on the one that no VIP can take away.
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104
+        urls.append(f"http://[{host}]:{number}" if ":" in host else f"http://{host}:{number}")
+    return urls
+
+
+# --- start --------------------------------------------------------------------------------
+
+
+def start(call: Call) -> Outcome:
+    """Start the daemon; come back when it serves."""
+    validate(call)
+    with call.store.lock(call.deadline):
+        presence = call.instance.look()
+        if presence.master:
+            return _await_ready(call, presence.state, None)
+        validate_host(call)
+        if presence.orphans:
+            call.log.warning(f"ends {len(presence.orphans)} processes left of an earlier run")
+            _end(call, call.deadline.share(0.5), grace=0.5)
+        # Should we be killed before the new daemon is remembered, it must not be taken for a
+        # worker of the one that is.
+        call.store.forget()
+        output, path = call.agent.daemon.open_log(
+            call.values, call.environment.instance, call.store, call.log)
+        if path == call.store.log:
+            keep_bounded(path)
+        return _spawn(call, output, path)
+
+
+class Birth:
+    """A daemon that has just been spawned, and the means to tell what it says meanwhile."""
+
+    __slots__ = ("_begin", "_output", "_own_logs", "_secret", "child")
+
+    def __init__(self, call: Call, output: int) -> None:
+        daemon, values = call.agent.daemon, call.values
+        self._output = output
+        self._begin = os.lseek(output, 0, os.SEEK_END)
+        self._own_logs = OwnLogs(daemon.account(values), daemon.log_folder)
+        self._secret = values.text("os_password")
+        self.child = daemon.spawn(values, call.instance.tag, output)
+
+    def words(self) -> str:
+        """The daemon's own last words, wherever it said them."""
+        return (last_words(self._output, self._begin, self._secret)
+                or self._own_logs.last_words(self._secret))
+
+    def obituary(self, name: str) -> Outcome:
+        """Why the daemon ended: its exit status and its own last words."""
+        status = self.child.wait()
+        how = f"ended with {status}" if status >= 0 else f"was killed by signal {-status}"
+        return Outcome(
+            ExitCode.ERR_GENERIC,
+            f"{name} {how} at start: {self.words() or 'it said nothing; see its own log'}")
+
+
+def _spawn(call: Call, output: int, path: str) -> Outcome:
+    birth = Birth(call, output)
+    ready = False
+    try:
+        master = process.find(birth.child.pid)
+        if not master:
+            return birth.obituary(call.agent.name)
+        state = remembered(master)
+        state.log = path if path == call.store.log else ""
+        call.store.write(state)
+        try:
+            call.store.write_pidfile(master.pid)
+        except StateError as error:
+            call.log.warning(str(error))  # The state knows it, too.
+        outcome = _await_ready(call, state, birth)
+        ready = outcome.code == ExitCode.SUCCESS
+        return outcome
+    finally:
+        if ready:
+            call.log.info(f"started, pid {birth.child.pid}, log {path}")
+        else:
+            _end(call, call.deadline, grace=0.0)
+            call.store.forget()
+
+
+def _await_ready(call: Call, state: State, birth: Birth | None) -> Outcome:
+    """Wait until the daemon's own processes own the socket and the version document answers.
+
+    birth: of the daemon; None where it was there before.
+    """
+    # What is left behind it is for the end of a daemon that does not get ready.
+    limit = Deadline(call.deadline.remaining() - min(3.0, call.deadline.remaining() * 0.2))
+    name, check = call.agent.name, call.agent.check
+    while True:
+        if birth and birth.child.poll() is not None:
+            return birth.obituary(name)
+        if not birth and not process.find(state.pid, state.start):
+            return Outcome(ExitCode.ERR_GENERIC, f"{name} ended before it was ready")
+        seen = ""
+        urls = listening_urls(call.instance.family(), check.port)
+        for url in urls:
+            verdict = check.serves(name, call.values, url, limit.share(0.5 / len(urls)))
+            if verdict.code == ExitCode.SUCCESS:
+                state.url = url
+                call.store.write(state)
+                return Outcome(ExitCode.SUCCESS)
+            seen = verdict.reason
+        if not limit.remaining():
+            break
+        time.sleep(READY_PAUSE)
+    if not seen:
+        other = process.listener(check.port)
+        seen = f"listens on no TCP port{f', {check.port} is held by {other}' if other else ''}"
+    words = birth.words() if birth else ""
+    return Outcome(ExitCode.ERR_GENERIC, f"{name} did not get ready: {seen}"
+                   + (f"; it says: {words}" if words else ""))
+
+
+# --- stop ---------------------------------------------------------------------------------
+
+
+def stop(call: Call) -> Outcome:
+    """End all that belongs to the instance; 0 only when a second look finds nothing."""
+    try:
+        with call.store.lock(call.deadline):
+            return _stop(call)
+    except StateError as error:
+        call.log.warning(f"stops without a lock: {error}")
+        return _stop(call)
+
+
+def _stop(call: Call) -> Outcome:
+    there = call.instance.family()
+    if there:
+        try:
+            wanted = call.values.seconds("shutdown_timeout")
+        except ConfigurationError as error:
+            call.log.warning(str(error))
+            wanted = None
+        left = _end(call, call.deadline, grace=wanted)
+        if left:
+            return Outcome(
+                ExitCode.ERR_GENERIC,
+                f"{call.agent.name}: {len(left)} processes do not end, not even by KILL: "
+                f"{left[0]!r}")
+        call.log.info(f"stopped, {len(there)} processes")
+    call.store.forget()
+    return Outcome(ExitCode.SUCCESS)
+
+
+def _end(call: Call, deadline: Deadline, *, grace: float | None) -> list[Process]:
+    """End the family; grace: seconds for requests under way, None for as long as there is."""
+    # What a KILL and the look afterwards may take must be left.
+    most = deadline.remaining() - min(3.0, deadline.remaining() * 0.4)
+    return call.instance.end(deadline, Deadline(most if grace is None else min(grace, most)))
+
+
+# --- what there is ------------------------------------------------------------------------
+
+
+def level(environment: Environment) -> int:
+    """The check level: what is asked for, or the next lower one that there is."""
+    asked = environment.check_level
+    return API if asked is None or asked >= API else PROCESS
+
+
+FUNCTIONS: dict[str, Callable[[Call], Outcome]] = {
+    "start": start,
+    "stop": stop,
+    "monitor": monitor,
+    "status": monitor,
+    "reload-agent": reload_agent,
+    "validate-all": validate_all,
+}
+
+NEEDS_ROOT = ("start", "stop", "monitor", "status", "reload-agent")
+
+
+def act(call: Call) -> Outcome:
+    """Do the action that the environment names; AgentError where it fails."""
+    try:
+        return FUNCTIONS[call.environment.action](call)
+    except StateError as error:
+        raise AgentError(str(error)) from error

@@ -1,0 +1,340 @@
+"""The daemon that an agent manages: command line, user, working files.
+
+A Daemon is part of an agent's declaration; the actions in `agent` call its methods with the
+parameters' Values. What becomes of the process afterwards is the business of `instance`.
+"""
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from . import process
+from .errors import (
+    AgentError,
+    ArgumentError,
+    ConfigurationError,
+    NotInstalledError,
+    PermissionDeniedError,
+)
+from .log import one_line, scrubbed
+from .parameters import Parameter, shown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pwd import struct_passwd
+    from subprocess import Popen
+    from typing import Any
+
+    from .log import Log
+    from .parameters import Values
+    from .process import Process
+    from .state import Store
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where a binary without a folder is looked for, and the daemon's own PATH."""
+
+LAST_WORDS = 4096
+LOG_LIMIT = 1 << 20
+"""Bytes that the log file beside the state may have, since no logrotate knows of it."""
+
+
+class Daemon:
+    """What to run.
+
+    binary, config, user: the defaults of the parameters of these names.
+    log_folder: where the service has its logs.
+    client_binary: the client that the HA guide's agent called.
+    """
+
+    __slots__ = ("log_folder", "parameters")
+
+    def __init__(
+        self, *, binary: str, config: str, user: str, log_folder: str, client_binary: str = "",
+    ) -> None:
+        self.log_folder = log_folder
+        self.parameters = (
+            Parameter(
+                "binary", "Server binary",
+                "The server binary: a name, looked for in the usual folders, or a path.",
+                default=binary),
+            Parameter(
+                "config", "Configuration file",
+                "The configuration file that the server is started with (--config-file).",
+                default=config),
+            Parameter(
+                "user", "User",
+                "The user that the server runs as, with all groups that this user is in.",
+                default=user),
+            Parameter(
+                "pid", "Pidfile",
+                "The pidfile; it holds the pid of the master process. By default "
+                "$HA_RSCTMP/$OCF_RESOURCE_INSTANCE.pid, as with the agents of the HA guide, so "
+                "that a server which they have started is taken over as it runs.",
+                unique=True),
+            Parameter(
+                "additional_parameters", "Further arguments",
+                "Further arguments for the server, split as a shell splits them, quotes "
+                "included; no shell ever runs them. Anybody can read them in the list of "
+                "processes: not a place for secrets."),
+            Parameter(
+                "log_file", "File for the server's output",
+                "Takes what the server writes to stdout and stderr, appended; it is opened as "
+                f"the server's user. By default {log_folder}/$OCF_RESOURCE_INSTANCE.log; where "
+                "this cannot be written, a file of at most 1 MiB beside the agent's state. The "
+                "server's own log is a matter of its own configuration."),
+            Parameter(
+                "shutdown_timeout", "Time to finish requests, in seconds",
+                "How long the server may take to finish its requests at stop before it is "
+                "killed, in seconds. By default, and at most, the timeout of the stop operation "
+                "less what the killing may take.",
+                kind="integer", reloadable=True),
+            Parameter(
+                "client_binary", "Client binary (not used)",
+                "The client that the agents of the HA guide called. Accepted and not used.",
+                default=client_binary, reloadable=True),
+        )
+
+    # --- what the parameters say --------------------------------------------------------
+
+    def validate(self, values: Values) -> None:
+        """Look at the parameters alone; ConfigurationError where no node could use them."""
+        for name in ("binary", "user"):
+            if not values.text(name).isprintable() or values.text(name).startswith("-"):
+                raise ConfigurationError(f"{name}={shown(values.text(name))} is not a name")
+        if "/" in values.text("binary"):
+            values.path("binary")
+        for name in ("config", "pid", "log_file"):
+            values.path(name)
+        values.seconds("shutdown_timeout")
+        self._further_arguments(values)
+
+    def validate_host(self, values: Values) -> None:
+        """Look at this node; NotInstalledError or ArgumentError for what is not there."""
+        self.executable(values)
+        config = values.path("config")
+        if not os.path.exists(config):
+            raise NotInstalledError(f"config={shown(config)} does not exist on this node")
+        if not os.path.isfile(config):
+            raise ArgumentError(f"config={shown(config)} is not a file")
+        self.account(values)
+        for name in ("pid", "log_file"):
+            folder = os.path.dirname(values.path(name))
+            if folder and not os.path.isdir(folder):
+                raise ArgumentError(f"{name}: folder {shown(folder)} does not exist on this node")
+            if folder and os.path.isdir(values.path(name)):
+                raise ArgumentError(f"{name}={shown(values.path(name))} is a folder, not a file")
+
+    def executable(self, values: Values) -> str:
+        """The path of the binary; NotInstalledError if there is none on this node."""
+        binary = values.text("binary")
+        folders = PATH.split(":") if "/" not in binary else ("",)
+        for folder in folders:
+            path = os.path.join(folder, binary)
+            if os.path.isfile(path) and os.access(path, os.X_OK):
+                return path
+        raise NotInstalledError(
+            f"binary={shown(binary)} is not an executable on this node; is it installed?")
+
+    def account(self, values: Values) -> struct_passwd:
+        """The user's account; NotInstalledError if there is none on this node."""
+        import pwd
+
+        user = values.text("user")
+        try:
+            return pwd.getpwnam(user)
+        except (KeyError, ValueError):
+            raise NotInstalledError(f"user={shown(user)} does not exist on this node") from None
+
+    def owner(self, values: Values) -> int | None:
+        """The user's id, None where the account does not exist."""
+        try:
+            return self.account(values).pw_uid
+        except NotInstalledError:
+            return None
+
+    def command(self, values: Values) -> list[str]:
+        """The command line."""
+        return [self.executable(values), "--config-file", values.path("config"),
+                *self._further_arguments(values)]
+
+    def resembles(self, values: Values) -> Callable[[Process], bool]:
+        """A judge of processes: does it run this binary with this configuration file?"""
+        name = os.path.basename(values.text("binary"))
+        config = values.text("config")
+
+        def judge(candidate: Process) -> bool:
+            arguments = candidate.arguments()
+            # A script's first argument is its interpreter, which may have an option or two.
+            names = [os.path.basename(argument) for argument in arguments[:4]]
+            return name in names and (
+                config in arguments or f"--config-file={config}" in arguments)
+
+        return judge
+
+    def _further_arguments(self, values: Values) -> list[str]:
+        text = values.text("additional_parameters")
+        if not text:
+            return []
+        import shlex
+
+        try:
+            arguments = shlex.split(text)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"additional_parameters cannot be split: {str(error).lower()}") from error
+        if "\0" in text:
+            raise ConfigurationError("additional_parameters holds a NUL")
+        return arguments
+
+    # --- the process ----------------------------------------------------------------------
+
+    def spawn(self, values: Values, tag: str, output: int) -> Popen[bytes]:
+        """Run the daemon in a session of its own; its output goes to the descriptor.
+
+        The environment is made anew: what Pacemaker gave the agent holds the passwords.
+        """
+        import subprocess
+
+        account = self.account(values)
+        command = self.command(values)
+        identity: dict[str, Any] = {}
+        if account.pw_uid != os.geteuid():
+            if os.geteuid() != 0:
+                raise PermissionDeniedError(f"must be root to run as user {account.pw_name}")
+            identity = {
+                "user": account.pw_uid, "group": account.pw_gid,
+                "extra_groups": os.getgrouplist(account.pw_name, account.pw_gid),
+            }
+        environment = {
+            "PATH": PATH, "LANG": "C.UTF-8", "HOME": account.pw_dir,
+            "USER": account.pw_name, "LOGNAME": account.pw_name, process.TAG: tag,
+        }
+        try:
+            return subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                cwd="/", env=environment, umask=0o022, start_new_session=True, close_fds=True,
+                **identity)
+        except OSError as error:
+            trouble = f"cannot run {shown(command[0])}: {error.strerror or error}"
+            if error.errno in (errno.EAGAIN, errno.ENOMEM):
+                raise AgentError(trouble) from error
+            raise NotInstalledError(trouble) from error
+
+    def open_log(self, values: Values, instance: str, store: Store, log: Log) -> tuple[int, str]:
+        """A descriptor for the daemon's output, and the path of the log file."""
+        account = self.account(values)
+        path = values.path("log_file") or os.path.join(self.log_folder, instance + ".log")
+        try:
+            return _opened_as(account, path), path
+        except OSError as error:
+            trouble = f"log_file={shown(path)} cannot be written: {error.strerror or error}"
+            if values.given("log_file"):
+                raise ArgumentError(trouble) from error
+            log.warning(f"{trouble}; using {store.log}")
+        return store.open_log(), store.log
+
+
+def last_words(output: int, since: int, *secrets: str) -> str:
+    """What the daemon wrote last since an offset of its log: one line, without secrets.
+
+    Its last complaint, or its last line where it did not complain.
+    """
+    end = os.lseek(output, 0, os.SEEK_END)
+    since = since if since <= end else 0  # it was emptied meanwhile
+    # Twice what is used: a secret that is cut at the beginning is in the half that is not.
+    begin = max(since, end - 2 * LAST_WORDS)
+    text = os.pread(output, end - begin, begin).decode("utf-8", "replace")
+    return _complaint(scrubbed(text, *secrets)[-LAST_WORDS:])
+
+
+class OwnLogs:
+    """The logs that the service itself keeps: often all it has to say is there.
+
+    Made before the daemon starts; read as its user, so that nothing else comes to light.
+    """
+
+    __slots__ = ("_account", "_folder", "_sizes")
+
+    def __init__(self, account: struct_passwd, folder: str) -> None:
+        self._account = account
+        self._folder = folder
+        self._sizes = {path: status.st_size for path, status in self._files()}
+
+    def last_words(self, *secrets: str) -> str:
+        """The last complaint in the log that was written to last; empty if none was."""
+        grown = [(status.st_mtime, path) for path, status in self._files()
+                 if status.st_size > self._sizes.get(path, 0)]
+        for _, path in sorted(grown, reverse=True):
+            try:
+                log = _opened_as(self._account, path, os.O_RDONLY)
+            except OSError:
+                continue
+            try:
+                return last_words(log, self._sizes.get(path, 0), *secrets)
+            finally:
+                os.close(log)
+        return ""
+
+    def _files(self) -> list[tuple[str, os.stat_result]]:
+        try:
+            with os.scandir(self._folder) as entries:
+                return [(entry.path, entry.stat(follow_symlinks=False))
+                        for entry in entries if entry.name.endswith(".log")]
+        except OSError:
+            return []
+
+
+def _complaint(text: str) -> str:
+    import re
+
+    said = ""
+    for coloured in reversed(text.splitlines()):
+        line = re.sub(r"\x1b\[[0-9;]*m", "", coloured).strip()
+        # The time, pid, level, logger and request that oslo.log puts before the words.
+        prefix = re.match(r"\d{4}-[-\d:., ]+ ([A-Z]+) [\w.]+( \[[^]]*\])?", line)
+        words = one_line(line[prefix.end():] if prefix else line)
+        if words and not (prefix and prefix[1] in ("DEBUG", "INFO", "WARNING", "AUDIT")):
+            return words
+        said = said or words
+    return said
+
+
+def keep_bounded(path: str) -> None:
+    """Empty the log beside the state when it has grown too large.
+
+    The daemon appends, so its next line begins the file anew.
+    """
+    try:
+        if os.stat(path, follow_symlinks=False).st_size > LOG_LIMIT:
+            os.truncate(path, 0)
+    except OSError:
+        pass
+
+
+def _opened_as(
+    account: struct_passwd, path: str, how: int = os.O_RDWR | os.O_APPEND | os.O_CREAT,
+) -> int:
+    """Open a regular file as this user, so that only what he may use is used."""
+    flags = how | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    switch = os.geteuid() == 0 and account.pw_uid != 0
+    if switch:
+        groups = os.getgroups()
+        os.setgroups(os.getgrouplist(account.pw_name, account.pw_gid))
+        os.setegid(account.pw_gid)
+        os.seteuid(account.pw_uid)
+    umask = os.umask(0o027)
+    try:
+        descriptor = os.open(path, flags, 0o640)
+    finally:
+        os.umask(umask)
+        if switch:
+            os.seteuid(0)
+            os.setegid(0)
+            os.setgroups(groups)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file")
+    os.set_blocking(descriptor, True)
+    return descriptor

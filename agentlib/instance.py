@@ -1,0 +1,166 @@
+"""What is there of one resource instance on this node, and the end of all of it.
+
+Called by the actions in `agent`. A process belongs to the instance if it is the master that is
+remembered, or carries the instance's tag, or is of the session that the master led, or descends
+from any such: so neither a lost pidfile nor a lost state makes a daemon invisible, and no worker
+is left behind. A stranger who has the master's old pid is none of these.
+"""
+from __future__ import annotations
+
+import os
+import time
+
+from . import process
+from .errors import StateError
+from .state import State
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .deadline import Deadline
+    from .log import Log
+    from .process import Process
+    from .state import Store
+
+    Judge = Callable[[Process], bool]
+
+PATIENCE = 0.05
+"""Seconds between two looks at processes that are to end."""
+
+
+class Presence:
+    """One look: the master, or workers that hold on without one, or nothing at all."""
+
+    __slots__ = ("master", "orphans", "state")
+
+    def __init__(self, state: State, master: Process | None, orphans: list[Process]) -> None:
+        self.state = state
+        self.master = master
+        self.orphans = orphans
+
+
+class Instance:
+    """One resource instance.
+
+    tag: by which its processes are known.
+    store: its files.
+    owner: user id that its daemon runs as, None where the account does not exist.
+    resembles: tells whether a process without a tag looks like this instance's daemon.
+    """
+
+    __slots__ = ("_log", "_owner", "_resembles", "store", "tag")
+
+    def __init__(
+        self, tag: str, store: Store, owner: Callable[[], int | None], resembles: Judge, log: Log,
+    ) -> None:
+        self.tag = tag
+        self.store = store
+        self._owner = owner
+        self._resembles = resembles
+        self._log = log
+
+    def look(self) -> Presence:
+        """What is there. One small file and one of /proc when all is as remembered."""
+        state = self.store.read()
+        if state.pid:
+            master = process.find(state.pid, state.start)
+            if master:
+                return Presence(state, master, [])
+        family = self._family(process.everyone(), state)
+        # Where the state is lost, the oldest leader of a session is what start has spawned. Where
+        # it is not, the master is dead: a worker may have made a session of its own.
+        leaders = [] if state.pid else [p for p in family if p.pid == p.session]
+        master = min(leaders, key=lambda p: p.start, default=None) or self._from_pidfile()
+        if master is None:
+            return Presence(state, None, family)
+        return Presence(self._adopt(master), master, [])
+
+    def family(self) -> list[Process]:
+        """Every living process of the instance, looked for all over /proc."""
+        return self._family(process.everyone(), self.store.read())
+
+    def _family(self, everyone: list[Process], state: State) -> list[Process]:
+        owners = {uid for uid in (self._owner(), state.uid) if uid is not None and uid >= 0}
+        pidfile = self.store.read_pidfile()
+
+        def belongs(candidate: Process) -> bool:
+            if candidate.pid == state.pid and candidate.start == state.start:
+                return True
+            # A worker may outlive the leader of its session; a process that has the leader's
+            # pid and is not the leader proves that the number went to somebody else. In a
+            # session that the master did not lead there may be others of the same user.
+            if (state.pid and candidate.session == state.session and not reused
+                    and candidate.start >= state.start and candidate.owned_by({state.uid})
+                    and (state.session == state.pid or self._resembles(candidate))):
+                return True
+            if candidate.pid == pidfile and self._adoptable(candidate):
+                return True
+            # Anybody may put the tag into the environment of his own processes.
+            return candidate.owner in {0, *(owners or (candidate.owner,))} \
+                and candidate.tagged(self.tag) and (not owners or candidate.owned_by(owners))
+
+        reused = any(p.pid == state.pid and p.start != state.start for p in everyone)
+        return process.descendants(everyone, [p for p in everyone if belongs(p)])
+
+    def _from_pidfile(self) -> Process | None:
+        """The daemon that the pidfile names, if somebody else's agent has started it."""
+        pid = self.store.read_pidfile()
+        candidate = process.find(pid) if pid else None
+        return candidate if candidate and self._adoptable(candidate) else None
+
+    def _adoptable(self, candidate: Process) -> bool:
+        owner = self._owner()
+        return (candidate.pid != os.getpid() and owner in (None, candidate.real_owner())
+                and candidate.claimed_by() in ("", self.tag, self.tag.partition(":")[2])
+                and self._resembles(candidate))
+
+    def _adopt(self, master: Process) -> State:
+        """Remember a daemon that runs but is not remembered."""
+        state = remembered(master)
+        self._log.info(f"takes over the running daemon, pid {master.pid}")
+        try:
+            self.store.write(state)
+            if self.store.read_pidfile() != master.pid:
+                self.store.write_pidfile(master.pid)
+        except StateError as error:
+            self._log.warning(str(error))  # It runs all the same.
+        return state
+
+    def end(self, deadline: Deadline, grace: Deadline) -> list[Process]:
+        """End every process of the instance; return those that are still there, if any.
+
+        TERM to the master, or to all where there is none, and time until `grace` to finish
+        what they do; then KILL to all. It is over when a look all over /proc finds nothing: a
+        look by kinship alone would miss those that were born meanwhile, or lost their parents.
+        """
+        import signal
+
+        family = self.family()
+        for member in family:
+            member.signal(signal.SIGCONT)  # The stopped do not hear TERM.
+        told: set[tuple[int, int]] = set()
+        while family and grace.remaining():
+            pids = {member.pid for member in family}
+            for member in family:
+                # Workers whose master has gone before them are told in their turn.
+                if member.parent not in pids and (member.pid, member.start) not in told:
+                    told.add((member.pid, member.start))
+                    member.signal(signal.SIGTERM)
+            time.sleep(PATIENCE)
+            family = process.living(family) or self.family()
+        while family and deadline.remaining():
+            for member in family:
+                member.signal(signal.SIGKILL)
+            time.sleep(PATIENCE)
+            family = self.family()
+        return family
+
+
+def remembered(master: Process) -> State:
+    """The state of a daemon with this master."""
+    state = State()
+    state.pid, state.start = master.pid, master.start
+    state.session, state.uid = master.session, master.real_owner()
+    return state
+

@@ -1,0 +1,300 @@
+"""A token from Keystone; the only user of keystoneauth1 and requests.
+
+Called by `api`, and only when no remembered token will do: importing the two costs more than
+everything else that a monitor does.
+"""
+from __future__ import annotations
+
+import os
+import time
+
+from .errors import ConfigurationError, NotInstalledError
+from .parameters import Parameter, shown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .deadline import Deadline
+    from .parameters import Values
+
+GUIDE_TOKEN_URL = "http://127.0.0.1:5000/v2.0/tokens"  # noqa: S105 - a URL
+"""Default of keystone_get_token_url in those agents of the HA guide that had it."""
+
+_SUFFIXES = ("/v2.0/tokens", "/v3/auth/tokens", "/v2.0", "/v3")
+_NEEDED = ("os_username", "os_password", "os_project_name", "os_auth_url")
+
+ANSWER_LIMIT = 1 << 20
+"""Bytes; a token without a catalog takes two thousand."""
+
+MARGIN = 0.1
+"""Part of a token's life in which it is not used any more."""
+
+
+def parameters(token_url: str = "") -> tuple[Parameter, ...]:
+    """The parameters of who asks Keystone; token_url: default of keystone_get_token_url."""
+    return (
+        Parameter(
+            "os_username", "User of the API check",
+            "The user as whom the monitor asks Keystone for a token. With os_username, "
+            "os_password, os_project_name and os_auth_url the monitor makes an authenticated "
+            "request, which reads the service's database; without them it only looks whether "
+            "the public version document is served.", reloadable=True),
+        Parameter(
+            "os_password", "Password of the API check",
+            "The password of os_username. It can be kept out of the CIB: crm_resource or "
+            "`crm resource secret` put it into a file on each node (CIB secrets).",
+            reloadable=True),
+        Parameter(
+            "os_project_name", "Project of the API check",
+            "The project that the token is for.", reloadable=True),
+        Parameter(
+            "os_tenant_name", "Project of the API check (older name)",
+            "The older name of os_project_name.", reloadable=True),
+        Parameter(
+            "os_auth_url", "Identity URL",
+            "Keystone's URL, as http://10.0.0.11:5000. The Identity API v3 is spoken, whether "
+            "the URL ends in /v3, in the /v2.0/ of the HA guide, or in neither.",
+            reloadable=True),
+        Parameter(
+            "keystone_get_token_url", "Identity URL (older name)",
+            "The older name of os_auth_url in some agents of the HA guide, with or without the "
+            "/v2.0/tokens at its end.", default=token_url, reloadable=True),
+        Parameter(
+            "os_user_domain_name", "Domain of the user",
+            "The domain that os_username is in.", default="Default", reloadable=True),
+        Parameter(
+            "os_project_domain_name", "Domain of the project",
+            "The domain that os_project_name is in.", default="Default", reloadable=True),
+        Parameter(
+            "os_region_name", "Region (not used)",
+            "Accepted, so that the variables of an openrc file can be given as they are, and "
+            "not used: the check asks the server on this node, wherever the catalog points.",
+            reloadable=True),
+        Parameter(
+            "os_cacert", "File with CA certificates",
+            "PEM file with the certificates that an https Keystone, or an https url, is "
+            "verified by; by default those of the system.", reloadable=True),
+        Parameter(
+            "os_insecure", "Do not verify certificates",
+            "Whether to do without the verification of https certificates.",
+            kind="boolean", default="false", reloadable=True),
+    )
+
+
+class Token:
+    """A token and the seconds that it may be used for, by our own clock."""
+
+    __slots__ = ("text", "until")
+
+    def __init__(self, text: str, until: float) -> None:
+        self.text = text
+        self.until = until
+
+
+class NoTokenError(Exception):
+    """Keystone gave no token; the message says why."""
+
+
+class EndlessAnswerError(Exception):
+    """Keystone's answer is longer than any that it should give."""
+
+
+class Identity:
+    """Credentials of the API check.
+
+    url: the Identity root, without a version. verify: for https, a CA file, or whether at all.
+    """
+
+    __slots__ = ("_password", "_project", "_project_domain", "_user_domain", "url", "user",
+                 "verify")
+
+    def __init__(self, values: Values) -> None:
+        self.url = identity_root(values)
+        self.user = values.text("os_username")
+        self._password = values.text("os_password")
+        self._project = _same(values, "os_project_name", "os_tenant_name")
+        self._user_domain = values.text("os_user_domain_name")
+        self._project_domain = values.text("os_project_domain_name")
+        self.verify = verification(values)
+
+    def seal(self, salt: str = "") -> str:
+        """A salted digest, by which a remembered token is known to be of these credentials."""
+        import hashlib
+
+        salt = salt or os.urandom(8).hex()
+        fields = (self.url, self.user, self._password, self._project, self._user_domain,
+                  self._project_domain)
+        text = "\0".join(fields).encode("utf-8", "surrogateescape")
+        return salt + ":" + hashlib.blake2b(text, key=salt.encode()[:64]).hexdigest()
+
+    def sealed(self, seal: str) -> bool:
+        """Whether the seal is of these credentials."""
+        salt, colon, _ = seal.partition(":")
+        return bool(colon) and salt.isalnum() and salt.isascii() and seal == self.seal(salt)
+
+    def token(self, deadline: Deadline) -> Token:
+        """A new token; NoTokenError, or NotInstalledError without keystoneauth1."""
+        try:
+            return deadline.within(self._ask, max(0.1, deadline.remaining()))
+        except TimeoutError:
+            raise NoTokenError(f"Keystone at {self.url} does not answer in time") from None
+
+    def _ask(self, seconds: float) -> Token:
+        session, plugin, exceptions = _keystoneauth(self, seconds)
+        try:
+            access = plugin.get_access(session)
+            text = str(access.auth_token)
+            life = (access.expires - access.issued).total_seconds()
+        except exceptions.HttpError as error:
+            if error.http_status in (400, 401, 403):
+                raise NoTokenError(
+                    f"Keystone refuses user {self.user} ({error.http_status})") from None
+            raise NoTokenError(f"Keystone at {self.url} answers {error.http_status}") from None
+        except exceptions.ConnectTimeout:
+            raise NoTokenError(f"Keystone at {self.url} does not answer in time") from None
+        except exceptions.SSLError:
+            raise NoTokenError(f"Keystone at {self.url}: TLS certificate not accepted") from None
+        except exceptions.ConnectFailure:
+            raise NoTokenError(f"Keystone at {self.url} cannot be reached") from None
+        except EndlessAnswerError:
+            raise NoTokenError(f"Keystone at {self.url} answers without end") from None
+        except OSError as error:  # so requests says it of os_cacert
+            raise NotInstalledError(
+                f"os_cacert={shown(str(self.verify))} cannot be used") from error
+        except Exception as error:  # noqa: BLE001 - what a peer says can break it anywhere
+            raise NoTokenError(
+                f"Keystone at {self.url} answers nonsense ({type(error).__name__})") from None
+        if not is_token(text):
+            raise NoTokenError(f"Keystone at {self.url} gives a token that is none")
+        # By the difference of Keystone's times: its clock and ours may be a day apart.
+        return Token(text, time.time() + life * (1 - MARGIN))
+
+
+def is_token(text: str) -> bool:
+    """Whether it can be one: it has to stand in a header."""
+    return bool(text) and text.isascii() and text.isprintable()
+
+
+def identity(values: Values) -> Identity | None:
+    """The credentials, None where none are given; ConfigurationError for a half of them."""
+    names = {
+        "os_username": values.given("os_username"),
+        "os_password": values.given("os_password"),
+        "os_project_name": values.given("os_project_name") or values.given("os_tenant_name"),
+    }
+    url_given = values.given("os_auth_url") or values.given("keystone_get_token_url")
+    if not any(names.values()) and not url_given:
+        return None
+    names["os_auth_url"] = url_given or bool(values.text("keystone_get_token_url"))
+    missing = [name for name, there in names.items() if not there]
+    if missing:
+        raise ConfigurationError(
+            f"{', '.join(missing)} missing: give all of {', '.join(_NEEDED)}, or none")
+    return Identity(values)
+
+
+def identity_root(values: Values) -> str:
+    """The Identity URL without a version, from either parameter; or ConfigurationError."""
+    roots = {}
+    for name in ("os_auth_url", "keystone_get_token_url"):
+        if values.given(name) or (values.text(name) and not values.given("os_auth_url")):
+            url = checked_url(name, values.text(name)).rstrip("/")
+            for suffix in _SUFFIXES:
+                if url.endswith(suffix):
+                    url = url[:-len(suffix)]
+                    break
+            roots[name] = url.rstrip("/")
+    if len(set(roots.values())) > 1:
+        raise ConfigurationError(
+            "os_auth_url and keystone_get_token_url name different Keystones: give one")
+    return next(iter(roots.values()))
+
+
+def checked_url(name: str, value: str, *, query: bool = False) -> str:
+    """The value of a parameter, if it is an http(s) URL without a password in it.
+
+    query: whether it may have one, behind a path. ConfigurationError otherwise, without the
+    value: it may hold a secret.
+    """
+    from urllib.parse import urlsplit
+
+    value = value.strip()
+    try:
+        parts = urlsplit(value)
+        sound = (parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+                 and value.isascii() and value.isprintable() and " " not in value
+                 and "#" not in value and ("?" not in value or (query and bool(parts.path))))
+        inside = parts.username is not None
+    except ValueError:
+        sound = inside = False
+    if inside:
+        raise ConfigurationError(
+            f"{name} has a user in the URL: take it out; os_username and os_password are for that")
+    if not sound:
+        raise ConfigurationError(f"{name} is not an http or https URL, as http://10.0.0.11:5000")
+    return parts.scheme + value[len(parts.scheme):]
+
+
+def verification(values: Values) -> str | bool:
+    """How https is verified: by a CA file, by the system's (True), or not at all (False)."""
+    insecure = values.boolean("os_insecure")
+    return not insecure and (values.path("os_cacert") or True)
+
+
+def validate_host(values: Values) -> None:
+    """Look at this node; NotInstalledError for a package or a CA file that is missing."""
+    cacert = values.path("os_cacert")
+    if cacert and not os.path.isfile(cacert):
+        raise NotInstalledError(f"os_cacert={shown(cacert)} does not exist on this node")
+    if identity(values):
+        import importlib.util
+
+        for package in ("keystoneauth1", "requests"):
+            if importlib.util.find_spec(package) is None:
+                raise NotInstalledError(_missing(package))
+
+
+def _keystoneauth(identity: Identity, seconds: float) -> tuple[Any, Any, Any]:
+    """A session and a plugin of keystoneauth1, and its module of exceptions."""
+    import warnings
+
+    try:
+        import requests
+        from keystoneauth1 import exceptions, session
+        from keystoneauth1.identity import v3
+    except ImportError as error:
+        raise NotInstalledError(_missing(error.name or "keystoneauth1")) from error
+    warnings.simplefilter("ignore")  # of deprecations, and of os_insecure, which is known
+    transport = requests.Session()
+    # Neither a proxy nor a .netrc of root's has a say in who monitors what.
+    transport.trust_env = False
+    transport.stream = True  # so that _bounded reads the answer
+    transport.hooks["response"] = [_bounded]
+    plugin = v3.Password(
+        identity.url + "/v3", username=identity.user, password=identity._password,
+        project_name=identity._project, user_domain_name=identity._user_domain,
+        project_domain_name=identity._project_domain, include_catalog=False)
+    return session.Session(
+        session=transport, verify=identity.verify, timeout=seconds, redirect=2), plugin, exceptions
+
+
+def _bounded(response: Any, *_: object, **__: object) -> None:
+    """Read an answer whole, unless it is too long for one: requests would take gigabytes."""
+    import io
+
+    body = response.raw.read(ANSWER_LIMIT + 1, decode_content=True)
+    if len(body) > ANSWER_LIMIT:
+        raise EndlessAnswerError
+    response.raw = io.BytesIO(body)
+
+
+def _same(values: Values, name: str, older: str) -> str:
+    if values.given(name) and values.given(older) and values.text(name) != values.text(older):
+        raise ConfigurationError(f"{name} and {older} differ: give one")
+    return values.text(name) or values.text(older)
+
+
+def _missing(package: str) -> str:
+    return f"Python package {package} is missing: install python3-{package}"
+

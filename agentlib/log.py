@@ -1,0 +1,119 @@
+"""Exit reason, syslog and HA_LOGFILE: the only writer.
+
+An action calls `info` when it changed something and `runtime` calls `reason` when it ends badly.
+A monitor that finds nothing new says nothing.
+"""
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .environment import Environment
+
+REASON_LENGTH = 119
+"""Characters of an exit reason: Pacemaker keeps about 128."""
+
+FACILITIES = ("AUTH", "AUTHPRIV", "CRON", "DAEMON", "KERN", "LPR", "MAIL", "NEWS", "SYSLOG",
+              "USER", "UUCP", *(f"LOCAL{number}" for number in range(8)))
+
+
+class Log:
+    """Where ocf_log of the shell agents would write, with its line format."""
+
+    __slots__ = ("_facility", "_file", "_tag")
+
+    def __init__(self, name: str, environment: Environment) -> None:
+        settings = environment.log
+        self._tag = one_line(f"{name}({environment.instance})[{os.getpid()}]")
+        self._file = settings.get("HA_LOGFILE") or settings.get("HA_logfile") or ""
+        self._facility = settings.get("HA_LOGFACILITY") or settings.get("HA_logfacility") or ""
+
+    def info(self, message: str) -> None:
+        """Something was done."""
+        self._write("INFO", message)
+
+    def warning(self, message: str) -> None:
+        """Something is not as it should be, and the action goes on."""
+        self._write("WARNING", message)
+
+    def error(self, message: str) -> None:
+        """The action fails."""
+        self._write("ERROR", message)
+
+    def reason(self, message: str) -> None:
+        """Log the failure, and give it to Pacemaker as the exit reason: the last line said.
+
+        (OCF 1.1, "Exit reasons"; Pacemaker keeps the last such line on stderr.)
+        """
+        message = one_line(message)
+        self.error(message)
+        to_stderr("ocf-exit-reason:" + shortened(message, REASON_LENGTH))
+
+    def _write(self, level: str, message: str) -> None:
+        line = one_line(message)
+        written = self._to_syslog(level, line)
+        written = self._to_file(level, line) or written
+        if not written and level != "ERROR":
+            # Pacemaker logs what stands on stderr; an error goes there as the exit reason.
+            to_stderr(f"{level}: {line}")
+
+    def _to_syslog(self, level: str, line: str) -> bool:
+        if not self._facility:
+            return False
+        import syslog
+
+        name = self._facility.upper()
+        facility = getattr(syslog, "LOG_" + name) if name in FACILITIES else syslog.LOG_DAEMON
+        priority = {"INFO": syslog.LOG_INFO, "WARNING": syslog.LOG_WARNING}.get(
+            level, syslog.LOG_ERR)
+        syslog.openlog(self._tag, 0, facility)
+        syslog.syslog(priority, f"{level}: {line}")
+        return True
+
+    def _to_file(self, level: str, line: str) -> bool:
+        if not self._file:
+            return False
+        import time
+
+        stamp = time.strftime("%b %d %H:%M:%S")
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            descriptor = os.open(self._file, flags | os.O_CLOEXEC, 0o640)
+        except (OSError, ValueError):
+            return False  # A log that cannot be written must not fail the service.
+        try:
+            os.write(descriptor, f"{self._tag}:\t{stamp} {level}: {line}\n".encode(
+                "utf-8", "replace"))
+        except OSError:
+            return False
+        finally:
+            os.close(descriptor)
+        return True
+
+
+def to_stderr(line: str) -> None:
+    """Say it, if anybody listens; if not, the exit code still speaks."""
+    try:
+        os.write(2, (line + "\n").encode())
+    except OSError:
+        pass
+
+
+def one_line(text: str) -> str:
+    """Printable ASCII on one line: exit reasons pass through XML attributes and terminals."""
+    return "".join(c if " " <= c <= "~" else " " if c.isspace() else "?" for c in text).strip()
+
+
+def shortened(text: str, length: int) -> str:
+    """At most `length` characters, with dots where the rest was."""
+    return text if len(text) <= length else text[:length - 3] + "..."
+
+
+def scrubbed(text: str, *secrets: str) -> str:
+    """A daemon's words without passwords: the given ones, and those in URLs."""
+    import re
+
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "***")
+    return re.sub(r"://\S*@", "://***@", text)

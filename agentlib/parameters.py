@@ -1,0 +1,102 @@
+"""Parameter records, and the values they resolve to.
+
+The parts of an agent (`daemon.Daemon`, `api.ApiCheck`) declare Parameters; `metadata` prints
+them; an action reads them through Values. A value is looked at when it is asked for, not
+before: stop must work whatever stands in a parameter that it does not need.
+"""
+from __future__ import annotations
+
+from .errors import ConfigurationError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+TRUE = ("yes", "true", "1", "ja", "on")
+FALSE = ("no", "false", "0", "nein", "off")
+UNITS = {"": 1.0, "s": 1.0, "sec": 1.0, "ms": 0.001, "m": 60.0, "min": 60.0}
+
+
+class Parameter:
+    """One instance parameter.
+
+    kind: string, integer or boolean (the types of OCF 1.1).
+    default: as it stands in the meta-data; empty for none.
+    reloadable: only the monitor uses it, so that a change needs no restart.
+    unique: two resources must not have the same value.
+    """
+
+    __slots__ = ("default", "kind", "longdesc", "name", "reloadable", "shortdesc", "unique")
+
+    def __init__(
+        self, name: str, shortdesc: str, longdesc: str, *,
+        kind: str = "string", default: str = "", reloadable: bool = False, unique: bool = False,
+    ) -> None:
+        self.name = name
+        self.shortdesc = shortdesc
+        self.longdesc = longdesc
+        self.kind = kind
+        self.default = default
+        self.reloadable = reloadable
+        self.unique = unique
+
+
+class Values:
+    """What the operator gave for the declared parameters, else their defaults."""
+
+    __slots__ = ("_default", "_given")
+
+    def __init__(self, declared: Iterable[Parameter], given: Mapping[str, str]) -> None:
+        self._default = {parameter.name: parameter.default for parameter in declared}
+        self._given = {name: value for name, value in given.items() if name in self._default}
+
+    def given(self, name: str) -> bool:
+        """Whether the operator gave a value, rather than left the default."""
+        return name in self._given
+
+    def text(self, name: str) -> str:
+        """The value as it stands."""
+        return self._given.get(name, self._default[name])
+
+    def boolean(self, name: str) -> bool:
+        """An OCF boolean; ConfigurationError if it is none."""
+        value = self.text(name).lower()
+        if value in TRUE:
+            return True
+        if value in FALSE:
+            return False
+        raise ConfigurationError(f"{name}={shown(value)} is not a boolean: say true or false")
+
+    def seconds(self, name: str) -> float | None:
+        """A time above zero (`20`, `20s`, `1min`), None if empty; or ConfigurationError."""
+        value = self.text(name)
+        if not value:
+            return None
+        number = value.rstrip("smecin")
+        unit = UNITS.get(value[len(number):])
+        if unit is None or not (number.isascii() and number.isdigit()) or len(number) > 9 \
+                or not int(number):
+            raise ConfigurationError(f"{name}={shown(value)} is not a time: say seconds, as in 20")
+        return int(number) * unit
+
+    def choice(self, name: str, choices: Iterable[str]) -> str:
+        """One of the choices, or ConfigurationError."""
+        value = self.text(name)
+        if value not in choices:
+            raise ConfigurationError(f"{name}={shown(value)} is not one of {', '.join(choices)}")
+        return value
+
+    def path(self, name: str) -> str:
+        """An absolute path, or empty; or ConfigurationError.
+
+        Relative to what, would be the question: Pacemaker's folder of core files.
+        """
+        value = self.text(name)
+        if value and (not value.startswith("/") or not value.isprintable()):
+            raise ConfigurationError(f"{name}={shown(value)} is not an absolute path")
+        return value
+
+
+def shown(value: str) -> str:
+    """A value as an exit reason can carry it: one short line, nothing invisible."""
+    return value[:40] if value.isprintable() and value.isascii() else ascii(value)[:60]

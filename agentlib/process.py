@@ -1,0 +1,201 @@
+"""Processes of this node: who they are, whom they descend from, what they listen on.
+
+A process is its pid *and* its start time; a pid alone may be a stranger's by now. The everyday
+look goes to /proc directly, since importing psutil would cost a probe more than all else that
+it does; psutil serves where sockets are matched to processes, at start and adoption.
+Called by `instance` (who is there) and `daemon` (spawn).
+"""
+from __future__ import annotations
+
+import os
+
+from .errors import NotInstalledError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+TAG = "OPENSTACK_OCF_INSTANCE"
+"""Environment variable by which every process of an instance is known, `agent:instance`."""
+
+_ENVIRONMENT_SIZE = 1 << 20
+_KERNEL_THREAD = 0x00200000  # PF_KTHREAD of the kernel's sched.h
+
+
+class Process:
+    """A living process, as one look at /proc/PID/stat found it (proc(5)).
+
+    start: clock ticks since boot. parent, session: pids. owner: user id. kernel: a thread of
+    the kernel's. state: as in proc(5).
+    """
+
+    __slots__ = ("kernel", "name", "owner", "parent", "pid", "session", "start", "state")
+
+    def __init__(self, pid: int, line: bytes, owner: int) -> None:
+        # The name, in parentheses, may itself hold blanks and parentheses.
+        head, _, tail = line.rpartition(b")")
+        fields = tail.split()
+        self.pid = pid
+        self.name = head.partition(b"(")[2].decode("ascii", "replace")
+        self.state = fields[0].decode("ascii")
+        self.parent = int(fields[1])
+        self.kernel = bool(int(fields[6]) & _KERNEL_THREAD)
+        self.session = int(fields[3])
+        self.start = int(fields[19])
+        self.owner = owner
+
+    def __repr__(self) -> str:
+        return f"pid {self.pid} ({self.name}, state {self.state})"
+
+    @property
+    def alive(self) -> bool:
+        """Not a zombie: that one only waits for its parent to take notice."""
+        return self.state not in "ZX"
+
+    def tagged(self, tag: str) -> bool:
+        """Whether it carries the tag, from birth or from its parent."""
+        environment = _read(f"/proc/{self.pid}/environ")
+        return f"\0{TAG}={tag}\0".encode() in b"\0" + environment + b"\0"
+
+    def claimed_by(self) -> str:
+        """The instance that its environment names: our tag, else OCF_RESOURCE_INSTANCE.
+
+        The HA guide's agents let their daemons inherit the latter.
+        """
+        fields = dict(field.partition(b"=")[::2]
+                      for field in _read(f"/proc/{self.pid}/environ").split(b"\0"))
+        name = fields.get(TAG.encode()) or fields.get(b"OCF_RESOURCE_INSTANCE") or b""
+        return os.fsdecode(name)
+
+    def real_owner(self) -> int:
+        """User id of who started it, -1 if it is gone. (What runs setuid shows another owner.)"""
+        for line in _read(f"/proc/{self.pid}/status").splitlines():
+            if line.startswith(b"Uid:"):
+                return int(line.split()[1])
+        return -1
+
+    def owned_by(self, owners: set[int]) -> bool:
+        """Whether one of the users runs it, though it may have dropped its privileges to do so.
+
+        For such a process /proc shows root as the owner.
+        """
+        return self.owner in owners or (self.owner == 0 and self.real_owner() in owners)
+
+    def arguments(self) -> list[str]:
+        """Its command line."""
+        return os.fsdecode(_read(f"/proc/{self.pid}/cmdline")).rstrip("\0").split("\0")
+
+    def signal(self, number: int) -> None:
+        """Send a signal to this process, and to no other that may have its pid by now."""
+        try:
+            descriptor = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return
+        except (OSError, AttributeError):
+            # A kernel before 5.3: a comparison right before is the best there is.
+            if find(self.pid, self.start):
+                _kill(self.pid, number)
+            return
+        try:
+            # The descriptor holds on to the process that has the pid now. Is it the one meant?
+            if find(self.pid, self.start):
+                import signal
+
+                signal.pidfd_send_signal(descriptor, number)
+        except ProcessLookupError:
+            pass
+        finally:
+            os.close(descriptor)
+
+
+def find(pid: int, start: int | None = None) -> Process | None:
+    """The living process with this pid (and this start time), or None."""
+    try:
+        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        process = Process(pid, os.read(descriptor, 4096), os.fstat(descriptor).st_uid)
+    except (OSError, ValueError, IndexError):
+        return None  # It ended between open and read.
+    finally:
+        os.close(descriptor)
+    if not process.alive or start not in (None, process.start):
+        return None
+    return process
+
+
+def everyone() -> list[Process]:
+    """All living processes, but kernel threads and the caller."""
+    own = os.getpid()
+    found = (find(int(name)) for name in os.listdir("/proc") if name.isdigit())
+    return [process for process in found if process and not process.kernel
+            and process.pid != own]
+
+
+def descendants(processes: Iterable[Process], ancestors: Iterable[Process]) -> list[Process]:
+    """Of the processes, those that descend from the ancestors, and the ancestors."""
+    children: dict[int, list[Process]] = {}
+    for process in processes:
+        children.setdefault(process.parent, []).append(process)
+    family = {process.pid: process for process in ancestors}
+    queue = list(family)
+    for pid in queue:
+        for child in children.get(pid, ()):
+            if child.pid not in family:
+                family[child.pid] = child
+                queue.append(child.pid)
+    return list(family.values())
+
+
+def living(processes: Iterable[Process]) -> list[Process]:
+    """Those that still live, looked at anew."""
+    found = (find(process.pid, process.start) for process in processes)
+    return [process for process in found if process]
+
+
+def listening(processes: Iterable[Process]) -> list[tuple[str, int]]:
+    """Addresses and ports on which the processes listen for TCP.
+
+    NotInstalledError without psutil.
+    """
+    try:
+        import psutil
+    except ImportError as error:
+        raise NotInstalledError(
+            f"Python package psutil is missing ({error}): install python3-psutil") from error
+    found: dict[tuple[str, int], None] = {}
+    for process in processes:
+        try:
+            entry = psutil.Process(process.pid)
+            # psutil 6 has renamed it; Debian 12 has 5.9.
+            connections = getattr(entry, "net_connections", None) or entry.connections
+            for connection in connections(kind="tcp"):
+                if connection.status == psutil.CONN_LISTEN:
+                    found[connection.laddr.ip, connection.laddr.port] = None
+        except psutil.Error:
+            continue  # It is gone.
+    return list(found)
+
+
+def listener(port: int) -> str:
+    """Who listens on a TCP port, `pid 12 (haproxy)`; empty if nobody does."""
+    for process in everyone():
+        if any(number == port for _, number in listening([process])):
+            return f"pid {process.pid} ({process.name})"
+    return ""
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read(_ENVIRONMENT_SIZE) or b""
+    except OSError:
+        return b""
+
+
+def _kill(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass

@@ -1,0 +1,120 @@
+"""One invocation, one exit code: the boundary between an agent and Pacemaker.
+
+The executables in ocf/ call `run` and nothing else. This is the only place that knows sys.argv,
+os.environ and the end of the process; an error raised anywhere becomes an exit code and an exit
+reason here.
+"""
+from __future__ import annotations
+
+import _thread
+import os
+import sys
+import time
+
+from .environment import Environment
+from .errors import AgentError, PermissionDeniedError, UnimplementedError
+from .exitcode import ExitCode
+from .log import Log, to_stderr
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from .agent import Agent
+    from .deadline import Deadline
+
+GRACE = 0.4
+"""Seconds after its deadline that an action may take to say what it has come to."""
+
+
+def run(agent: Agent) -> NoReturn:
+    """Do what argv says, and end with its exit code."""
+    _open_standard_descriptors()
+    code = _invoke(agent, sys.argv[1:])
+    # Not sys.exit: a thread that was left behind in a resolver (deadline.within) would be
+    # waited for, or disturb the interpreter's end.
+    os._exit(code)
+
+
+def _invoke(agent: Agent, arguments: list[str]) -> ExitCode:
+    action = arguments[0] if len(arguments) == 1 else ""
+    if action == "meta-data":
+        return _print(agent.metadata())
+    if action in ("usage", "help", "--help", "-h"):
+        return _print(agent.usage())
+    environment = Environment(action, agent.name, os.environ)
+    log = Log(agent.name, environment)
+    try:
+        return _act(agent, environment, log, action)
+    except UnimplementedError as error:
+        # Pacemaker and ocf-tester ask for actions just to see; that is no failure to be logged.
+        to_stderr(f"ocf-exit-reason:{error}")
+        return error.exit_code
+    except AgentError as error:
+        log.reason(str(error))
+        return error.exit_code
+    except MemoryError:
+        log.reason("out of memory")
+    except KeyboardInterrupt:
+        log.reason(f"{environment.action} was interrupted")
+    except BaseException as error:  # noqa: BLE001 - no traceback reaches an operator
+        log.reason(f"{environment.action} failed by a bug: {_place(error)}")
+    return ExitCode.ERR_GENERIC
+
+
+def _act(agent: Agent, environment: Environment, log: Log, action: str) -> ExitCode:
+    from .agent import FUNCTIONS, NEEDS_ROOT, Call, act
+
+    if action not in FUNCTIONS:
+        raise UnimplementedError(
+            f"{agent.name} has no action {action[:30]!r}" if action else
+            f"{agent.name} wants one action: {', '.join(FUNCTIONS)}, meta-data or usage")
+    if action in NEEDS_ROOT and os.geteuid() != 0:
+        raise PermissionDeniedError(f"{action} must be run as root")
+    call = Call(agent, environment, log)
+    _thread.start_new_thread(_watch, (action, call.deadline, log))
+    outcome = act(call)
+    if outcome.reason:
+        log.reason(outcome.reason)
+    return outcome.code
+
+
+def _watch(action: str, deadline: Deadline, log: Log) -> None:
+    """End the process shortly before Pacemaker would, whatever it hangs in.
+
+    Actions keep to their deadline by themselves; but a file system that hangs asks nobody.
+    """
+    while deadline.remaining():
+        time.sleep(deadline.remaining())
+    time.sleep(GRACE)
+    log.reason(f"{action} did not come to an end in time")
+    os._exit(ExitCode.ERR_GENERIC)
+
+
+def _print(text: str) -> ExitCode:
+    rest = text.encode()
+    try:
+        while rest:
+            rest = rest[os.write(1, rest):]
+    except OSError:
+        return ExitCode.ERR_GENERIC
+    return ExitCode.SUCCESS
+
+
+def _open_standard_descriptors() -> None:
+    """See to it that 0, 1 and 2 are taken, or the daemon's log might become one of them."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+
+
+def _place(error: BaseException) -> str:
+    """Type and place of an error: enough to find it, and no value that might be secret."""
+    frame = error.__traceback__
+    while frame and frame.tb_next:
+        frame = frame.tb_next
+    where = ""
+    if frame:
+        code = frame.tb_frame.f_code
+        where = f" in {os.path.basename(code.co_filename)}:{frame.tb_lineno} ({code.co_name})"
+    return f"{type(error).__name__}{where}; please report it"
