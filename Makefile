@@ -1,0 +1,252 @@
+# Shortcuts for operators (install, demo) and for those who work on it (check). `make` alone
+# prints them. Needs GNU make and bash; everything else is installed when it is needed.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+# A recipe may rely on those before it: check is lint, then types, then tests.
+.NOTPARALLEL:
+.SUFFIXES:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# What the caller's shell happens to set has no say in what is built and tested here.
+unexport PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONOPTIMIZE PYTHONPATH PYTHONPYCACHEPREFIX
+unexport PYTHONSAFEPATH PYTHONSTARTUP PYTHONWARNINGS PYTEST_ADDOPTS VIRTUAL_ENV
+unexport MAKEFLAGS MFLAGS
+
+# Where things are installed. PYTHON is the agents' interpreter (3.9 or later).
+OCF_ROOT ?= /usr/lib/ocf
+MANDIR ?= /usr/share/man
+PYTHON ?= /usr/bin/python3
+
+# Not whatever `python3` is first on PATH: this is the one that Debian's packages belong to.
+SYSTEM_PYTHON := /usr/bin/python3
+VENV_PYTHON := .venv/bin/python
+
+# The one list of agents: executable files in ocf/ without a suffix. (agentlib is a symlink.)
+AGENTS := $(shell find ocf -maxdepth 1 -type f -perm -u+x ! -name '*[.~]*' -printf '%f\n' \
+	| LC_ALL=C sort)
+# Others without a suffix, which no tool finds by itself either.
+SCRIPTS := $(shell find bench docs lab tests -type f -perm -u+x ! -name '*[.~]*' \
+	-exec grep -lm1 '^\#!.*python' {} + 2>/dev/null | LC_ALL=C sort)
+SOURCES = agentlib $(AGENTS:%=ocf/%) $(if $(wildcard bench/*.py),bench) docs lab tests $(SCRIPTS)
+
+# Debian packages: to run agents and lab; to test them as well. The daemons: see `openstack`.
+RUN_PACKAGES := python3 python3-keystoneauth1 python3-psutil python3-requests iproute2
+TEST_PACKAGES := $(RUN_PACKAGES) python3-venv groff-base libxml2-utils openssl pacemaker pcs \
+	resource-agents
+OPENSTACK_PACKAGES := keystone glance-api cinder-api mariadb-server-core
+
+# What .venv holds: the tools, and what the agents use, in the newest releases.
+TOOLS := pytest pytest-subprocess hypothesis mypy ruff vermin setuptools wheel \
+	keystoneauth1 psutil requests types-psutil types-requests
+
+# For pytest (or bench), as in: make test ARGS='tests/agents -k stop'
+ARGS ?=
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
+	echo
+	echo "agents: $(AGENTS)"
+
+##### For operators
+
+.PHONY: demo
+demo: run-packages openstack ## both agents with a real OpenStack on this machine (as root)
+	@exec $(SYSTEM_PYTHON) -m lab.demo </dev/null
+
+# An agent may run at any moment: everything is made ready under other names on the same file
+# system, and then renamed, the library first. Nothing is written to the source tree.
+.PHONY: install
+install: export OCF_ROOT := $(OCF_ROOT)
+install: export DESTDIR := $(DESTDIR)
+install: export MANDIR := $(MANDIR)
+install: export PYTHON := $(PYTHON)
+install: ## install the agents (DESTDIR, OCF_ROOT, MANDIR; PYTHON: their interpreter)
+	@umask 022
+	fail() { echo "make install: $$*" >&2; exit 1; }
+	[[ "$$OCF_ROOT" == /* ]] || fail "OCF_ROOT=$$OCF_ROOT is not an absolute path"
+	[[ "$$PYTHON" =~ ^/[A-Za-z0-9/._+-]+$$ ]] ||
+		fail "PYTHON=$$PYTHON is no absolute path that can stand in a #! line"
+	agents="$$DESTDIR$$OCF_ROOT/resource.d/openstack"
+	library="$$DESTDIR$$OCF_ROOT/lib/openstack"
+	if [ -d "$$agents/agentlib" ] && [ ! -L "$$agents/agentlib" ]; then
+		fail "$$agents/agentlib is a folder, as pip makes it; first: pip uninstall" \
+			"openstack-ocf-agents"
+	fi
+	if [ -x "$$PYTHON" ]; then
+		"$$PYTHON" -Es -c 'import sys; sys.exit(sys.version_info < (3, 9))' ||
+			fail "PYTHON=$$PYTHON is older than 3.9"
+	fi
+	mkdir -p "$$agents" "$$library/agentlib/__pycache__"
+	trap 'rm -rf "$$new" "$$new_agents"' EXIT
+	new_agents=
+	new=$$(mktemp -d "$$library/.new.XXXXXXXX")
+	new_agents=$$(mktemp -d "$$agents/.new.XXXXXXXX")
+
+	mkdir "$$new/agentlib" "$$new/man"
+	install -m 644 agentlib/*.py "$$new/agentlib"
+	for agent in $(AGENTS); do
+		sed "1s|^#!/usr/bin/python3|#!$$PYTHON|" "ocf/$$agent" >"$$new_agents/$$agent"
+		chmod 755 "$$new_agents/$$agent"
+	done
+	ln -s ../../lib/openstack/agentlib "$$new_agents/agentlib"
+	if [ -x "$$PYTHON" ]; then
+		# By time stamp, whatever SOURCE_DATE_EPOCH makes of it: whoever edits a module finds
+		# the change to work. The names in it are those of the installed files.
+		"$$PYTHON" -Es -m compileall -qf --invalidation-mode timestamp \
+			-s "$$new" -p "$$OCF_ROOT/lib/openstack" "$$new/agentlib"
+	else
+		echo "make install: $$PYTHON is not on this machine: no bytecode"
+	fi
+	for python in "$$PYTHON" $(SYSTEM_PYTHON); do
+		! "$$python" -EsB docs/reference.py man "$$new/man" >/dev/null 2>&1 || break
+	done
+
+	mv -f -t "$$library/agentlib" "$$new"/agentlib/*.py
+	if [ -d "$$new/agentlib/__pycache__" ]; then
+		mv -f -t "$$library/agentlib/__pycache__" "$$new"/agentlib/__pycache__/*.pyc
+	fi
+	mv -f -T "$$new_agents/agentlib" "$$agents/agentlib"
+	for agent in $(AGENTS); do
+		mv -f -T "$$new_agents/$$agent" "$$agents/$$agent"
+	done
+	# Modules of an earlier release.
+	for module in "$$library"/agentlib/*.py; do
+		name=$$(basename "$$module" .py)
+		[ -e "agentlib/$$name.py" ] ||
+			rm -f "$$module" "$$library/agentlib/__pycache__/$$name".*.pyc
+	done
+	if compgen -G "$$new/man/*" >/dev/null; then
+		mkdir -p "$$DESTDIR$$MANDIR/man7"
+		install -m 644 "$$new"/man/* "$$DESTDIR$$MANDIR/man7"
+	else
+		echo "make install: no man pages: they could not be made by $$PYTHON"
+	fi
+	echo "installed in $$agents: $(AGENTS)"
+
+.PHONY: uninstall
+uninstall: export OCF_ROOT := $(OCF_ROOT)
+uninstall: export DESTDIR := $(DESTDIR)
+uninstall: export MANDIR := $(MANDIR)
+uninstall: ## remove them again, and nothing else
+	@agents="$$DESTDIR$$OCF_ROOT/resource.d/openstack"
+	library="$$DESTDIR$$OCF_ROOT/lib/openstack"
+	for agent in $(AGENTS); do
+		# An agent of this name may be somebody else's: the HA guide has them, too.
+		if grep -qs '^from agentlib import' "$$agents/$$agent"; then
+			rm -f "$$agents/$$agent"
+			echo "removed $$agents/$$agent"
+		fi
+		page="$$DESTDIR$$MANDIR/man7/ocf_openstack_$$agent.7"
+		! grep -qs 'openstack-ocf-agents' "$$page" || rm -f "$$page"
+	done
+	if [ "$$(readlink "$$agents/agentlib")" = ../../lib/openstack/agentlib ]; then
+		rm -f "$$agents/agentlib"
+	fi
+	rm -f "$$library"/agentlib/*.py "$$library"/agentlib/__pycache__/*.pyc
+	for folder in "$$library"/agentlib/__pycache__ "$$library"/agentlib "$$library" "$$agents"; do
+		[ ! -d "$$folder" ] || rmdir --ignore-fail-on-non-empty "$$folder"
+	done
+
+##### For those who work on it
+
+.PHONY: check
+check: test-packages openstack tools lint types test ## lint, types and all tests (as root)
+
+.PHONY: lint
+lint: tools ## ruff, and vermin for Python 3.9
+	@echo "lint: $(AGENTS) and all modules"
+	$(VENV_PYTHON) -m ruff check $(SOURCES)
+	# No `-m vermin`; and .venv/bin/vermin would not survive a move of the folder.
+	$(VENV_PYTHON) -c 'import vermin; vermin.main()' --quiet --violations --no-tips --target=3.9- $(SOURCES)
+
+.PHONY: fix
+fix: tools ## let ruff mend what it can; layout stays as it is
+	@$(VENV_PYTHON) -m ruff check --fix $(SOURCES)
+
+.PHONY: types
+types: tools ## mypy, strict
+	@echo "types: $(AGENTS) and all modules"
+	$(VENV_PYTHON) -m mypy $(SOURCES)
+
+.PHONY: test
+test: test-packages openstack tools ## all tests (ARGS: arguments for pytest)
+	@umask 022
+	$(VENV_PYTHON) -m pytest $(ARGS) </dev/null
+
+.PHONY: test-unit
+test-unit: tools ## the quick tests: no root, no daemons
+	@umask 022
+	$(VENV_PYTHON) -m pytest tests/unit $(ARGS) </dev/null
+
+.PHONY: test-agents
+test-agents: test-packages tools ## agents as processes, with daemons that only look alike
+	@umask 022
+	$(VENV_PYTHON) -m pytest tests/agents $(ARGS) </dev/null
+
+.PHONY: test-real
+test-real: test-packages openstack tools ## what runs the real Keystone, Glance and Cinder
+	@umask 022
+	$(VENV_PYTHON) -m pytest -m real $(ARGS) </dev/null
+
+.PHONY: bench
+bench: run-packages openstack ## what an action costs, beside the alternatives (as root)
+	@exec $(SYSTEM_PYTHON) -m bench $(ARGS) </dev/null
+
+.PHONY: docs
+docs: ## make docs/AGENT.md anew from the agents' meta-data
+	@$(SYSTEM_PYTHON) -B docs/reference.py markdown docs
+
+.PHONY: man
+man: ## make man pages of the agents in build/man
+	@mkdir -p build/man
+	$(SYSTEM_PYTHON) -B docs/reference.py man build/man
+
+.PHONY: golden
+golden: ## take the agents' meta-data as it is now for what the tests expect
+	@mkdir -p tests/golden
+	for agent in $(AGENTS); do
+		$(SYSTEM_PYTHON) -EsB "ocf/$$agent" meta-data >"tests/golden/$$agent.new"
+		mv "tests/golden/$$agent.new" "tests/golden/$$agent.xml"
+		echo "tests/golden/$$agent.xml"
+	done
+
+.PHONY: clean
+clean: ## remove what was built, and .venv
+	@rm -rf .venv build dist ./*.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+##### What the others need
+
+.PHONY: run-packages test-packages openstack tools agents
+run-packages:
+	@.ci/packages $(RUN_PACKAGES)
+
+test-packages:
+	@.ci/packages $(TEST_PACKAGES)
+
+openstack: run-packages
+	@.ci/packages --check $(OPENSTACK_PACKAGES) ||
+		$(SYSTEM_PYTHON) -m lab.openstack install --db mysql </dev/null
+
+# The names in .venv/tools say that .venv is complete: the second time this takes no time.
+tools:
+	@umask 022
+	$(SYSTEM_PYTHON) -c 'import ensurepip, venv' 2>/dev/null || .ci/packages python3-venv
+	wanted="$$($(SYSTEM_PYTHON) --version): $(TOOLS)"
+	if ! $(VENV_PYTHON) -c '' 2>/dev/null; then
+		$(SYSTEM_PYTHON) -m venv --clear .venv
+	elif [ "$$(cat .venv/tools 2>/dev/null)" = "$$wanted" ]; then
+		exit
+	fi
+	echo "Installing with pip in .venv: $(TOOLS)"
+	$(VENV_PYTHON) -m pip --disable-pip-version-check --no-input install --quiet --quiet \
+		--upgrade $(TOOLS) </dev/null ||
+		{ echo "make: pip could not install them; what it said is above" >&2; exit 1; }
+	echo "$$wanted" >.venv/tools
+
+agents:
+	@echo $(AGENTS)

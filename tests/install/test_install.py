@@ -1,0 +1,374 @@
+"""What `make install`, `make uninstall` and `pip install` leave on a machine."""
+
+from __future__ import annotations
+
+import marshal
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from importlib.util import cache_from_source
+from pathlib import Path
+from types import CodeType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+AGENTS = subprocess.run(
+    ["make", "--silent", "-C", str(ROOT), "agents"],
+    env={"PATH": PATH},
+    capture_output=True,
+    text=True,
+    check=True,
+).stdout.split()
+
+RESOURCES = "usr/lib/ocf/resource.d/openstack"
+LIBRARY = "usr/lib/ocf/lib/openstack/agentlib"
+MAN = "usr/share/man/man7"
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what is installed, and of what installs it."""
+    copy = tmp_path_factory.mktemp("clone")
+    for name in ("agentlib", "docs", "ocf"):
+        shutil.copytree(
+            ROOT / name, copy / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    for name in ("Makefile", "LICENSE", "README.md", "pyproject.toml", "setup.cfg"):
+        shutil.copy(ROOT / name, copy)
+    return copy
+
+
+def run(*command: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
+    """A command with an environment of next to nothing, and without stdin."""
+    return subprocess.run(  # type: ignore[call-overload,no-any-return]
+        [str(word) for word in command],
+        env={"PATH": PATH},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        **options,
+    )
+
+
+def make(source: Path, target: str, destdir: Path, *variables: str) -> str:
+    """Run make; what it said."""
+    done = run("make", "-C", source, target, f"DESTDIR={destdir}", *variables)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def metadata(agent: Path) -> str:
+    """What an agent says about itself with an empty environment, from the root folder."""
+    done = subprocess.run(
+        ["env", "-i", agent, "meta-data"], cwd="/", capture_output=True, text=True, check=True
+    )
+    assert not done.stderr
+    return done.stdout
+
+
+def expected(agent: str) -> str:
+    """What the agent says in the source tree."""
+    return run("/usr/bin/python3", "-EsB", ROOT / "ocf" / agent, "meta-data").stdout
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """All that is in a folder: paths, and modes as ls shows them."""
+    return {
+        str(path.relative_to(folder)): stat.filemode(path.lstat().st_mode)
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def put(path: Path, text: str) -> Path:
+    """Write a file, and the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+# --- make install ---------------------------------------------------------------------------
+
+
+def test_there_are_agents() -> None:
+    """The Makefile finds the agents, and neither the link nor anything with a suffix."""
+    assert {"cinder-api", "glance-api"} <= set(AGENTS)
+    assert not {"agentlib", "__pycache__"} & set(AGENTS)
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o000])
+def test_modes(source: Path, tmp_path: Path, umask: int) -> None:
+    """Everybody can read what is installed, and only root write it, whatever the umask."""
+    destdir = tmp_path / "root"
+    previous = os.umask(umask)
+    try:
+        make(source, "install", destdir)
+    finally:
+        os.umask(previous)
+
+    modules = [path.name for path in (ROOT / "agentlib").glob("*.py")]
+    wanted = dict.fromkeys((f"{RESOURCES}/{name}" for name in AGENTS), "-rwxr-xr-x")
+    wanted[f"{RESOURCES}/agentlib"] = "lrwxrwxrwx"
+    wanted.update({f"{LIBRARY}/{name}": "-rw-r--r--" for name in modules})
+    wanted.update({cache_from_source(f"{LIBRARY}/{name}"): "-rw-r--r--" for name in modules})
+    wanted.update({f"{MAN}/ocf_openstack_{name}.7": "-rw-r--r--" for name in AGENTS})
+    for path in list(wanted):
+        wanted.update({str(f): "drwxr-xr-x" for f in list(Path(path).parents)[:-1]})
+    assert dict(sorted(wanted.items())) == dict(sorted(tree(destdir).items()))
+
+
+def test_interpreter_and_link(source: Path, tmp_path: Path) -> None:
+    """Agents run under the system's Python and find the library by a relative link."""
+    make(source, "install", tmp_path)
+
+    for agent in AGENTS:
+        first = (tmp_path / RESOURCES / agent).read_text().splitlines()[0]
+        assert first == "#!/usr/bin/python3 -Es"
+    assert os.readlink(tmp_path / RESOURCES / "agentlib") == "../../lib/openstack/agentlib"
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_agent_runs(source: Path, tmp_path: Path, agent: str) -> None:
+    """An installed agent gives its meta-data with an empty environment from any folder."""
+    make(source, "install", tmp_path)
+
+    assert metadata(tmp_path / RESOURCES / agent) == expected(agent)
+
+
+def test_bytecode(source: Path, tmp_path: Path) -> None:
+    """The bytecode belongs to the modules beside it, and names them without DESTDIR."""
+    make(source, "install", tmp_path)
+
+    modules = list((tmp_path / LIBRARY).glob("*.py"))
+    assert modules
+    for module in modules:
+        compiled = Path(cache_from_source(str(module))).read_bytes()
+        changed = int(module.stat().st_mtime).to_bytes(4, "little")
+        size = module.stat().st_size.to_bytes(4, "little")
+        assert compiled[4:16] == bytes(4) + changed + size
+        code = marshal.loads(compiled[16:])
+        assert isinstance(code, CodeType)
+        assert code.co_filename == f"/{LIBRARY}/{module.name}"
+
+
+def test_bytecode_is_used(source: Path, tmp_path: Path) -> None:
+    """Running an agent compiles nothing, and so writes nothing."""
+    make(source, "install", tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.pyc")}
+
+    metadata(tmp_path / RESOURCES / AGENTS[0])
+
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.pyc")}
+
+
+def test_twice(source: Path, tmp_path: Path) -> None:
+    """A second install leaves what the first one left."""
+    make(source, "install", tmp_path)
+    first = tree(tmp_path)
+
+    make(source, "install", tmp_path)
+
+    assert first == tree(tmp_path)
+
+
+def test_old_modules_go(source: Path, tmp_path: Path) -> None:
+    """A module that the new release has no more is removed, with its bytecode."""
+    make(source, "install", tmp_path)
+    installed = tree(tmp_path)
+    old = put(tmp_path / LIBRARY / "gone.py", "")
+    put(Path(cache_from_source(str(old))), "")
+
+    make(source, "install", tmp_path)
+
+    assert installed == tree(tmp_path)
+
+
+def test_files_are_replaced_whole(source: Path, tmp_path: Path) -> None:
+    """Who has a file open while it is replaced goes on with the whole old file."""
+    make(source, "install", tmp_path)
+    for path in (tmp_path / RESOURCES / AGENTS[0], tmp_path / LIBRARY / "agent.py"):
+        path.write_text("old")
+        with path.open() as old:
+            make(source, "install", tmp_path)
+
+            assert old.read() == "old"
+            assert os.fstat(old.fileno()).st_nlink == 0
+
+
+def test_agents_run_during_install(source: Path, tmp_path: Path) -> None:
+    """A monitor that comes at any moment of an install finds an agent that works."""
+    make(source, "install", tmp_path)
+    agent = tmp_path / RESOURCES / AGENTS[0]
+    wanted = expected(AGENTS[0])
+    command = f"for i in 1 2 3 4 5; do make install DESTDIR='{tmp_path}' || exit 1; done"
+    with subprocess.Popen(
+        ["sh", "-c", command], cwd=source, env={"PATH": PATH}, stdout=subprocess.DEVNULL
+    ) as install:
+        while install.poll() is None:
+            assert metadata(agent) == wanted
+    assert install.returncode == 0
+
+
+def test_source_tree_stays_as_it_is(source: Path, tmp_path: Path) -> None:
+    """Nothing is written to the source tree."""
+    before = {path: path.lstat().st_mtime_ns for path in source.rglob("*")}
+
+    make(source, "install", tmp_path)
+
+    assert before == {path: path.lstat().st_mtime_ns for path in source.rglob("*")}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it mounts")
+def test_read_only_source_tree(source: Path, tmp_path: Path) -> None:
+    """A source tree that nobody can write to will do (a read-only mount: modes stop no root)."""
+    script = (
+        'mount --bind -o ro "$0" "$0" && ! touch "$0/Makefile" 2>/dev/null '
+        '&& make -C "$0" install DESTDIR="$1"'
+    )
+    done = run("unshare", "--mount", "sh", "-euc", script, source, tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+    assert metadata(tmp_path / RESOURCES / AGENTS[0]) == expected(AGENTS[0])
+
+
+def test_another_interpreter(source: Path, tmp_path: Path) -> None:
+    """PYTHON is what the agents run under, as strictly as under the usual one."""
+    python = os.path.realpath(sys.executable)
+    make(source, "install", tmp_path, f"PYTHON={python}")
+
+    agent = tmp_path / RESOURCES / AGENTS[0]
+    assert agent.read_text().splitlines()[0] == f"#!{python} -Es"
+    assert metadata(agent) == expected(AGENTS[0])
+
+
+def test_interpreter_of_another_machine(source: Path, tmp_path: Path) -> None:
+    """A PYTHON that is not here is possible, for a package; only bytecode has to wait."""
+    said = make(source, "install", tmp_path, "PYTHON=/opt/python/bin/python3")
+
+    agent = tmp_path / RESOURCES / AGENTS[0]
+    assert "no bytecode" in said
+    assert agent.read_text().splitlines()[0] == "#!/opt/python/bin/python3 -Es"
+    assert (tmp_path / MAN / f"ocf_openstack_{AGENTS[0]}.7").exists()
+
+
+@pytest.mark.parametrize(
+    "variable", ["PYTHON=python3", "PYTHON=/usr/bin/env python3", "PYTHON=", "OCF_ROOT=ocf"]
+)
+def test_wrong_variable(source: Path, tmp_path: Path, variable: str) -> None:
+    """A path that no agent could be run by is refused before anything is installed."""
+    done = run("make", "-C", source, "install", f"DESTDIR={tmp_path}", variable)
+
+    assert done.returncode != 0
+    assert f"make install: {variable} is" in done.stderr
+    assert {} == tree(tmp_path)
+
+
+def test_another_root_and_blanks(source: Path, tmp_path: Path) -> None:
+    """OCF_ROOT is where the cluster stack looks, and DESTDIR may have blanks in it."""
+    destdir = tmp_path / "a b"
+    make(source, "install", destdir, "OCF_ROOT=/opt/ocf", "MANDIR=/opt/man")
+
+    agent = destdir / "opt/ocf/resource.d/openstack" / AGENTS[0]
+    assert metadata(agent) == expected(AGENTS[0])
+    assert ["opt"] == [path.name for path in destdir.iterdir()]
+
+    make(source, "uninstall", destdir, "OCF_ROOT=/opt/ocf", "MANDIR=/opt/man")
+
+    assert [] == [path for path in destdir.rglob("*") if not path.is_dir()]
+
+
+def test_library_of_pip(source: Path, tmp_path: Path) -> None:
+    """Where pip's folder stands in the place of the link, nothing is done."""
+    put(tmp_path / RESOURCES / "agentlib/__init__.py", "")
+    before = tree(tmp_path)
+    done = run("make", "-C", source, "install", f"DESTDIR={tmp_path}")
+
+    assert done.returncode != 0
+    assert "pip uninstall" in done.stderr
+    assert before == tree(tmp_path)
+
+
+# --- make uninstall -------------------------------------------------------------------------
+
+
+def test_uninstall(source: Path, tmp_path: Path) -> None:
+    """Uninstall removes all that is ours, and nothing that is not."""
+    for path in (
+        f"{RESOURCES}/nova-api",
+        "usr/lib/ocf/resource.d/heartbeat/Dummy",
+        "usr/lib/ocf/lib/heartbeat/ocf-shellfuncs",
+        "usr/lib/ocf/lib/openstack/theirs",
+        f"{MAN}/ocf_heartbeat_Dummy.7",
+    ):
+        put(tmp_path / path, "theirs")
+    before = tree(tmp_path)
+    make(source, "install", tmp_path)
+    metadata(tmp_path / RESOURCES / AGENTS[0])
+
+    make(source, "uninstall", tmp_path)
+
+    assert before == tree(tmp_path)
+
+
+def test_uninstall_from_an_empty_root(source: Path, tmp_path: Path) -> None:
+    """Nothing of the provider is left, and what is not there is no error."""
+    make(source, "install", tmp_path)
+
+    make(source, "uninstall", tmp_path)
+    make(source, "uninstall", tmp_path)
+
+    assert not (tmp_path / RESOURCES).exists()
+    assert not (tmp_path / LIBRARY).parent.exists()
+    assert [] == [path for path in tmp_path.rglob("*") if not path.is_dir()]
+
+
+def test_agents_of_others_stay(source: Path, tmp_path: Path) -> None:
+    """An agent or a man page of the same name that somebody else has made is left alone."""
+    put(tmp_path / RESOURCES / AGENTS[0], "#!/bin/sh\n. ${OCF_FUNCTIONS_DIR}/ocf-shellfuncs\n")
+    put(tmp_path / MAN / f"ocf_openstack_{AGENTS[0]}.7", ".TH\n")
+    before = tree(tmp_path)
+
+    make(source, "uninstall", tmp_path)
+
+    assert before == tree(tmp_path)
+
+
+# --- pip install ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def prefix(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prefix that pip has installed the source tree into."""
+    prefix = tmp_path_factory.mktemp("prefix")
+    copy = shutil.copytree(source, tmp_path_factory.mktemp("pip") / "source", symlinks=True)
+    options = ("--no-deps", "--no-build-isolation", "--no-index", "--no-input")
+    done = run(sys.executable, "-m", "pip", "install", *options, "--prefix", prefix, copy)
+    assert done.returncode == 0, done.stderr
+    return prefix
+
+
+def test_pip_installs_the_same_agents(prefix: Path) -> None:
+    """Pip puts all agents where make does, executable, with the library beside them."""
+    modules = {path.name for path in (ROOT / "agentlib").glob("*.py")}
+    folder = prefix / "lib/ocf/resource.d/openstack"
+
+    assert sorted([*AGENTS, "agentlib"]) == sorted(path.name for path in folder.iterdir())
+    assert {"-rwxr-xr-x"} == {stat.filemode((folder / name).stat().st_mode) for name in AGENTS}
+    assert modules == {path.name for path in (folder / "agentlib").glob("*.py")}
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_agent_of_pip_runs(prefix: Path, agent: str) -> None:
+    """An agent that pip has installed gives its meta-data with an empty environment."""
+    assert metadata(prefix / "lib/ocf/resource.d/openstack" / agent) == expected(agent)
+
+
+def test_pip_leaves_no_module_behind(prefix: Path) -> None:
+    """Site-packages gets the record of the package, and no `agentlib` to collide with."""
+    packages = list(prefix.glob("lib/python*/site-packages/*"))
+
+    assert ["openstack_ocf_agents"] == [path.name.partition("-")[0] for path in packages]
