@@ -1,0 +1,25 @@
+"""A control plane on one machine: what the tests, the benchmark and the demo run against.
+
+Nothing in here is installed with the agents. The parts, each using only those above it:
+
+    errors      LabError: what failed, the last lines of its log, what to do
+    show        one line a step, with the seconds it took
+    process     a process is its pid and its birth; start, find and end sessions
+    netns       network namespaces: make, enter, empty, remove
+    apt         Debian packages, without starting what they bring
+    web         one HTTP request into a namespace
+    settings    what one lab is made of, and where its files are
+    config      the configuration files of Keystone, Glance and Cinder
+    services    start and stop one service of a lab
+    seed        databases and Keystone's content: made once, copied often
+    openstack   ControlPlane, and the command line
+
+and for Pacemaker nodes, with errors to apt of the above:
+
+    switch      the bridge that the nodes meet on
+    corosync    corosync.conf
+    cib         the first CIB; what crm_mon and the CIB say later
+    node        one node, seen from outside
+    inside      the first process of a node
+    cluster     Cluster, and the command line
+"""

@@ -1,0 +1,105 @@
+"""Debian packages for the lab, without starting the daemons that they bring.
+
+Called by `lab.openstack` for its command `install`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from lab import show
+from lab.errors import LabError
+
+POLICY = Path("/usr/sbin/policy-rc.d")
+POLICY_MARK = "# openstack-ocf-agents lab: no daemons while packages are installed"
+LOG = Path("/var/log/openstack-ocf-lab-install.log")
+SIGN_OF_LIFE = 5.0  # seconds
+
+APT_GET = (
+    "apt-get",
+    "--option=DPkg::Lock::Timeout=300",
+    "--option=Dpkg::Options::=--force-confold",
+    "--option=Dpkg::Use-Pty=0",
+    "--yes",
+)
+
+
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """The version of each of these packages that is installed."""
+    query = ["dpkg-query", "--show", "--showformat=${Package} ${Version} ${db:Status-Status}\n"]
+    try:
+        # Its exit code says no more than that one of them is unknown.
+        listing = subprocess.run([*query, *packages], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise LabError("dpkg-query is missing: the lab needs Debian 12 or one of its kin") from None
+    rows = [line.split() for line in listing.stdout.splitlines()]
+    return {row[0]: row[1] for row in rows if row[-1] == "installed"}
+
+
+def install(packages: Sequence[str]) -> None:
+    """Install those of the packages that are missing."""
+    missing = [name for name in packages if name not in versions(packages)]
+    if not missing:
+        return
+    show.line(f"install: {' '.join(missing)}")
+    with no_daemons():
+        try:
+            _apt("package lists", "update")
+        except LabError as error:
+            show.line(f"{error}\ngoing on with the package lists there are")
+        _apt("packages", "install", "--no-install-recommends", *missing)
+
+
+@contextmanager
+def no_daemons(policy: Path = POLICY) -> Iterator[None]:
+    """Keep packages from starting daemons, by the policy that Debian's tools ask.
+
+    A policy that is already there is the operator's, and stays.
+    """
+    if policy.exists() and POLICY_MARK not in policy.read_text(errors="replace"):
+        yield
+        return
+    policy.write_text(f"#!/bin/sh\n{POLICY_MARK}\nexit 101\n")
+    try:
+        policy.chmod(0o755)
+        yield
+    finally:
+        policy.unlink()
+
+
+def _apt(what: str, *arguments: str) -> None:
+    with show.step(what), LOG.open("wb") as output:
+        child = subprocess.Popen(
+            [*APT_GET, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            # Without systemd there is no runlevel, and 1 is the one without daemons.
+            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"},
+        )
+        _watch(child)
+        if child.returncode != 0:
+            raise LabError(f"apt-get {arguments[0]} failed with {child.returncode}", log=LOG)
+
+
+def _watch(child: subprocess.Popen[bytes]) -> None:
+    begin = time.monotonic()
+    while True:
+        try:
+            child.wait(timeout=SIGN_OF_LIFE)
+            return
+        except subprocess.TimeoutExpired:
+            said = LOG.read_text(errors="replace").split("\n")
+            latest = next((line for line in reversed(said) if line.strip()), "")
+            show.line(f"{time.monotonic() - begin:7.0f} s  ... {latest[:80]}")
+        except BaseException:
+            # Whoever leaves before apt-get does leaves dpkg's lock, and the policy, to nobody.
+            child.send_signal(signal.SIGINT)
+            child.wait()
+            raise

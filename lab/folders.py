@@ -1,0 +1,55 @@
+"""The folders of a lab, each for the user that writes to it.
+
+Called by `lab.seed` and `lab.openstack`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from lab import process
+from lab.settings import APIS, USERS, Settings
+
+GLANCE_FOLDERS = ("images", "staging", "tasks", "lock")
+
+
+def prepare(settings: Settings) -> None:
+    """Make the folders of a new lab."""
+    settings.directory.chmod(0o755)
+    for name in ("etc", "run", "db", "log", "lib"):
+        (settings.directory / name).mkdir()
+    for service in USERS:
+        settings.log(service).parent.mkdir()
+        settings.home(service).mkdir()
+        _database(settings, service).mkdir()
+    for name in GLANCE_FOLDERS:
+        (settings.home("glance") / name).mkdir()
+    (settings.home("cinder") / "lock").mkdir()
+    # MariaDB makes its socket here.
+    shutil.chown(settings.database_files, USERS["db"])
+    own(settings)
+
+
+def own(settings: Settings) -> None:
+    """Give each service's user the folders that the service writes to, with all that is in."""
+    for service, user in USERS.items():
+        for tree in (
+            settings.home(service),
+            settings.log(service).parent,
+            _database(settings, service),
+        ):
+            _give(tree, user)
+            tree.chmod(0o750)
+
+
+def _database(settings: Settings, service: str) -> Path:
+    return settings.database_files / (service if service in APIS else "mysql")
+
+
+def _give(tree: Path, user: str) -> None:
+    owner = process.as_user(user)
+    for folder, _, names in os.walk(tree):
+        for path in (folder, *(os.path.join(folder, name) for name in names)):
+            os.chown(path, owner["user"], owner["group"], follow_symlinks=False)

@@ -1,0 +1,558 @@
+"""A real Keystone, Glance and Cinder from Debian's packages, on one machine.
+
+Run by a person (`python3 -m lab.openstack --help`), and used by the tests, the benchmark and
+the demo as `ControlPlane`. A lab is a folder and, unless told otherwise, a network namespace of
+its own: many labs run side by side, all of them on 127.0.0.1 and the standard ports.
+
+    with ControlPlane.temporary() as cloud:
+        cloud.up("keystone")
+        subprocess.run(cloud.argv(["glance-api", f"--config-file={cloud.config('glance')}"]))
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NoReturn
+
+from lab import apt, config, folders, identity, netns, process, seed, services, show
+from lab.errors import LabError
+from lab.process import Process
+from lab.settings import (
+    NONE,
+    OWN,
+    SERVICES,
+    Addresses,
+    Credentials,
+    Settings,
+    per_service,
+    reachable,
+    write_private,
+)
+from lab.web import Server
+
+DIRECTORY = Path("/var/lib/openstack-ocf-lab")
+TEMPORARY = "openstack-ocf-lab-"
+NOT_RUNNING = 3  # as init scripts say it
+
+
+@dataclass(frozen=True)
+class Status:
+    """A service of a lab, as it is now."""
+
+    service: str
+    pid: int | None = None
+    address: str = ""
+    since: float = 0.0
+
+    def __str__(self) -> str:
+        if self.pid is None:
+            return f"{self.service:9} down"
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
+        return f"{self.service:9} up  pid {self.pid:<6} since {since}  {self.address}"
+
+
+class ControlPlane:
+    """One lab. What is not given is what the lab was initialised with, or else the default."""
+
+    def __init__(
+        self,
+        directory: Path | str = DIRECTORY,
+        *,
+        db: str | None = None,
+        netns: str | None = None,
+        bind: str | Addresses | None = None,
+        endpoint: str | Addresses | None = None,
+        workers: int | None = None,
+        region: str | None = None,
+    ) -> None:
+        """Describe a lab; nothing is done yet.
+
+        db: sqlite (the default) or mysql. netns: "own" (the default), "none", or the name of a
+        namespace that somebody else made. bind: where the daemons listen (default 127.0.0.1);
+        endpoint: the address in the catalogue (default: where they listen); either one address,
+        or one for each of keystone, glance and cinder.
+        """
+        directory = Path(directory).resolve()
+        listen = None if bind is None else per_service(bind)
+        called = {name: reachable(address) for name, address in (listen or {}).items()}
+        given = {
+            "db": db,
+            "netns": netns,
+            "bind": listen,
+            "endpoint": (called or None) if endpoint is None else per_service(endpoint),
+            "workers": workers,
+            "region": region,
+        }
+        chosen = {name: value for name, value in given.items() if value is not None}
+        present = Settings.read(directory)
+        self.settings = replace(present or Settings(directory), **chosen)  # type: ignore[arg-type]
+        self.initialised = present is not None
+        if present and self.settings != present:
+            raise LabError(f"{directory} was initialised differently; destroy it first")
+        self.settings.check()
+
+    @classmethod
+    @contextmanager
+    def temporary(
+        cls,
+        *,
+        db: str = "sqlite",
+        netns: str = OWN,
+        bind: str | Addresses = "127.0.0.1",
+        endpoint: str | Addresses | None = None,
+        workers: int = 2,
+    ) -> Iterator[ControlPlane]:
+        """An initialised lab with a folder and a namespace of its own, destroyed at the end."""
+        sweep()
+        directory = tempfile.mkdtemp(prefix=f"{TEMPORARY}{_owner()}-")
+        try:
+            cloud = cls(
+                directory, db=db, netns=netns, bind=bind, endpoint=endpoint, workers=workers
+            )
+            cloud.init()
+            try:
+                yield cloud
+            finally:
+                cloud.destroy()
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    # What it is
+
+    @property
+    def directory(self) -> Path:
+        """The folder of the lab."""
+        return self.settings.directory
+
+    @property
+    def namespace(self) -> str | None:
+        """The network namespace of the lab; None is the machine's own network."""
+        return self.settings.namespace
+
+    @property
+    def auth_url(self) -> str:
+        """Keystone, as clients call it: with /v3."""
+        return self.credentials.auth_url
+
+    @property
+    def credentials(self) -> Credentials:
+        """The monitoring user: it may read, and nothing more."""
+        return self.settings.credentials("monitor", "service")
+
+    @property
+    def admin(self) -> Credentials:
+        """The administrator."""
+        return self.settings.credentials("admin", "admin")
+
+    def config(self, service: str) -> Path:
+        """The configuration file of a service."""
+        return self.settings.config(service)
+
+    def log(self, service: str) -> Path:
+        """What a service said on stdout and stderr; its own log is beside it."""
+        return self.settings.log(service)
+
+    def server(self, service: str) -> Server:
+        """Where a service listens according to its configuration; `get` asks it something."""
+        return config.server(self.settings, service)
+
+    def token(self) -> str:
+        """A new token of the monitoring user."""
+        user = self.credentials
+        return identity.token(
+            self.server("keystone"), user.username, user.password, user.project_name
+        )
+
+    def argv(self, command: Sequence[str]) -> list[str]:
+        """The command line that runs a command in the lab's namespace."""
+        return netns.argv(self.namespace, command)
+
+    def pids(self, service: str) -> list[int]:
+        """The processes of a service that the lab started, its master first."""
+        return [found.pid for found in services.running(self.settings, service)]
+
+    def status(self, *chosen: str) -> list[Status]:
+        """How the chosen services are, or all that this lab has."""
+        return [self._status(service) for service in self._in_order(chosen)]
+
+    # What it does
+
+    def init(self) -> None:
+        """Write the configuration and the databases. An initialised lab stays as it is."""
+        _require_root()
+        if self.initialised:
+            return
+        target = self.directory
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise LabError(f"{target} is not empty, and not a lab; use another --dir")
+        source = seed.find(self.settings)
+        ready = replace(self.settings, passwords=seed.passwords(source))
+        target.mkdir(parents=True, exist_ok=True)
+        try:
+            folders.prepare(ready)
+            config.write(ready)
+            seed.plant(source, ready)
+            self.settings = ready
+            for name, user in (("openrc", self.admin), ("openrc-monitor", self.credentials)):
+                write_private(target / name, _openrc(user))
+            ready.write()
+        except BaseException:
+            shutil.rmtree(target, ignore_errors=True)
+            raise
+        self.initialised = True
+
+    def up(self, *chosen: str) -> None:
+        """Start the chosen services, or all. What runs is left alone; what fails is undone."""
+        _require_root()
+        self._require_init()
+        created = self._open_namespace()
+        started: list[str] = []
+        try:
+            for service in self._in_order(chosen):
+                if found := services.running(self.settings, service):
+                    services.await_ready(self.settings, service, found[0])
+                    show.line(f"{'':10}{service} runs already")
+                    continue
+                started.append(service)
+                with show.step(f"{service} serves"):
+                    services.start(self.settings, service)
+        except BaseException:
+            if created:
+                self.down()
+            elif started:
+                self.down(*started)
+            raise
+
+    def down(self, *chosen: str) -> None:
+        """End the chosen services; or all, and the lab's namespace with all that is in it."""
+        _require_root()
+        for service in reversed(self._in_order(chosen) if self.initialised else []):
+            if self.pids(service):
+                with show.step(f"{service} down"):
+                    services.stop(self.settings, service)
+            else:
+                self.settings.record(service).unlink(missing_ok=True)
+        if not chosen and self.namespace and self.settings.own_namespace:
+            netns.remove(self.namespace)
+
+    def destroy(self) -> None:
+        """Take everything down and remove the folder."""
+        self.down()
+        if self.initialised:
+            shutil.rmtree(self.directory)
+            self.initialised = False
+
+    def set(self, service: str, section: str, option: str, value: str) -> None:
+        """Set one option in the configuration file of a service."""
+        config.change(self.config(service), section, option, value)
+
+    def variant(self, service: str, name: str, **options: str) -> Path:
+        """A second configuration file, with some options of [DEFAULT] changed."""
+        return config.variant(self.config(service), name, {"DEFAULT": options})
+
+    @contextmanager
+    def frozen(self, service: str) -> Iterator[None]:
+        """Stop a service for a while with SIGSTOP: it takes connections and never answers."""
+        stopped = services.running(self.settings, service)
+        if not stopped:
+            raise LabError(f"{service} does not run")
+        try:
+            process.freeze(stopped)
+            yield
+        finally:
+            for member in stopped:
+                member.send(signal.SIGCONT)
+
+    @contextmanager
+    def without_database(self, service: str) -> Iterator[None]:
+        """Take the database of a service away for a while.
+
+        With sqlite it is that of this service alone. With mysql it is that of all, Keystone's
+        too: a worker that has not seen the token answers 401 rather than 500. A hung database
+        is `frozen("db")`; SQLite has nothing that could hang.
+        """
+        if self.settings.db == "mysql":
+            self.down("db")
+            try:
+                yield
+            finally:
+                self.up("db")
+            return
+        # A folder in its place, since a file that is missing would be made anew.
+        file = config.sqlite_file(self.settings, service)
+        aside = file.with_suffix(".aside")
+        file.rename(aside)
+        try:
+            file.mkdir()
+            yield
+        finally:
+            file.rmdir()
+            aside.rename(file)
+
+    # How it does it
+
+    def _in_order(self, chosen: Sequence[str]) -> list[str]:
+        if unknown := set(chosen) - set(SERVICES):
+            raise LabError(f"no such service: {', '.join(sorted(unknown))} (there are {SERVICES})")
+        wanted = chosen or SERVICES
+        return [s for s in SERVICES if s in wanted and (s != "db" or self.settings.db == "mysql")]
+
+    def _require_init(self) -> None:
+        if not self.initialised:
+            raise LabError(
+                f"{self.directory} is not initialised; "
+                f"run: python3 -m lab.openstack init --dir {self.directory}"
+            )
+
+    def _open_namespace(self) -> bool:
+        if not self.namespace or netns.exists(self.namespace):
+            return False
+        if not self.settings.own_namespace:
+            raise LabError(
+                f"there is no network namespace {self.namespace}; "
+                f"make it (ip netns add {self.namespace}), or let the lab have its own"
+            )
+        local = [a for a in set(self.settings.bind.values()) if not _on_any_machine(a)]
+        netns.create(self.namespace, sorted(local))
+        return True
+
+    def _status(self, service: str) -> Status:
+        found = services.running(self.settings, service)
+        if not found:
+            return Status(service)
+        where = str(self.settings.socket if service == "db" else self.server(service))
+        return Status(service, found[0].pid, where, found[0].since())
+
+
+def sweep() -> None:
+    """Destroy the temporary labs whose owners were killed before they could do it."""
+    for directory in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*-*"):
+        pid, _, birth = directory.name[len(TEMPORARY) :].rpartition("-")[0].partition(".")
+        if not (pid.isdigit() and birth.isdigit()):
+            continue
+        owner = Process.at(int(pid))
+        if owner is None or owner.birth != int(birth):
+            ControlPlane(directory).destroy()
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def strangers(cloud: ControlPlane) -> list[Process]:
+    """Processes in the lab's namespace that the lab did not start: the agents' daemons."""
+    own = {pid for service in SERVICES for pid in cloud.pids(service)}
+    inside = netns.members(cloud.namespace) if cloud.namespace else []
+    return [found for found in inside if found.pid not in own]
+
+
+def _owner() -> str:
+    owner = Process.at(os.getpid())
+    return f"{owner.pid}.{owner.birth}" if owner else "unknown"
+
+
+def _on_any_machine(address: str) -> bool:
+    return address.startswith("127.") or address in ("0.0.0.0", "::", "::1")
+
+
+def _openrc(user: Credentials) -> str:
+    variables = user.environment().items()
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables)
+
+
+def _require_root() -> None:
+    if os.geteuid() != 0:
+        raise LabError("this needs root: it starts daemons as other users")
+
+
+# The command line
+
+
+def _install(options: argparse.Namespace) -> int:
+    _require_root()
+    wanted = seed.packages(options.db or "sqlite")
+    with show.step("everything is installed"):
+        apt.install(wanted)
+    for name, version in apt.versions(wanted).items():
+        show.line(f"{'':10}{name} {version}")
+    return 0
+
+
+def _init(options: argparse.Namespace) -> int:
+    cloud = ControlPlane(
+        options.dir,
+        db=options.db,
+        netns=options.netns,
+        bind=options.bind,
+        endpoint=options.endpoint,
+        workers=options.workers,
+    )
+    with show.step(f"{cloud.directory} is initialised"):
+        cloud.init()
+    show.line(f"{'':10}the administrator: . {cloud.directory}/openrc")
+    show.line(f"{'':10}the monitoring user: . {cloud.directory}/openrc-monitor")
+    return 0
+
+
+def _up(options: argparse.Namespace) -> int:
+    cloud = ControlPlane(options.dir)
+    cloud.up(*options.only)
+    return 0
+
+
+def _down(options: argparse.Namespace) -> int:
+    ControlPlane(options.dir).down(*options.only)
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    cloud = ControlPlane(options.dir)
+    cloud._require_init()
+    rows = cloud.status(*options.only)
+    for row in rows:
+        show.line(str(row))
+    if others := strangers(cloud):
+        show.line(f"{len(others)} other processes in namespace {cloud.namespace}")
+    return 0 if all(row.pid for row in rows) else NOT_RUNNING
+
+
+def _destroy(options: argparse.Namespace) -> int:
+    ControlPlane(options.dir).destroy()
+    return 0
+
+
+def _run(options: argparse.Namespace) -> NoReturn:
+    _require_root()
+    cloud = ControlPlane(options.dir)
+    command = options.command[1:] if options.command[:1] == ["--"] else options.command
+    if not command:
+        raise LabError("run: which command?")
+    if cloud.namespace and not netns.exists(cloud.namespace):
+        raise LabError(f"there is no network namespace {cloud.namespace}; is the lab up?")
+    argv = cloud.argv(command)
+    try:
+        os.execvp(argv[0], argv)
+    except OSError as error:
+        raise LabError(f"{argv[0]}: {error.strerror}") from None
+
+
+def _services(text: str) -> list[str]:
+    names = text.split(",")
+    if unknown := set(names) - set(SERVICES):
+        raise argparse.ArgumentTypeError(
+            f"no such service: {', '.join(sorted(unknown))} (there are {', '.join(SERVICES)})"
+        )
+    return names
+
+
+def _addresses(text: str) -> str | Mapping[str, str]:
+    if "=" not in text:
+        return text
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    return {name: address for name, _, address in pairs}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python3 -m lab.openstack",
+        description="A real Keystone, Glance and Cinder from Debian's packages, on one machine.",
+        epilog="From nothing: install, init, up. Back to nothing: destroy. All of it as root.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
+
+    directory = argparse.ArgumentParser(add_help=False)
+    directory.add_argument(
+        "--dir", type=Path, default=DIRECTORY, help="the lab's folder (default: %(default)s)"
+    )
+    database = argparse.ArgumentParser(add_help=False)
+    database.add_argument(
+        "--db",
+        choices=("sqlite", "mysql"),
+        help="SQLite files (default), or a private MariaDB on a Unix socket",
+    )
+    only = argparse.ArgumentParser(add_help=False)
+    only.add_argument(
+        "--only",
+        type=_services,
+        default=[],
+        metavar="A,B",
+        help=f"some of {', '.join(SERVICES)} (default: all)",
+    )
+
+    install = commands.add_parser(
+        "install", parents=[database], help="install the Debian packages that are missing"
+    )
+    install.set_defaults(function=_install)
+
+    init = commands.add_parser(
+        "init", parents=[directory, database], help="write configuration, databases and users"
+    )
+    init.add_argument(
+        "--netns",
+        metavar="NAME",
+        help=f"network namespace to run in: {OWN} (default; made by up, deleted by down), "
+        f"{NONE} (the machine's own network), or the name of one that exists",
+    )
+    init.add_argument(
+        "--bind",
+        type=_addresses,
+        metavar="ADDRESS",
+        help="where the daemons listen (default: 127.0.0.1); "
+        "or keystone=ADDRESS,glance=ADDRESS,cinder=ADDRESS",
+    )
+    init.add_argument(
+        "--endpoint",
+        type=_addresses,
+        metavar="ADDRESS",
+        help="the address in the catalogue (default: where the daemons listen)",
+    )
+    init.add_argument("--workers", type=int, metavar="N", help="processes a service (default: 2)")
+    init.set_defaults(function=_init)
+
+    for name, function, text in (
+        ("up", _up, "start the services and wait until they serve"),
+        ("down", _down, "end them; without --only also all that runs in the lab's namespace"),
+        ("status", _status, "show what runs; exit code 0 if all does, 3 if not"),
+    ):
+        command = commands.add_parser(name, parents=[directory, only], help=text)
+        command.set_defaults(function=function)
+
+    destroy = commands.add_parser("destroy", parents=[directory], help="down, and remove the lab")
+    destroy.set_defaults(function=_destroy)
+
+    run = commands.add_parser(
+        "run", parents=[directory], help="run a command in the lab's namespace: run -- CMD ..."
+    )
+    run.add_argument("command", nargs=argparse.REMAINDER, metavar="-- CMD ...")
+    run.set_defaults(function=_run)
+    return parser
+
+
+def _terminated(signum: int, frame: object) -> NoReturn:
+    sys.exit(128 + signum)  # an exception, so that what was begun is undone
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        return int(options.function(options))
+    except LabError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("lab: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,268 @@
+"""The databases and Keystone's content: made once for a kind of lab, copied into each.
+
+Called by `lab.openstack` when a lab is initialised. To make the schemas and to fill Keystone
+takes OpenStack's own tools some ten seconds; to copy the result takes a moment. A seed is known
+by all that it depends on: the kind of database, the packages, the catalogue, and this code. It
+holds passwords, so it is for root alone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import secrets
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from lab import apt, config, folders, identity, netns, process, services, show
+from lab.errors import LabError
+from lab.settings import APIS, OWN, PORTS, USERS, Settings, per_service, write_private
+from lab.web import Server
+
+CACHE = Path("/var/cache/openstack-ocf-lab")
+PACKAGES = ("keystone", "glance-api", "cinder-api", "iproute2")
+MARIADB = "mariadb-server-core"
+KEYS = ("fernet-keys", "credential-keys")
+ACCOUNTS = ("admin", "monitor", "glance", "cinder", "db")
+GRANTS = {
+    "glance": ("admin", "service"),
+    "cinder": ("admin", "service"),
+    "monitor": ("reader",),
+}
+MARIADB_FILES = Path("/usr/share/mysql")
+SYSTEM_TABLES = (
+    "mysql_system_tables.sql",
+    "mysql_performance_tables.sql",
+    "mysql_system_tables_data.sql",
+    "maria_add_gis_sp_bootstrap.sql",
+)
+
+
+def packages(db: str) -> tuple[str, ...]:
+    """The Debian packages that a lab with this kind of database is made of."""
+    return (*PACKAGES, MARIADB) if db == "mysql" else PACKAGES
+
+
+def find(settings: Settings) -> Path:
+    """The seed for a lab like this; it is made when there is none yet."""
+    seed = CACHE / _name(settings)
+    if seed.exists():
+        return seed
+    CACHE.mkdir(parents=True, exist_ok=True)
+    CACHE.chmod(0o711)  # the services' users have to get into the workshop
+    with _alone():
+        if not seed.exists():
+            _make(settings, seed)
+    return seed
+
+
+def passwords(seed: Path) -> dict[str, str]:
+    """The passwords of the users in a seed's databases."""
+    known: dict[str, str] = json.loads((seed / "passwords.json").read_text())
+    return known
+
+
+def plant(seed: Path, settings: Settings) -> None:
+    """Copy a seed's databases and keys into the folders of a new lab."""
+    shutil.copytree(seed / "db", settings.database_files, dirs_exist_ok=True)
+    for keys in KEYS:
+        shutil.copytree(seed / keys, settings.home("keystone") / keys)
+    folders.own(settings)
+
+
+def _name(settings: Settings) -> str:
+    wanted = packages(settings.db)
+    installed = apt.versions(wanted)
+    if missing := [name for name in wanted if name not in installed]:
+        raise LabError(
+            f"not installed: {' '.join(missing)}; "
+            f"run: python3 -m lab.openstack install --db {settings.db}"
+        )
+    sources = (__file__, config.__file__, identity.__file__, services.__file__)
+    code = [Path(file or "").read_text() for file in sources]
+    parts = [installed, dict(settings.endpoint), settings.region, code]
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return f"{settings.db}-{digest[:16]}"
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    with open(CACHE / "lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            show.line("another lab makes a seed; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _make(settings: Settings, seed: Path) -> None:
+    """Make a seed in a workshop of its own, and move it to its place when it is complete."""
+    build = replace(
+        settings,
+        directory=CACHE / "workshop",
+        netns=OWN,
+        bind=per_service("127.0.0.1"),
+        passwords={name: secrets.token_urlsafe(18) for name in ACCOUNTS},
+    )
+    _clear(build)  # of one that was killed
+    show.line(f"making the {settings.db} databases, once for all labs like this one")
+    try:
+        build.directory.mkdir()
+        folders.prepare(build)
+        config.write(build)
+        _fill(build)
+        _keep(build, seed)
+    finally:
+        _clear(build)
+
+
+def _clear(build: Settings) -> None:
+    netns.remove(str(build.namespace))
+    shutil.rmtree(build.directory, ignore_errors=True)
+
+
+def _fill(build: Settings) -> None:
+    netns.create(str(build.namespace))
+    if build.db == "mysql":
+        with show.step("mariadb: system tables"):
+            _create_mariadb(build)
+        with show.step("mariadb"):
+            services.start(build, "db")
+    with ThreadPoolExecutor() as pool:  # each has a database of its own
+        for done in [pool.submit(_synchronise, build, service) for service in APIS]:
+            done.result()
+    with show.step("keystone: bootstrap"):
+        _bootstrap(build)
+    with show.step("keystone"):
+        services.start(build, "keystone")
+    with show.step("keystone: users, services, endpoints"):
+        _populate(build)
+    services.stop(build, "keystone")
+    services.stop(build, "db")
+
+
+def _keep(build: Settings, seed: Path) -> None:
+    if build.db == "sqlite":
+        for service in APIS:
+            _write_ahead(build, service)  # what is still in the log goes into the file
+    part = build.directory / "seed"
+    part.mkdir(mode=0o700)
+    shutil.copytree(build.database_files, part / "db", ignore=shutil.ignore_patterns("*.sock"))
+    for keys in KEYS:
+        shutil.copytree(build.home("keystone") / keys, part / keys)
+    write_private(part / "passwords.json", json.dumps(dict(build.passwords)))
+    part.rename(seed)
+
+
+def _synchronise(build: Settings, service: str) -> None:
+    with show.step(f"{service}: schema"):
+        _manage(build, service, *(["db", "sync"] if service == "cinder" else ["db_sync"]))
+        if build.db == "sqlite":
+            _write_ahead(build, service)
+
+
+def _write_ahead(build: Settings, service: str) -> None:
+    """Let SQLite's readers and writers work at once.
+
+    Otherwise a reader that has not finished makes the commit of another worker fail ("database
+    is locked"). The mode is a property of the file.
+    """
+    with closing(sqlite3.connect(config.sqlite_file(build, service))) as database:
+        (mode,) = database.execute("pragma journal_mode=wal").fetchone()
+        if mode != "wal":
+            raise LabError(f"{service}: SQLite has no write-ahead log here, but {mode}")
+        database.execute("pragma wal_checkpoint(truncate)")
+
+
+def _create_mariadb(build: Settings) -> None:
+    # What mariadb-install-db does; that needs my_print_defaults, and with it 60 MB of packages.
+    sql = ["create database if not exists mysql;", "use mysql;", "set @auth_root_socket='root';"]
+    sql += [(MARIADB_FILES / name).read_text() for name in SYSTEM_TABLES]
+    sql += ["flush privileges;"]
+    for service in APIS:
+        user = f"'{service}'@'localhost'"
+        sql += [
+            f"create database {service} character set utf8;",
+            f"create user {user} identified by '{build.passwords['db']}';",
+            f"grant all on {service}.* to {user};",
+        ]
+    command = services.mariadbd(build, "--bootstrap", f"--lc-messages-dir={MARIADB_FILES}/english")
+    _run(command, build, "db", stdin="\n".join([*sql, ""]))
+
+
+def _bootstrap(build: Settings) -> None:
+    for command in ("fernet_setup", "credential_setup"):
+        _manage(build, "keystone", command, "--keystone-user=keystone", "--keystone-group=keystone")
+    url = f"{build.keystone_url()}/v3/"
+    _manage(
+        build,
+        "keystone",
+        "bootstrap",
+        f"--bootstrap-region-id={build.region}",
+        *(f"--bootstrap-{face}-url={url}" for face in ("public", "internal", "admin")),
+        environment={"OS_BOOTSTRAP_PASSWORD": build.passwords["admin"]},
+    )
+
+
+def _populate(build: Settings) -> None:
+    """The project of the services, its users, and the catalogue."""
+    keystone = identity.Administrator(config.server(build, "keystone"), build.passwords["admin"])
+    project = keystone.create("project", name="service", domain_id="default")
+    roles = {role["name"]: role["id"] for role in keystone.call("GET", "/roles")["roles"]}
+    if "service" not in roles:  # bootstrap makes it from 2023.1 on
+        roles["service"] = keystone.create("role", name="service")
+    for name, granted in GRANTS.items():
+        password = build.passwords[name]
+        user = keystone.create("user", name=name, domain_id="default", password=password)
+        for role in granted:
+            keystone.call("PUT", f"/projects/{project}/users/{user}/roles/{roles[role]}")
+    images = str(Server(build.endpoint["glance"], PORTS["glance"]))
+    volumes = f"{Server(build.endpoint['cinder'], PORTS['cinder'])}/v3/%(project_id)s"
+    for name, kind, url in (("glance", "image", images), ("cinderv3", "volumev3", volumes)):
+        service = keystone.create("service", name=name, type=kind)
+        for face in ("public", "internal", "admin"):
+            keystone.create(
+                "endpoint", service_id=service, interface=face, region_id=build.region, url=url
+            )
+
+
+def _manage(
+    build: Settings, service: str, *arguments: str, environment: Mapping[str, str] | None = None
+) -> None:
+    command = [f"/usr/bin/{service}-manage", f"--config-file={build.config(service)}", *arguments]
+    _run(command, build, service, environment=environment)
+
+
+def _run(
+    command: Sequence[str],
+    build: Settings,
+    service: str,
+    *,
+    stdin: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    """Run one of the services' tools as its user, and in the namespace, to be ended with it."""
+    home, log = build.home(service), build.log(service)
+    with log.open("a") as output, netns.inside(build.namespace):
+        done = subprocess.run(
+            command,
+            input=stdin,
+            text=True,
+            stdout=output,
+            stderr=output,
+            cwd=home,
+            env={**process.ENVIRONMENT, "HOME": str(home), **(environment or {})},
+            check=False,
+            **process.as_user(USERS[service]),
+        )
+    if done.returncode != 0:
+        tool = Path(command[0]).name
+        raise LabError(f"{tool} failed with {done.returncode}", log=services.words(build, service))

@@ -1,0 +1,175 @@
+"""What one lab is made of: its folder, its addresses, its passwords, and where each file is.
+
+Read by every part below; written by `lab.openstack` when a lab is initialised.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from lab.errors import LabError
+from lab.web import Server
+
+SERVICES = ("db", "keystone", "glance", "cinder")  # in the order of their start
+APIS = SERVICES[1:]
+OWN = "own"
+NONE = "none"
+PORTS = {"keystone": 5000, "glance": 9292, "cinder": 8776}
+CONFIG_FILES = {
+    "keystone": "keystone.conf",
+    "glance": "glance-api.conf",
+    "cinder": "cinder.conf",
+}
+USERS = {"db": "nobody", "keystone": "keystone", "glance": "glance", "cinder": "cinder"}
+SOCKET_PATH_MAX = 107
+
+Addresses = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What Keystone wants to know before it gives a token."""
+
+    auth_url: str
+    username: str
+    password: str = field(repr=False)
+    project_name: str
+    region_name: str
+    user_domain_name: str = "Default"
+    project_domain_name: str = "Default"
+
+    def environment(self) -> dict[str, str]:
+        """The usual OS_ variables."""
+        names = {f"OS_{name.upper()}": value for name, value in asdict(self).items()}
+        return {**names, "OS_IDENTITY_API_VERSION": "3", "OS_AUTH_TYPE": "v3password"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A lab as it was asked for, and the passwords that came with its databases."""
+
+    directory: Path
+    db: str = "sqlite"
+    netns: str = OWN
+    bind: Addresses = field(default_factory=lambda: per_service("127.0.0.1"))
+    endpoint: Addresses = field(default_factory=lambda: per_service("127.0.0.1"))
+    workers: int = 2
+    region: str = "regionOne"
+    passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def namespace(self) -> str | None:
+        """The network namespace that the services run in; None is the machine's own."""
+        if self.netns == OWN:
+            name = re.sub(r"[^\w.-]", "-", self.directory.name)[:40]
+            digest = hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:6]
+            return f"{name}-{digest}"
+        return None if self.netns == NONE else self.netns
+
+    @property
+    def own_namespace(self) -> bool:
+        """Whether the namespace is made and removed by the lab."""
+        return self.netns == OWN
+
+    def config(self, service: str) -> Path:
+        """The configuration file of a service."""
+        return self.directory / "etc" / service / CONFIG_FILES[service]
+
+    def home(self, service: str) -> Path:
+        """The folder in which a service keeps its files."""
+        return self.directory / "lib" / service
+
+    def log(self, service: str) -> Path:
+        """What a service says on stdout and stderr."""
+        return self.directory / "log" / service / "output.log"
+
+    def record(self, service: str) -> Path:
+        """The file that remembers a started service."""
+        return self.directory / "run" / f"{service}.json"
+
+    @property
+    def database_files(self) -> Path:
+        """The folder of all databases."""
+        return self.directory / "db"
+
+    @property
+    def socket(self) -> Path:
+        """Where MariaDB listens: reached from every network namespace."""
+        return self.database_files / "mysql.sock"
+
+    @property
+    def file(self) -> Path:
+        """Where these settings are kept."""
+        return self.directory / "settings.json"
+
+    def keystone_url(self) -> str:
+        """Keystone, as the catalogue and the other services call it."""
+        return str(Server(self.endpoint["keystone"], PORTS["keystone"]))
+
+    def credentials(self, username: str, project: str) -> Credentials:
+        """A user of this lab."""
+        if username not in self.passwords:
+            raise LabError(f"{self.directory} is not initialised")
+        return Credentials(
+            auth_url=f"{self.keystone_url()}/v3",
+            username=username,
+            password=self.passwords[username],
+            project_name=project,
+            region_name=self.region,
+        )
+
+    def write(self) -> None:
+        """Keep them, for root only: there are passwords in it."""
+        content = {**asdict(self), "directory": str(self.directory)}
+        write_private(self.file, json.dumps(content, indent=2) + "\n")
+
+    @classmethod
+    def read(cls, directory: Path) -> Settings | None:
+        """The settings of an initialised lab; None if there is none."""
+        try:
+            content = json.loads((directory / "settings.json").read_text())
+            return replace(cls(**content), directory=directory)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValueError, TypeError) as error:
+            raise LabError(f"{directory}/settings.json cannot be read: {error}") from None
+
+    def check(self) -> None:
+        """Refuse what cannot work before anything is done about it."""
+        if self.db not in ("sqlite", "mysql"):
+            raise LabError(f"no such kind of database: {self.db} (sqlite or mysql)")
+        if len(os.fsencode(self.socket)) > SOCKET_PATH_MAX:
+            raise LabError(f"the path is too long for a socket: {self.socket}; use a shorter --dir")
+        for folder in self.directory.parents:
+            if folder.exists() and not folder.stat().st_mode & 0o001:
+                raise LabError(
+                    f"{folder} is closed to the users keystone, glance and cinder; "
+                    f"use another --dir, or: chmod o+x {folder}"
+                )
+
+
+def per_service(addresses: str | Addresses) -> dict[str, str]:
+    """An address for each API, from one for all or from some of them."""
+    if isinstance(addresses, str):
+        return dict.fromkeys(APIS, addresses)
+    if unknown := set(addresses) - set(APIS):
+        raise LabError(f"no such service: {', '.join(sorted(unknown))} (there are {APIS})")
+    return {**per_service("127.0.0.1"), **addresses}
+
+
+def reachable(address: str) -> str:
+    """The address to call somebody who listens on this one."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that nobody else can read, not even for a moment."""
+    path.unlink(missing_ok=True)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)

@@ -1,0 +1,50 @@
+"""What a person at the terminal sees: a line for each step, with the seconds it took.
+
+Called by whatever takes long enough to make a person wonder, and by the demo.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+BOLD, DIM, RED, GREEN, YELLOW = "1", "2", "31", "32", "33"
+
+_silent: ContextVar[bool] = ContextVar("_silent", default=False)
+
+
+def line(text: str) -> None:
+    """Say one thing now, also when the output is a pipe."""
+    print(text, flush=True)
+
+
+@contextmanager
+def step(text: str) -> Iterator[None]:
+    """Say what was done, after it was done. A step that failed is told by its exception."""
+    begin = time.monotonic()
+    yield
+    if not _silent.get():
+        line(f"{time.monotonic() - begin:7.2f} s  {text}")
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Steps are not told for a while: somebody else has something to show."""
+    before = _silent.set(True)
+    try:
+        yield
+    finally:
+        _silent.reset(before)
+
+
+def coloured(text: str, *styles: str) -> str:
+    """The text in colour on a terminal, unless its owner has none of it; as it is elsewhere."""
+    if not styles or not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return text
+    if os.environ.get("TERM", "dumb") == "dumb":
+        return text
+    return f"\033[{';'.join(styles)}m{text}\033[0m"

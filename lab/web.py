@@ -1,0 +1,62 @@
+"""One HTTP request into a network namespace.
+
+Called by `lab.services` to see whether a service is ready, by `lab.seed` to fill Keystone, and
+by tests. No proxy of the environment is used, and no package besides the standard library.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lab import netns
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server said."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body, decoded."""
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where somebody listens."""
+
+    address: str
+    port: int
+    namespace: str | None = None
+
+    def __str__(self) -> str:
+        address = f"[{self.address}]" if ":" in self.address else self.address
+        return f"http://{address}:{self.port}"
+
+    def get(self, path: str, *, token: str = "", timeout: float = 10.0) -> Answer:
+        """GET a path. Raises OSError or http.client.HTTPException when nothing usable comes."""
+        return self.request("GET", path, token=token, timeout=timeout)
+
+    def request(
+        self, method: str, path: str, *, body: Any = None, token: str = "", timeout: float = 10.0
+    ) -> Answer:
+        """Send one request, JSON if there is a body, and read the whole answer."""
+        headers = {"Connection": "close", "Content-Type": "application/json"}
+        if token:
+            headers["X-Auth-Token"] = token
+        connection = http.client.HTTPConnection(self.address, self.port, timeout=timeout)
+        try:
+            with netns.inside(self.namespace):
+                connection.connect()
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            response = connection.getresponse()
+            return Answer(response.status, dict(response.getheaders()), response.read())
+        finally:
+            connection.close()

@@ -1,0 +1,278 @@
+"""The control plane itself: what the agents' tests rely on when they use it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import apt, netns, process, seed
+from lab.errors import LabError
+from lab.openstack import ControlPlane, strangers, sweep
+
+ROOT = Path(__file__).parents[2]
+IMAGES, VOLUMES = "/v2/images?limit=1", "/v3/volumes?limit=1"
+
+
+def _ready() -> bool:
+    wanted = seed.packages("mysql")
+    return os.geteuid() == 0 and len(apt.versions(wanted)) == len(wanted)
+
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(
+        not _ready(), reason="needs root, and: python3 -m lab.openstack install --db mysql"
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[ControlPlane]:
+    """A whole control plane, on SQLite."""
+    with ControlPlane.temporary() as cloud:
+        cloud.up()
+        yield cloud
+
+
+@pytest.fixture
+def empty() -> Iterator[ControlPlane]:
+    """An initialised lab in which nothing runs yet."""
+    with ControlPlane.temporary() as cloud:
+        yield cloud
+
+
+def lab(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command line, with the system's Python."""
+    command = ["/usr/bin/python3", "-m", "lab.openstack", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def eventually(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait for a condition."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def namespace_holds(name: str | None) -> list[int]:
+    """The processes in a namespace, also when it has no name any more."""
+    assert name is not None
+    return [member.pid for member in netns.members(name)]
+
+
+def test_monitoring_user_may_read_images_and_volumes(cloud: ControlPlane) -> None:
+    """The monitoring user's token is good for what the agents ask."""
+    token = cloud.token()
+
+    assert 200 == cloud.server("glance").get(IMAGES, token=token).status
+    assert 200 == cloud.server("cinder").get(VOLUMES, token=token).status
+    assert 401 == cloud.server("glance").get(IMAGES, token="wrong").status
+
+
+def test_no_password_on_a_command_line(cloud: ControlPlane) -> None:
+    """No password of the lab is on the command line or in the environment of a process."""
+    shown = ""
+    for service in ("keystone", "glance", "cinder"):
+        for pid in cloud.pids(service):
+            for name in ("cmdline", "environ"):
+                shown += Path(f"/proc/{pid}/{name}").read_text(errors="replace")
+
+    assert "glance-api" in shown
+    assert [] == [name for name, word in cloud.settings.passwords.items() if word in shown]
+
+
+def test_secrets_are_for_root_and_their_service(cloud: ControlPlane) -> None:
+    """Nobody else can read a file that a password of the lab is in."""
+    words = [word.encode() for word in cloud.settings.passwords.values()]
+    holders = [
+        path
+        for folder in (cloud.directory, seed.CACHE)
+        for path in folder.rglob("*")
+        if path.is_file() and any(word in path.read_bytes() for word in words)
+    ]
+
+    assert cloud.config("glance") in holders
+    assert [] == [path for path in holders if path.stat().st_mode & 0o007]
+
+
+def test_second_lab_beside_the_first(cloud: ControlPlane, empty: ControlPlane) -> None:
+    """A second lab runs beside the first, with the same ports, and its end leaves the first."""
+    empty.up("glance")
+    assert str(cloud.server("glance")) == str(empty.server("glance"))
+
+    empty.destroy()
+
+    assert 200 == cloud.server("glance").get("/healthcheck").status
+
+
+def test_second_up_changes_nothing(cloud: ControlPlane) -> None:
+    """Up is a no-op for what runs already."""
+    before = cloud.pids("keystone") + cloud.pids("glance")
+
+    cloud.up("keystone", "glance")
+
+    assert before == cloud.pids("keystone") + cloud.pids("glance")
+
+
+def test_database_of_one_service_fails(cloud: ControlPlane) -> None:
+    """Without its database Glance answers 500, Cinder answers as ever, and both recover."""
+    token = cloud.token()
+    with cloud.without_database("glance"):
+        assert 500 == cloud.server("glance").get(IMAGES, token=token).status
+        assert 200 == cloud.server("cinder").get(VOLUMES, token=token).status
+
+    assert 200 == cloud.server("glance").get(IMAGES, token=token).status
+
+
+def test_frozen_keystone_does_not_answer(cloud: ControlPlane) -> None:
+    """A frozen service takes the connection and stays silent, until it is thawed."""
+    with cloud.frozen("keystone"), pytest.raises(TimeoutError):
+        cloud.server("keystone").get("/v3", timeout=0.5)
+
+    assert 200 == cloud.server("keystone").get("/v3").status
+
+
+def test_down_leaves_no_process_and_no_namespace(empty: ControlPlane) -> None:
+    """Down also ends what others started in the namespace, and can be called again."""
+    empty.up("glance")
+    daemon = subprocess.Popen(empty.argv(["sleep", "600"]), start_new_session=True)
+    name = empty.namespace
+    eventually(lambda: daemon.pid in namespace_holds(name))
+    assert [daemon.pid] == [stranger.pid for stranger in strangers(empty)]
+
+    empty.down("glance")
+    assert [daemon.pid] == namespace_holds(name)
+
+    empty.down()
+    empty.down()
+
+    assert -signal.SIGTERM == daemon.wait()
+    assert name is not None
+    assert not netns.exists(name)
+    assert [] == empty.pids("glance")
+
+
+def test_down_ends_stopped_workers_without_master(empty: ControlPlane) -> None:
+    """Glance's workers, stopped and without their master, are found and ended."""
+    empty.up("glance")
+    master, *workers = empty.pids("glance")
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    os.kill(master, signal.SIGKILL)
+    eventually(lambda: empty.pids("glance") == workers)
+
+    empty.down("glance")
+
+    assert [] == [pid for pid in workers if process.Process.at(pid)]
+
+
+def test_up_after_a_killed_lab(empty: ControlPlane) -> None:
+    """A lab that was killed half-way through `up` is taken up again, or down."""
+    record = empty.settings.record("keystone")
+    killed = subprocess.Popen(
+        [sys.executable, "-m", "lab.openstack", "up", "--dir", str(empty.directory)],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+    )
+    eventually(record.exists)
+    killed.kill()
+    killed.wait()
+
+    empty.up("keystone")
+
+    assert 200 == empty.server("keystone").get("/v3").status
+
+
+def test_temporary_lab_of_a_killed_owner_is_swept() -> None:
+    """A temporary lab whose owner was killed is destroyed by the next one."""
+    code = """if True:
+        from lab.openstack import ControlPlane
+        with ControlPlane.temporary() as cloud:
+            cloud.up("glance")
+            print(cloud.directory, flush=True)
+            input()
+    """
+    owner = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert owner.stdout is not None
+    said = next(line for line in owner.stdout if line.startswith("/"))
+    orphan = ControlPlane(said.strip())
+    workers = orphan.pids("glance")
+    assert workers
+    owner.kill()
+    owner.communicate()
+
+    sweep()
+
+    assert [] == [pid for pid in workers if process.Process.at(pid)]
+    assert not orphan.directory.exists()
+
+
+def test_taken_port_is_refused(empty: ControlPlane) -> None:
+    """Up refuses a port that another listens on; the other stays."""
+    empty.up("glance")
+    path = empty.variant("glance", "second", bind_port="9393")
+    assert "bind_port = 9393" in path.read_text()
+    empty.set("cinder", "DEFAULT", "osapi_volume_listen_port", "9292")
+
+    with pytest.raises(LabError, match="cinder: port 9292 is already taken in namespace"):
+        empty.up("cinder")
+
+    assert [] == empty.pids("cinder")
+    assert empty.pids("glance")
+
+
+def test_service_that_dies_is_reported_with_its_last_words(empty: ControlPlane) -> None:
+    """The command line says in one go what died, where its log is and what it said last."""
+    empty.set("cinder", "DEFAULT", "api_paste_config", "/nowhere/api-paste.ini")
+
+    failed = lab("up", "--dir", str(empty.directory), "--only", "cinder")
+
+    assert 1 == failed.returncode
+    assert failed.stderr.startswith("lab: cinder ended before it served (see ")
+    assert "/nowhere/api-paste.ini" in failed.stderr
+    assert "Traceback" not in failed.stderr.splitlines()[0]
+    assert empty.namespace is not None
+    assert not netns.exists(empty.namespace)
+
+
+def test_mariadb_serves_and_hangs() -> None:
+    """With MariaDB a service reads its database, and gets no answer while it hangs."""
+    with ControlPlane.temporary(db="mysql") as cloud:
+        cloud.up("db", "keystone", "glance")
+        glance, token = cloud.server("glance"), cloud.token()
+        assert 200 == glance.get(IMAGES, token=token).status
+
+        with cloud.frozen("db"), pytest.raises(TimeoutError):
+            glance.get(IMAGES, token=token, timeout=1.0)
+
+        assert 200 == glance.get(IMAGES, token=token).status
+
+
+def test_command_line_from_nothing_to_nothing() -> None:
+    """Init, up, status, run and destroy work from the command line, each with its exit code."""
+    folder = Path(f"/var/lib/openstack-ocf-lab.test-{os.getpid()}")
+    directory = ("--dir", str(folder))
+    try:
+        assert 0 == lab("init", *directory).returncode
+        assert 3 == lab("status", *directory).returncode
+        assert "glance serves" in lab("up", *directory, "--only", "glance").stdout
+        assert 0 == lab("status", *directory, "--only", "glance").returncode
+        listening = lab("run", *directory, "--", "cat", "/proc/net/tcp").stdout
+        assert f"0100007F:{9292:04X} 00000000:0000 0A" in listening
+    finally:
+        assert 0 == lab("destroy", *directory).returncode
+    assert not folder.exists()
