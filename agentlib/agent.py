@@ -11,7 +11,7 @@ import time
 from . import process
 from .daemon import OwnLogs, keep_bounded, last_words
 from .deadline import Deadline
-from .errors import AgentError, ConfigurationError, StateError
+from .errors import AgentError, ConfigurationError, NotInstalledError, StateError
 from .exitcode import ExitCode
 from .instance import Instance, remembered
 from .metadata import Action, document
@@ -49,6 +49,8 @@ MARGIN = 2.0
 fifth. By the timeout itself Pacemaker kills the agent, and nobody says why."""
 
 READY_PAUSE = 0.1
+LAST_LOOK = 0.5
+"""Seconds that must be left to ask once more: a question without time tells nothing."""
 
 PROCESS, API = 0, 10
 """Check levels (OCF 1.1, "Check levels"): is it there; does it serve."""
@@ -148,6 +150,7 @@ def validate(call: Call) -> None:
 def validate_host(call: Call) -> None:
     """Raise NotInstalledError or ArgumentError if this node cannot run the daemon."""
     call.agent.daemon.validate_host(call.values)
+    process.listening([])
     call.agent.check.validate_host(call.values)
 
 
@@ -196,7 +199,12 @@ def _check_api(call: Call, state: State, master: Process) -> Outcome:
     known, token = state.url, state.token
     if not state.url:
         # Taken over, or found again: the address is learned now.
-        urls = listening_urls(call.instance.family(), call.agent.check.port)
+        try:
+            urls = listening_urls(call.instance.family(), call.agent.check.port)
+        except NotInstalledError as error:
+            # 5 would move away a service of which nothing bad is known.
+            return Outcome(
+                ExitCode.DEGRADED, f"{call.agent.name} runs; not checked: {error}")
         if not urls:
             return Outcome(
                 ExitCode.ERR_GENERIC,
@@ -247,7 +255,9 @@ def start(call: Call) -> Outcome:
         validate_host(call)
         if presence.orphans:
             call.log.warning(f"ends {len(presence.orphans)} processes left of an earlier run")
-            _end(call, call.deadline.share(0.5), grace=0.5)
+            left = _end(call, call.deadline.share(0.5), grace=0.5)
+            if left:
+                return _undead(call, left)
         # Should we be killed before the new daemon is remembered, it must not be taken for a
         # worker of the one that is.
         call.store.forget()
@@ -271,10 +281,10 @@ class Birth:
         self._secret = values.text("os_password")
         self.child = daemon.spawn(values, call.instance.tag, output)
 
-    def words(self) -> str:
-        """The daemon's own last words, wherever it said them."""
-        return (last_words(self._output, self._begin, self._secret)
-                or self._own_logs.last_words(self._secret))
+    def words(self, *, complaint: bool = False) -> str:
+        """The daemon's own last words, wherever it said them; or only what is a complaint."""
+        return (last_words(self._output, self._begin, self._secret, complaint=complaint)
+                or self._own_logs.last_words(self._secret, complaint=complaint))
 
     def obituary(self, name: str) -> Outcome:
         """Why the daemon ended: its exit status and its own last words."""
@@ -332,13 +342,13 @@ def _await_ready(call: Call, state: State, birth: Birth | None) -> Outcome:
                 call.store.write(state)
                 return Outcome(ExitCode.SUCCESS)
             seen = verdict.reason
-        if not limit.remaining():
+        if limit.remaining() < LAST_LOOK:
             break
         time.sleep(READY_PAUSE)
     if not seen:
         other = process.listener(check.port)
         seen = f"listens on no TCP port{f', {check.port} is held by {other}' if other else ''}"
-    words = birth.words() if birth else ""
+    words = birth.words(complaint=True) if birth else ""
     return Outcome(ExitCode.ERR_GENERIC, f"{name} did not get ready: {seen}"
                    + (f"; it says: {words}" if words else ""))
 
@@ -366,13 +376,16 @@ def _stop(call: Call) -> Outcome:
             wanted = None
         left = _end(call, call.deadline, grace=wanted)
         if left:
-            return Outcome(
-                ExitCode.ERR_GENERIC,
-                f"{call.agent.name}: {len(left)} processes do not end, not even by KILL: "
-                f"{left[0]!r}")
+            return _undead(call, left)
         call.log.info(f"stopped, {len(there)} processes")
     call.store.forget()
     return Outcome(ExitCode.SUCCESS)
+
+
+def _undead(call: Call, left: list[Process]) -> Outcome:
+    return Outcome(
+        ExitCode.ERR_GENERIC,
+        f"{call.agent.name}: {len(left)} processes do not end, not even by KILL: {left[0]!r}")
 
 
 def _end(call: Call, deadline: Deadline, *, grace: float | None) -> list[Process]:
@@ -405,7 +418,4 @@ NEEDS_ROOT = ("start", "stop", "monitor", "status", "reload-agent")
 
 def act(call: Call) -> Outcome:
     """Do the action that the environment names; AgentError where it fails."""
-    try:
-        return FUNCTIONS[call.environment.action](call)
-    except StateError as error:
-        raise AgentError(str(error)) from error
+    return FUNCTIONS[call.environment.action](call)

@@ -13,7 +13,7 @@ import time
 from . import keystone
 from .errors import AgentError, ConfigurationError
 from .exitcode import ExitCode
-from .keystone import NoTokenError
+from .keystone import NoTokenError, RefusedError
 from .parameters import Parameter
 
 TYPE_CHECKING = False
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 BODY_LIMIT = 1 << 20
 """Bytes: far more than one image, one volume or a version document take."""
+
+API_SHARE, TOKEN_SHARE = 0.4, 0.6
+"""Parts of the time left that a question to the API and one to Keystone may take. Of Keystone
+more depends: without its answer in time nobody can be blamed."""
 
 POLICIES = {"degraded": ExitCode.DEGRADED, "ignore": ExitCode.SUCCESS,
             "fail": ExitCode.ERR_GENERIC}
@@ -130,11 +134,26 @@ class ApiCheck:
             policy = POLICIES[values.choice("keystone_failure", POLICIES)]
         except AgentError as error:
             # Whoever mistyped a parameter of the monitor did not mean the service to stop.
-            target = Target(name, state.url + self.path, local=True)
+            target = self._simple_target(name, values, state.url)
             return target.without_token(f"not checked: {error}", ExitCode.DEGRADED, deadline)
         if identity is None:
             return target.public(deadline)
         return _examine(target, identity, state, policy, deadline)
+
+    def _simple_target(self, name: str, values: Values, url: str) -> Target:
+        """Where the version document is to be had, when a parameter of the check is wrong.
+
+        That is where the daemon listens; but who gives an https url has a daemon behind it, or
+        one that speaks TLS itself. No token is sent there, so nothing need be verified.
+        """
+        given = values.text("url").strip()
+        if given.lower().startswith("https:"):
+            try:
+                given = keystone.checked_url("url", given, query=True)
+                return Target(name, _split(given)[0] + self.path, tls=_tls(verify=False))
+            except ConfigurationError:
+                pass
+        return Target(name, url + self.path, local=True)
 
     def _target(self, name: str, values: Values, url: str) -> Target:
         """What is asked: the parameter url, else where the daemon was seen to listen."""
@@ -161,14 +180,17 @@ def _examine(
     for _ in range(2):
         if not token:
             try:
-                new = identity.token(deadline.share(0.5))
+                new = identity.token(deadline.share(TOKEN_SHARE))
+            except RefusedError as error:
+                # Not Keystone's fault, nor the service's: the policy has no say.
+                return target.without_token(str(error), ExitCode.DEGRADED, deadline, answer)
             except NoTokenError as error:
                 return target.without_token(str(error), policy, deadline, answer)
             except AgentError as error:
                 return target.without_token(str(error), ExitCode.DEGRADED, deadline, answer)
             token = new.text
             state.token, state.token_until, state.token_key = token, new.until, identity.seal()
-        answer = target.ask(token, deadline.share(0.5))
+        answer = target.ask(token, deadline.share(API_SHARE))
         if answer.status == 200:
             return Verdict(ExitCode.SUCCESS)
         if answer.status == 403:

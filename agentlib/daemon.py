@@ -236,17 +236,18 @@ class Daemon:
         return store.open_log(), store.log
 
 
-def last_words(output: int, since: int, *secrets: str) -> str:
+def last_words(output: int, since: int, *secrets: str, complaint: bool = False) -> str:
     """What the daemon wrote last since an offset of its log: one line, without secrets.
 
-    Its last complaint, or its last line where it did not complain.
+    Its last complaint; where it did not complain its last line, unless a complaint is wanted.
     """
     end = os.lseek(output, 0, os.SEEK_END)
     since = since if since <= end else 0  # it was emptied meanwhile
     # Twice what is used: a secret that is cut at the beginning is in the half that is not.
     begin = max(since, end - 2 * LAST_WORDS)
     text = os.pread(output, end - begin, begin).decode("utf-8", "replace")
-    return _complaint(scrubbed(text, *secrets)[-LAST_WORDS:])
+    said, complained = _said(scrubbed(text, *secrets)[-LAST_WORDS:])
+    return complained if complaint else complained or said
 
 
 class OwnLogs:
@@ -262,8 +263,8 @@ class OwnLogs:
         self._folder = folder
         self._sizes = {path: status.st_size for path, status in self._files()}
 
-    def last_words(self, *secrets: str) -> str:
-        """The last complaint in the log that was written to last; empty if none was."""
+    def last_words(self, *secrets: str, complaint: bool = False) -> str:
+        """The last words in the log that was written to last; empty if none was."""
         grown = [(status.st_mtime, path) for path, status in self._files()
                  if status.st_size > self._sizes.get(path, 0)]
         for _, path in sorted(grown, reverse=True):
@@ -272,7 +273,8 @@ class OwnLogs:
             except OSError:
                 continue
             try:
-                return last_words(log, self._sizes.get(path, 0), *secrets)
+                return last_words(
+                    log, self._sizes.get(path, 0), *secrets, complaint=complaint)
             finally:
                 os.close(log)
         return ""
@@ -286,7 +288,8 @@ class OwnLogs:
             return []
 
 
-def _complaint(text: str) -> str:
+def _said(text: str) -> tuple[str, str]:
+    """The last line with words, and the last that is a complaint: no level, or a high one."""
     import re
 
     said = ""
@@ -296,9 +299,9 @@ def _complaint(text: str) -> str:
         prefix = re.match(r"\d{4}-[-\d:., ]+ ([A-Z]+) [\w.]+( \[[^]]*\])?", line)
         words = one_line(line[prefix.end():] if prefix else line)
         if words and not (prefix and prefix[1] in ("DEBUG", "INFO", "WARNING", "AUDIT")):
-            return words
+            return said or words, words
         said = said or words
-    return said
+    return said, ""
 
 
 def keep_bounded(path: str) -> None:

@@ -68,9 +68,10 @@ class Instance:
             if master:
                 return Presence(state, master, [])
         family = self._family(process.everyone(), state)
-        # Where the state is lost, the oldest leader of a session is what start has spawned. Where
-        # it is not, the master is dead: a worker may have made a session of its own.
-        leaders = [] if state.pid else [p for p in family if p.pid == p.session]
+        # Where nothing is remembered, the oldest leader of a session is what start has spawned.
+        # Else the master is dead, and the leader a worker that has made a session of its own.
+        known = state.pid or self.store.read_pidfile()
+        leaders = [p for p in family if p.pid == p.session and known in (0, p.pid)]
         master = min(leaders, key=lambda p: p.start, default=None) or self._from_pidfile()
         if master is None:
             return Presence(state, None, family)
@@ -149,11 +150,13 @@ class Instance:
                     member.signal(signal.SIGTERM)
             time.sleep(PATIENCE)
             family = process.living(family) or self.family()
-        while family and deadline.remaining():
+        while family:
             for member in family:
                 member.signal(signal.SIGKILL)
             time.sleep(PATIENCE)
             family = self.family()
+            if not deadline.remaining():
+                break
         return family
 
 

@@ -96,6 +96,10 @@ class NoTokenError(Exception):
     """Keystone gave no token; the message says why."""
 
 
+class RefusedError(NoTokenError):
+    """Keystone works, and does not want these credentials."""
+
+
 class EndlessAnswerError(Exception):
     """Keystone's answer is longer than any that it should give."""
 
@@ -148,7 +152,7 @@ class Identity:
             life = (access.expires - access.issued).total_seconds()
         except exceptions.HttpError as error:
             if error.http_status in (400, 401, 403):
-                raise NoTokenError(
+                raise RefusedError(
                     f"Keystone refuses user {self.user} ({error.http_status})") from None
             raise NoTokenError(f"Keystone at {self.url} answers {error.http_status}") from None
         except exceptions.ConnectTimeout:

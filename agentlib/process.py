@@ -14,6 +14,7 @@ from .errors import NotInstalledError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
 TAG = "OPENSTACK_OCF_INSTANCE"
 """Environment variable by which every process of an instance is known, `agent:instance`."""
@@ -159,11 +160,7 @@ def listening(processes: Iterable[Process]) -> list[tuple[str, int]]:
 
     NotInstalledError without psutil.
     """
-    try:
-        import psutil
-    except ImportError as error:
-        raise NotInstalledError(
-            f"Python package psutil is missing ({error}): install python3-psutil") from error
+    psutil = _psutil()
     found: dict[tuple[str, int], None] = {}
     for process in processes:
         try:
@@ -179,11 +176,23 @@ def listening(processes: Iterable[Process]) -> list[tuple[str, int]]:
 
 
 def listener(port: int) -> str:
-    """Who listens on a TCP port, `pid 12 (haproxy)`; empty if nobody does."""
-    for process in everyone():
-        if any(number == port for _, number in listening([process])):
-            return f"pid {process.pid} ({process.name})"
+    """Who listens on a TCP port, `pid 12 (haproxy)`; empty if nobody does, or nobody knows who."""
+    psutil = _psutil()
+    for connection in psutil.net_connections(kind="tcp"):
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+            process = find(connection.pid) if connection.pid else None
+            if process:
+                return f"pid {process.pid} ({process.name})"
     return ""
+
+
+def _psutil() -> Any:
+    try:
+        import psutil
+    except ImportError as error:
+        raise NotInstalledError(
+            f"Python package psutil is missing ({error}): install python3-psutil") from error
+    return psutil
 
 
 def _read(path: str) -> bytes:
