@@ -1,0 +1,150 @@
+"""Fixtures of all tests, and the rule that nothing is skipped."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.register_assert_rewrite("harness", "lookalike")
+
+from harness import AGENTS  # noqa: E402 - after the line that has its assertions rewritten
+from lookalike.service import Service  # noqa: E402
+
+MakeService = Callable[..., Service]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--every-agent", action="store_true",
+        help="take every agent through the cases that are marked as shared, too",
+    )  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "shared: of what agentlib does alike for all; each case is walked by one agent, by turns",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give each case of a shared test to one agent, always the same one."""
+    if config.getoption("every_agent"):
+        return
+    names = [agent.name for agent in AGENTS]
+    turn: dict[str, int] = {}
+    others = []
+    for item in items:
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        agent = parameters.get("agent") or parameters.get("watched")
+        if item.get_closest_marker("shared") and agent:
+            case = item.nodeid.replace(agent.name, "")
+            if names.index(agent.name) != turn.setdefault(case, len(turn) % len(names)):
+                others.append(item)
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if item not in others]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A skipped test is a failed one: what is missing on this machine is to be installed."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which no test may be: {report.longrepr}"
+    return report
+
+
+def need(path: str, package: str) -> str:
+    """A program or file that a test cannot do without; fails, and says where it comes from."""
+    found = shutil.which(path) if "/" not in path else path if os.path.exists(path) else None
+    if not found:
+        pytest.fail(
+            f"{path} is missing (package {package}): run `make test-packages`",
+            pytrace=False,
+        )
+    return found
+
+
+@pytest.fixture(scope="session", name="need")
+def _need() -> Callable[[str, str], str]:
+    """The path of a prerequisite: need("xmllint", "libxml2-utils")."""
+    return need
+
+
+@pytest.fixture(params=AGENTS, ids=lambda agent: agent.name)
+def agent(request: pytest.FixtureRequest) -> Path:
+    """Every file in ocf/."""
+    path: Path = request.param
+    return path
+
+
+@pytest.fixture
+def interpreter() -> str:
+    """The agent's own shebang; where it matters, a test is parametrised over INTERPRETERS."""
+    return "debian"
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that every user can enter, as those of pytest's tmp_path cannot."""
+    with tempfile.TemporaryDirectory(prefix="agents-") as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+def make_service(agent: Path, folder: Path, interpreter: str) -> Iterator[MakeService]:
+    """Makes look-alike services under the agent; the options are Service's."""
+    if os.geteuid() != 0:
+        pytest.fail("the agents need root, and so do their tests", pytrace=False)
+    need("/usr/bin/python3", "python3")
+    with ExitStack() as stack:
+        made = 0
+
+        def make(**options: Any) -> Service:
+            nonlocal made
+            made += 1
+            place = folder / str(made)
+            place.mkdir()
+            options = {"interpreter": interpreter, **options}
+            return stack.enter_context(Service(agent, place, **options))
+
+        yield make
+
+
+@pytest.fixture
+def service(make_service: MakeService) -> Service:
+    """A look-alike service under the agent, stopped, without credentials."""
+    return make_service()
+
+
+@pytest.fixture(scope="session")
+def certificate() -> Iterator[Path]:
+    """A self-signed certificate for localhost with its key, in one file that all can read."""
+    openssl = need("openssl", "openssl")
+    with tempfile.TemporaryDirectory(prefix="agents-tls-") as name:
+        os.chmod(name, 0o755)
+        both, key = Path(name, "both.pem"), Path(name, "key.pem")
+        subprocess.run(
+            [
+                openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+                "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+                "-keyout", key, "-out", both,
+            ],
+            check=True,
+            capture_output=True,
+        )  # fmt: skip
+        both.write_bytes(both.read_bytes() + key.read_bytes())
+        both.chmod(0o644)
+        yield both

@@ -1,0 +1,424 @@
+"""An agent as Pacemaker runs it: a process of its own, which is killed when its time is over.
+
+    with Resource(AGENTS[0], tmp_path, parameters={"user": "nobody"}) as resource:
+        expect(resource.start(), 0)
+        expect(resource.monitor(), 190, "Keystone")     # code, words of the exit reason
+        expect(resource.stop(), 0)
+    # whatever carries the resource's name is gone, by pid
+
+AGENTS are all executables in ocf/; declaration() reads one of them as a module.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+ROOT = Path(__file__).resolve().parent.parent
+OCF = ROOT / "ocf"
+
+# whatever is a file there is an agent, executable or not: test_contract.py asks for the mode
+AGENTS = sorted(
+    path
+    for path in OCF.iterdir()
+    if path.is_file() and not path.is_symlink() and not path.name.startswith(".")
+)
+
+INTERPRETERS: dict[str, tuple[str, ...]] = {
+    "debian": (),  # the agent's own shebang
+    "pypi": (sys.executable, "-Es"),
+}
+"""How an agent is run: with the packages of the distribution, or those of the tests' own venv."""
+
+TAG = "OPENSTACK_OCF_INSTANCE"
+REASON = "ocf-exit-reason:"
+REASON_LIMIT = 120
+"""An exit reason is shorter than that; Pacemaker cuts it off a little later."""
+
+TIMEOUT = 20.0
+"""Seconds that an action has, unless a test says otherwise: what Pacemaker gives by default."""
+
+PATIENCE = 30.0
+"""Seconds that a test waits for what must come; only a busy machine needs them."""
+
+T = TypeVar("T")
+
+
+def eventually(look: Callable[[], T], patience: float = PATIENCE) -> T:
+    """Look until something is seen, and return it."""
+    until = time.monotonic() + patience
+    while not (seen := look()):
+        if time.monotonic() > until:
+            raise AssertionError(f"waited {patience} s in vain")
+        time.sleep(0.02)
+    return seen
+
+
+def declaration(agent: Path) -> Any:
+    """The Agent that an executable of ocf/ declares; leaves no bytecode beside it."""
+    loader = SourceFileLoader("ocf_" + agent.name.replace("-", "_"), str(agent))
+    spec = spec_from_loader(loader.name, loader)
+    assert spec is not None
+    module = module_from_spec(spec)
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        loader.exec_module(module)
+    finally:
+        sys.dont_write_bytecode = before
+    return module.AGENT
+
+
+def defaults(agent: Path) -> dict[str, str]:
+    """Every parameter that an agent declares, and its default ("" for none)."""
+    declared = declaration(agent)
+    parameters = (*declared.daemon.parameters, *declared.check.parameters)
+    return {parameter.name: parameter.default for parameter in parameters}
+
+
+def installed(agent: Path, folder: Path) -> Path:
+    """A copy of the agent and its library that every user can run, wherever the sources are."""
+    library = folder / "agentlib"
+    library.mkdir()
+    for module in (ROOT / "agentlib").glob("*.py"):
+        shutil.copyfile(module, library / module.name)
+    copy = folder / agent.name
+    shutil.copyfile(agent, copy)
+    copy.chmod(0o755)
+    return copy
+
+
+# ---- what an action comes to
+
+
+@dataclass
+class Result:
+    """What one action came to.
+
+    code: the exit code, -9 if `killed`: the time was over, and Pacemaker would have killed it.
+    reason: the text of the last exit reason, "" without one.
+    """
+
+    action: str
+    code: int
+    stdout: str
+    stderr: str
+    seconds: float
+    killed: bool = False
+
+    @property
+    def reasons(self) -> list[str]:
+        lines = self.stderr.splitlines()
+        return [line[len(REASON) :] for line in lines if line.startswith(REASON)]
+
+    @property
+    def reason(self) -> str:
+        return (self.reasons or [""])[-1]
+
+
+def expect(result: Result, code: int, *words: str) -> Result:
+    """Assert the code, a decent exit reason where one is due, and what it must contain."""
+    assert not result.killed, f"not back in time: {result}"
+    assert result.code == code, f"expected {code}: {result}"
+    assert "Traceback" not in result.stderr, result.stderr
+    assert "by a bug" not in result.reason, result.reason
+    if code in (0, 7):
+        assert not result.reasons, f"an exit reason for a success: {result}"
+    else:
+        assert len(result.reasons) == 1, f"not one exit reason: {result}"
+        assert result.stderr.splitlines()[-1] == REASON + result.reason, result.stderr
+        assert 0 < len(result.reason) < REASON_LIMIT, result.reason
+        assert result.reason.isascii() and result.reason.isprintable(), ascii(result.reason)
+    for word in words:
+        assert word in result.reason, f"{word!r} is not in {result.reason!r}"
+    return result
+
+
+class Running:
+    """An action under way, in a process group of its own, with its time limit."""
+
+    def __init__(self, action: str, process: subprocess.Popen[bytes], limit: float) -> None:
+        self.action = action
+        self.process = process
+        self._begin = time.monotonic()
+        self._limit = limit
+
+    def kill(self) -> None:
+        """SIGKILL to the process group, as Pacemaker does."""
+        try:
+            # not reaped before wait(), so the pid is still its own
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    def wait(self) -> Result:
+        """The result; kills when the time is over."""
+        killed = False
+        try:
+            left = self._begin + self._limit - time.monotonic()
+            out, err = self.process.communicate(timeout=max(0.01, left))
+        except subprocess.TimeoutExpired:
+            if self.process.poll() is not None:
+                raise AssertionError(
+                    f"{self.action} ended, but left its stdout or stderr open to somebody"
+                ) from None
+            killed = True
+            self.kill()
+            out, err = self.process.communicate()
+        return Result(
+            self.action,
+            self.process.returncode,
+            out.decode("utf-8", "replace"),
+            err.decode("utf-8", "replace"),
+            time.monotonic() - self._begin,
+            killed,
+        )
+
+
+# ---- a resource instance
+
+
+class Resource:
+    """One resource instance of an agent, on this node.
+
+    agent: path of the executable. folder: takes HA_RSCTMP and the agents' log.
+    parameters: the instance parameters; may be changed between actions.
+    name: OCF_RESOURCE_INSTANCE. The tag made of it is known on the whole machine, so by default
+        it is a name that nobody else has.
+    interpreter: one of INTERPRETERS.
+    prefix: what runs the agent, as ["ip", "netns", "exec", "lab"].
+    environ: further environment of every action; None takes a variable away.
+    """
+
+    def __init__(
+        self,
+        agent: Path,
+        folder: Path,
+        parameters: Mapping[str, object] | None = None,
+        *,
+        name: str = "",
+        interpreter: str = "debian",
+        prefix: Sequence[str] = (),
+        environ: Mapping[str, str | None] | None = None,
+    ) -> None:
+        self.agent = agent
+        self.name = name or f"p_{agent.name}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self.parameters: dict[str, object] = dict(parameters or {})
+        self.interpreter = interpreter
+        self.prefix = tuple(prefix)
+        self.environ = dict(environ or {})
+        self.rsctmp = folder / "rsctmp"
+        self.rsctmp.mkdir(exist_ok=True)
+        self.log = folder / "agents.log"
+
+    def __enter__(self) -> Resource:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.end()
+
+    # -- its files and processes
+
+    @property
+    def tag(self) -> str:
+        return f"{self.agent.name}:{self.name}"
+
+    @property
+    def state_folder(self) -> Path:
+        return self.rsctmp / "openstack"
+
+    @property
+    def state_file(self) -> Path:
+        return self.state_folder / f"{self.tag}.json"
+
+    @property
+    def pidfile(self) -> Path:
+        return Path(str(self.parameters.get("pid") or self.rsctmp / f"{self.name}.pid"))
+
+    def processes(self) -> list[int]:
+        """Living processes that carry the tag: the daemon's, not the agent's own."""
+        return having(f"{TAG}={self.tag}")
+
+    def end(self) -> None:
+        """SIGKILL to all that carries the resource's tag or name, until nothing is left."""
+        marks = (f"{TAG}={self.tag}", f"OCF_RESOURCE_INSTANCE={self.name}")
+        eventually(lambda: not [kill(pid, *marks) for pid in having(*marks)])
+
+    # -- actions
+
+    def begin(
+        self,
+        action: str = "monitor",
+        *arguments: str,
+        timeout: float | None = TIMEOUT,
+        interval: float | None = None,
+        level: int | None = None,
+        environ: Mapping[str, str | None] | None = None,
+        parameters: Mapping[str, object] | None = None,
+        limit: float | None = None,
+        prefix: Sequence[str] | None = None,
+        umask: int = 0o022,
+        user: str | None = None,
+        cwd: Path | None = None,
+    ) -> Running:
+        """Let an action run. `action` "" calls the agent without one.
+
+        timeout: seconds that Pacemaker gives it; None: says nothing, as somebody at a shell.
+        interval: of a recurring monitor, in seconds. Without one a monitor is a probe;
+            Pacemaker says nothing then, ocf-tester 0.
+        level: OCF_CHECK_LEVEL.
+        parameters, environ: for this action alone; None takes one away.
+        limit: seconds after which it is killed, by default the timeout, as by Pacemaker.
+        user: who runs it, with no other groups than the user's first.
+        """
+        environment = self._environment(action, timeout, interval, level)
+        given = {**self.parameters, **(parameters or {})}
+        environment.update({f"OCF_RESKEY_{name}": value for name, value in given.items()})
+        environment.update({**self.environ, **(environ or {})})
+        identity: dict[str, Any] = {}
+        if user:
+            import pwd
+
+            account = pwd.getpwnam(user)
+            identity = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+        process = subprocess.Popen(
+            [
+                *(self.prefix if prefix is None else prefix),
+                *INTERPRETERS[self.interpreter],
+                str(self.agent),
+                *([action] if action else []),
+                *arguments,
+            ],
+            env={name: str(value) for name, value in environment.items() if value is not None},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=cwd or "/",
+            umask=umask,
+            # a process group, but no session of its own, is what Pacemaker gives an agent
+            preexec_fn=os.setpgrp,  # noqa: PLW1509 - process_group= came with Python 3.11
+            **identity,
+        )
+        return Running(action, process, limit or timeout or 60)
+
+    def call(self, action: str = "monitor", *arguments: str, **options: Any) -> Result:
+        """Run an action to its end; options as of begin()."""
+        return self.begin(action, *arguments, **options).wait()
+
+    def start(self, **options: Any) -> Result:
+        """Start, with the time that the agents advertise."""
+        return self.call("start", **{"timeout": 60, **options})
+
+    def stop(self, **options: Any) -> Result:
+        """Stop, with the time that the agents advertise."""
+        return self.call("stop", **{"timeout": 60, **options})
+
+    def probe(self, **options: Any) -> Result:
+        """The monitor by which Pacemaker asks what is there: it says no interval then."""
+        return self.call("monitor", **options)
+
+    def monitor(self, **options: Any) -> Result:
+        """The recurring monitor, with the check level that the agent has by default."""
+        return self.call("monitor", **{"interval": 30, **options})
+
+    def _environment(
+        self, action: str, timeout: float | None, interval: float | None, level: int | None
+    ) -> dict[str, object]:
+        """The environment that Pacemaker's executor gives, and nothing of our own."""
+        environment: dict[str, object] = {
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "OCF_ROOT": "/usr/lib/ocf",
+            "OCF_RA_VERSION_MAJOR": 1,
+            "OCF_RA_VERSION_MINOR": 1,
+            "OCF_RESOURCE_INSTANCE": self.name,
+            "OCF_RESOURCE_PROVIDER": "openstack",
+            "OCF_RESOURCE_TYPE": self.agent.name,
+            "OCF_RESKEY_crm_feature_set": "3.16.2",
+            "OCF_RESKEY_CRM_meta_name": action,
+            "PCMK_service": "pacemaker-execd",
+            "HA_LOGFACILITY": "none",
+            "HA_LOGFILE": self.log,
+            "HA_debug": 0,
+            "HA_RSCTMP": self.rsctmp,
+        }
+        if timeout is not None:
+            environment["OCF_RESKEY_CRM_meta_timeout"] = int(timeout * 1000)
+        if interval is not None:
+            environment["OCF_RESKEY_CRM_meta_interval"] = int(interval * 1000)
+        if level is not None:
+            environment["OCF_CHECK_LEVEL"] = level
+        return environment
+
+
+# ---- processes, by what they carry in their environment
+
+
+def having(*marks: str) -> list[int]:
+    """Living processes that were started with one of these NAME=VALUE in their environment."""
+    wanted = {os.fsencode(mark) for mark in marks}
+    return sorted(
+        int(name)
+        for name in os.listdir("/proc")
+        if name.isdigit() and int(name) != os.getpid() and wanted & set(environ_of(int(name)))
+    )
+
+
+def environ_of(pid: int) -> list[bytes]:
+    """The environment that a process was started with; empty for zombies and the gone."""
+    try:
+        return Path("/proc", str(pid), "environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
+def parent_of(pid: int) -> int:
+    """The pid of a process's parent, 0 if it is gone."""
+    try:
+        stat = Path("/proc", str(pid), "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return 0
+    return int(stat.rpartition(")")[2].split()[1])
+
+
+def start_of(pid: int) -> int:
+    """When a process was started, in clock ticks since boot."""
+    stat = Path("/proc", str(pid), "stat").read_text(encoding="utf-8", errors="replace")
+    return int(stat.rpartition(")")[2].split()[19])
+
+
+def masters(pids: Sequence[int]) -> list[int]:
+    """Those of the processes whose parent is none of them."""
+    return [pid for pid in pids if parent_of(pid) not in pids]
+
+
+def kill(pid: int, *marks: str, signum: int = signal.SIGKILL) -> int:
+    """Signal a process if it still carries one of the marks; return its pid."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return pid
+    try:
+        # the descriptor holds on to whoever has the pid now: is it the one that was meant?
+        if {os.fsencode(mark) for mark in marks} & set(environ_of(pid)):
+            signal.pidfd_send_signal(descriptor, signum)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(descriptor)
+    return pid

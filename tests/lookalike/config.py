@@ -1,0 +1,115 @@
+"""The configuration of a look-alike daemon, and a hold on all its processes. For tests.
+
+with DaemonConfig(tmp_path, api="hang") as config:
+    ... start `daemon --config-file config.path`, by hand or through an agent ...
+    config.set(api="503")           # at once, for the next request
+    config.requests()               # what it was asked
+# whatever process was started with this file is gone
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from .ports import free_port
+
+DAEMON = Path(__file__).with_name("daemon")
+
+
+class DaemonConfig:
+    """One file, one daemon: the path, which every process of the daemon has in its argument
+    list, tells them from all others, whoever their parent is by now."""
+
+    def __init__(self, folder: Path, *, port: int = 0, workers: int = 2, **behaviour: object):
+        self.path = folder / "daemon.conf"
+        self.report_path = folder / "report.json"
+        self.log_path = folder / "requests.log"
+        self.host = "127.0.0.1"
+        self.port = port or free_port()
+        self.default: dict[str, object] = {
+            "bind_host": self.host,
+            "bind_port": self.port,
+            "workers": workers,
+        }
+        self.behaviour: dict[str, object] = {
+            "report": self.report_path,
+            "request_log": self.log_path,
+        }
+        self.set(**behaviour)
+
+    def __enter__(self) -> DaemonConfig:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.kill()
+
+    @property
+    def command(self) -> list[str]:
+        return [str(DAEMON), "--config-file", str(self.path)]
+
+    def set(self, **behaviour: object) -> None:
+        """Change options of [behaviour]; None takes one away."""
+        self.behaviour.update(behaviour)
+        lines = ["[DEFAULT]", *_lines(self.default), "[behaviour]", *_lines(self.behaviour)]
+        fresh = self.path.with_suffix(".new")
+        fresh.write_text("\n".join([*lines, ""]), encoding="utf-8")
+        fresh.rename(self.path)
+
+    def report(self) -> dict[str, Any]:
+        """What the daemon said of itself when it started."""
+        report: dict[str, Any] = json.loads(self.report_path.read_text(encoding="utf-8"))
+        return report
+
+    def requests(self) -> list[tuple[str, str, str]]:
+        """Method, path and token:HASH (token:- without one) of each request so far."""
+        if not self.log_path.exists():
+            return []
+        found = []
+        for line in self.log_path.read_text(encoding="utf-8").splitlines():
+            method, path, token = line.split(" ")
+            found.append((method, path, token))
+        return found
+
+    def pids(self) -> list[int]:
+        """The living processes of this daemon: master, workers, orphans; no zombies."""
+        mark = os.fsencode(self.path)
+        found = []
+        for entry in os.listdir("/proc"):
+            if not entry.isdigit() or int(entry) == os.getpid():
+                continue
+            try:
+                words = Path("/proc", entry, "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue  # gone meanwhile
+            # an agent may have the file in its environment, but only a daemon in its arguments
+            if mark in words or b"--config-file=" + mark in words:
+                found.append(int(entry))
+        return sorted(found)
+
+    def kill(self) -> None:
+        """KILL every process, and see them gone (a master could start a worker meanwhile)."""
+        until = time.monotonic() + 20
+        while pids := self.pids():
+            for pid in pids:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            if time.monotonic() > until:
+                raise TimeoutError(f"still there after KILL: {pids}")
+            time.sleep(0.01)
+
+
+def _lines(options: dict[str, object]) -> list[str]:
+    return [f"{name} = {value}" for name, value in options.items() if value is not None]

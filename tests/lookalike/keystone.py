@@ -1,0 +1,377 @@
+"""A look-alike of Keystone that runs inside the test process and misbehaves on request.
+
+For every test in which an agent needs a token:
+
+    with Keystone(users={"monitor": "secret"}) as keystone:
+        ... os_auth_url = keystone.url ...
+        keystone.mode = "hang"
+
+It speaks as much of Identity v3 as keystoneauth1's v3.Password needs; /v2.0 is gone, as today.
+How it reads requests and how it misbehaves is shared with the look-alike daemon.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import secrets
+import socket
+import sys
+import threading
+import time
+import types
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from typing import Any
+
+
+def _load_wire() -> Any:
+    """The executable `daemon` as a module, without a trace of it in __pycache__."""
+    path = Path(__file__).with_name("daemon")
+    loader = SourceFileLoader("lookalike_daemon", str(path))
+    spec = importlib.util.spec_from_loader(loader.name, loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        loader.exec_module(module)
+    finally:
+        sys.dont_write_bytecode = before
+    return module
+
+
+wire = _load_wire()
+
+# a good status with a bad document: what a token request is answered, headers and body
+BAD_DOCUMENTS = {
+    "bad_json": (["X-Subject-Token: nobody-knows"], b'{"token": {"expires_at": "20'),
+    "other_json": (["X-Subject-Token: nobody-knows"], b'["nonsense"]'),
+    "no_expiry": (["X-Subject-Token: nobody-knows"], b'{"token": {}}'),
+    "no_subject": ([], b'{"token": {"expires_at": "2999-01-01T00:00:00.000000Z"}}'),
+}
+MODES = ("fine", "refuse", "dead", *BAD_DOCUMENTS, *wire.MISBEHAVIOURS)
+
+
+class Refused(Exception):
+    """A token request that is not granted; the argument is the status."""
+
+
+class Keystone:
+    """A Keystone of its own thread; see README.md for the modes.
+
+    users           user name: password (any characters)
+    projects        the names of the projects that there are
+    token_life      seconds a token lives; negative: issued already expired
+    clock_skew      seconds that Keystone's clock is ahead of ours
+    delay           seconds before every answer
+    catalog         what a token's catalog holds; may be emptied
+    tokens_issued   every token, oldest first
+    requests        (method, path) of every request
+    """
+
+    def __init__(
+        self,
+        users: dict[str, str] | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        user_domain: str = "Default",
+        project_domain: str = "Default",
+        projects: tuple[str, ...] = ("admin", "service", "services"),
+        certfile: str | None = None,
+        keyfile: str | None = None,
+    ) -> None:
+        self.users = dict(users or {})
+        self.projects = projects
+        self.user_domain = user_domain
+        self.project_domain = project_domain
+        self.token_life: float = 3600
+        self.clock_skew: float = 0
+        self.delay: float = 0
+        self.tokens_issued: list[str] = []
+        self.requests: list[tuple[str, str]] = []
+        self._mode: str | int = "fine"
+        self._ends: dict[str, float] = {}  # token: when it expires, by our own clock
+        self._token_files: list[Path] = []
+        self._tokens_lock = threading.Lock()
+        self._context: Any = None
+        if certfile:
+            import ssl
+
+            self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._context.load_cert_chain(certfile, keyfile)
+        # bound but never listening: keeps the port for us while Keystone is dead
+        self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._reservation = self._bind((host, port))
+        self._address: tuple[str, int] = self._reservation.getsockname()[:2]
+        self._listener: socket.socket | None = None
+        self._acceptor: threading.Thread | None = None
+        self._connections: dict[threading.Thread, socket.socket] = {}
+        self._connections_lock = threading.Lock()
+        self.catalog: list[dict[str, Any]] = self._default_catalog()
+
+    # -- life
+
+    def __enter__(self) -> Keystone:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: types.TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        self._listener = self._bind(self._address)
+        self._listener.listen(128)
+        self._acceptor = threading.Thread(
+            target=self._accept, args=(self._listener,), name="keystone", daemon=True
+        )
+        self._acceptor.start()
+
+    def close(self) -> None:
+        self._stop_listening()
+        self._reservation.close()
+
+    @property
+    def port(self) -> int:
+        return self._address[1]
+
+    @property
+    def url(self) -> str:
+        """The Identity root, without /v3 and without a slash at its end."""
+        host, port = self._address
+        scheme = "https" if self._context else "http"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+    @property
+    def mode(self) -> str | int:
+        return self._mode
+
+    @mode.setter
+    def mode(self, mode: str | int) -> None:
+        if str(mode) not in MODES and not wire.known(str(mode)):
+            raise ValueError(f"no such mode: {mode}")
+        self._mode = mode
+        if mode == "dead":
+            self._stop_listening()
+        elif self._listener is None:
+            self.start()
+
+    def _bind(self, address: tuple[str, int]) -> socket.socket:
+        bound = socket.socket(self._family)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+        return bound
+
+    def _stop_listening(self) -> None:
+        """Refuse connections, and cut off those that hang."""
+        if self._listener is None or self._acceptor is None:
+            return
+        self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept(), which close alone does not
+        self._acceptor.join()
+        self._listener.close()
+        self._listener = None
+        with self._connections_lock:
+            handlers = dict(self._connections)
+        for conn in handlers.values():
+            try:
+                conn.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # ended by itself
+        for thread in handlers:
+            thread.join(10)
+
+    # -- connections
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                conn, _ = listener.accept()
+            except OSError:
+                return
+            thread = threading.Thread(target=self._serve, args=(conn,), daemon=True)
+            with self._connections_lock:
+                self._connections[thread] = conn
+            thread.start()
+
+    def _serve(self, raw: socket.socket) -> None:
+        # the TLS socket takes the descriptor over; _stop_listening shuts a copy of it down
+        conn = raw
+        try:
+            if self._context:
+                conn = self._context.wrap_socket(raw.dup(), server_side=True)
+            request = wire.read_request(conn)
+            if request is not None:
+                self.requests.append((request.method, request.path))
+                self._answer(conn, request)
+        except OSError:
+            pass  # the client, or the test, went away
+        finally:
+            wire.finish(conn)
+            raw.close()
+            with self._connections_lock:
+                self._connections.pop(threading.current_thread(), None)
+
+    def _answer(self, conn: socket.socket, request: Any) -> None:
+        if wire.gone(conn, self.delay):
+            return
+        mode = str(self._mode)
+        if mode in BAD_DOCUMENTS:
+            headers, body = BAD_DOCUMENTS[mode]
+            status = 201 if request.method == "POST" else 200
+            conn.sendall(wire.compose(request, status, body, *headers))
+        elif mode in ("fine", "refuse", "dead"):
+            conn.sendall(self._well(request))
+        else:
+            wire.misbehave(conn, request, mode)
+
+    def _well(self, request: Any) -> bytes:
+        """What a Keystone says that is well."""
+        path = request.path.partition("?")[0].rstrip("/")
+        status, headers, document = 404, [], _error(404, "Could not find it.")
+        if request.method in ("GET", "HEAD") and path == "":
+            status, document = 300, {"versions": {"values": [self._version()]}}
+        elif request.method in ("GET", "HEAD") and path == "/v3":
+            status, document = 200, {"version": self._version()}
+        elif request.method == "POST" and path == "/v3/auth/tokens":
+            try:
+                token, document = self._issue(request.body)
+                status, headers = 201, [f"X-Subject-Token: {token}"]
+            except Refused as refused:
+                status = refused.args[0]
+                document = _error(status, "The request you have made requires authentication.")
+        body: bytes = wire.compose(request, status, json.dumps(document).encode(), *headers)
+        return body
+
+    def _version(self) -> dict[str, Any]:
+        return {
+            "id": "v3.14",
+            "status": "stable",
+            "updated": "2020-04-07T00:00:00Z",
+            "links": [{"rel": "self", "href": f"{self.url}/v3/"}],
+            "media-types": [
+                {
+                    "base": "application/json",
+                    "type": "application/vnd.openstack.identity-v3+json",
+                }
+            ],
+        }
+
+    # -- tokens
+
+    def _issue(self, body: bytes) -> tuple[str, dict[str, Any]]:
+        try:
+            auth = json.loads(body)["auth"]
+            user = auth["identity"]["password"]["user"]
+            name, password, domain = user["name"], user["password"], user["domain"]
+        except (ValueError, KeyError, TypeError):
+            raise Refused(400) from None
+        if self._mode == "refuse" or not _is_domain(domain, self.user_domain):
+            raise Refused(401)
+        if name not in self.users or self.users[name] != password:
+            raise Refused(401)
+        token: dict[str, Any] = {
+            "methods": ["password"],
+            "user": {
+                "id": name.encode().hex(),
+                "name": name,
+                "domain": _domain(self.user_domain),
+                "password_expires_at": None,
+            },
+            "audit_ids": [secrets.token_urlsafe(16)],
+        }
+        project = (auth.get("scope") or {}).get("project")
+        if project:
+            if project.get("name") not in self.projects:
+                raise Refused(401)
+            if not _is_domain(project.get("domain"), self.project_domain):
+                raise Refused(401)
+            token["project"] = {
+                "id": project["name"].encode().hex(),
+                "name": project["name"],
+                "domain": _domain(self.project_domain),
+            }
+            token["is_domain"] = False
+            token["roles"] = [{"id": b"reader".hex(), "name": "reader"}]
+            token["catalog"] = self.catalog
+        now = time.time()
+        token["issued_at"] = _timestamp(now + self.clock_skew)
+        token["expires_at"] = _timestamp(now + self.clock_skew + self.token_life)
+        secret = "gAAAA" + secrets.token_urlsafe(120)
+        with self._tokens_lock:
+            self.tokens_issued.append(secret)
+            self._ends[secret] = now + self.token_life
+            self._write_token_files()
+        return secret, {"token": token}
+
+    def revoke(self, token: str | None = None) -> None:
+        """Make one token, or every token so far, worthless (to a daemon that is told of it)."""
+        with self._tokens_lock:
+            for issued in [token] if token else list(self._ends):
+                self._ends.pop(issued, None)
+            self._write_token_files()
+
+    def write_tokens(self, path: str | Path) -> None:
+        """Keep `path` such that a daemon with `accept_tokens = path` takes exactly our tokens."""
+        with self._tokens_lock:
+            self._token_files.append(Path(path))
+            self._write_token_files()
+
+    def _write_token_files(self) -> None:
+        lines = [f"{token} {end}\n" for token, end in self._ends.items()]
+        for path in self._token_files:
+            fresh = path.with_name(path.name + ".new")
+            fresh.write_text("".join(lines), encoding="utf-8")
+            fresh.chmod(0o644)  # the daemon reads it as its own user
+            os.rename(fresh, path)
+
+    def _default_catalog(self) -> list[dict[str, Any]]:
+        services = {
+            "identity": ("keystone", f"{self.url}/v3"),
+            "image": ("glance", "http://127.0.0.1:9292"),
+            "volumev3": ("cinderv3", "http://127.0.0.1:8776/v3"),
+        }
+        return [
+            {
+                "id": kind.encode().hex(),
+                "type": kind,
+                "name": name,
+                "endpoints": [
+                    {
+                        "id": f"{kind}-{interface}".encode().hex(),
+                        "interface": interface,
+                        "region": "RegionOne",
+                        "region_id": "RegionOne",
+                        "url": url,
+                    }
+                    for interface in ("public", "internal", "admin")
+                ],
+            }
+            for kind, (name, url) in services.items()
+        ]
+
+
+def _timestamp(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime(seconds))
+
+
+def _domain(name: str) -> dict[str, str]:
+    # the domain that every Keystone has is named Default and has the id default
+    return {"id": "default" if name == "Default" else name.encode().hex(), "name": name}
+
+
+def _is_domain(given: object, name: str) -> bool:
+    """Whether the domain of a request, by name or by id, is this one."""
+    if not isinstance(given, dict) or not given:
+        return False
+    domain = _domain(name)
+    return all(domain.get(key) == value for key, value in given.items())
+
+
+def _error(code: int, message: str) -> dict[str, Any]:
+    return {"error": {"code": code, "message": message, "title": "Look-alike"}}

@@ -1,0 +1,112 @@
+"""The agents, installed, with the real daemons against the real Keystone, in a lab of their own.
+
+The lab is one for the whole run: a namespace with Keystone. Each test starts what it needs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import Resource, expect, start_of
+from lab import agents, apt, netns, seed
+from lab.openstack import ControlPlane
+from real.kit import MakeReal, Real
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _prerequisites(need: Callable[[str, str], str]) -> None:
+    if os.geteuid() != 0:
+        pytest.fail("the daemons run as users of their own: this needs root", pytrace=False)
+    need("make", "make")
+    wanted = (*seed.packages("mysql"), "python3-keystoneauth1", "python3-psutil")
+    missing = {*wanted} - {*apt.versions(wanted)}
+    if missing:
+        pytest.fail(
+            f"not installed: {' '.join(sorted(missing))}; "
+            "run: python3 -m lab.openstack install --db mysql",
+            pytrace=False,
+        )
+
+
+@pytest.fixture(scope="session")
+def home(_prerequisites: None) -> Iterator[Path]:
+    """The folder with the installed agents."""
+    with agents.installed() as home:
+        yield home
+
+
+@pytest.fixture(scope="session")
+def cloud(_prerequisites: None) -> Iterator[ControlPlane]:
+    """The lab, with Keystone and nothing else running."""
+    with ControlPlane.temporary() as cloud:
+        cloud.up("keystone")
+        yield cloud
+
+
+@pytest.fixture(scope="session")
+def build(cloud: ControlPlane, home: Path) -> Callable[[str, Path], Real]:
+    """Describes a resource with the monitoring user's credentials; starts nothing."""
+
+    def build(service: str, folder: Path, **options: Any) -> Real:
+        user = cloud.credentials
+        name = f"{service}-api"
+        resource = Resource(home / name, folder, prefix=netns.argv(cloud.namespace, ()), **options)
+        resource.parameters = {
+            "config": cloud.config(service),
+            "log_file": cloud.log(service).with_name(f"{resource.name}.log"),
+            "os_auth_url": user.auth_url,
+            "os_username": user.username,
+            "os_password": user.password,
+            "os_project_name": user.project_name,
+        }
+        return Real(resource, cloud, service)
+
+    return build
+
+
+@pytest.fixture
+def make(build: Callable[..., Real], folder: Path) -> Iterator[MakeReal]:
+    """Makes resources, which are ended with the test; nothing of the first is in the second."""
+    with ExitStack() as stack:
+
+        def make(service: str, **options: Any) -> Real:
+            real = build(service, folder, **options)
+            stack.enter_context(real.resource)
+            return real
+
+        yield make
+
+
+@pytest.fixture(params=agents.SERVICES)
+def real(request: pytest.FixtureRequest, make: MakeReal) -> Real:
+    """Each agent, its daemon stopped."""
+    return make(request.param)
+
+
+@pytest.fixture(params=agents.SERVICES, scope="module")
+def serving(
+    request: pytest.FixtureRequest,
+    build: Callable[..., Real],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Real]:
+    """Each agent, its daemon serving: one and the same for the tests of a module."""
+    real = build(request.param, tmp_path_factory.mktemp("serving"))
+    with real.resource:
+        yield real.start()
+
+
+@pytest.fixture
+def unharmed(serving: Real) -> Iterator[Real]:
+    """A daemon that is the same afterwards as before: nobody has restarted it."""
+    expect(serving.resource.monitor(), 0)
+    master = serving.master()
+    before = (master.pid, start_of(master.pid))
+    yield serving
+    assert serving.resource.monitor().code == 0
+    assert before == (serving.master().pid, start_of(serving.master().pid))

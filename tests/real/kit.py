@@ -1,0 +1,90 @@
+"""A resource of a real daemon, and what a test wants to know of it or do to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import Resource, eventually, expect
+from lab import agents
+from lab.openstack import ControlPlane
+from lab.process import Process
+from lab.web import Answer
+
+MakeReal = Callable[..., "Real"]
+
+
+@dataclass
+class Real:
+    """A resource and the lab that it is in."""
+
+    resource: Resource
+    cloud: ControlPlane
+    service: str
+
+    def family(self) -> list[Process]:
+        """The daemon's processes, the master first."""
+        found = [Process.at(pid) for pid in self.resource.processes()]
+        family = [member for member in found if member]
+        pids = {member.pid for member in family}
+        return sorted(family, key=lambda member: member.parent in pids)
+
+    def pids(self) -> list[int]:
+        return [member.pid for member in self.family()]
+
+    def master(self) -> Process:
+        return self.family()[0]
+
+    def get(self, path: str = "/", token: str = "") -> Answer:
+        return self.cloud.server(self.service).get(path, token=token)
+
+    def refused(self) -> bool:
+        """Whether nobody listens on the daemon's port."""
+        return not agents.listens(self.cloud, self.service)
+
+    def start(self) -> Real:
+        expect(self.resource.start(), 0)
+        return self
+
+    def meet_workers(self) -> None:
+        """Have each worker meet the token that the agent remembers."""
+        family = self.family()
+        agents.each_worker(family, lambda: expect(self.resource.monitor(), 0))
+
+    def kill_master(self) -> None:
+        master = self.master()
+        master.send(signal.SIGKILL)
+        eventually(lambda: not master.alive())
+
+    def state(self) -> dict[str, Any]:
+        """What the agent remembers."""
+        content: dict[str, Any] = json.loads(self.resource.state_file.read_text())
+        return content
+
+    def forget_token(self) -> None:
+        """Take the token from what the agent remembers."""
+        self._change_state(token="", token_key="", token_until=0)
+
+    def new_token(self) -> None:
+        """Have the agent remember a good token that no worker has seen."""
+        self._change_state(token=self.cloud.token())
+
+    def _change_state(self, **changes: object) -> None:
+        self.resource.state_file.write_text(json.dumps({**self.state(), **changes}))
+
+    def listeners(self) -> set[int]:
+        """The ports on which these very processes have a listening socket."""
+        ports = {}
+        family = self.pids()
+        for table in ("tcp", "tcp6"):
+            for line in Path(f"/proc/{family[0]}/net/{table}").read_text().splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == "0A":
+                    ports[f"socket:[{fields[9]}]"] = int(fields[1].rpartition(":")[2], 16)
+        held = {os.readlink(link) for pid in family for link in Path(f"/proc/{pid}/fd").iterdir()}
+        return {port for socket, port in ports.items() if socket in held}

@@ -1,0 +1,145 @@
+"""A real daemon that hangs, has lost its master, or cannot start."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from harness import eventually, expect
+from lab import netns, process
+from lab.openstack import ControlPlane
+from lab.settings import PORTS
+from real.kit import MakeReal, Real
+
+pytestmark = pytest.mark.real
+
+SHORT = 8.0
+"""Seconds that a monitor has where something hangs."""
+
+
+@contextmanager
+def stranger(cloud: ControlPlane, port: int) -> Iterator[None]:
+    """Somebody who listens on the daemon's port, and serves nothing."""
+    with netns.inside(cloud.namespace):
+        listener = socket.create_server(("127.0.0.1", port))
+    with listener:
+        yield
+
+
+def test_orphaned_workers(make: MakeReal) -> None:
+    """Workers that outlive Glance's master are a failure, and stop leaves none of them."""
+    glance = make("glance").start()
+    workers = glance.pids()[1:]
+
+    glance.kill_master()
+
+    assert 300 == glance.get().status, "the workers answer, as they always did"
+    expect(glance.resource.monitor(), 1, "master process is gone")
+    expect(glance.resource.probe(), 1, "master process is gone")
+    assert workers == glance.pids()
+    expect(glance.resource.stop(), 0)
+    assert [] == glance.pids()
+    assert glance.refused()
+    expect(glance.resource.monitor(), 7)
+
+
+def test_orphaned_workers_are_ended_by_start(make: MakeReal) -> None:
+    """A start finds the port held by workers of an earlier run, ends them, and serves."""
+    glance = make("glance").start()
+    workers = set(glance.pids()[1:])
+    glance.kill_master()
+
+    expect(glance.resource.start(), 0)
+
+    assert not workers & set(glance.pids())
+    expect(glance.resource.monitor(), 0)
+
+
+def test_workers_that_end_with_their_master(make: MakeReal) -> None:
+    """Cinder's workers end without their master: not running, and no failure."""
+    cinder = make("cinder").start()
+
+    cinder.kill_master()
+    eventually(lambda: not cinder.pids())
+
+    expect(cinder.resource.monitor(), 7)
+    expect(cinder.resource.stop(), 0)
+
+
+def test_hung_workers(real: Real) -> None:
+    """Workers that hang are found by the API check, and stop ends them within its time."""
+    real.start()
+    expect(real.resource.monitor(), 0)
+    process.freeze(real.family()[1:])
+
+    expect(real.resource.monitor(timeout=SHORT), 1, "does not answer in time")
+    expect(real.resource.monitor(level=0), 0)
+    expect(real.resource.stop(timeout=20), 0)
+
+    assert [] == real.pids()
+    assert real.refused()
+
+
+def test_hung_master_and_workers(real: Real) -> None:
+    """A daemon of which every process hangs is stopped within the time of stop."""
+    real.start()
+    process.freeze(real.family())
+
+    expect(real.resource.stop(timeout=20), 0)
+
+    assert [] == real.pids()
+    assert real.refused()
+
+
+def test_no_configuration(real: Real) -> None:
+    """A configuration that is missing is told by its path; stop and probe go on without."""
+    real.resource.parameters["config"] = "/etc/no-such-file.conf"
+
+    expect(real.resource.start(), 5, "config=/etc/no-such-file.conf does not exist")
+    expect(real.resource.probe(), 7)
+    expect(real.resource.stop(), 0)
+
+
+def test_broken_configuration(make: MakeReal, cloud: ControlPlane) -> None:
+    """A daemon that ends over its configuration is reported at once, with its own last words."""
+    cinder = make("cinder")
+    cinder.resource.parameters["config"] = cloud.variant(
+        "cinder", "broken", log_file="", api_paste_config="/etc/nope.ini"
+    )
+
+    result = cinder.resource.start()
+
+    expect(result, 1, "cinder-api ended with", "nope.ini")
+    assert [] == cinder.pids()
+
+
+def test_port_taken(real: Real, cloud: ControlPlane) -> None:
+    """When a stranger has the port, start fails and says so, and the stranger is left alone."""
+    real.resource.parameters["config"] = cloud.variant(real.service, "taken", log_file="")
+
+    with stranger(cloud, PORTS[real.service]):
+        # Cinder gives up at once; Glance would try for 30 s before it says anything.
+        result = real.resource.start(timeout=12)
+
+        words = {"glance": "listens on no TCP port", "cinder": "Address already in use"}
+        expect(result, 1, words[real.service])
+        assert [] == real.pids()
+        assert not real.refused()
+    expect(real.resource.monitor(), 7)
+
+
+def test_address_of_another_node(real: Real, cloud: ControlPlane) -> None:
+    """When the address to listen on is not on this node, start says so at once."""
+    option = {"glance": "bind_host", "cinder": "osapi_volume_listen"}[real.service]
+    real.resource.parameters["config"] = cloud.variant(
+        real.service, "elsewhere", **{option: "192.0.2.1", "log_file": ""}
+    )
+
+    result = real.resource.start()
+
+    expect(result, 1, "ended with", "annot assign requested address")
+    assert result.seconds < 20
+    assert [] == real.pids()

@@ -1,0 +1,135 @@
+"""A day in the life of a real daemon: start, monitor, stop, and what an operator does to it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shlex
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness import INTERPRETERS, eventually, expect
+from lab.settings import PORTS, USERS
+from real.kit import MakeReal, Real
+
+pytestmark = pytest.mark.real
+
+
+@pytest.mark.parametrize("interpreter", INTERPRETERS)
+@pytest.mark.parametrize("service", ["glance", "cinder"])
+def test_from_stopped_to_stopped(make: MakeReal, service: str, interpreter: str) -> None:
+    """Stopped, started twice, monitored, stopped twice: each is what it says, on either Python."""
+    real = make(service, interpreter=interpreter)
+    resource = real.resource
+
+    expect(resource.probe(), 7)
+    expect(resource.start(), 0)
+    assert PORTS[service] in real.listeners()
+    assert 300 == real.get().status
+    before = real.pids()
+    expect(resource.start(), 0)
+    expect(resource.probe(), 0)
+    expect(resource.monitor(), 0)
+    expect(resource.monitor(level=0), 0)
+    expect(resource.monitor(parameters={"os_password": "not-it"}), 190, "Keystone refuses")
+    assert before == real.pids()
+    expect(resource.stop(), 0)
+    assert real.refused()
+    assert [] == resource.processes()
+    expect(resource.stop(), 0)
+    expect(resource.monitor(), 7)
+
+
+def test_output_goes_to_the_log_file_and_no_secret_anywhere(real: Real) -> None:
+    """The log file is the daemon's own; no password is in it, in the state or in a process."""
+    log = Path(str(real.resource.parameters["log_file"]))
+    real.start()
+    expect(real.resource.monitor(), 0)
+
+    assert pwd.getpwnam(USERS[real.service]).pw_uid == log.stat().st_uid
+    assert 0o640 == log.stat().st_mode & 0o777
+    output = {os.readlink(f"/proc/{real.master().pid}/fd/{number}") for number in (1, 2)}
+    assert {str(log)} == output
+    secret = str(real.resource.parameters["os_password"]).encode()
+    places = [path for path in real.resource.rsctmp.rglob("*") if path.is_file()]
+    for pid in real.pids():
+        places += [Path(f"/proc/{pid}/environ"), Path(f"/proc/{pid}/cmdline")]
+    places += [log, real.resource.log]
+    assert real.resource.state_file in places
+    assert [] == [path for path in places if secret in path.read_bytes()]
+
+
+def test_hup_is_no_failure(make: MakeReal) -> None:
+    """After HUP Glance has new workers under the same master, and the monitor finds it serving."""
+    glance = make("glance").start()
+    master, workers = glance.master(), set(glance.pids()[1:])
+
+    master.send(signal.SIGHUP)
+    eventually(lambda: len(glance.pids()) > 1 and not workers & set(glance.pids()))
+
+    expect(glance.resource.monitor(), 0)
+    assert master.pid == glance.master().pid
+
+
+def test_ended_by_somebody_else(real: Real) -> None:
+    """A daemon that somebody has ended by TERM is not running: 7, no failure."""
+    real.start()
+
+    real.master().send(signal.SIGTERM)
+    eventually(lambda: not real.pids())
+
+    expect(real.resource.monitor(), 7)
+    expect(real.resource.stop(), 0)
+    expect(real.start().resource.monitor(), 0)
+
+
+def test_lost_state_and_pidfile(real: Real) -> None:
+    """A daemon whose state and pidfile are lost is found, checked and stopped."""
+    real.start()
+    real.resource.state_file.unlink()
+    real.resource.pidfile.unlink()
+
+    expect(real.resource.monitor(), 0)
+    assert real.master().pid == int(real.resource.pidfile.read_text())
+    expect(real.resource.stop(), 0)
+    assert real.refused()
+
+
+def test_taken_over_from_the_shell_agent(real: Real) -> None:
+    """What the HA guide's shell agents have started goes on under ours, and is stopped by it."""
+    resource, user = real.resource, USERS[real.service]
+    daemon = f"{real.service}-api --config-file {resource.parameters['config']}"
+    inner = shlex.quote(f"{daemon}  >> /dev/null 2>&1 & echo $!")
+    subprocess.run(
+        [*resource.prefix, "sh", "-c", f"su {user} -s /bin/sh -c {inner} > {resource.pidfile}"],
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "OCF_RESOURCE_INSTANCE": resource.name},
+        check=True,
+    )
+    pid = int(resource.pidfile.read_text())
+    eventually(lambda: not real.refused())
+
+    expect(resource.probe(), 0)
+    expect(resource.start(), 0)
+    expect(resource.monitor(), 0)
+    assert pid == int(resource.pidfile.read_text()) == real.state()["pid"]
+    assert Path(f"/proc/{pid}").exists()
+    expect(resource.stop(), 0)
+    assert real.refused()
+    expect(resource.monitor(), 7)
+
+
+def test_spelling_of_the_guide(real: Real) -> None:
+    """The parameters as the HA guide spells them, /v2.0/ and all, lead to Keystone v3."""
+    parameters = real.resource.parameters
+    root = str(parameters["os_auth_url"]).rpartition("/")[0]
+    url = {"glance": "os_auth_url", "cinder": "keystone_get_token_url"}[real.service]
+    del parameters["os_auth_url"]
+    parameters[url] = root + {"glance": "/v2.0/", "cinder": "/v2.0/tokens"}[real.service]
+    parameters["os_tenant_name"] = parameters.pop("os_project_name")
+
+    expect(real.start().resource.monitor(), 0)
+
+    assert real.state()["token"]

@@ -1,0 +1,64 @@
+"""What the unit tests share: folders, logs, little process trees, an HTTP server with a script."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from agentlib.environment import Environment
+from agentlib.log import Log
+from unit.kit import Service, Zoo
+
+# A busy machine is no failure, and the same examples every time keep CI calm.
+settings.register_profile(
+    "unit", deadline=None, database=None, derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+settings.load_profile("unit")
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that every user may enter; pytest's own tmp_path is root's alone."""
+    folder = Path(tempfile.mkdtemp(prefix="ocf-unit-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def zoo(place: Path) -> Iterator[Zoo]:
+    """Processes of a test, all of which are gone afterwards."""
+    keeper = Zoo(place)
+    yield keeper
+    keeper.close()
+
+
+@pytest.fixture
+def log_path(tmp_path: Path) -> Path:
+    """The HA_LOGFILE of the fixture log."""
+    return tmp_path / "ha.log"
+
+
+@pytest.fixture
+def log(log_path: Path) -> Log:
+    """A Log that writes to log_path."""
+    return Log("unit-api", Environment("monitor", "unit", {"HA_LOGFILE": str(log_path)}))
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    """An API server that answers as the test says."""
+    server = Service()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def logged(log_path: Path) -> Callable[[], str]:
+    """What the fixture log has written so far."""
+    return lambda: log_path.read_text() if log_path.exists() else ""

@@ -1,0 +1,326 @@
+"""Processes and an API server for the unit tests; nothing here uses what it helps to test."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from agentlib.parameters import Parameter, Values
+from lookalike.keystone import wire
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The source tree."""
+
+
+def _python() -> str:
+    """An interpreter that every user may run, unlike perhaps that of a virtual environment."""
+    own = Path(sys.executable).resolve()
+    open_to_all = all(folder.stat().st_mode & 0o001 for folder in own.parents)
+    return str(own) if open_to_all else "/usr/bin/python3"
+
+
+PYTHON = _python()
+
+PATIENCE = 60.0
+"""Seconds after which a condition that is awaited counts as never coming true."""
+
+NOBODY, OTHER = 65534, 1
+
+TREE = '''\
+"""A master with workers, which behave as the JSON after --config-file says."""
+import json, os, signal, sys
+
+path = sys.argv[sys.argv.index("--config-file") + 1]
+with open(path) as file:
+    spec = json.load(file)
+
+def report(role):
+    output = os.open(path + ".roles", os.O_WRONLY | os.O_APPEND)
+    os.write(output, b"%s %d\\n" % (role.encode(), os.getpid()))
+    os.close(output)
+
+def stay(role):
+    report(role)
+    while True:
+        signal.pause()
+
+def worker():
+    deaf = "workers" in spec.get("deaf", [])
+    signal.signal(signal.SIGTERM, signal.SIG_IGN if deaf else signal.SIG_DFL)
+    if spec.get("own_session"):
+        os.setsid()
+    stay("worker")
+
+def told(*_):
+    if spec.get("birth") and os.fork() == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        stay("late")
+    if not spec.get("leaves"):
+        for pid in workers:
+            os.kill(pid, signal.SIGTERM)
+        for pid in workers:
+            os.waitpid(pid, 0)
+    os._exit(0)
+
+workers = []
+for _ in range(spec.get("workers", 0)):
+    pid = os.fork()
+    if pid == 0:
+        worker()
+    workers.append(pid)
+signal.signal(signal.SIGTERM, signal.SIG_IGN if "master" in spec.get("deaf", []) else told)
+stay("master")
+'''
+
+
+def await_that(condition: Callable[[], object], what: str = "") -> None:
+    """Come back when the condition is true."""
+    until = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > until:
+            raise AssertionError(f"never came true: {what or condition}")
+        time.sleep(0.01)
+
+
+def fields_of(pid: int) -> list[str]:
+    """What follows the name in /proc/PID/stat; empty if there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    return fields_of(pid)[:1] not in ([], ["Z"], ["X"])
+
+
+def values_of(*parameters: Parameter, **given: str) -> Values:
+    """Values as an invocation makes them."""
+    return Values(parameters, given)
+
+
+class Tree:
+    """A process tree under way."""
+
+    def __init__(self, config: Path, process: subprocess.Popen[bytes]) -> None:
+        self.config = config
+        self.process = process
+
+    def pids(self, role: str) -> list[int]:
+        """The pids that have reported in this role."""
+        lines = Path(f"{self.config}.roles").read_text().splitlines()
+        return [int(line.split()[1]) for line in lines if line.split()[0] == role]
+
+    @property
+    def master(self) -> int:
+        return self.process.pid
+
+    @property
+    def workers(self) -> list[int]:
+        return sorted(self.pids("worker"))
+
+    def everyone(self) -> list[int]:
+        return sorted(self.pids("master") + self.pids("worker") + self.pids("late"))
+
+    def kill_master(self) -> None:
+        """As by the kernel's OOM killer: at once, and without a word to the workers."""
+        self.process.kill()
+        self.process.wait()
+
+
+class Zoo:
+    """Keeper of processes: knows them by the folder in their arguments or environment."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self._children: list[subprocess.Popen[bytes]] = []
+        self._count = 0
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """An environment by which close() knows the process."""
+        return {"PATH": "/usr/bin:/bin", "UNIT_TEST_PLACE": str(self.place), **more}
+
+    def run(
+        self, command: list[str], *, env: dict[str, str] | None = None, user: int | None = None,
+        session: bool = True, fds: tuple[int, ...] = (), executable: str | None = None,
+    ) -> subprocess.Popen[bytes]:
+        """Start a process."""
+        child = subprocess.Popen(
+            command, env=self.environment(**(env or {})), user=user, cwd="/", pass_fds=fds,
+            start_new_session=session, executable=executable, stdin=subprocess.DEVNULL,
+            extra_groups=None if user is None else [])
+        self._children.append(child)
+        return child
+
+    def sleeper(
+        self, *, env: dict[str, str] | None = None, user: int | None = None,
+        session: bool = True, fds: tuple[int, ...] = (),
+    ) -> subprocess.Popen[bytes]:
+        """A process that does nothing, past its exec."""
+        child = self.run(["/bin/sleep", "3600"], env=env, user=user, session=session, fds=fds)
+        await_that(lambda: Path(f"/proc/{child.pid}/cmdline").read_bytes()[:10] == b"/bin/sleep")
+        return child
+
+    def config(self, **spec: object) -> Path:
+        """A configuration for TREE."""
+        self._count += 1
+        config = self.place / f"tree{self._count}.conf"
+        config.write_text(json.dumps(spec))
+        roles = Path(f"{config}.roles")
+        roles.touch()
+        roles.chmod(0o666)
+        return config
+
+    def binary(self, name: str = "unit-daemon") -> Path:
+        """TREE as an executable."""
+        path = self.place / name
+        path.write_text(f"#!{PYTHON} -ES\n{TREE}")
+        path.chmod(0o755)
+        return path
+
+    def tree(
+        self, *, tag: str = "", env: dict[str, str] | None = None, user: int | None = NOBODY,
+        session: bool = True, **spec: object,
+    ) -> Tree:
+        """A tree that has come up whole."""
+        environment = dict(env or {})
+        if tag:
+            environment["OPENSTACK_OCF_INSTANCE"] = tag
+        config = self.config(**spec)
+        child = self.run(
+            [str(self.binary()), "--config-file", str(config)], env=environment, user=user,
+            session=session)
+        tree = Tree(config, child)
+        await_that(lambda: len(tree.everyone()) == 1 + int(str(spec.get("workers", 0))), "tree")
+        return tree
+
+    def pids(self) -> list[int]:
+        """Every process of the test, orphans too."""
+        mark = os.fsencode(self.place)
+        found = []
+        for name in os.listdir("/proc"):
+            if not name.isdigit() or int(name) == os.getpid():
+                continue
+            try:
+                text = (Path(f"/proc/{name}/environ").read_bytes()
+                        + Path(f"/proc/{name}/cmdline").read_bytes())
+            except OSError:
+                continue  # It has gone.
+            if mark in text:
+                found.append(int(name))
+        return found
+
+    def close(self) -> None:
+        """End them all, and see them gone."""
+        def none_left() -> bool:
+            pids = self.pids()
+            for pid in pids:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            return not pids
+
+        for child in self._children:
+            child.kill()
+            child.wait()
+        await_that(none_left, "all processes of the test are gone")
+
+
+VERSIONS = b'{"versions": [{"id": "v2.9", "status": "CURRENT"}]}'
+
+
+class Service:
+    """An API server that answers as the test says.
+
+    public: how the version document is answered: a status or a misbehaviour of the look-alikes.
+    answers: how the requests with a token are answered, in turn; the last stays.
+    good: the only tokens that are not answered 401; None takes any.
+    """
+
+    def __init__(self, family: socket.AddressFamily = socket.AF_INET, host: str = "127.0.0.1"
+                 ) -> None:
+        self.public = "300"
+        self.answers = ["200"]
+        self.good: set[str] | None = None
+        self.raw: bytes | None = None
+        self.body: bytes | None = None
+        self.requests: list[tuple[str, str]] = []
+        self.hosts: list[str] = []
+        self.peers: list[str] = []
+        self._listener = socket.socket(family)
+        self._listener.bind((host, 0))
+        self._listener.listen(64)
+        self.port = int(self._listener.getsockname()[1])
+        self.authority = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+        self.url = f"http://{self.authority}"
+        self._connections: list[socket.socket] = []
+        self._acceptor = threading.Thread(target=self._accept, daemon=True)
+        self._acceptor.start()
+
+    def asked(self) -> list[str]:
+        """The paths that were asked for, in turn."""
+        return [path for path, _ in self.requests]
+
+    def close(self) -> None:
+        self.refuse()
+        for connection in self._connections:
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # It has ended by itself.
+
+    def refuse(self) -> None:
+        """Listen no more."""
+        try:
+            self._listener.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self._acceptor.join()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, peer = self._listener.accept()
+            except OSError:
+                return
+            self._connections.append(connection)
+            self.peers.append(peer[0])
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        try:
+            request = wire.read_request(connection)
+            if request is not None:
+                self.requests.append((request.path, request.token))
+                self.hosts.append(request.headers.get("host", ""))
+                self._answer(connection, request)
+        except OSError:
+            pass  # The client went away.
+        finally:
+            wire.finish(connection)
+
+    def _answer(self, connection: socket.socket, request: wire.Request) -> None:
+        if self.raw is not None:
+            connection.sendall(self.raw)
+        elif not request.token:
+            if self.public in ("200", "300"):
+                body = VERSIONS if self.body is None else self.body
+                connection.sendall(wire.compose(request, int(self.public), body))
+            else:
+                wire.misbehave(connection, request, self.public)
+        elif self.good is not None and request.token not in self.good:
+            wire.misbehave(connection, request, "401")
+        else:
+            how = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+            wire.misbehave(connection, request, how)

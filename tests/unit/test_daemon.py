@@ -1,0 +1,719 @@
+"""The daemon that an agent manages: command line, user, log, environment."""
+
+from __future__ import annotations
+
+import errno
+import grp
+import json
+import os
+import pwd
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pytest_subprocess import FakeProcess
+
+from agentlib.daemon import LAST_WORDS, LOG_LIMIT, Daemon, keep_bounded, last_words
+from agentlib.errors import (
+    AgentError,
+    ArgumentError,
+    ConfigurationError,
+    NotInstalledError,
+    PermissionDeniedError,
+)
+from agentlib.log import Log
+from agentlib.parameters import Values
+from agentlib.process import TAG, Process, find
+from agentlib.state import Store
+from unit.kit import NOBODY, PYTHON, ROOT, Zoo, await_that
+
+ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run as another user")
+
+REPORT = f'''\
+#!{PYTHON} -ES
+"""Writes down what it was started with, and stays."""
+import json, os, resource, signal, sys
+umask = os.umask(0)
+os.umask(umask)
+with open("/proc/self/environ", "rb") as file:
+    names = [field.decode("utf-8", "replace") for field in file.read().split(b"\\0") if field]
+report = dict(
+    argv=sys.argv, environ=names, cwd=os.getcwd(), uid=os.getuid(), euid=os.geteuid(),
+    gid=os.getgid(), groups=sorted(os.getgroups()), pid=os.getpid(), sid=os.getsid(0), umask=umask,
+    fds={{name: os.readlink("/proc/self/fd/" + name) for name in os.listdir("/proc/self/fd")
+         if os.path.lexists("/proc/self/fd/" + name)}})
+print("said on stdout", flush=True)
+print("said on stderr", file=sys.stderr, flush=True)
+path = sys.argv[sys.argv.index("--config-file") + 1]
+with open(path + ".new", "w") as file:
+    json.dump(report, file)
+os.rename(path + ".new", path + ".report")
+signal.pause()
+'''
+
+
+@pytest.fixture
+def daemon(place: Path) -> Daemon:
+    """A daemon whose defaults fit this machine."""
+    binary = place / "unit-daemon"
+    binary.write_text(REPORT)
+    binary.chmod(0o755)
+    config = place / "unit.conf"
+    config.write_text("[DEFAULT]\n")
+    return Daemon(binary=str(binary), config=str(config), user="nobody",
+                  log_folder=str(place / "log"), client_binary="client")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(str(tmp_path), "unit-daemon:p_unit", "p_unit", "")
+
+
+def values_for(daemon: Daemon, **given: str) -> Values:
+    return Values(daemon.parameters, given)
+
+
+# --- what the parameters say --------------------------------------------------------------------
+
+
+def test_parameters(daemon: Daemon) -> None:
+    """Those of the HA guide are there, and what changes the process is not reloadable."""
+    reloadable = {p.name: p.reloadable for p in daemon.parameters}
+    assert {
+        "binary": False, "config": False, "user": False, "pid": False,
+        "additional_parameters": False, "log_file": False, "shutdown_timeout": True,
+        "client_binary": True,
+    } == reloadable
+    assert "client" == next(p.default for p in daemon.parameters if p.name == "client_binary")
+
+
+def test_valid(daemon: Daemon) -> None:
+    """The defaults are valid, here and everywhere."""
+    daemon.validate(values_for(daemon))
+    daemon.validate_host(values_for(daemon))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("binary", "-x"), ("binary", "a\nb"), ("binary", "bin/x"), ("binary", "./x"),
+        ("config", "etc/x"), ("config", "/etc/\n"), ("config", "file:///etc/x"),
+        ("user", "-u"), ("user", "a\tb"), ("user", "\udcff"),
+        ("pid", "x.pid"), ("log_file", "x.log"), ("log_file", "~/x.log"),
+        ("shutdown_timeout", "soon"), ("shutdown_timeout", "-5"), ("shutdown_timeout", "0"),
+        ("additional_parameters", "'open"), ("additional_parameters", '"'),
+        ("additional_parameters", "a\\"),
+    ],
+)
+def test_wrong_everywhere(daemon: Daemon, name: str, value: str) -> None:
+    """A value that no node could use is refused, with the parameter's name."""
+    with pytest.raises(ConfigurationError, match=f"^{name}"):
+        daemon.validate(values_for(daemon, **{name: value}))
+
+
+@given(name=st.sampled_from(["binary", "config", "user", "pid", "additional_parameters",
+                             "log_file", "shutdown_timeout", "client_binary"]),
+       value=st.text(st.characters(exclude_characters="\0"), min_size=1))
+def test_any_value(name: str, value: str) -> None:
+    """Whatever is given: valid, or an error that names the parameter, on this node too."""
+    daemon = Daemon(binary="sh", config="/etc/passwd", user="nobody", log_folder="/nonexistent")
+    values = values_for(daemon, **{name: value})
+    try:
+        daemon.validate(values)
+        daemon.validate_host(values)
+    except AgentError as error:
+        assert str(error).startswith(name)
+        assert error.exit_code in (2, 5, 6)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error", "message"),
+    [
+        ("binary", "no-such-binary", NotInstalledError,
+         "binary=no-such-binary is not an executable on this node; is it installed?"),
+        ("binary", "/no/such/binary", NotInstalledError,
+         "binary=/no/such/binary is not an executable on this node; is it installed?"),
+        ("binary", "/etc/passwd", NotInstalledError,
+         "binary=/etc/passwd is not an executable on this node; is it installed?"),
+        ("binary", "/etc", NotInstalledError,
+         "binary=/etc is not an executable on this node; is it installed?"),
+        ("config", "/no/such.conf", NotInstalledError,
+         "config=/no/such.conf does not exist on this node"),
+        ("config", "/etc", ArgumentError, "config=/etc is not a file"),
+        ("user", "no-such-user", NotInstalledError,
+         "user=no-such-user does not exist on this node"),
+        ("user", "0", NotInstalledError, "user=0 does not exist on this node"),
+        ("user", "x" * 5000, NotInstalledError,
+         f"user={'x' * 40} does not exist on this node"),
+        ("pid", "/no/such/x.pid", ArgumentError,
+         "pid: folder /no/such does not exist on this node"),
+        ("pid", "/etc", ArgumentError, "pid=/etc is a folder, not a file"),
+        ("log_file", "/no/such/x.log", ArgumentError,
+         "log_file: folder /no/such does not exist on this node"),
+        ("log_file", "/etc", ArgumentError, "log_file=/etc is a folder, not a file"),
+    ],
+)
+def test_wrong_here(
+    daemon: Daemon, name: str, value: str, error: type[AgentError], message: str,
+) -> None:
+    """What is not on this node is told with the parameter, its value and what is the matter."""
+    values = values_for(daemon, **{name: value})
+    daemon.validate(values)
+    with pytest.raises(error) as caught:
+        daemon.validate_host(values)
+    assert message == str(caught.value)
+
+
+def test_executable_by_name(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name is looked for in the usual folders, whatever PATH the agent was given."""
+    monkeypatch.setenv("PATH", "/nonexistent")
+    path = daemon.executable(values_for(daemon, binary="env"))
+    assert ("env", True) == (os.path.basename(path), os.access(path, os.X_OK))
+
+
+def test_executable_is_not_in_the_working_folder(
+    daemon: Daemon, place: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A name is not looked for where the agent happens to run."""
+    monkeypatch.chdir(place)
+    with pytest.raises(NotInstalledError):
+        daemon.executable(values_for(daemon, binary="unit-daemon"))
+
+
+def test_owner(daemon: Daemon) -> None:
+    """The user's id is that of the account, None where there is none."""
+    assert NOBODY == daemon.owner(values_for(daemon))
+    assert daemon.owner(values_for(daemon, user="no-such-user")) is None
+
+
+# --- the command line ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments"),
+    [
+        ("", []), ("   ", []), ("--debug", ["--debug"]),
+        ("-a  -b\t-c\n-d", ["-a", "-b", "-c", "-d"]),
+        ("--x='a b' \"c d\"", ["--x=a b", "c d"]),
+        ("''", [""]), ("a\\ b", ["a b"]), ('"\\"" "\\a"', ['"', "\\a"]),
+        ("'it'\\''s'", ["it's"]),
+        ("# no comment", ["#", "no", "comment"]),
+        ("$(touch x) `touch y` $HOME ~", ["$(touch", "x)", "`touch", "y`", "$HOME", "~"]),
+        ("a; b & c | d > e", ["a;", "b", "&", "c", "|", "d", ">", "e"]),
+        ("*.conf {a,b} !!", ["*.conf", "{a,b}", "!!"]),
+        ("M\u00e4rz \udcff", ["M\u00e4rz", "\udcff"]),
+    ],
+    ids=repr,
+)
+def test_command(daemon: Daemon, text: str, arguments: list[str]) -> None:
+    """Further arguments are split as a shell splits them; what a shell would do stays text."""
+    values = values_for(daemon, **({"additional_parameters": text} if text else {}))
+    assert [values.text("binary"), "--config-file", values.text("config"), *arguments] == (
+        daemon.command(values))
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\0"))))
+def test_any_arguments(arguments: list[str]) -> None:
+    """Whatever arguments are quoted for a shell arrive as they were."""
+    import shlex
+    daemon = Daemon(binary="sh", config="/c", user="nobody", log_folder="/l")
+    text = shlex.join(arguments)
+    values = values_for(daemon, **({"additional_parameters": text} if text else {}))
+    assert arguments == daemon.command(values)[3:]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "alike"),
+    [
+        (["{binary}", "--config-file", "{config}"], True),
+        (["{binary}", "--config-file={config}"], True),
+        ([PYTHON, "-Es", "{binary}", "--config-file", "{config}", "--debug"], True),
+        (["/elsewhere/unit-daemon", "--config-file", "{config}"], True),
+        (["{binary}", "--config-file", "/other.conf"], False),
+        (["{binary}", "--config-file", "{config}.bak"], False),
+        (["{binary}"], False),
+        (["vi", "{config}"], False),
+        (["{binary}-wrapper", "--config-file", "{config}"], False),
+        (["a", "b", "c", "d", "{binary}", "{config}"], False),
+        ([""], False),
+    ],
+)
+def test_resembles(
+    daemon: Daemon, arguments: list[str], alike: bool, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A process is like the daemon if it runs this binary with this configuration."""
+    values = values_for(daemon)
+    words = [word.format(binary=values.text("binary"), config=values.text("config"))
+             for word in arguments]
+    candidate = find(os.getpid())
+    assert candidate is not None
+    monkeypatch.setattr(Process, "arguments", lambda self: words)
+    assert alike is daemon.resembles(values)(candidate)
+
+
+# --- spawn --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def output(place: Path) -> int:
+    """Where a daemon's output goes."""
+    return os.open(place / "output.log", os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+
+
+Spawn = Callable[..., "dict[str, object]"]
+
+
+@pytest.fixture
+def spawned(daemon: Daemon, zoo: Zoo, place: Path, output: int) -> Spawn:
+    """Starts the daemon for real, and gives what it reports of itself."""
+    def spawn(**given: str) -> dict[str, object]:
+        place.chmod(0o777)
+        child = daemon.spawn(values_for(daemon, **given), "unit-daemon:p_unit", output)
+        zoo._children.append(child)
+        report = place / "unit.conf.report"
+        await_that(report.exists, "the daemon's report")
+        found: dict[str, object] = json.loads(report.read_text())
+        assert child.pid == found["pid"]
+        return found
+
+    return spawn
+
+
+@ROOT_ONLY
+def test_spawn_as_user(spawned: Spawn) -> None:
+    """The daemon runs as its user altogether, with no privilege of root's left."""
+    report = spawned()
+    account = pwd.getpwnam("nobody")
+    assert (account.pw_uid, account.pw_uid, account.pw_gid, "/", 0o022) == (
+        report["uid"], report["euid"], report["gid"], report["cwd"], report["umask"])
+    groups = sorted(os.getgrouplist("nobody", account.pw_gid))
+    assert groups == report["groups"]
+
+
+@ROOT_ONLY
+def test_spawn_with_groups(spawned: Spawn) -> None:
+    """The daemon has the groups that its user is in, as glance has that of the certificates."""
+    members = [(g.gr_mem[0], g.gr_gid) for g in grp.getgrall() if g.gr_mem]
+    members = [(name, gid) for name, gid in members if name != "root" and gid]
+    if not members:
+        pytest.skip("nobody on this machine has a supplementary group")
+    name, gid = members[0]
+    report = spawned(user=name)
+    assert gid in report["groups"]  # type: ignore[operator]
+    assert 0 not in report["groups"] or 0 in os.getgrouplist(  # type: ignore[operator]
+        name, pwd.getpwnam(name).pw_gid)
+
+
+@ROOT_ONLY
+def test_spawn_asks_for(
+    daemon: Daemon, output: int, fp: FakeProcess, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """User, group, supplementary groups, session and descriptors are asked for at the spawn."""
+    asked: dict[str, object] = {}
+    faked = subprocess.Popen
+
+    def popen(command: list[str], **options: object) -> object:
+        asked.update(options)
+        return faked(command)
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    fp.register([fp.any()])
+    daemon.spawn(values_for(daemon), "unit-daemon:p_unit", output)
+    account = pwd.getpwnam("nobody")
+    assert (account.pw_uid, account.pw_gid, os.getgrouplist("nobody", account.pw_gid)) == (
+        asked["user"], asked["group"], asked["extra_groups"])
+    assert (True, True, False) == (
+        asked["start_new_session"], asked["close_fds"], asked.get("shell", False))
+    assert (subprocess.DEVNULL, output, output) == (
+        asked["stdin"], asked["stdout"], asked["stderr"])
+
+
+def test_spawn_no_shell(daemon: Daemon, output: int, fp: FakeProcess) -> None:
+    """What looks like a command for a shell is handed over as it is."""
+    text = "$(touch /tmp/x) ; `id` && reboot"
+    values = values_for(daemon, additional_parameters=text, user=pwd.getpwuid(os.geteuid()).pw_name)
+    fp.register([fp.any()])
+    daemon.spawn(values, "unit-daemon:p_unit", output)
+    assert [[values.text("binary"), "--config-file", values.text("config"), "$(touch", "/tmp/x)",
+             ";", "`id`", "&&", "reboot"]] == [list(call) for call in fp.calls]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied"), NotInstalledError,
+         "Permission denied"),
+        (OSError(errno.ENOEXEC, "Exec format error"), NotInstalledError, "Exec format error"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory"), NotInstalledError,
+         "No such file"),
+        (OSError(errno.EAGAIN, "Resource temporarily unavailable"), AgentError,
+         "Resource temporarily unavailable"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), AgentError, "Cannot allocate memory"),
+    ],
+    ids=["not allowed", "no program", "no interpreter", "too many processes", "no memory"],
+)
+def test_spawn_fails(
+    daemon: Daemon, output: int, monkeypatch: pytest.MonkeyPatch, error: OSError,
+    kind: type[AgentError], said: str,
+) -> None:
+    """What cannot be run is missing on this node; a full process table is not."""
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(subprocess, "Popen", fail)
+    values = values_for(daemon)
+    with pytest.raises(AgentError, match=said) as caught:
+        daemon.spawn(values, "unit-daemon:p_unit", output)
+    assert kind.exit_code == caught.value.exit_code
+    assert values.text("binary")[:40] in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [("#!/no/such/interpreter\n", "No such file"), ("\x7fELF", "Exec format")])
+def test_spawn_what_cannot_run(
+    daemon: Daemon, place: Path, output: int, content: str, said: str,
+) -> None:
+    """A file that the kernel cannot run is told of with the kernel's words."""
+    (place / "unit-daemon").write_text(content)
+    with pytest.raises(NotInstalledError, match=f"cannot run .*{said}"):
+        daemon.spawn(values_for(daemon), "unit-daemon:p_unit", output)
+
+
+def test_environment(spawned: Spawn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the agent's environment nothing is left, the tag is there, and no secret."""
+    monkeypatch.setenv("OCF_RESKEY_os_password", "a-secret")
+    monkeypatch.setenv("OCF_RESOURCE_INSTANCE", "p_unit")
+    monkeypatch.setenv("PCMK_anything", "a-secret")
+    monkeypatch.setenv("PYTHONPATH", "/a-secret")
+    report = spawned()
+    environ = dict(line.split("=", 1) for line in report["environ"])  # type: ignore[attr-defined]
+    account = pwd.getpwnam("nobody")
+    assert {"PATH", "LANG", "HOME", "USER", "LOGNAME", TAG} == set(environ)
+    assert ("unit-daemon:p_unit", "nobody", account.pw_dir) == (
+        environ[TAG], environ["USER"], environ["HOME"])
+    assert "a-secret" not in json.dumps(report)
+
+
+def test_session(spawned: Spawn) -> None:
+    """The daemon leads a session of its own: a signal to Pacemaker's group passes it by."""
+    report = spawned()
+    assert report["pid"] == report["sid"]
+    assert os.getsid(0) != report["sid"]
+
+
+def test_descriptors(spawned: Spawn, place: Path) -> None:
+    """The daemon has its log, and none of the agent's files."""
+    held = os.open(place / "unit.conf", os.O_RDONLY)
+    os.set_inheritable(held, True)
+    try:
+        report = spawned()
+    finally:
+        os.close(held)
+    fds = dict(report["fds"])  # type: ignore[call-overload]
+    log = str(place / "output.log")
+    assert {"0": "/dev/null", "1": log, "2": log} == {
+        number: path for number, path in fds.items() if int(number) < 3}
+    assert str(place / "unit.conf") not in fds.values()
+
+
+def test_output(spawned: Spawn, place: Path) -> None:
+    """What the daemon says goes to the log, after what is there."""
+    (place / "output.log").write_text("before\n")
+    spawned()
+    assert ["before", "said on stdout", "said on stderr"] == (
+        (place / "output.log").read_text().splitlines())
+
+
+def test_arguments_are_never_run(spawned: Spawn, place: Path) -> None:
+    """A command for a shell in the parameters is an argument and nothing else."""
+    victim = place / "victim"
+    report = spawned(additional_parameters=f"'$(touch {victim})' ; `touch {victim}`")
+    assert [f"$(touch {victim})", ";", "`touch", f"{victim}`"] == (
+        report["argv"][3:])  # type: ignore[index]
+    assert not victim.exists()
+
+
+def test_spawned_is_found(daemon: Daemon, zoo: Zoo, place: Path, output: int) -> None:
+    """What was spawned carries the tag, and resembles the daemon."""
+    place.chmod(0o777)
+    values = values_for(daemon)
+    child = daemon.spawn(values, "unit-daemon:p_unit", output)
+    zoo._children.append(child)
+    await_that((place / "unit.conf.report").exists)
+    found = find(child.pid)
+    assert found is not None
+    assert found.tagged("unit-daemon:p_unit")
+    assert daemon.resembles(values)(found)
+
+
+AS_NOBODY = """
+import os, sys
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+from agentlib.daemon import Daemon
+from agentlib.errors import AgentError
+from agentlib.parameters import Values
+daemon = Daemon(binary="sh", config="/etc/passwd", user="daemon", log_folder="/l")
+try:
+    daemon.spawn(Values(daemon.parameters, {}), "a:b", 1)
+except AgentError as error:
+    print(int(error.exit_code), error)
+"""
+
+
+@ROOT_ONLY
+def test_spawn_needs_root(place: Path) -> None:
+    """Only root can run the daemon as another user, and the message says so."""
+    (place / "agentlib").mkdir()
+    for path in (ROOT / "agentlib").glob("*.py"):
+        (place / "agentlib" / path.name).write_bytes(path.read_bytes())
+    done = subprocess.run([PYTHON, "-c", AS_NOBODY], cwd=place, capture_output=True, text=True,
+                          env={"PYTHONDONTWRITEBYTECODE": "1"}, check=False)
+    assert "4 must be root to run as user daemon\n" == done.stdout, done.stderr
+    assert 4 == PermissionDeniedError.exit_code
+
+
+# --- the log ------------------------------------------------------------------------------------
+
+
+@ROOT_ONLY
+def test_open_log(daemon: Daemon, place: Path, store: Store, log: Log) -> None:
+    """The log is in the service's own folder, and the daemon's user's."""
+    folder = place / "log"
+    folder.mkdir()
+    os.chown(folder, NOBODY, -1)
+    output, path = daemon.open_log(values_for(daemon), "p_unit", store, log)
+    os.close(output)
+    status = os.stat(path)
+    assert (str(folder / "p_unit.log"), NOBODY, 0o640) == (
+        path, status.st_uid, stat.S_IMODE(status.st_mode))
+
+
+@ROOT_ONLY
+def test_open_log_leaves_no_trace_on_the_agent(
+    daemon: Daemon, place: Path, store: Store, log: Log,
+) -> None:
+    """After the log was opened as the user, the agent is root again, with its own umask."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    before = (os.geteuid(), os.getegid(), os.getgroups(), umask)
+    (place / "log").mkdir()
+    os.close(daemon.open_log(values_for(daemon), "p_unit", store, log)[0])
+    umask = os.umask(umask)
+    assert before == (os.geteuid(), os.getegid(), os.getgroups(), umask)
+
+
+def test_open_log_appends(daemon: Daemon, place: Path, store: Store, log: Log) -> None:
+    """What the log holds is kept, and the descriptor blocks, as a daemon expects."""
+    path = place / "own.log"
+    path.write_text("before\n")
+    path.chmod(0o666)
+    output, name = daemon.open_log(values_for(daemon, log_file=str(path)), "p_unit", store, log)
+    os.write(output, b"after\n")
+    assert os.get_blocking(output)
+    os.close(output)
+    assert (str(path), "before\nafter\n") == (name, path.read_text())
+
+
+def trap(kind: str, folder: Path) -> Path:
+    """A log file that must not be opened."""
+    folder.chmod(0o777)
+    path, victim = folder / "trap.log", folder / "victim"
+    victim.write_text("precious\n")
+    if kind == "symlink":
+        victim.chmod(0o666)
+        path.symlink_to(victim)
+    elif kind == "dangling symlink":
+        path.symlink_to(folder / "fresh")
+    elif kind == "fifo":
+        os.mkfifo(path)
+        path.chmod(0o666)
+    elif kind == "folder":
+        path.mkdir(mode=0o777)
+    elif kind == "no folder":
+        path = folder / "missing" / "x.log"
+    elif kind == "root's file":
+        path.write_text("precious\n")
+        path.chmod(0o644)
+    elif kind == "root's folder":
+        folder.chmod(0o755)
+    elif kind == "device":
+        path = Path("/dev/null")
+    elif kind == "hard link to root's file":
+        victim.chmod(0o600)
+        os.link(victim, path)
+    return path
+
+
+TRAPS = ["symlink", "dangling symlink", "fifo", "folder", "no folder", "root's file",
+         "root's folder", "device", "hard link to root's file"]
+
+
+@ROOT_ONLY
+@pytest.mark.parametrize("kind", TRAPS)
+def test_given_log_file_cannot_be_opened(
+    daemon: Daemon, place: Path, store: Store, log: Log, kind: str,
+) -> None:
+    """A log_file that the daemon's user may not write, or that is none, is refused by name."""
+    path = trap(kind, place)
+    with pytest.raises(ArgumentError) as caught:
+        daemon.open_log(values_for(daemon, log_file=str(path)), "p_unit", store, log)
+    assert str(caught.value).startswith(f"log_file={str(path)[:40]}")
+    assert "cannot be written: " in str(caught.value)
+    assert "precious\n" == (place / "victim").read_text()
+    assert not (place / "fresh").exists()
+    assert 0 == os.geteuid()
+
+
+@ROOT_ONLY
+@pytest.mark.parametrize("kind", [kind for kind in TRAPS if kind not in ("no folder", "device")])
+def test_default_log_file_cannot_be_opened(
+    daemon: Daemon, place: Path, store: Store, log: Log, logged: Callable[[], str], kind: str,
+) -> None:
+    """Where the default log cannot be written, the one beside the state serves; this is said."""
+    folder = place / "log"
+    folder.mkdir()
+    path = trap(kind, folder)
+    if kind != "root's folder":
+        path.rename(folder / "p_unit.log")
+    output, name = daemon.open_log(values_for(daemon), "p_unit", store, log)
+    os.write(output, b"a word\n")
+    os.close(output)
+    assert (store.log, "a word\n") == (name, Path(store.log).read_text())
+    assert "WARNING: log_file=" in logged()
+    assert f"using {store.log}" in logged()
+    assert "precious\n" == (folder / "victim").read_text()
+
+
+def test_no_log_folder(
+    daemon: Daemon, store: Store, log: Log, logged: Callable[[], str],
+) -> None:
+    """A service without a log folder has its log beside the state."""
+    output, name = daemon.open_log(values_for(daemon), "p_unit", store, log)
+    os.close(output)
+    assert store.log == name
+    assert "No such file or directory" in logged()
+
+
+# --- last words ---------------------------------------------------------------------------------
+
+
+def words_of(tmp_path: Path, text: bytes, since: int = 0, *secrets: str) -> str:
+    path = tmp_path / "x.log"
+    path.write_bytes(text)
+    with path.open("rb") as file:
+        return last_words(file.fileno(), since, *secrets)
+
+
+LATER = b"""\
+2026-11-20 06:35:01.120 4242 ERROR cinder   File "/usr/lib/python3/eventlet/convenience.py"\x1b[00m
+2026-11-20 06:35:01.120 4242 ERROR cinder OSError: [Errno 99] Cannot assign the address\x1b[00m
+2026-11-20 06:35:01.120 4242 ERROR cinder \x1b[00m
+2026-11-20 06:35:01.121 4242 INFO oslo_service.service [-] Parent process has died\x1b[00m
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "since", "words"),
+    [
+        (b"", 0, ""),
+        (b"\n \n\t\n", 0, ""),
+        (b"one\ntwo\n", 0, "two"),
+        (b"one\ntwo", 0, "two"),
+        (b"one\ntwo\n\n  \n", 0, "two"),
+        (b"old\n", 4, ""),
+        (b"old\nnew\n", 4, "new"),
+        (b"\xff\xfe \x1b[31mred\n", 0, "?? red"),
+        (LATER, 0, "OSError: [Errno 99] Cannot assign the address"),
+        (b"after logrotate\n", 99999, "after logrotate"),
+        (b"x\n" * 100_000 + b"last\n", 0, "last"),
+        ("M\u00e4rz\n".encode(), 0, "M?rz"),
+    ],
+    ids=["nothing", "blank", "lines", "no newline", "blank at the end", "nothing new", "new",
+         "binary", "complaint of oslo.log", "truncated meanwhile", "much", "not ASCII"],
+)
+def test_last_words(tmp_path: Path, text: bytes, since: int, words: str) -> None:
+    """The last words are the last line with something on it, of this run."""
+    assert words == words_of(tmp_path, text, since)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("cannot log in as monitor with s3cret!", "cannot log in as monitor with ***"),
+        ("mysql://glance:pa/ss@wd@db/glance gone", "mysql://***@db/glance gone"),
+        ("Traceback\nOperationalError: mysql://u:p@db", "OperationalError: mysql://***@db"),
+    ],
+)
+def test_last_words_hold_no_secret(tmp_path: Path, text: str, words: str) -> None:
+    """No password is repeated, neither the monitor's nor that of a URL."""
+    assert words == words_of(tmp_path, text.encode(), 0, "s3cret!")
+
+
+def test_secret_of_two_lines(tmp_path: Path) -> None:
+    """A password with a newline is not repeated by halves."""
+    words = words_of(tmp_path, b"wrong password: half-one\nhalf-two\n", 0, "half-one\nhalf-two")
+    assert "half-two" not in words
+
+
+@pytest.mark.parametrize("cut", range(1, 12))
+def test_secret_at_the_edge(tmp_path: Path, cut: int) -> None:
+    """A password that is cut by the end of what is read is not repeated by halves."""
+    secret = "mysql://u:topsecret@db/"
+    text = "x" * 100 + secret + "y" * (LAST_WORDS - len(secret) + 10 + cut)
+    words = words_of(tmp_path, text.encode())
+    assert "secret" not in words.partition("y")[0]
+    assert "ret@db" not in words
+
+
+@given(st.binary(max_size=10_000), st.integers(0, 12_000))
+def test_any_last_words(tmp_path: Path, text: bytes, since: int) -> None:
+    """Whatever the daemon says, the last words are bounded and printable."""
+    words = words_of(tmp_path, text, since)
+    assert len(words) <= LAST_WORDS
+    assert words == "" or (words.isascii() and words.isprintable())
+
+
+# --- keep_bounded -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("size", "left"), [(0, 0), (LOG_LIMIT, LOG_LIMIT), (LOG_LIMIT + 1, 0)])
+def test_keep_bounded(tmp_path: Path, size: int, left: int) -> None:
+    """The log beside the state is emptied when it is too large, and not before."""
+    path = tmp_path / "x.log"
+    path.write_bytes(b"x" * size)
+    keep_bounded(str(path))
+    assert left == path.stat().st_size
+
+
+def test_keep_bounded_while_written(tmp_path: Path) -> None:
+    """A daemon that appends goes on at the beginning, and leaves no hole."""
+    path = tmp_path / "x.log"
+    with path.open("ab", buffering=0) as file:
+        file.write(b"x" * (LOG_LIMIT + 1))
+        keep_bounded(str(path))
+        file.write(b"next\n")
+    assert b"next\n" == path.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "symlink"])
+def test_keep_bounded_is_careful(tmp_path: Path, kind: str) -> None:
+    """What is no log of ours is left alone, and no failure."""
+    path, victim = tmp_path / "x.log", tmp_path / "victim"
+    victim.write_bytes(b"x" * (LOG_LIMIT + 1))
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "symlink":
+        path.symlink_to(victim)
+    keep_bounded(str(path))
+    assert LOG_LIMIT + 1 == victim.stat().st_size
+
+
+def test_python_is_there() -> None:
+    """The interpreter of these tests can be run by every user."""
+    assert os.access(PYTHON, os.X_OK)
+    assert sys.version_info >= (3, 9)

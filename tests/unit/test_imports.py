@@ -1,0 +1,255 @@
+"""Who imports whom, and what an action does not load: both are promises of the design."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agentlib.keystone import Identity
+from agentlib.parameters import Values
+from agentlib.process import find
+from agentlib.state import State, Store
+from unit.kit import PYTHON, ROOT, Service, Zoo
+
+# from the bottom to the top: a module imports only from those before it
+ORDER = ["exitcode", "errors", "environment", "deadline", "parameters", "metadata", "log", "state",
+         "process", "instance", "daemon", "keystone", "api", "agent", "runtime"]
+
+MODULES = {path.stem: ast.parse(path.read_text())
+           for path in sorted((ROOT / "agentlib").glob("*.py"))}
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[str, int, str]]:
+    """Top package, level and line of every import, those in functions too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, 0, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            if node.level and not node.module:
+                for alias in node.names:
+                    yield alias.name, node.level, alias.name
+            else:
+                yield node.module or "", node.level, node.module or ""
+
+
+def own_imports(tree: ast.AST) -> set[str]:
+    """Modules of agentlib that are imported, relatively or by the full name."""
+    found = set()
+    for name, level, _ in imports(tree):
+        if level:
+            found.add(name.partition(".")[0])
+        elif name.partition(".")[0] == "agentlib":
+            found.add(name.partition(".")[2] or "agentlib")
+    return found
+
+
+def other_imports(tree: ast.AST) -> set[str]:
+    return {name.partition(".")[0] for name, level, _ in imports(tree) if not level}
+
+
+class AtRunTime(ast.NodeTransformer):
+    """Takes away what is there for type checkers."""
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            return None
+        return self.generic_visit(node)
+
+
+def at_run_time() -> dict[str, ast.AST]:
+    """The modules as they run."""
+    return {path.stem: AtRunTime().visit(ast.parse(path.read_text()))
+            for path in sorted((ROOT / "agentlib").glob("*.py"))}
+
+
+def test_every_module_has_its_place() -> None:
+    """No module is without a place in the order."""
+    assert sorted(ORDER) == sorted(set(MODULES) - {"__init__"})
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_downwards(name: str) -> None:
+    """A module imports only what is below it, at its top or in a function."""
+    below = set(ORDER[:ORDER.index(name)])
+    assert own_imports(MODULES[name]) <= below
+
+
+@pytest.mark.parametrize(
+    ("package", "only"),
+    [("psutil", {"process"}), ("requests", {"keystone"}), ("keystoneauth1", {"keystone"}),
+     ("sys", {"runtime"}), ("syslog", {"log"}), ("subprocess", {"daemon"}),
+     ("fcntl", {"state"}), ("shlex", {"daemon"})])
+def test_only_user(package: str, only: set[str]) -> None:
+    """What is costly or delicate has one place."""
+    users = {name for name, tree in at_run_time().items() if package in other_imports(tree)}
+    assert only == users
+
+
+@pytest.mark.parametrize("package", ["dataclasses", "typing", "logging", "argparse",
+                                     "configparser", "xml", "threading", "collections"])
+def test_nobody_imports(package: str) -> None:
+    """What costs a probe more than all its work is imported by nobody, but for types."""
+    users = {name for name, tree in at_run_time().items() if package in other_imports(tree)}
+    assert set() == users
+
+
+@pytest.mark.parametrize(
+    ("module", "attribute"),
+    [("sys", "argv"), ("sys", "exit"), ("os", "_exit"), ("os", "environ"), ("os", "environb"),
+     ("os", "getenv"), ("os", "putenv"), ("sys", "stdout"), ("sys", "stdin")])
+def test_only_runtime(module: str, attribute: str) -> None:
+    """Arguments, environment, output and the end of the process are runtime's alone."""
+    users = set()
+    for name, tree in MODULES.items():
+        for node in ast.walk(tree):
+            if (isinstance(node, ast.Attribute) and node.attr == attribute
+                    and isinstance(node.value, ast.Name) and node.value.id == module):
+                users.add(name)
+            if isinstance(node, ast.ImportFrom) and node.module == module and attribute in [
+                    alias.name for alias in node.names]:
+                users.add(name)
+    assert users <= {"runtime"}
+
+
+def test_nobody_raises_system_exit() -> None:
+    """Nobody ends the process by SystemExit, or by the site module's exit and quit."""
+    names = {node.id for tree in MODULES.values() for node in ast.walk(tree)
+             if isinstance(node, ast.Name)}
+    assert set() == names & {"SystemExit", "exit", "quit"}
+
+
+# --- what is loaded -----------------------------------------------------------------------------
+
+# What the library may load for meta-data beyond a bare interpreter. (Without site, -S, since what
+# is installed on this machine may have loaded half of the library by then.) Whoever adds to this
+# adds to the cost of every action of every agent.
+LIGHT = {
+    "__future__", "_collections", "_collections_abc", "_functools", "_operator", "_stat",
+    "_types", "collections", "enum", "errno", "functools", "genericpath", "itertools", "keyword",
+    "operator", "os", "posixpath", "reprlib", "stat", "types",
+}
+HEAVY = {"psutil", "requests", "keystoneauth1", "http", "ssl", "json", "re", "subprocess",
+         "dataclasses", "typing", "logging", "urllib", "socket", "email", "xml", "pwd", "hashlib"}
+
+AGENT = f'''\
+#!{PYTHON} -Es
+from agentlib import Agent, ApiCheck, Daemon, run
+AGENT = Agent(
+    name="unit-api", title="Unit API",
+    daemon=Daemon(binary="sh", config="/etc/passwd", user="nobody", log_folder="/nonexistent"),
+    check=ApiCheck(port=9292, path="/v2/images?limit=1"))
+run(AGENT)
+'''
+
+
+def loaded(command: list[str], environ: dict[str, str]) -> tuple[int, set[str]]:
+    """Exit code, and the modules that were imported on the way."""
+    done = subprocess.run([PYTHON, "-EsS", "-X", "importtime", *command], env=environ,
+                          capture_output=True, text=True, check=False)
+    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+    return done.returncode, {line.rpartition("|")[2].strip() for line in lines[1:]}
+
+
+@pytest.fixture
+def agent(place: Path) -> Path:
+    """An agent beside agentlib, as in ocf/."""
+    (place / "agentlib").symlink_to(ROOT / "agentlib")
+    path = place / "unit-api"
+    path.write_text(AGENT)
+    return path
+
+
+def crept_in(agent: Path, environ: dict[str, str], action: str, code: int) -> set[str]:
+    """What an action loads beyond a bare interpreter and agentlib."""
+    found, modules = loaded([str(agent), action], environ)
+    assert code == found
+    assert "agentlib.runtime" in modules
+    bare = loaded(["-c", "pass"], {})[1]
+    return {name for name in modules - bare if name.partition(".")[0] != "agentlib"}
+
+
+def test_metadata_loads_little(agent: Path) -> None:
+    """Meta-data loads what is listed, and nothing else."""
+    assert set() == crept_in(agent, {}, "meta-data", 0) - LIGHT
+
+
+def tops(modules: set[str]) -> set[str]:
+    return {name.partition(".")[0].removeprefix("_") for name in modules}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="monitor needs root")
+def test_probe_of_the_stopped_loads_little(agent: Path, tmp_path: Path) -> None:
+    """A probe that finds nothing loads no more than meta-data but what finds the user."""
+    environ = {"HA_RSCTMP": str(tmp_path), "OCF_RESOURCE_INSTANCE": agent.parent.name,
+               "OCF_RESKEY_CRM_meta_interval": "0"}
+    assert {"pwd"} >= crept_in(agent, environ, "monitor", 7) - LIGHT
+
+
+def state_of(zoo: Zoo, folder: Path, url: str, values: Values | None) -> None:
+    """Remember a running daemon, and a token of these credentials."""
+    master = find(zoo.sleeper().pid)
+    assert master is not None
+    state = State()
+    state.pid, state.start, state.session, state.uid = master.pid, master.start, master.pid, 0
+    state.url = url
+    if values:
+        state.token, state.token_until = "known", time.time() + 1000
+        state.token_key = Identity(values).seal()
+    name = zoo.place.name
+    Store(str(folder), f"unit-api:{name}", name, "").write(state)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="monitor needs root")
+def test_probe_of_the_running_loads_little(agent: Path, tmp_path: Path, zoo: Zoo) -> None:
+    """A probe that finds the daemon loads what reads the state, and nothing of HTTP."""
+    state_of(zoo, tmp_path, "", None)
+    environ = {"HA_RSCTMP": str(tmp_path), "OCF_RESOURCE_INSTANCE": zoo.place.name,
+               "OCF_RESKEY_CRM_meta_interval": "0"}
+    found = tops(crept_in(agent, environ, "monitor", 0))
+    assert set() == found & (HEAVY - {"json", "re"})
+    assert "json" in found
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="monitor needs root")
+def test_everyday_monitor_loads_no_client(
+    agent: Path, tmp_path: Path, zoo: Zoo, service: Service,
+) -> None:
+    """A monitor with a remembered token loads neither psutil nor a client of Keystone's."""
+    given = {"os_username": "u", "os_password": "p", "os_project_name": "s",
+             "os_auth_url": "http://127.0.0.1:9"}
+    from agentlib.keystone import parameters
+    state_of(zoo, tmp_path, service.url, Values(parameters(), given))
+    environ = {"HA_RSCTMP": str(tmp_path), "OCF_RESOURCE_INSTANCE": zoo.place.name,
+               "OCF_RESKEY_CRM_meta_interval": "30000",
+               **{"OCF_RESKEY_" + name: value for name, value in given.items()}}
+    found = tops(crept_in(agent, environ, "monitor", 0))
+    assert set() == found & {"psutil", "requests", "keystoneauth1", "subprocess", "logging",
+                             "threading", "dataclasses", "concurrent", "asyncio"}
+    assert ["/v2/images?limit=1"] == service.asked()
+
+
+def test_import_does_nothing() -> None:
+    """Importing the library opens, starts and asks nothing."""
+    code = (
+        "import sys\n"
+        "events = []\n"
+        "def hook(event, args):\n"
+        "    if event.split('.')[0] in ('socket', 'subprocess', 'os', 'syslog') or (\n"
+        "            event == 'open' and not str(args[0]).endswith(('.py', '.pyc'))\n"
+        "            and 'pyc.' not in str(args[0])):\n"
+        "        events.append((event, args[:1]))\n"
+        "sys.dont_write_bytecode = True\n"
+        "sys.addaudithook(hook)\n"
+        "import agentlib\n"
+        "print([e for e in events if e[0] not in ('os.listdir', 'os.scandir')])\n")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
+                          check=True)
+    assert "[]\n" == done.stdout

@@ -1,0 +1,531 @@
+"""What is there of an instance, and the end of all of it; with real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agentlib.deadline import Deadline
+from agentlib.instance import Instance, remembered
+from agentlib.log import Log
+from agentlib.process import Process, find
+from agentlib.state import State, Store
+from unit.kit import NOBODY, OTHER, Tree, Zoo, alive, await_that, fields_of
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs processes of several users")
+
+PLENTY = 120.0
+
+
+class Home:
+    """An instance with files of its own, and a tag that no other test has."""
+
+    def __init__(self, folder: Path, zoo: Zoo, log: Log, *, name: str = "p_unit",
+                 owner: int | None = NOBODY) -> None:
+        self.tag = f"unit-{uuid.uuid4().hex}:{name}"
+        self.zoo = zoo
+        self.folder = folder
+        self.store = Store(str(folder), self.tag, name, "")
+        self.config = ""
+        self.instance = Instance(
+            self.tag, self.store, lambda: owner, lambda p: self.config in p.arguments(), log)
+
+    def start(self, **spec: object) -> Tree:
+        """A tree as the agent starts it: tagged, remembered, in a session of its own."""
+        tree = self.zoo.tree(tag=self.tag, **spec)  # type: ignore[arg-type]
+        self.remember(tree)
+        return tree
+
+    def remember(self, tree: Tree) -> None:
+        master = find(tree.master)
+        assert master is not None
+        self.store.write(remembered(master))
+        self.store.write_pidfile(tree.master)
+        self.config = str(tree.config)
+
+    def forget_state(self) -> None:
+        for path in (self.folder / "openstack").glob("*.json"):
+            path.unlink()
+
+    def forget_pidfile(self) -> None:
+        Path(self.store.pidfile).unlink()
+
+    def family(self) -> list[int]:
+        return pids(self.instance.family())
+
+    def look(self) -> tuple[int, list[int]]:
+        """The master's pid (0: none), and the orphans'."""
+        presence = self.instance.look()
+        return presence.master.pid if presence.master else 0, pids(presence.orphans)
+
+    def end(self, deadline: float = PLENTY, grace: float = PLENTY) -> list[Process]:
+        return self.instance.end(Deadline(deadline), Deadline(grace))
+
+
+def pids(processes: list[Process]) -> list[int]:
+    return sorted(process.pid for process in processes)
+
+
+@pytest.fixture
+def make(tmp_path: Path, zoo: Zoo, log: Log) -> Callable[..., Home]:
+    """Makes homes of instances."""
+    return lambda **options: Home(tmp_path, zoo, log, **options)
+
+
+@pytest.fixture
+def home(make: Callable[..., Home]) -> Home:
+    return make()
+
+
+# --- look ---------------------------------------------------------------------------------------
+
+
+def test_nothing(home: Home) -> None:
+    """Where nothing was ever started, nothing is, and nothing is to end."""
+    assert ((0, []), [], []) == (home.look(), home.family(), home.end())
+
+
+def test_running(home: Home) -> None:
+    """What was started and remembered is there, with all its workers."""
+    tree = home.start(workers=2)
+    assert ((tree.master, []), tree.everyone()) == (home.look(), home.family())
+
+
+def test_look_changes_nothing(home: Home, logged: Callable[[], str]) -> None:
+    """A look at what runs as remembered writes nothing."""
+    home.start()
+    before = {path: path.stat().st_mtime_ns for path in home.folder.rglob("*") if path.is_file()}
+    home.look()
+    after = {path: path.stat().st_mtime_ns for path in home.folder.rglob("*") if path.is_file()}
+    assert before == after
+    assert "" == logged()
+
+
+def test_master_is_a_zombie(home: Home) -> None:
+    """A master that is a zombie is gone."""
+    tree = home.start()
+    os.kill(tree.master, signal.SIGKILL)
+    os.waitid(os.P_PID, tree.master, os.WEXITED | os.WNOWAIT)
+    assert (0, []) == home.look()
+
+
+def test_orphans(home: Home) -> None:
+    """Workers without their master are orphans, not a running daemon."""
+    tree = home.start(workers=2)
+    tree.kill_master()
+    assert (0, tree.workers) == home.look()
+    assert tree.workers == home.family()
+
+
+def test_orphan_with_own_session(home: Home) -> None:
+    """A worker that leads a session of its own is no master when its master is gone."""
+    tree = home.start(workers=1, own_session=True)
+    tree.kill_master()
+    assert (0, tree.workers) == home.look()
+
+
+def test_orphan_with_own_session_stays_an_orphan(home: Home) -> None:
+    """A second look says the same as the first."""
+    tree = home.start(workers=2, own_session=True)
+    tree.kill_master()
+    home.look()
+    assert (0, tree.workers) == home.look()
+
+
+def test_orphan_without_tag(home: Home) -> None:
+    """A worker that has lost the tag is known by its master's session."""
+    tree = home.zoo.tree(workers=1)
+    home.remember(tree)
+    tree.kill_master()
+    assert (0, tree.workers) == home.look()
+
+
+def test_orphans_and_no_state(home: Home) -> None:
+    """Orphans are seen by their tag, too, when nothing is remembered."""
+    tree = home.start(workers=2)
+    home.forget_state()
+    home.forget_pidfile()
+    tree.kill_master()
+    assert (0, tree.workers) == home.look()
+
+
+@pytest.mark.parametrize("own_session", [False, True], ids=["usual", "workers lead sessions"])
+def test_lost_state(home: Home, own_session: bool) -> None:
+    """A lost state does not make a running daemon invisible; it is remembered anew."""
+    tree = home.start(workers=2, own_session=own_session)
+    before = home.store.read()
+    home.forget_state()
+    home.forget_pidfile()
+    assert (tree.master, []) == home.look()
+    after = home.store.read()
+    assert (before.pid, before.start, before.session, before.uid) == (
+        after.pid, after.start, after.session, after.uid)
+    assert tree.master == home.store.read_pidfile()
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [b"", b"\xff\xfe", b"0\n", b"1\n", b"-1\n", b"nonsense\n", b"4194305\n", b"1" * 100_000],
+    ids=lambda junk: repr(junk[:10]))
+def test_junk_in_the_pidfile(home: Home, junk: bytes) -> None:
+    """Junk in the pidfile neither hides a running daemon, nor makes one of nothing."""
+    Path(home.store.pidfile).write_bytes(junk)
+    assert ((0, []), []) == (home.look(), home.family())
+    tree = home.start()
+    Path(home.store.pidfile).write_bytes(junk)
+    assert (tree.master, []) == home.look()
+    assert tree.everyone() == home.family()
+
+
+def test_folder_as_pidfile(home: Home) -> None:
+    """A folder in the pidfile's place is junk as well."""
+    tree = home.start(workers=1)
+    home.forget_pidfile()
+    Path(home.store.pidfile).mkdir()
+    home.forget_state()
+    assert (tree.master, []) == home.look()
+
+
+@pytest.mark.parametrize("trouble", ["folder of others", "file", "pidfile's folder"])
+def test_cannot_remember(home: Home, trouble: str, logged: Callable[[], str]) -> None:
+    """A daemon that runs and cannot be remembered is there all the same, with a word in the log."""
+    tree = home.start(workers=1)
+    folder = home.folder / "openstack"
+    home.forget_state()
+    home.forget_pidfile()
+    if trouble == "folder of others":
+        folder.chmod(0o777)
+    elif trouble == "file":
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+        folder.write_text("x")
+    else:
+        home.store.pidfile = str(home.folder / "missing" / "x.pid")
+    assert (tree.master, []) == home.look()
+    assert "WARNING" in logged()
+
+
+# --- strangers ----------------------------------------------------------------------------------
+
+
+def with_state(home: Home, pid: int, start: int, session: int = 0, uid: int = NOBODY) -> None:
+    state = State()
+    state.pid, state.start, state.session, state.uid = pid, start, session or pid, uid
+    home.store.write(state)
+
+
+def test_stranger_with_the_pid(home: Home) -> None:
+    """A stranger that has the remembered pid, and another start time, is nobody of ours."""
+    stranger = home.zoo.tree(workers=1)
+    start = int(fields_of(stranger.master)[19])
+    with_state(home, stranger.master, start - 1)
+    home.store.write_pidfile(stranger.master)
+    assert ((0, []), []) == (home.look(), home.family())
+    assert [] == home.end()
+    assert all(map(alive, stranger.everyone()))
+
+
+def test_stranger_in_a_later_session(home: Home) -> None:
+    """A process in a session that has the number of ours, but is older than ours, is a stranger."""
+    stranger = home.zoo.tree(workers=1)
+    start = int(fields_of(stranger.workers[0])[19])
+    stranger.kill_master()
+    with_state(home, stranger.master, start + 1000)
+    assert ((0, []), []) == (home.look(), home.family())
+
+
+def test_stranger_of_another_user_in_the_session(home: Home) -> None:
+    """A process of another user in the session is not a worker of ours."""
+    stranger = home.zoo.tree(workers=1, user=OTHER)
+    start = int(fields_of(stranger.master)[19])
+    stranger.kill_master()
+    with_state(home, stranger.master, start, uid=NOBODY)
+    assert ((0, []), []) == (home.look(), home.family())
+
+
+@pytest.mark.parametrize("user", [OTHER, 0], ids=["another user", "root"])
+def test_stranger_with_the_tag(home: Home, user: int) -> None:
+    """Anybody may put the tag into an environment; only the daemon's user is believed."""
+    stranger = home.zoo.tree(tag=home.tag, user=user, workers=1)
+    assert ((0, []), []) == (home.look(), home.family())
+    assert [] == home.end()
+    assert all(map(alive, stranger.everyone()))
+
+
+def test_tag_without_account(make: Callable[..., Home]) -> None:
+    """Where the account is gone, the tag alone finds the daemon: stop needs no user."""
+    home = make(owner=None)
+    tree = home.zoo.tree(tag=home.tag, user=OTHER, workers=1)
+    assert tree.everyone() == home.family()
+    assert [] == home.end()
+
+
+def test_daemon_of_a_former_user(make: Callable[..., Home]) -> None:
+    """A daemon that was started as another user than is configured now is still ours."""
+    home = make(owner=OTHER)
+    tree = home.start(workers=1, user=NOBODY)
+    assert (tree.master, []) == home.look()
+    tree.kill_master()
+    assert (0, tree.workers) == home.look()
+
+
+@pytest.mark.parametrize("name", ["p_unit2", "p_uni", "p_unit:1", "xp_unit"])
+def test_instance_of_a_like_name(make: Callable[..., Home], name: str) -> None:
+    """Instances with names alike are not mixed up."""
+    home, other = make(), make(name=name)
+    other.tag = f"{home.tag.partition(':')[0]}:{name}"
+    tree = other.zoo.tree(tag=other.tag, workers=1)
+    assert ((0, []), []) == (home.look(), home.family())
+    assert [] == home.end()
+    assert all(map(alive, tree.everyone()))
+
+
+def test_stranger_in_an_adopted_session(make: Callable[..., Home]) -> None:
+    """A session that the daemon does not lead tells nothing: others of its user may be in it.
+
+    So it is with what the HA guide's agents have started, all in Pacemaker's own session.
+    """
+    home = make()
+    leader = home.zoo.run(
+        [sys.executable, "-c", SHELL, str(home.zoo.binary()), str(home.zoo.config()),
+         str(home.zoo.config())])
+    first, second = (Path(str(home.zoo.place / f"tree{n}.conf.roles")) for n in (1, 2))
+    await_that(lambda: first.read_text() and second.read_text(), "two daemons in one session")
+    ours, stranger = (int(path.read_text().split()[1]) for path in (first, second))
+    assert [leader.pid] * 2 == [os.getsid(ours), os.getsid(stranger)]
+    home.config = str(home.zoo.place / "tree1.conf")
+    home.store.write_pidfile(ours)
+    assert (ours, []) == home.look()
+    assert [ours] == home.family()
+    assert [] == home.end()
+    assert alive(stranger)
+
+
+SHELL = f"""
+import subprocess, sys, time
+for config in sys.argv[2:]:
+    subprocess.Popen([sys.argv[1], "--config-file", config], user={NOBODY}, extra_groups=[])
+    time.sleep(0.1)
+time.sleep(3600)
+"""
+
+
+# --- adoption -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("session", [True, False], ids=["own session", "somebody's session"])
+@pytest.mark.parametrize("claim", [{}, {"OCF_RESOURCE_INSTANCE": "p_unit"}],
+                         ids=["claimed by nobody", "claimed by the shell agent"])
+def test_adoption(
+    home: Home, session: bool, claim: dict[str, str], logged: Callable[[], str],
+) -> None:
+    """A daemon of a shell agent's, in the pidfile, is taken over as it runs."""
+    tree = home.zoo.tree(workers=2, session=session, env=claim)
+    home.config = str(tree.config)
+    home.store.write_pidfile(tree.master)
+    assert (tree.master, []) == home.look()
+    assert tree.everyone() == home.family()
+    assert tree.master == home.store.read().pid
+    assert f"takes over the running daemon, pid {tree.master}" in logged()
+    assert [] == home.end()
+    assert not any(map(alive, tree.everyone()[1:]))
+
+
+def test_stop_of_what_was_never_looked_at(home: Home) -> None:
+    """Stop finds a shell agent's daemon by the pidfile alone."""
+    tree = home.zoo.tree(workers=1)
+    home.config = str(tree.config)
+    home.store.write_pidfile(tree.master)
+    assert tree.everyone() == home.family()
+    assert [] == home.end()
+
+
+@pytest.mark.parametrize(
+    ("user", "env", "alike"),
+    [
+        (NOBODY, {"OCF_RESOURCE_INSTANCE": "p_other"}, True),
+        (NOBODY, {"OPENSTACK_OCF_INSTANCE": "unit-api:p_other"}, True),
+        (NOBODY, {}, False),
+        (OTHER, {}, True),
+        (0, {}, True),
+    ],
+    ids=["another instance's", "another instance's by tag", "another program", "another user's",
+         "root's"],
+)
+def test_stranger_in_the_pidfile(
+    home: Home, user: int, env: dict[str, str], alike: bool,
+) -> None:
+    """A stranger whose pid stands in the pidfile is neither taken over nor ended."""
+    tree = home.zoo.tree(user=user, env=env, workers=1)
+    home.config = str(tree.config) if alike else "/etc/other.conf"
+    home.store.write_pidfile(tree.master)
+    assert ((0, []), []) == (home.look(), home.family())
+    assert 0 == home.store.read().pid
+    assert [] == home.end()
+    assert all(map(alive, tree.everyone()))
+
+
+@pytest.mark.parametrize("pid", [1, os.getpid()], ids=["init", "the agent itself"])
+def test_not_to_be_ended(make: Callable[..., Home], pid: int) -> None:
+    """Neither init nor the agent is anybody's daemon, whatever they look like."""
+    home = make(owner=0)
+    found = find(pid)
+    assert found is not None
+    home.config = found.arguments()[0]
+    home.store.write_pidfile(pid)
+    assert ((0, []), []) == (home.look(), home.family())
+
+
+# --- end ----------------------------------------------------------------------------------------
+
+
+def reaped(tree: Tree) -> int:
+    return tree.process.wait(60)
+
+
+def test_end(home: Home) -> None:
+    """A daemon that obeys ends by TERM to its master, and with it its workers."""
+    tree = home.start(workers=2)
+    assert [] == home.end()
+    assert 0 == reaped(tree)
+    assert not any(map(alive, tree.workers))
+
+
+@pytest.mark.parametrize("deaf", [["workers"], ["master"], ["master", "workers"]],
+                         ids="+".join)
+def test_end_of_the_deaf(home: Home, deaf: list[str]) -> None:
+    """Whoever does not obey is killed when the grace is over, wherever in the tree."""
+    tree = home.start(workers=2, deaf=deaf)
+    assert [] == home.end(grace=0.5)
+    assert -signal.SIGKILL == reaped(tree)
+    assert not any(map(alive, tree.workers))
+
+
+def test_end_without_grace(home: Home) -> None:
+    """Without grace all are killed at once."""
+    tree = home.start(workers=2)
+    assert [] == home.end(grace=0)
+    assert -signal.SIGKILL == reaped(tree)
+    assert not any(map(alive, tree.workers))
+
+
+def test_no_kill_in_the_grace(home: Home) -> None:
+    """Whoever finishes within the grace is not killed."""
+    tree = home.start(workers=1)
+    assert [] == home.end(grace=PLENTY)
+    assert 0 == reaped(tree)
+
+
+@pytest.mark.parametrize("who", ["all", "workers", "master"])
+def test_end_of_the_stopped(home: Home, who: str) -> None:
+    """A tree that was stopped (SIGSTOP) is woken to hear TERM."""
+    tree = home.start(workers=2)
+    stopped = {"all": tree.everyone(), "workers": tree.workers, "master": [tree.master]}[who]
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    await_that(lambda: all(fields_of(pid)[0] == "T" for pid in stopped))
+    assert [] == home.end()
+    assert 0 == reaped(tree)
+    assert not any(map(alive, tree.workers))
+
+
+@pytest.mark.parametrize("deaf", [[], ["workers"]], ids=["obedient", "deaf"])
+def test_end_when_the_master_leaves(home: Home, deaf: list[str]) -> None:
+    """Workers whose master goes before them are told in their turn, and killed if need be."""
+    tree = home.start(workers=2, leaves=True, deaf=deaf)
+    assert [] == home.end(grace=1 if deaf else PLENTY)
+    assert 0 == reaped(tree)
+    assert not any(map(alive, tree.workers))
+
+
+@pytest.mark.parametrize("leaves", [True, False], ids=["master leaves", "master waits"])
+def test_end_of_those_born_meanwhile(home: Home, leaves: bool) -> None:
+    """A child that is born while its master ends is found and ended, too."""
+    tree = home.start(workers=1, birth=True, leaves=leaves)
+    assert [] == home.end(grace=1)
+    reaped(tree)
+    assert 1 == len(tree.pids("late"))
+    assert not any(map(alive, [*tree.workers, *tree.pids("late")]))
+
+
+@pytest.mark.parametrize("own_session", [False, True], ids=["same session", "own session"])
+def test_end_of_orphans(home: Home, own_session: bool) -> None:
+    """Orphans are ended, each by itself."""
+    tree = home.start(workers=3, own_session=own_session)
+    tree.kill_master()
+    assert [] == home.end()
+    assert not any(map(alive, tree.workers))
+
+
+def test_end_after_lost_state(home: Home) -> None:
+    """A daemon of which nothing is remembered is ended by its tag."""
+    tree = home.start(workers=2, deaf=["workers"])
+    home.forget_state()
+    home.forget_pidfile()
+    assert [] == home.end(grace=0.5)
+    assert not any(map(alive, tree.workers))
+
+
+def test_end_spares_the_neighbour(make: Callable[..., Home]) -> None:
+    """The end of one instance is nothing to another of the same user."""
+    one, two = make(), make(name="p_two")
+    first, second = one.start(workers=1), two.start(workers=1)
+    assert [] == one.end()
+    reaped(first)
+    assert all(map(alive, second.everyone()))
+    assert (second.master, []) == two.look()
+
+
+def test_end_tells_who_is_left(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever does not end in time is told of; it is not over before a look finds nothing."""
+    tree = home.start(workers=1)
+    # What hangs in the kernel does not end even by KILL; here the signals get lost.
+    monkeypatch.setattr(Process, "signal", lambda self, number: None)
+    assert tree.everyone() == pids(home.end(deadline=0.5, grace=0.2))
+
+
+def test_end_when_time_is_over(home: Home) -> None:
+    """With no time left they are killed all the same: better late than still there."""
+    tree = home.start()
+    home.end(deadline=0, grace=0)
+    await_that(lambda: not alive(tree.master), "the end of the master")
+
+
+def test_end_is_not_for_the_agent(home: Home, zoo: Zoo) -> None:
+    """An agent that has the tag in its own environment does not end itself."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from agentlib.deadline import Deadline\n"
+        "from agentlib.environment import Environment\n"
+        "from agentlib.instance import Instance\n"
+        "from agentlib.log import Log\n"
+        "from agentlib.state import Store\n"
+        "log = Log('x', Environment('stop', 'x', {}))\n"
+        "store = Store(sys.argv[2], sys.argv[3], 'x', '')\n"
+        "i = Instance(sys.argv[3], store, lambda: 0, lambda p: False, log)\n"
+        "print(i.end(Deadline(60), Deadline(1)))\n")
+    from unit.kit import ROOT
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(ROOT), str(home.folder), home.tag],
+        env=zoo.environment(OPENSTACK_OCF_INSTANCE=home.tag), capture_output=True, text=True,
+        check=False)
+    assert (0, "[]\n") == (done.returncode, done.stdout), done.stderr
+
+
+def test_remembered(home: Home) -> None:
+    """Of a master that leads its session, pid, start, session and user are remembered."""
+    tree = home.zoo.tree()
+    master = find(tree.master)
+    assert master is not None
+    state = remembered(master)
+    assert (tree.master, int(fields_of(tree.master)[19]), tree.master, NOBODY) == (
+        state.pid, state.start, state.session, state.uid)
+    assert ("", "") == (state.url, state.token)

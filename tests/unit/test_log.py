@@ -1,0 +1,296 @@
+"""Exit reason, syslog and HA_LOGFILE."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import subprocess
+import sys
+import syslog
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentlib.environment import Environment
+from agentlib.log import REASON_LENGTH, Log, one_line, scrubbed, shortened
+from unit.kit import ROOT
+
+ANYTHING = st.text(st.characters())
+
+
+def made(instance: str = "p_unit", **environ: str) -> Log:
+    return Log("unit-api", Environment("monitor", instance, environ))
+
+
+# --- the exit reason ------------------------------------------------------------------------
+
+
+def test_reason(capfd: pytest.CaptureFixture[str]) -> None:
+    """The exit reason is one line on stderr, with the prefix that Pacemaker looks for."""
+    made().reason("it is broken")
+    captured = capfd.readouterr()
+    assert ("", "ocf-exit-reason:it is broken\n") == (captured.out, captured.err)
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        ("two\nlines", "two lines"),
+        ("\r\n a\tb \v\f", "a b"),
+        ("M\u00e4rz \u2028 \ud800 \x00 \x1b[31m", "M?rz   ? ? ?[31m"),
+        ("x" * 119, "x" * 119),
+        ("x" * 120, "x" * 116 + "..."),
+        ("x" * 1_000_000, "x" * 116 + "..."),
+    ],
+    ids=["newline", "white space", "not ASCII", "119", "120", "a megabyte"],
+)
+def test_reason_is_one_short_line(
+    message: str, line: str, capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Whatever the message, the exit reason is one line of at most 119 ASCII characters."""
+    made().reason(message)
+    assert f"ocf-exit-reason:{line}\n" == capfd.readouterr().err
+
+
+@given(message=ANYTHING)
+def test_any_reason(message: str) -> None:
+    """Whatever the message, one line of at most 119 printable ASCII characters comes of it."""
+    line = shortened(one_line(message), REASON_LENGTH)
+    assert len(line) <= 119
+    assert line.isascii()
+    assert line == "" or line.isprintable()
+
+
+def test_reason_comes_last() -> None:
+    """The exit reason is the last that stands on stderr: Pacemaker takes the last one."""
+    script = (
+        "from agentlib.log import Log\n"
+        "from agentlib.environment import Environment\n"
+        "log = Log('unit-api', Environment('start', 'p', {}))\n"
+        "log.info('one'); log.warning('two'); log.reason('three')\n")
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True,
+                          text=True, check=True)
+    assert ["INFO: one", "WARNING: two", "ocf-exit-reason:three"] == done.stderr.splitlines()
+    assert "" == done.stdout
+
+
+@pytest.mark.parametrize("method", ["info", "warning", "error", "reason"])
+@pytest.mark.parametrize("state", ["closed", "none", "full"])
+def test_no_stderr(
+    method: str, state: str, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Without a stderr that can be written nothing fails, and nothing goes to stdout instead."""
+    stream: io.TextIOBase | None = None
+    if state == "closed":
+        stream = io.StringIO()
+        stream.close()
+    elif state == "full":
+        stream = open("/dev/full", "w")  # noqa: SIM115 - closed by nobody: that would fail
+    monkeypatch.setattr(sys, "stderr", stream)
+    getattr(made(), method)("a message")
+    monkeypatch.undo()
+    if state == "full" and stream:
+        with contextlib.suppress(OSError):  # what it could not write still cannot be written
+            stream.close()
+    assert "" == capfd.readouterr().out
+
+
+# --- HA_LOGFILE -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["HA_LOGFILE", "HA_logfile"])
+@pytest.mark.parametrize(
+    ("method", "level"), [("info", "INFO"), ("warning", "WARNING"), ("error", "ERROR"),
+                          ("reason", "ERROR")])
+def test_file_format(name: str, method: str, level: str, tmp_path: Path) -> None:
+    """HA_LOGFILE gets the lines that ocf_log of the shell agents writes."""
+    path = tmp_path / "ha.log"
+    getattr(made(**{name: str(path)}), method)("some\nthing")
+    pattern = (rf"unit-api\(p_unit\)\[{os.getpid()}\]:\t[A-Z][a-z]{{2}} \d\d \d\d:\d\d:\d\d "
+               rf"{level}: some thing\n")
+    assert re.fullmatch(pattern, path.read_text())
+
+
+def test_file_is_appended(tmp_path: Path) -> None:
+    """What HA_LOGFILE held before is kept."""
+    path = tmp_path / "ha.log"
+    path.write_text("before\n")
+    log = made(HA_LOGFILE=str(path))
+    log.info("one")
+    log.info("two")
+    lines = path.read_text().splitlines()
+    assert ("before", 3) == (lines[0], len(lines))
+    assert lines[1].endswith("INFO: one")
+    assert lines[2].endswith("INFO: two")
+
+
+def test_file_mode(tmp_path: Path) -> None:
+    """A new HA_LOGFILE is not for everybody to read."""
+    path = tmp_path / "ha.log"
+    before = os.umask(0)
+    try:
+        made(HA_LOGFILE=str(path)).info("x")
+    finally:
+        os.umask(before)
+    assert 0o640 == path.stat().st_mode & 0o777
+
+
+def test_file_keeps_long_messages(tmp_path: Path) -> None:
+    """The log has the whole message, where the exit reason is cut."""
+    path = tmp_path / "ha.log"
+    made(HA_LOGFILE=str(path)).reason("x" * 300)
+    assert "x" * 300 in path.read_text()
+
+
+def test_written_to_file_is_not_said_on_stderr(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str],
+) -> None:
+    """What is logged is not said again on stderr; the exit reason is."""
+    log = made(HA_LOGFILE=str(tmp_path / "ha.log"))
+    log.warning("one")
+    log.reason("two")
+    assert "ocf-exit-reason:two\n" == capfd.readouterr().err
+
+
+def unwritable(kind: str, folder: Path) -> Path:
+    path = folder / "ha.log"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "no folder":
+        path = folder / "missing" / "ha.log"
+    elif kind == "symlink":
+        (folder / "victim").write_text("precious\n")
+        path.symlink_to("victim")
+    elif kind == "dangling symlink":
+        path.symlink_to("victim")
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "full":
+        path = Path("/dev/full")
+    elif kind == "not a path":
+        path = Path("\udcff" + "x" * 5000)
+    return path
+
+
+@pytest.mark.parametrize(
+    "kind", ["folder", "no folder", "symlink", "dangling symlink", "fifo", "full", "not a path"])
+def test_unwritable_file(
+    kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str],
+) -> None:
+    """What HA_LOGFILE cannot take goes to stderr, fails nothing, and follows no symlink."""
+    made(HA_LOGFILE=str(unwritable(kind, tmp_path))).warning("a message")
+    assert "WARNING: a message\n" == capfd.readouterr().err
+    victim = tmp_path / "victim"
+    assert ("precious\n" if kind == "symlink" else None) == (
+        victim.read_text() if victim.exists() else None)
+
+
+@pytest.mark.parametrize("instance", ["two\nlines", "\udcff\udcfe", "M\u00e4rz", "\x1b[2J"],
+                         ids=ascii)
+def test_any_instance(
+    instance: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever the instance is called, logging does not fail, and a message is one line."""
+    path = tmp_path / "ha.log"
+    monkeypatch.setattr(syslog, "syslog", lambda priority, line: None)
+    made(instance, HA_LOGFILE=str(path), HA_LOGFACILITY="daemon").warning("a message")
+    text = path.read_bytes()
+    assert 1 == len(text.splitlines())
+    assert b"\x1b" not in text
+
+
+# --- syslog -----------------------------------------------------------------------------------
+
+
+class Syslog:
+    """What would have gone to /dev/log, which a machine has but once."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.opened: list[tuple[str, int, int]] = []
+        self.lines: list[tuple[int, str]] = []
+        monkeypatch.setattr(syslog, "openlog", lambda *args: self.opened.append(args))
+        monkeypatch.setattr(syslog, "syslog", lambda *args: self.lines.append(args))
+
+
+@pytest.mark.parametrize("name", ["HA_LOGFACILITY", "HA_logfacility"])
+@pytest.mark.parametrize(
+    ("facility", "number"),
+    [("daemon", syslog.LOG_DAEMON), ("local3", syslog.LOG_LOCAL3), ("USER", syslog.LOG_USER),
+     ("nonsense", syslog.LOG_DAEMON), ("upto", syslog.LOG_DAEMON), ("mask", syslog.LOG_DAEMON),
+     ("pid", syslog.LOG_DAEMON)],
+)
+def test_syslog_facility(
+    name: str, facility: str, number: int, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Syslog gets the facility that the cluster is configured with, daemon for nonsense."""
+    recorded = Syslog(monkeypatch)
+    made(**{name: facility}).info("a message")
+    assert [(f"unit-api(p_unit)[{os.getpid()}]", 0, number)] == recorded.opened
+
+
+@pytest.mark.parametrize(
+    ("method", "priority", "line"),
+    [("info", syslog.LOG_INFO, "INFO: a b"), ("warning", syslog.LOG_WARNING, "WARNING: a b"),
+     ("error", syslog.LOG_ERR, "ERROR: a b"), ("reason", syslog.LOG_ERR, "ERROR: a b")],
+)
+def test_syslog_line(
+    method: str, priority: int, line: str, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Syslog gets one line with the level in front; stderr has no more than the exit reason."""
+    recorded = Syslog(monkeypatch)
+    getattr(made(HA_LOGFACILITY="daemon"), method)("a\nb")
+    assert [(priority, line)] == recorded.lines
+    assert ("ocf-exit-reason:a b\n" if method == "reason" else "") == capfd.readouterr().err
+
+
+def test_no_syslog(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the cluster logs to no facility, neither does the agent."""
+    recorded = Syslog(monkeypatch)
+    made(HA_LOGFACILITY="none").info("a message")
+    assert [] == recorded.lines
+
+
+# --- no secrets -------------------------------------------------------------------------------
+
+URLS = [
+    ("mysql+pymysql://glance:secret@db/glance", "mysql+pymysql://***@db/glance"),
+    ("cannot reach rabbit://a:b@h:1,c:d@h:2//", "cannot reach rabbit://***@h:2//"),
+    ("mysql://u:p/q@r@db/x", "mysql://***@db/x"),
+    ("mysql://u:p:q@db", "mysql://***@db"),
+    ("(mysql://u:secret@db) gone", "(mysql://***@db) gone"),
+    ("'mysql://u:secret@db' and amqp://v:hidden@mq", "'mysql://***@db' and amqp://***@mq"),
+    ("http://10.0.0.11:5000/v3 is down", "http://10.0.0.11:5000/v3 is down"),
+    ("see http://h/x, or mail a@b", "see http://h/x, or mail a@b"),
+]
+
+
+@pytest.mark.parametrize(("text", "harmless"), URLS)
+def test_scrubbed_urls(text: str, harmless: str) -> None:
+    """Whoever is named in a URL, up to its last @, is not repeated."""
+    assert harmless == scrubbed(text)
+
+
+@given(
+    password=st.text(st.characters(exclude_categories=("Cs", "Zs", "Zl", "Zp", "Cc")),
+                     min_size=4))
+def test_scrubbed_any_password(password: str) -> None:
+    """Whatever the password in a URL, nothing of it is left."""
+    assert "x ://***@db y" == scrubbed(f"x ://user:{password}@db y")
+
+
+@pytest.mark.parametrize("secret", ["secret", "a.b*c", "\\1", "with blank", "(", "p@ss://w@rd"])
+def test_scrubbed_secrets(secret: str) -> None:
+    """A secret that is known is taken out wherever it stands."""
+    text = scrubbed(f"user monitor, password {secret}, again {secret}.", secret)
+    assert "user monitor, password ***, again ***." == text
+
+
+def test_scrubbed_no_secret() -> None:
+    """An empty secret is none."""
+    assert "as it was" == scrubbed("as it was", "", "")

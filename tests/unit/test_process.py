@@ -1,0 +1,410 @@
+"""Processes of this node: who they are, whom they descend from, what they listen on."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentlib import process
+from agentlib.errors import NotInstalledError
+from agentlib.process import TAG, Process, descendants, everyone, find, listening, living
+from unit.kit import NOBODY, OTHER, ROOT, Zoo, alive, await_that, fields_of
+
+ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run another user's process")
+
+
+def seen(pid: int) -> Process:
+    found = find(pid)
+    assert found is not None
+    return found
+
+
+def line(pid: int = 42, name: str = "x", parent: int = 1, start: int = 99) -> bytes:
+    """A line as /proc/PID/stat has it (proc(5))."""
+    fields = [str(pid), f"({name})", "S", str(parent), str(pid), "7", *["0"] * 15, str(start),
+              *["0"] * 30]
+    return " ".join(fields).encode("utf-8", "surrogateescape")
+
+
+# --- identity -----------------------------------------------------------------------------------
+
+
+def test_find(zoo: Zoo) -> None:
+    """A process is found with what the kernel says of it."""
+    child = zoo.sleeper()
+    fields = fields_of(child.pid)
+    found = seen(child.pid)
+    assert (child.pid, "sleep", os.getpid(), child.pid, int(fields[19]), os.geteuid(), True) == (
+        found.pid, found.name, found.parent, found.session, found.start, found.owner, found.alive)
+
+
+def test_find_self() -> None:
+    """The caller finds itself, and itself again."""
+    own = seen(os.getpid())
+    assert (os.getppid(), os.getsid(0)) == (own.parent, own.session)
+    again = find(own.pid, own.start)
+    assert again is not None
+    assert own.start == again.start
+
+
+@pytest.mark.parametrize("shift", [-1, 1, 100000])
+def test_another_start_time(shift: int, zoo: Zoo) -> None:
+    """A process with the pid, but another start time, is another."""
+    found = seen(zoo.sleeper().pid)
+    assert find(found.pid, found.start + shift) is None
+    assert find(found.pid, found.start) is not None
+
+
+@pytest.mark.parametrize("pid", [0, -1, 2**22 + 1, 10**30])
+def test_no_such_process(pid: int) -> None:
+    """A pid that nobody can have is nobody's."""
+    assert find(pid) is None
+
+
+def test_ended(zoo: Zoo) -> None:
+    """A process that has ended is not found."""
+    child = zoo.sleeper()
+    found = seen(child.pid)
+    child.kill()
+    child.wait()
+    assert find(found.pid, found.start) is None
+    assert [] == living([found])
+
+
+def test_zombie(zoo: Zoo) -> None:
+    """A zombie is not alive: it only waits for its parent to take notice."""
+    child = zoo.sleeper()
+    found = seen(child.pid)
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert "Z" == fields_of(child.pid)[0]
+    assert find(child.pid) is None
+    assert [] == living([found])
+    assert child.pid not in [p.pid for p in everyone()]
+
+
+def test_stopped(zoo: Zoo) -> None:
+    """A process that was stopped is alive."""
+    child = zoo.sleeper()
+    child.send_signal(signal.SIGSTOP)
+    await_that(lambda: fields_of(child.pid)[0] == "T")
+    assert "T" == seen(child.pid).state
+
+
+NAMES = ["plain", "a b", "a) b", "(a)", ") S 1 1 1", "))((", "a\nb", "\t", "M\u00e4rz", "Z", "-"]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+def test_any_real_name(name: str, zoo: Zoo) -> None:
+    """Whatever a program is called, the fields that follow its name are read right."""
+    binary = zoo.place / name
+    shutil.copy("/bin/sleep", binary)
+    child = zoo.run([str(binary), "3600"])
+    await_that(lambda: str(binary).encode() in Path(f"/proc/{child.pid}/cmdline").read_bytes())
+    found = seen(child.pid)
+    fields = fields_of(child.pid)
+    assert (os.getpid(), child.pid, int(fields[19])) == (found.parent, found.session, found.start)
+    assert "\n" in name or name.encode().decode("ascii", "replace")[:15] == found.name
+
+
+@given(name=st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=15),
+       parent=st.integers(0, 2**22), start=st.integers(0, 2**63))
+def test_any_name(name: str, parent: int, start: int) -> None:
+    """Whatever stands between the parentheses, the fields after them are read right."""
+    found = Process(42, line(42, name, parent, start), 0)
+    assert (42, parent, 7, start) == (found.pid, found.parent, found.session, found.start)
+
+
+def test_repr() -> None:
+    """A process shows itself as an exit reason can carry it."""
+    assert "pid 42 (x, state S)" == repr(Process(42, line(), 0))
+
+
+# --- everyone -----------------------------------------------------------------------------------
+
+
+def test_everyone(zoo: Zoo) -> None:
+    """Everyone is there but the caller."""
+    tree = zoo.tree(workers=2)
+    pids = {p.pid for p in everyone()}
+    assert set(tree.everyone()) <= pids
+    assert os.getpid() not in pids
+
+
+NAMESPACE = """
+import os, signal, sys
+from agentlib.process import everyone
+reader, writer = os.pipe()
+first = os.fork()
+if first == 0:
+    second = os.fork()
+    os.write(writer, b"x")
+    while True:
+        signal.pause()
+while len(os.read(reader, 1)) + len(os.read(reader, 1)) < 2:
+    pass
+print(first, sorted(p.pid for p in everyone()), flush=True)
+for pid in (first, first + 1):
+    os.kill(pid, signal.SIGKILL)
+"""
+
+
+@ROOT_ONLY
+@pytest.mark.skipif(not shutil.which("unshare"), reason="unshare (util-linux) is missing")
+def test_pid_two_of_a_namespace() -> None:
+    """In a container pid 2 is no kernel thread, and neither are its children."""
+    done = subprocess.run(
+        ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child",
+         sys.executable, "-c", NAMESPACE],
+        cwd=ROOT, capture_output=True, text=True, check=False)
+    if "unshare" in done.stderr:
+        pytest.skip(done.stderr.strip())
+    assert "2 [2, 3]\n" == done.stdout, done.stderr
+
+
+# --- tags and owners ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("env", "tagged"),
+    [
+        ({TAG: "glance-api:p"}, True),
+        ({"A": "1", TAG: "glance-api:p", "Z": "2"}, True),
+        ({TAG: "glance-api:p2"}, False),
+        ({TAG: "xglance-api:p"}, False),
+        ({"X" + TAG: "glance-api:p"}, False),
+        ({"X": f"{TAG}=glance-api:p"}, False),
+        ({TAG: ""}, False),
+        ({"BIG": "x" * 100_000, TAG: "glance-api:p"}, True),
+        ({}, False),
+    ],
+    ids=["alone", "among others", "longer", "prefix", "other name", "inside a value", "empty",
+         "after much", "none"],
+)
+def test_tagged(env: dict[str, str], tagged: bool, zoo: Zoo) -> None:
+    """A process carries a tag if its environment has exactly that."""
+    assert tagged is seen(zoo.sleeper(env=env).pid).tagged("glance-api:p")
+
+
+def test_tag_of_the_dead(zoo: Zoo) -> None:
+    """Who is gone carries no tag, claims nothing and is nobody's."""
+    child = zoo.sleeper(env={TAG: "a:b"})
+    found = seen(child.pid)
+    child.kill()
+    child.wait()
+    assert (False, "", -1) == (found.tagged("a:b"), found.claimed_by(), found.real_owner())
+
+
+@pytest.mark.parametrize(
+    ("env", "name"),
+    [
+        ({}, ""),
+        ({TAG: "glance-api:p"}, "glance-api:p"),
+        ({"OCF_RESOURCE_INSTANCE": "p"}, "p"),
+        ({"OCF_RESOURCE_INSTANCE": "q", TAG: "glance-api:p"}, "glance-api:p"),
+        ({"OCF_RESOURCE_INSTANCE": "q", TAG: ""}, "q"),
+        ({"OCF_RESOURCE_INSTANCE": "a=b"}, "a=b"),
+    ],
+    ids=["nobody", "tag", "shell agent", "both", "empty tag", "equals sign"],
+)
+def test_claimed_by(env: dict[str, str], name: str, zoo: Zoo) -> None:
+    """A process names the instance that it is of by our tag, else by what shell agents leave."""
+    assert name == seen(zoo.sleeper(env=env).pid).claimed_by()
+
+
+def test_arguments(zoo: Zoo) -> None:
+    """The command line comes as it was given, empty and odd arguments too."""
+    child = zoo.run([sys.executable, "-c", "import signal; signal.pause()", "a b", "", "M\u00e4rz"])
+    await_that(lambda: b"pause" in Path(f"/proc/{child.pid}/cmdline").read_bytes())
+    assert ["a b", "", "M\u00e4rz"] == seen(child.pid).arguments()[3:]
+
+
+@ROOT_ONLY
+@pytest.mark.parametrize("user", [0, NOBODY, OTHER], ids=["root", "nobody", "other"])
+def test_owner(user: int, zoo: Zoo) -> None:
+    """A process is owned by the user that runs it."""
+    found = seen(zoo.sleeper(user=user).pid)
+    assert (user, user) == (found.owner, found.real_owner())
+    assert (True, False) == (found.owned_by({user}), found.owned_by({12345}))
+
+
+@ROOT_ONLY
+def test_owner_of_the_undumpable(zoo: Zoo) -> None:
+    """Who has dropped privileges by himself is the new user, whatever /proc shows."""
+    code = (f"import os, signal; os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY});"
+            "signal.pause()")
+    child = zoo.run([sys.executable, "-c", code])
+    await_that(lambda: seen(child.pid).real_owner() == NOBODY)
+    found = seen(child.pid)
+    assert (True, False) == (found.owned_by({NOBODY}), found.owned_by({OTHER}))
+    assert pwd.getpwuid(NOBODY).pw_uid == found.real_owner()
+
+
+# --- signals ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["pidfd", "kernel before 5.3", "Python without pidfd"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How signals are sent: by a file descriptor, or where there is no such thing."""
+    if request.param == "kernel before 5.3":
+        def missing(pid: int, flags: int = 0) -> int:
+            raise OSError(38, "Function not implemented")
+        monkeypatch.setattr(os, "pidfd_open", missing)
+    elif request.param == "Python without pidfd":
+        monkeypatch.delattr(os, "pidfd_open")
+
+
+def test_signal(way: None, zoo: Zoo) -> None:
+    """A signal reaches its process."""
+    child = zoo.sleeper()
+    seen(child.pid).signal(signal.SIGTERM)
+    assert -signal.SIGTERM == child.wait(60)
+
+
+def test_signal_spares_strangers(way: None, zoo: Zoo) -> None:
+    """A process with the pid, but another start time, gets no signal."""
+    child = zoo.sleeper()
+    meant = seen(child.pid)
+    meant.start -= 1
+    meant.signal(signal.SIGKILL)
+    meant.start += 2
+    meant.signal(signal.SIGKILL)
+    with pytest.raises(subprocess.TimeoutExpired):
+        child.wait(0.2)
+    assert alive(child.pid)
+
+
+@pytest.mark.parametrize("reaped", [True, False], ids=["gone", "zombie"])
+def test_signal_to_the_dead(reaped: bool, way: None, zoo: Zoo) -> None:
+    """A signal to a process that has ended is none, and no failure."""
+    child = zoo.sleeper()
+    meant = seen(child.pid)
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    if reaped:
+        child.wait()
+    meant.signal(signal.SIGTERM)
+    assert -signal.SIGKILL == child.wait(60)
+
+
+def test_signal_leaves_no_descriptor(zoo: Zoo) -> None:
+    """Signals cost no file descriptors."""
+    meant = seen(zoo.sleeper().pid)
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        meant.signal(signal.SIGCONT)
+    assert before == len(os.listdir("/proc/self/fd"))
+
+
+# --- kinship ------------------------------------------------------------------------------------
+
+
+def test_descendants(zoo: Zoo) -> None:
+    """A tree is found from its root, and no other tree with it."""
+    tree, other = zoo.tree(workers=3), zoo.tree(workers=1)
+    found = {p.pid for p in descendants(everyone(), [seen(tree.master)])}
+    assert set(tree.everyone()) == found
+    assert not found & set(other.everyone())
+
+
+PARENTS = [(10, 1), (11, 10), (12, 11), (13, 12), (20, 1), (21, 20), (30, 30), (40, 41), (41, 40)]
+
+
+@pytest.mark.parametrize(
+    ("ancestors", "family"),
+    [([], []), ([10], [10, 11, 12, 13]), ([12], [12, 13]), ([10, 12], [10, 11, 12, 13]),
+     ([21, 13], [13, 21]), ([30], [30]), ([40], [40, 41])],
+    ids=["none", "root", "middle", "both", "leaves", "its own parent", "a ring"],
+)
+def test_families(ancestors: list[int], family: list[int]) -> None:
+    """Children of children belong to it, each once, whatever circles a race has drawn."""
+    processes = {pid: Process(pid, line(pid, parent=parent), 0) for pid, parent in PARENTS}
+    found = descendants(processes.values(), [processes[pid] for pid in ancestors])
+    assert family == sorted(p.pid for p in found)
+
+
+def test_living(zoo: Zoo) -> None:
+    """Of several, those that still live."""
+    first, second = zoo.sleeper(), zoo.sleeper()
+    both = [seen(first.pid), seen(second.pid)]
+    first.kill()
+    first.wait()
+    assert [second.pid] == [p.pid for p in living(both)]
+
+
+# --- sockets ------------------------------------------------------------------------------------
+
+
+def bound(host: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    result = socket.socket(family)
+    try:
+        result.bind((host, 0))
+    except OSError as error:
+        result.close()
+        pytest.skip(f"no {host} here: {error}")
+    return result
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "127.0.0.2", "::1", "::"])
+def test_listening(host: str, zoo: Zoo) -> None:
+    """A socket that a process has inherited is its own, for IPv4 and for IPv6."""
+    with bound(host) as listener:
+        listener.listen()
+        child = zoo.sleeper(fds=(listener.fileno(),))
+        assert [(host, listener.getsockname()[1])] == listening([seen(child.pid)])
+
+
+def test_listening_together(zoo: Zoo) -> None:
+    """A socket that several share is named once; those of all are named."""
+    with bound("127.0.0.1") as one, bound("127.0.0.1") as two:
+        one.listen()
+        two.listen()
+        first = zoo.sleeper(fds=(one.fileno(), two.fileno()))
+        second = zoo.sleeper(fds=(one.fileno(),))
+        family = [seen(first.pid), seen(second.pid)]
+        assert sorted([one.getsockname(), two.getsockname()]) == sorted(listening(family))
+
+
+def test_not_listening(zoo: Zoo) -> None:
+    """A socket that is bound, connected or of UDP is none that anybody listens on."""
+    with bound("127.0.0.1") as server, bound("127.0.0.1") as idle, \
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+        datagrams.bind(("127.0.0.1", 0))
+        server.listen()
+        with socket.create_connection(server.getsockname()) as client:
+            child = zoo.sleeper(fds=(idle.fileno(), client.fileno(), datagrams.fileno()))
+            assert [] == listening([seen(child.pid)])
+
+
+def test_listening_of_the_dead(zoo: Zoo) -> None:
+    """A process that has gone meanwhile listens on nothing."""
+    child = zoo.sleeper()
+    found = seen(child.pid)
+    child.kill()
+    child.wait()
+    assert [] == listening([found])
+
+
+def test_no_psutil(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without psutil the error names the package to install."""
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    with pytest.raises(NotInstalledError, match="psutil is missing .*install python3-psutil"):
+        listening([])
+
+
+def test_psutil_is_not_needed_to_look(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is there can be told without psutil."""
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    tree = zoo.tree(tag="a:b", workers=1)
+    assert tree.everyone() == sorted(p.pid for p in process.everyone() if p.tagged("a:b"))

@@ -1,0 +1,629 @@
+"""What an instance remembers: state file, pidfile and lock."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentlib.deadline import Deadline
+from agentlib.errors import AgentError, ConfigurationError, StateError
+from agentlib.state import PIDFILE_SIZE, State, Store
+from unit.kit import NOBODY, ROOT, Zoo, await_that
+
+FIELDS = ("pid", "start", "session", "uid", "url", "log", "token", "token_key", "token_until")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return made(tmp_path)
+
+
+def made(folder: Path, pidfile: str = "") -> Store:
+    return Store(str(folder), "unit-api:p_unit", "p_unit", pidfile)
+
+
+@pytest.fixture
+def umask() -> Iterator[Callable[[int], int]]:
+    """os.umask, whose effect ends with the test."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield os.umask
+    os.umask(before)
+
+
+def filled() -> State:
+    state = State()
+    state.pid, state.start, state.session, state.uid = 4242, 123456789, 4242, 64
+    state.url, state.log = "http://[::1]:9292", "/run/x.log"
+    state.token, state.token_key, state.token_until = "gAAAA", "salt:abc", 1800000000.5
+    return state
+
+
+def record(state: State) -> dict[str, object]:
+    return {name: getattr(state, name) for name in FIELDS}
+
+
+NOTHING = record(State())
+
+
+def state_file(folder: Path) -> Path:
+    return folder / "openstack" / "unit-api:p_unit.json"
+
+
+def put(folder: Path, content: bytes | str) -> Path:
+    """Write a state file by hand, in a folder as the store makes it."""
+    path = state_file(folder)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+# --- the state file -----------------------------------------------------------------------------
+
+
+def test_nothing_yet(store: Store, tmp_path: Path) -> None:
+    """Where nothing was remembered there is nothing, and looking leaves nothing."""
+    assert NOTHING == record(store.read())
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_round_trip(store: Store, tmp_path: Path) -> None:
+    """What is remembered comes back, to this agent process and to the next."""
+    store.write(filled())
+    assert record(filled()) == record(store.read())
+    assert record(filled()) == record(made(tmp_path).read())
+
+
+def test_last_one_counts(store: Store) -> None:
+    """What is remembered replaces what was."""
+    store.write(filled())
+    state = State()
+    state.pid = 5
+    store.write(state)
+    assert record(state) == record(store.read())
+
+
+@given(text=st.text(st.characters(), max_size=200))
+def test_any_text(text: str, tmp_path: Path) -> None:
+    """Whatever a URL or a token may be, it comes back or is not remembered at all."""
+    store = made(tmp_path)
+    state = State()
+    state.url = state.token = text
+    store.write(state)
+    assert {store.read().url, store.read().token} <= {text, ""}
+
+
+def test_instances_are_apart(tmp_path: Path) -> None:
+    """Instances of one agent, and agents of one instance name, have files of their own."""
+    made(tmp_path).write(filled())
+    for tag, name in (("unit-api:p_other", "p_other"), ("other-api:p_unit", "p_unit")):
+        assert NOTHING == record(Store(str(tmp_path), tag, name, "").read())
+
+
+JUNK = {
+    "empty": b"",
+    "binary": bytes(range(256)),
+    "a megabyte": b'{"pid": 4242, "start": 1, "x": "' + b"x" * (1 << 20) + b'"}',
+    "a megabyte of zeros": bytes(1 << 20),
+    "cut off": b'{"pid": 4242, "sta',
+    "a list": b"[4242]",
+    "a number": b"4242",
+    "a text": b'"4242"',
+    "null": b"null",
+    "NaN": b"NaN",
+    "nested": b"[" * 60000,
+    "nested objects": b'{"pid":' * 9000,
+    "nines": b"9" * 60000,
+    "no UTF-8": b'{"pid": 4242, "url": "\xff\xfe"}',
+    "UTF-16": '{"pid": 4242}'.encode("utf-16-be")[1:],
+    "XML": b"<state/>",
+    "a pidfile": b"4242\n",
+}
+
+
+@pytest.mark.parametrize("content", JUNK.values(), ids=JUNK)
+def test_junk(content: bytes, store: Store, tmp_path: Path) -> None:
+    """A state file of any other kind is nothing remembered, and can be written anew."""
+    put(tmp_path, content)
+    assert NOTHING == record(store.read())
+    store.write(filled())
+    assert record(filled()) == record(store.read())
+
+
+@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("value", ["true", "null", "[]", "{}", "[1]", '{"a": 1}', "false"])
+def test_wrong_type(name: str, value: str, store: Store, tmp_path: Path) -> None:
+    """A field of a wrong type is not remembered."""
+    put(tmp_path, f'{{"{name}": {value}}}')
+    assert NOTHING == record(store.read())
+
+
+@pytest.mark.parametrize("name", ["pid", "start", "session", "uid"])
+@pytest.mark.parametrize("value", ["1.0", "NaN", "Infinity", "-Infinity", "1e400", '"4242"'])
+def test_no_whole_number(name: str, value: str, store: Store, tmp_path: Path) -> None:
+    """A number that is none, where a whole one belongs, is not remembered."""
+    put(tmp_path, f'{{"{name}": {value}}}')
+    assert NOTHING == record(store.read())
+
+
+@pytest.mark.parametrize("name", ["url", "log", "token", "token_key"])
+def test_number_for_text(name: str, store: Store, tmp_path: Path) -> None:
+    """A number, where a text belongs, is not remembered."""
+    put(tmp_path, f'{{"{name}": 1}}')
+    assert NOTHING == record(store.read())
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "1e400", '"1"', "true"])
+def test_token_without_end(value: str, store: Store, tmp_path: Path) -> None:
+    """A token whose end is no moment is not used for ever."""
+    put(tmp_path, f'{{"token": "x", "token_until": {value}}}')
+    assert not store.read().token_until > 1e12
+
+
+@pytest.mark.parametrize(
+    "pid", [0, 1, -1, -4242, 2**22, 2**22 + 1, 2**31, 2**32 + 5, 2**63, 2**64, 10**4000])
+def test_no_pid(pid: int, store: Store, tmp_path: Path) -> None:
+    """A pid that no daemon can have is nothing remembered: neither init nor a whole group."""
+    put(tmp_path, f'{{"pid": {pid}, "start": 5}}')
+    assert 0 == store.read().pid
+
+
+@pytest.mark.parametrize("pid", [2, 4242, 2**22 - 1])
+def test_pid(pid: int, store: Store, tmp_path: Path) -> None:
+    """Every pid that a daemon can have is remembered."""
+    put(tmp_path, f'{{"pid": {pid}, "start": 5}}')
+    assert pid == store.read().pid
+
+
+@given(st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(FIELDS) | st.text(), inner)))
+def test_any_json(tmp_path: Path, value: object) -> None:
+    """Whatever JSON stands there, the fields that come of it have the right types."""
+    put(tmp_path, json.dumps(value))
+    state = made(tmp_path).read()
+    assert state.pid == 0 or 1 < state.pid < 2**22
+    for name, default in NOTHING.items():
+        found = getattr(state, name)
+        assert isinstance(found, (int, float) if isinstance(default, float) else type(default))
+        assert not isinstance(found, bool)
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes(tmp_path: Path, content: bytes) -> None:
+    """Whatever bytes stand there, reading them does not fail."""
+    put(tmp_path, content)
+    assert isinstance(made(tmp_path).read(), State)
+
+
+@pytest.mark.parametrize("kind", ["folder", "fifo", "symlink", "dangling", "full folder"])
+def test_no_file(kind: str, store: Store, tmp_path: Path) -> None:
+    """What is no regular file is nothing remembered, is not followed, and makes way."""
+    path = state_file(tmp_path)
+    path.parent.mkdir(mode=0o700)
+    victim = tmp_path / "victim"
+    text = json.dumps(record(filled()))
+    if kind in ("folder", "full folder"):
+        path.mkdir()
+        if kind == "full folder":
+            (path / "somebody's").write_text("precious")
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(victim)
+        if kind == "symlink":
+            victim.write_text(text)
+    assert NOTHING == record(store.read())
+    state = State()
+    state.pid = 77
+    store.write(state)
+    assert 77 == store.read().pid
+    assert (text if kind == "symlink" else None) == (
+        victim.read_text() if victim.exists() else None)
+    if kind == "full folder":
+        assert ["precious"] == [p.read_text() for p in path.parent.rglob("somebody's")]
+
+
+# --- the folder ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077, 0o777])
+def test_modes(mask: int, store: Store, tmp_path: Path, umask: Callable[[int], int]) -> None:
+    """Whatever the umask, folder and state are root's alone, and the pidfile is readable."""
+    umask(mask)
+    store.write(filled())
+    store.write_pidfile(4242)
+    with store.lock(Deadline(10)):
+        pass
+    os.close(store.open_log())
+    umask(0o022)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode)
+             for path in (tmp_path, *tmp_path.rglob("*"))[1:]}
+    assert modes.pop("p_unit.pid") == 0o644
+    assert modes.pop("openstack") == 0o700
+    assert {"unit-api:p_unit.json", "unit-api:p_unit.lock", "unit-api:p_unit.log"} == set(modes)
+    assert not [name for name, mode in modes.items() if mode & 0o077]
+
+
+def test_rsctmp_is_made(tmp_path: Path, umask: Callable[[int], int]) -> None:
+    """A folder for running resources that is not there yet is made, not writable by others."""
+    umask(0o000)
+    made(tmp_path / "a" / "b").write(filled())
+    for path in (tmp_path / "a", tmp_path / "a" / "b"):
+        assert not path.stat().st_mode & 0o022, path
+
+
+@pytest.mark.parametrize("mode", [0o720, 0o702, 0o777, 0o1777])
+def test_folder_of_others(mode: int, store: Store, tmp_path: Path) -> None:
+    """In a folder that others can write nothing is believed, and nothing is written."""
+    path = put(tmp_path, json.dumps(record(filled())))
+    path.parent.chmod(mode)
+    assert NOTHING == record(store.read())
+    pattern = f"cannot write state in {path.parent}: it is not root's alone"
+    with pytest.raises(StateError, match=pattern):
+        store.write(State())
+    with pytest.raises(StateError, match=f"cannot use {path.parent}: it is not root's alone"):
+        store.lock(Deadline(1))
+    assert json.dumps(record(filled())) == path.read_text()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_folder_of_another_user(store: Store, tmp_path: Path) -> None:
+    """A folder that belongs to somebody else is not ours, whatever its mode."""
+    path = put(tmp_path, json.dumps(record(filled())))
+    os.chown(path.parent, NOBODY, NOBODY)
+    assert NOTHING == record(store.read())
+    with pytest.raises(StateError, match="it is not root's alone"):
+        store.write(State())
+
+
+def test_folder_becomes_private(store: Store, tmp_path: Path) -> None:
+    """A folder of ours that others could read is closed to them."""
+    (tmp_path / "openstack").mkdir(mode=0o755)
+    store.write(filled())
+    assert 0o700 == stat.S_IMODE((tmp_path / "openstack").stat().st_mode)
+
+
+@pytest.mark.parametrize("kind", ["symlink", "dangling", "file"])
+def test_no_folder(kind: str, store: Store, tmp_path: Path) -> None:
+    """What stands in the folder's place is not followed, and the message names it."""
+    path, victim = tmp_path / "openstack", tmp_path / "victim"
+    if kind == "file":
+        path.write_text("x")
+    else:
+        path.symlink_to(victim)
+        if kind == "symlink":
+            victim.mkdir(mode=0o700)
+            (victim / "unit-api:p_unit.json").write_text(json.dumps(record(filled())))
+    assert NOTHING == record(store.read())
+    with pytest.raises(StateError, match=f"cannot write state in {path}: "):
+        store.write(State())
+    assert kind != "dangling" or not victim.exists()
+
+
+@pytest.mark.parametrize("tag", ["a:b/c", "a:../b", "a:b\nc", "a:b\0c", "a:" + "b" * 300, "a:\x7f"],
+                         ids=lambda tag: ascii(tag[:12]))
+def test_no_name(tag: str, tmp_path: Path) -> None:
+    """An instance name that could lead out of the folder is refused."""
+    with pytest.raises(ConfigurationError, match="OCF_RESOURCE_INSTANCE"):
+        Store(str(tmp_path), tag, tag[2:], "")
+
+
+# --- whole or not at all ------------------------------------------------------------------------
+
+
+def test_readers_never_see_half(store: Store, tmp_path: Path) -> None:
+    """Who reads while somebody writes sees one state or the other, never half of one."""
+    long, short = filled(), filled()
+    long.token, long.pid = "x" * 30000, 1111
+    short.token, short.pid = "y", 2222
+    store.write(long)
+    wrong: list[tuple[int, int]] = []
+    over = threading.Event()
+
+    def read() -> None:
+        own = made(tmp_path)
+        while not over.is_set():
+            state = own.read()
+            if (state.pid, len(state.token)) not in ((1111, 30000), (2222, 1)):
+                wrong.append((state.pid, len(state.token)))
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    try:
+        for number in range(200):
+            store.write(long if number % 2 else short)
+    finally:
+        over.set()
+        for reader in readers:
+            reader.join()
+    assert [] == wrong
+
+
+@pytest.mark.parametrize("what", ["state", "pidfile"])
+def test_disk_full(what: str, tmp_path: Path) -> None:
+    """Where a file cannot be written whole, the old one stays, and the failure is told."""
+    script = (
+        "import resource, signal, sys\n"
+        "from agentlib.errors import AgentError\n"
+        "from agentlib.state import State, Store\n"
+        f"store = Store({str(tmp_path)!r}, 'unit-api:p_unit', 'p_unit', '')\n"
+        "state = State()\n"
+        "state.pid = 4242\n"
+        "store.write(state)\n"
+        "store.write_pidfile(4242)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (3, 3))\n"
+        "state.pid = 555555\n"
+        "try:\n"
+        f"    store.write(state) if {what == 'state'} else store.write_pidfile(555555)\n"
+        "except AgentError as error:\n"
+        "    print(error)\n"
+        "else:\n"
+        "    print('nothing')\n")
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True,
+                          text=True, check=True)
+    store = made(tmp_path)
+    found = store.read().pid if what == "state" else store.read_pidfile()
+    assert (4242, True) == (found, done.stdout.startswith("cannot write")), done.stdout
+    assert [] == [path for path in tmp_path.rglob(".*") if path.is_file()]
+
+
+def test_left_over(store: Store, tmp_path: Path) -> None:
+    """What an agent that was killed has left over does not stop the next."""
+    path = put(tmp_path, "")
+    left = path.with_name(f".{path.name}.{os.getpid()}")
+    left.symlink_to(tmp_path / "victim")
+    store.write(filled())
+    assert 4242 == store.read().pid
+    assert not (tmp_path / "victim").exists()
+    assert not left.is_symlink()
+
+
+# --- the pidfile --------------------------------------------------------------------------------
+
+
+def test_pidfile(store: Store, tmp_path: Path) -> None:
+    """The pidfile is where the HA guide's agents have it, and holds the pid alone."""
+    store.write_pidfile(4242)
+    assert "4242\n" == (tmp_path / "p_unit.pid").read_text()
+    assert 4242 == store.read_pidfile()
+
+
+def test_given_pidfile(tmp_path: Path) -> None:
+    """The parameter pid says where the pidfile is."""
+    store = made(tmp_path, str(tmp_path / "other.pid"))
+    store.write_pidfile(4242)
+    assert ["other.pid"] == [path.name for path in tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("content", "pid"),
+    [
+        (b"4242", 4242), (b"4242\n", 4242), (b" 4242 \n\n", 4242), (b"2\n", 2),
+        (b"", 0), (b"\n", 0), (b"0\n", 0), (b"1\n", 0), (b"-1\n", 0), (b"-4242\n", 0),
+        (b"+4242\n", 0), (b"4242 4243\n", 0), (b"4242\n4243\n", 0), (b"4194304\n", 0),
+        (b"4194305\n", 0), (b"99999999999999999999\n", 0), (b"0x1092\n", 0), (b"4_242\n", 0),
+        (b"4242.0\n", 0), (b"pid 4242\n", 0), (b"true\n", 0), (b'{"pid": 4242}', 0),
+        (b"\xff\xfe", 0), (b"4242\0", 0), ("\u0664\u0662".encode(), 0),
+        (b"4" * (1 << 20), 0), (b"4242" + b" " * PIDFILE_SIZE, 0),
+    ],
+    ids=lambda value: repr(value[:24]) if isinstance(value, bytes) else "",
+)
+def test_pidfile_contents(content: bytes, pid: int, store: Store) -> None:
+    """Only a number that a daemon could have as its pid is one; all else is none."""
+    Path(store.pidfile).write_bytes(content)
+    assert pid == store.read_pidfile()
+
+
+@given(st.binary(max_size=80) | st.from_regex(rb"[ 0-9+-]{0,9}\n?", fullmatch=True))
+def test_any_pidfile(tmp_path: Path, content: bytes) -> None:
+    """Whatever the pidfile holds: no pid, or that of a possible daemon, as it stands there."""
+    store = made(tmp_path)
+    Path(store.pidfile).write_bytes(content)
+    pid = store.read_pidfile()
+    assert pid == 0 or (1 < pid < 2**22 and int(content.strip()) == pid)
+
+
+@pytest.mark.parametrize("kind", ["symlink", "dangling", "fifo", "missing folder"])
+def test_no_pidfile(kind: str, tmp_path: Path) -> None:
+    """What is no regular file holds no pid, and is not followed."""
+    path, victim = tmp_path / "p_unit.pid", tmp_path / "victim"
+    if kind in ("symlink", "dangling"):
+        path.symlink_to(victim)
+        if kind == "symlink":
+            victim.write_text("4242\n")
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path = tmp_path / "missing" / "x.pid"
+    store = made(tmp_path, str(path))
+    assert 0 == store.read_pidfile()
+    if kind == "missing folder":
+        with pytest.raises(StateError, match=f"cannot write pid={path}: No such file"):
+            store.write_pidfile(77)
+    else:
+        store.write_pidfile(77)
+        assert 77 == store.read_pidfile()
+    assert ("4242\n" if kind == "symlink" else None) == (
+        victim.read_text() if victim.exists() else None)
+
+
+def test_pid_parameter_names_a_folder(tmp_path: Path) -> None:
+    """A folder that the parameter pid names by mistake keeps its place."""
+    folder = tmp_path / "precious"
+    folder.mkdir()
+    (folder / "file").write_text("x")
+    with pytest.raises(StateError, match="cannot write pid="):
+        made(tmp_path, str(folder)).write_pidfile(4242)
+    assert (folder / "file").exists()
+
+
+# --- forget -------------------------------------------------------------------------------------
+
+
+def test_forget(store: Store, tmp_path: Path) -> None:
+    """What is forgotten is gone: state, token and pidfile."""
+    store.write(filled())
+    store.write_pidfile(4242)
+    store.forget()
+    assert NOTHING == record(store.read())
+    assert ["openstack"] == [path.name for path in tmp_path.iterdir()]
+    assert [] == list((tmp_path / "openstack").iterdir())
+
+
+def test_forget_nothing(store: Store, tmp_path: Path) -> None:
+    """Nothing can be forgotten, twice."""
+    store.forget()
+    store.forget()
+    assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", [b"", b"precious\n", b"[DEFAULT]\n", b"0\n", b"1 2\n"])
+def test_forget_leaves_what_is_no_pidfile(content: bytes, tmp_path: Path) -> None:
+    """A file that the parameter pid names by mistake stays."""
+    path = tmp_path / "glance-api.conf"
+    path.write_bytes(content)
+    made(tmp_path, str(path)).forget()
+    assert content == path.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["symlink", "folder"])
+def test_forget_follows_nothing(kind: str, store: Store, tmp_path: Path) -> None:
+    """Neither what a symlink leads to nor a folder is removed."""
+    path, victim = Path(store.pidfile), tmp_path / "victim"
+    victim.write_text("4242\n")
+    if kind == "symlink":
+        path.symlink_to(victim)
+    else:
+        path.mkdir()
+    store.forget()
+    assert victim.exists()
+
+
+# --- the log beside the state -----------------------------------------------------------------
+
+
+def test_log(store: Store, tmp_path: Path) -> None:
+    """The log beside the state is appended to, and named."""
+    for word in (b"one ", b"two"):
+        descriptor = store.open_log()
+        os.write(descriptor, word)
+        os.close(descriptor)
+    assert str(tmp_path / "openstack" / "unit-api:p_unit.log") == store.log
+    assert b"one two" == Path(store.log).read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["symlink", "folder"])
+def test_no_log(kind: str, store: Store, tmp_path: Path) -> None:
+    """What stands in the log's place is not followed."""
+    put(tmp_path, "")
+    path, victim = Path(store.log), tmp_path / "victim"
+    if kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(victim)
+    with pytest.raises(StateError, match="cannot use"):
+        store.open_log()
+    assert not victim.exists()
+
+
+# --- the lock -----------------------------------------------------------------------------------
+
+HOLDER = """
+import sys, time
+from agentlib.deadline import Deadline
+from agentlib.state import Store
+with Store(sys.argv[1], "unit-api:p_unit", "p_unit", "").lock(Deadline(60)):
+    open(sys.argv[2], "w").close()
+    time.sleep(3600)
+"""
+
+
+def hold(zoo: Zoo, folder: Path) -> subprocess.Popen[bytes]:
+    """Another agent that has the lock."""
+    held = zoo.place / "held"
+    child = zoo.run([sys.executable, "-c", HOLDER, str(folder), str(held)],
+                    env={"PYTHONPATH": str(ROOT)})
+    await_that(held.exists, "the other agent has the lock")
+    return child
+
+
+def test_lock(store: Store) -> None:
+    """A lock that was let go of can be had again."""
+    for _ in range(3):
+        with store.lock(Deadline(0)):
+            pass
+
+
+def test_second_fails_in_time(store: Store, tmp_path: Path, zoo: Zoo) -> None:
+    """Who cannot have the lock in time is told who has it."""
+    hold(zoo, tmp_path)
+    with pytest.raises(AgentError, match="another start or stop of this resource"):
+        store.lock(Deadline(0.2))
+
+
+def test_second_waits(store: Store, tmp_path: Path, zoo: Zoo) -> None:
+    """Who waits gets the lock when its holder dies, even by SIGKILL."""
+    child = hold(zoo, tmp_path)
+    taken = threading.Event()
+
+    def take() -> None:
+        with store.lock(Deadline(60)):
+            taken.set()
+
+    waiter = threading.Thread(target=take)
+    waiter.start()
+    assert not taken.wait(0.3)
+    child.send_signal(signal.SIGKILL)
+    waiter.join()
+    assert taken.is_set()
+
+
+def test_locks_are_apart(tmp_path: Path, zoo: Zoo) -> None:
+    """Another instance has another lock."""
+    hold(zoo, tmp_path)
+    with Store(str(tmp_path), "unit-api:p_other", "p_other", "").lock(Deadline(0)):
+        pass
+
+
+def test_lock_is_not_inherited(store: Store, zoo: Zoo) -> None:
+    """A daemon that was started under the lock does not hold it."""
+    with store.lock(Deadline(10)):
+        zoo.sleeper()
+    with store.lock(Deadline(0)):
+        pass
+
+
+def test_lock_is_freed_by_a_failure(store: Store) -> None:
+    """Who fails under the lock lets go of it."""
+    with pytest.raises(ValueError, match="x"), store.lock(Deadline(10)):
+        raise ValueError("x")
+    with store.lock(Deadline(0)):
+        pass
+
+
+@pytest.mark.parametrize("kind", ["symlink", "folder"])
+def test_lock_follows_nothing(kind: str, store: Store, tmp_path: Path) -> None:
+    """What stands in the lock's place is not followed."""
+    path = put(tmp_path, "").with_suffix(".lock")
+    if kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(tmp_path / "victim")
+    with pytest.raises(StateError, match="cannot use"):
+        store.lock(Deadline(1))
+    assert not (tmp_path / "victim").exists()
