@@ -48,7 +48,7 @@ MARGIN = 2.0
 """Seconds before Pacemaker's timeout at which an action ends by itself; of short timeouts, a
 fifth. By the timeout itself Pacemaker kills the agent, and nobody says why."""
 
-READY_PAUSE = 0.1
+READY_PAUSE = 0.05
 LAST_LOOK = 0.5
 """Seconds that must be left to ask once more: a question without time tells nothing."""
 
@@ -200,16 +200,16 @@ def _check_api(call: Call, state: State, master: Process) -> Outcome:
     if not state.url:
         # Taken over, or found again: the address is learned now.
         try:
-            urls = listening_urls(call.instance.family(), call.agent.check.port)
+            found = sockets(call.instance.family(), call.agent.check.port)
         except NotInstalledError as error:
             # 5 would move away a service of which nothing bad is known.
             return Outcome(
                 ExitCode.DEGRADED, f"{call.agent.name} runs; not checked: {error}")
-        if not urls:
+        if not found:
             return Outcome(
                 ExitCode.ERR_GENERIC,
                 f"{call.agent.name}: {master!r} and its workers listen on no TCP port")
-        state.url = urls[0]
+        state.url = url_of(*found[0])
     verdict = call.agent.check.verdict(call.agent.name, call.values, state, call.deadline)
     if (state.url, state.token) != (known, token):
         _remember(call, state)
@@ -231,15 +231,16 @@ def _remember(call: Call, state: State) -> None:
         pass  # The lock is taken. The next monitor learns it again.
 
 
-def listening_urls(family: list[Process], port: int) -> list[str]:
-    """Where the processes listen, as URLs; the usual port first."""
-    sockets = sorted(process.listening(family), key=lambda socket: socket[1] != port)
-    urls = []
-    for address, number in sockets:
-        # Who listens on all addresses is asked on the one that no VIP can take away.
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104
-        urls.append(f"http://[{host}]:{number}" if ":" in host else f"http://{host}:{number}")
-    return urls
+def sockets(family: list[Process], port: int) -> list[tuple[str, int]]:
+    """Addresses and ports on which the processes listen; the usual port first."""
+    return sorted(process.listening(family), key=lambda socket: socket[1] != port)
+
+
+def url_of(address: str, port: int) -> str:
+    """The URL by which this node reaches a socket of its own."""
+    # Who listens on all addresses is asked on the one that no VIP can take away.
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 # --- start --------------------------------------------------------------------------------
@@ -334,10 +335,16 @@ def _await_ready(call: Call, state: State, birth: Birth | None) -> Outcome:
         if not birth and not process.find(state.pid, state.start):
             return Outcome(ExitCode.ERR_GENERIC, f"{name} ended before it was ready")
         seen = ""
-        urls = listening_urls(call.instance.family(), check.port)
-        for url in urls:
-            verdict = check.serves(name, call.values, url, limit.share(0.5 / len(urls)))
+        found = sockets(call.instance.family(), check.port)
+        for socket in found:
+            url = url_of(*socket)
+            verdict = check.serves(name, call.values, url, limit.share(0.5 / len(found)))
             if verdict.code == ExitCode.SUCCESS:
+                other = _sharer(call, *socket)
+                if other:
+                    return Outcome(
+                        ExitCode.ERR_GENERIC,
+                        f"{name}: {url} is shared with {other!r}, which is not of this resource")
                 state.url = url
                 call.store.write(state)
                 return Outcome(ExitCode.SUCCESS)
@@ -346,11 +353,22 @@ def _await_ready(call: Call, state: State, birth: Birth | None) -> Outcome:
             break
         time.sleep(READY_PAUSE)
     if not seen:
-        other = process.listener(check.port)
-        seen = f"listens on no TCP port{f', {check.port} is held by {other}' if other else ''}"
+        others = process.listeners(check.port)
+        seen = "listens on no TCP port" + (
+            f", {check.port} is held by {others[0]!r}" if others else "")
     words = birth.words(complaint=True) if birth else ""
     return Outcome(ExitCode.ERR_GENERIC, f"{name} did not get ready: {seen}"
                    + (f"; it says: {words}" if words else ""))
+
+
+def _sharer(call: Call, address: str, port: int) -> Process | None:
+    """Who else listens on the socket's address: the kernel gives him a part of the requests.
+
+    eventlet's servers allow it (SO_REUSEPORT), to all that run as the same user.
+    """
+    others = process.listeners(port, address)
+    family = {member.pid for member in call.instance.family()}
+    return next((other for other in others if other.pid not in family), None)
 
 
 # --- stop ---------------------------------------------------------------------------------

@@ -22,7 +22,6 @@ GUIDE_TOKEN_URL = "http://127.0.0.1:5000/v2.0/tokens"  # noqa: S105 - a URL
 """Default of keystone_get_token_url in those agents of the HA guide that had it."""
 
 _SUFFIXES = ("/v2.0/tokens", "/v3/auth/tokens", "/v2.0", "/v3")
-_NEEDED = ("os_username", "os_password", "os_project_name", "os_auth_url")
 
 ANSWER_LIMIT = 1 << 20
 """Bytes; a token without a catalog takes two thousand."""
@@ -194,7 +193,7 @@ def identity(values: Values) -> Identity | None:
     missing = [name for name, there in names.items() if not there]
     if missing:
         raise ConfigurationError(
-            f"{', '.join(missing)} missing: give all of {', '.join(_NEEDED)}, or none")
+            f"{', '.join(missing)} missing: give the user, password, project and URL, or none")
     return Identity(values)
 
 

@@ -175,15 +175,16 @@ def listening(processes: Iterable[Process]) -> list[tuple[str, int]]:
     return list(found)
 
 
-def listener(port: int) -> str:
-    """Who listens on a TCP port, `pid 12 (haproxy)`; empty if nobody does, or nobody knows who."""
+def listeners(port: int, address: str = "") -> list[Process]:
+    """The processes that listen on a TCP port (of this address), one for each socket."""
     psutil = _psutil()
-    for connection in psutil.net_connections(kind="tcp"):
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
-            process = find(connection.pid) if connection.pid else None
-            if process:
-                return f"pid {process.pid} ({process.name})"
-    return ""
+    pids = {
+        connection.pid for connection in psutil.net_connections(kind="tcp")
+        if connection.status == psutil.CONN_LISTEN and connection.pid
+        and connection.laddr.port == port and address in ("", connection.laddr.ip)
+    }
+    found = (find(pid) for pid in sorted(pids))
+    return [process for process in found if process]
 
 
 def _psutil() -> Any:

@@ -131,6 +131,19 @@ def test_port_taken(real: Real, cloud: ControlPlane) -> None:
     expect(real.resource.monitor(), 7)
 
 
+def test_port_shared(real: Real, make: MakeReal) -> None:
+    """A second resource on one port does not start, though eventlet would let it: SO_REUSEPORT."""
+    real.start()
+    before = real.pids()
+
+    second = make(real.service)
+    expect(second.resource.start(), 1, "is shared with pid", "not of this resource")
+
+    assert [] == second.pids()
+    assert before == real.pids()
+    expect(real.resource.monitor(), 0)
+
+
 def test_address_of_another_node(real: Real, cloud: ControlPlane) -> None:
     """When the address to listen on is not on this node, start says so at once."""
     option = {"glance": "bind_host", "cinder": "osapi_volume_listen"}[real.service]

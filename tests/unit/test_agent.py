@@ -23,8 +23,9 @@ from agentlib.agent import (
     Call,
     act,
     level,
-    listening_urls,
     seconds,
+    sockets,
+    url_of,
 )
 from agentlib.api import ApiCheck
 from agentlib.daemon import Daemon
@@ -388,7 +389,7 @@ def test_start_validates(node: Node, parameters: dict[str, str], code: int) -> N
 
 
 @pytest.mark.parametrize(
-    ("sockets", "urls"),
+    ("found", "urls"),
     [
         ([], []),
         ([("127.0.0.1", 5)], ["http://127.0.0.1:5"]),
@@ -400,11 +401,11 @@ def test_start_validates(node: Node, parameters: dict[str, str], code: int) -> N
          ["http://10.0.0.1:9292", "http://10.0.0.1:5", "http://10.0.0.1:6"]),
     ],
 )
-def test_listening_urls(
-    sockets: list[tuple[str, int]], urls: list[str], monkeypatch: pytest.MonkeyPatch,
+def test_sockets_as_urls(
+    found: list[tuple[str, int]], urls: list[str], monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Sockets as URLs: the usual port first, all addresses as the one no VIP takes away."""
-    monkeypatch.setattr(process, "listening", lambda family: sockets)
+    monkeypatch.setattr(process, "listening", lambda family: found)
     own = process.find(os.getpid())
     assert own is not None
-    assert urls == listening_urls([own], 9292)
+    assert urls == [url_of(*socket) for socket in sockets([own], 9292)]
