@@ -1,0 +1,690 @@
+"""Two or three real Pacemaker nodes on one machine.
+
+Run by a person (`python3 -m lab.cluster --help`), and used by the tests, the benchmark and the
+demo as `Cluster`. A cluster is a folder, a namespace for each node (network, mounts, processes),
+and one for the switch that they meet on. Nothing on the machine itself is changed: many clusters
+run side by side, all of them with the same names and addresses.
+
+    with Cluster.temporary(nodes=2) as cluster:
+        cluster.configure("primitive p_ip ocf:heartbeat:IPaddr2 params ip=10.99.0.101")
+        cluster.wait()
+        cluster.kill(cluster.status().where("p_ip"))
+
+A control plane that all nodes reach runs at the switch, and is asked from there as a client would:
+
+    ControlPlane.temporary(
+        netns=cluster.outside, bind={"keystone": cluster.address, "glance": "10.99.0.101"}
+    )
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+from lab import apt, cib, corosync, netns, show, switch
+from lab.agents import Result, execute, installed
+from lab.cib import Operation, Status
+from lab.errors import LabError
+from lab.node import AGENTS, ENVIRONMENT, Node, make_disk, name_of
+from lab.process import POLL, Process
+from lab.settings import write_private
+
+DIRECTORY = Path("/var/lib/openstack-ocf-cluster")
+TEMPORARY = "openstack-ocf-cluster-"
+SWITCH = "switch"
+PACKAGES = (
+    "pacemaker",
+    "corosync",
+    "crmsh",
+    "pcs",
+    "resource-agents",
+    "iputils-arping",
+    "iproute2",
+)
+SETTINGS = "cluster.json"
+SIZES = (2, 3)
+LIMIT = 60.0  # seconds, for what takes three on an idle machine
+LOCKED = 120.0
+NOT_RUNNING = 3  # as init scripts say it
+COLOUR = re.compile(r"\033\[[0-9;]*m")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A cluster as it was asked for.
+
+    agents: the folder they were taken from, "" for this project's own. token: of corosync, in
+    ms. properties: of the cluster, beside those in `lab.cib`.
+    """
+
+    nodes: int = 2
+    agents: str = ""
+    token: int = corosync.TOKEN
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+
+class Cluster:
+    """One cluster. What is not given is as it was made, or else the default."""
+
+    def __init__(
+        self,
+        directory: Path | str = DIRECTORY,
+        *,
+        nodes: int | None = None,
+        agents: Path | str | None = None,
+        token: int | None = None,
+        properties: Mapping[str, str] | None = None,
+    ) -> None:
+        """Describe a cluster; nothing is done yet.
+
+        nodes: 2 (the default) or 3. agents: a folder that is copied, and appears in every node as
+        the provider openstack; the default is what this project installs. token: after how many
+        ms without a word a node counts as lost. properties: more cluster properties.
+        """
+        self.directory = Path(directory).resolve()
+        given = {
+            "nodes": nodes,
+            "agents": None if agents is None else str(Path(agents).resolve()),
+            "token": token,
+            "properties": properties,
+        }
+        chosen = {name: value for name, value in given.items() if value is not None}
+        present = _read(self.directory)
+        self.settings = Settings(**{**asdict(present or Settings()), **chosen})
+        if self.settings.nodes not in SIZES:
+            raise LabError(f"a cluster has 2 or 3 nodes, not {self.settings.nodes}")
+        if present and self.settings != present:
+            raise LabError(f"{self.directory} was made differently; take it down first")
+
+    @classmethod
+    @contextmanager
+    def temporary(
+        cls,
+        *,
+        nodes: int = 2,
+        agents: Path | str | None = None,
+        token: int | None = None,
+        properties: Mapping[str, str] | None = None,
+    ) -> Iterator[Cluster]:
+        """A cluster that is up, with a folder of its own; nothing of it is left at the end."""
+        sweep()
+        directory = tempfile.mkdtemp(prefix=f"{TEMPORARY}{_owner()}-")
+        try:
+            cluster = cls(
+                directory, nodes=nodes, agents=agents, token=token, properties=properties
+            )
+            try:
+                cluster.up()
+                yield cluster
+            finally:
+                cluster.down()
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    # What it is
+
+    @property
+    def outside(self) -> str:
+        """The network namespace of the switch, for `lab.netns`, `Server` and ControlPlane."""
+        readable = re.sub(r"[^\w.-]", "-", self.directory.name)[:40]
+        digest = hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:6]
+        return f"{readable}-{digest}"
+
+    @property
+    def address(self) -> str:
+        """The address of the switch, which all nodes reach."""
+        return switch.address(switch.NUMBER)
+
+    @property
+    def agents(self) -> Path:
+        """What every node has as resource.d/openstack; who changes it changes it for all."""
+        return self.directory / AGENTS
+
+    @property
+    def nodes(self) -> list[str]:
+        """The names of the nodes, on or off."""
+        return [node.name for node in self._nodes()]
+
+    @property
+    def running(self) -> list[str]:
+        """The names of the nodes that are on."""
+        return [node.name for node in self._nodes() if node.running()]
+
+    def path(self, node: str, path: str) -> Path:
+        """A file below /var/log, /var/lib/pacemaker or /etc/corosync of a node, from outside."""
+        return self._node(node).disk / path.lstrip("/")
+
+    def is_cut(self, node: str) -> bool:
+        """Whether the node runs, but nobody hears it."""
+        there = self._node(node)
+        return there.running() and switch.state(there.switch, there.port) != switch.FORWARDING
+
+    # Commands in it
+
+    def argv(self, node: str, command: Sequence[str], folder: str = "/") -> list[str]:
+        """The command line that runs a command in a node, or at the switch."""
+        if node == SWITCH:
+            self._require_up()
+            return netns.argv(self.outside, command)
+        return self._node(node).argv(command, folder)
+
+    def exec(
+        self, node: str, command: Sequence[str], *, timeout: float = LIMIT, check: bool = False
+    ) -> Result:
+        """Run a command in a node, or at the switch, and say what came of it.
+
+        check: raise LabError where its exit code is not 0.
+        """
+        argv = self.argv(node, command)
+        done = execute(argv, ENVIRONMENT, timeout, None)
+        if check and done.code != 0:
+            said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+            shown = "\n    ".join(COLOUR.sub("", line) for line in said[-5:])
+            over = f"was ended after {timeout:.0f} s" if done.code < 0 else f"failed: {done.code}"
+            raise LabError(f"{node}: {' '.join(command)} {over}\n    {shown}".rstrip())
+        return done
+
+    def crm(self, *arguments: str, timeout: float = LIMIT, check: bool = True) -> Result:
+        """Run crm in a node that runs."""
+        return self.exec(self._any(), ["crm", *arguments], timeout=timeout, check=check)
+
+    def configure(self, text: str) -> None:
+        """Load what could be typed at `crm configure`. A line that is refused is a LabError."""
+        file = self.directory / "configure.crm"
+        write_private(file, text + "\n")  # there may be passwords in it
+        try:
+            self.crm("configure", "load", "update", str(file))
+        finally:
+            file.unlink()
+
+    def clear(self) -> None:
+        """Remove all resources and constraints; what ran is stopped."""
+        for name in ("maintenance-mode", "stop-all-resources"):
+            self.exec(self._any(), ["crm_attribute", f"--name={name}", "--delete"], check=True)
+        for scope in ("constraints", "resources"):
+            replace = ["cibadmin", "--replace", f"--scope={scope}", f"--xml-text=<{scope}/>"]
+            self.exec(self._any(), replace, check=True)
+        # What is not configured any more is still shown, as an orphan, until it is stopped.
+        self.until(lambda status: not status.resources)
+
+    # What it says
+
+    def status(self, node: str = "") -> Status:
+        """What crm_mon says in a node, or in any that answers."""
+        heard = self._heard(node)
+        if heard is None:
+            raise LabError(f"crm_mon fails in {node or 'every node'}: Pacemaker does not answer")
+        return heard
+
+    def history(self, resource: str) -> list[Operation]:
+        """The operations of a resource that the CIB remembers, the oldest first."""
+        query = ["cibadmin", "--query", "--scope=status"]
+        return cib.history(self.exec(self._any(), query, check=True).stdout, resource)
+
+    def wait(self, timeout: float = LIMIT) -> None:
+        """Wait until Pacemaker has nothing left to do: `crm_resource --wait`.
+
+        It knows nothing of what Pacemaker has not noticed yet. After a fault: `until` first.
+        """
+        command = ["crm_resource", "--wait", f"--timeout={timeout:.0f}s"]
+        done = self.exec(self._any(), command, timeout=timeout + LIMIT)
+        if done.code != 0:
+            said = " ".join(line.strip() for line in done.stderr.splitlines())
+            raise LabError(f"the cluster has not settled after {timeout:.0f} s: {said}")
+
+    def until(
+        self, condition: Callable[[Status], object], timeout: float = LIMIT, node: str = ""
+    ) -> Status:
+        """Wait until what a node says (or any) fulfils a condition, and return it."""
+        deadline = time.monotonic() + timeout
+        while True:
+            status = self._heard(node)
+            if status and condition(status):
+                return status
+            if time.monotonic() > deadline:
+                raise LabError(f"waited {timeout:.0f} s in vain; the cluster says: {status}")
+            time.sleep(POLL)
+
+    # What is done to it
+
+    def up(self) -> None:
+        """Start the cluster, or what is missing of it, and wait until all nodes are online."""
+        _require_root()
+        with self._lock() as fresh:
+            try:
+                self._make()
+                switch.create(self.outside)
+                for node in self._nodes():
+                    if node.running():
+                        switch.heal(node.switch, node.port)
+                    else:
+                        node.kill()
+                        node.boot()
+                self._await_online(self.nodes)
+            except BaseException:
+                if fresh:
+                    self._remove()
+                raise
+
+    def down(self) -> None:
+        """End all that runs in the nodes and at the switch, and remove the cluster's folder."""
+        _require_root()
+        if not self.directory.exists():
+            netns.remove(self.outside)
+            return
+        with self._lock():
+            self._remove()
+
+    def kill(self, node: str) -> None:
+        """Power loss: the node has no time for anything; its disk stays."""
+        with self._changing():
+            self._node(node).kill()
+
+    def start(self, node: str) -> None:
+        """Turn a node on, and wait until it is a member again."""
+        with self._changing():
+            there = self._node(node)
+            if not there.running():
+                there.kill()
+                there.boot()
+            self._await_online({node, *self._uncut()})
+
+    def stop(self, node: str, timeout: float = LIMIT) -> None:
+        """Shut a node down in good order: its resources move away first."""
+        with self._changing():
+            self._node(node).stop(timeout)
+
+    def restart_pacemaker(self, node: str) -> None:
+        """Stop Pacemaker in a node that stays on, start it again, and wait for it.
+
+        Resources move away, but for those in maintenance mode.
+        """
+        with self._changing():
+            old = self._pacemaker(node)
+            self._node(node).restart_pacemaker()
+            deadline = time.monotonic() + LIMIT
+            while self._pacemaker(node) in ("", old):
+                if time.monotonic() > deadline:
+                    raise LabError(f"{node}: Pacemaker has not restarted after {LIMIT:.0f} s")
+                time.sleep(POLL)
+            self._await_online(self._uncut())
+
+    def cut(self, node: str) -> None:
+        """Cut a node off: it runs on, but hears nobody, and is not heard."""
+        with self._changing():
+            there = self._powered(node)
+            switch.cut(there.switch, there.port)
+
+    def heal(self, node: str) -> None:
+        """Undo `cut`, and wait until the node is a member again."""
+        with self._changing():
+            there = self._powered(node)
+            switch.heal(there.switch, there.port)
+            self._await_online(self._uncut())
+
+    # How it does it
+
+    def _nodes(self) -> list[Node]:
+        numbers = range(1, self.settings.nodes + 1)
+        return [
+            Node(number, self.directory / name_of(number), self.outside) for number in numbers
+        ]
+
+    def _node(self, name: str) -> Node:
+        for node in self._nodes():
+            if node.name == name:
+                return node
+        raise LabError(f"no such node: {name} (there are {', '.join(self.nodes)})")
+
+    def _powered(self, name: str) -> Node:
+        node = self._node(name)
+        if not node.running():
+            raise LabError(f"{name} is off; run: python3 -m lab.cluster start {name}")
+        return node
+
+    def _uncut(self) -> list[str]:
+        return [name for name in self.running if not self.is_cut(name)]
+
+    def _asked(self) -> list[str]:
+        """The nodes that run; first those that the others hear."""
+        running = self.running
+        if not running:
+            raise LabError("no node runs; run: python3 -m lab.cluster up")
+        return sorted(running, key=self.is_cut)
+
+    def _any(self) -> str:
+        return self._asked()[0]
+
+    def _heard(self, node: str) -> Status | None:
+        """What crm_mon says in this node, or in the first that answers."""
+        command = ["crm_mon", "--one-shot", "--inactive", "--output-as=xml"]
+        for asked in [node] if node else self._asked():
+            done = self.exec(asked, command)
+            if done.code == 0:
+                return cib.status(done.stdout)
+        return None
+
+    def _pacemaker(self, node: str) -> str:
+        """The pid of pacemakerd in a node."""
+        return self.exec(node, ["pidof", "pacemakerd"]).stdout.strip()
+
+    def _make(self) -> None:
+        """Write what the cluster consists of; what is complete already stays."""
+        present = apt.versions(PACKAGES)
+        if missing := [name for name in PACKAGES if name not in present]:
+            raise LabError(
+                f"not installed: {' '.join(missing)}; run: python3 -m lab.cluster install"
+            )
+        file = self.directory / SETTINGS
+        if not file.exists():
+            if any(self.directory.iterdir()):
+                raise LabError(f"{self.directory} is not empty, and not a cluster; another --dir?")
+            part = file.with_suffix(".part")
+            part.write_text(json.dumps(asdict(self.settings)))
+            part.rename(file)
+        self._copy_agents()
+        for node in self._nodes():
+            make_disk(node, self.settings.nodes, self.settings.token, self.settings.properties)
+
+    def _copy_agents(self) -> None:
+        """Copy the agents, with their library where they have a link to it."""
+        if self.agents.exists():
+            return
+        part = self.directory / f"{AGENTS}.part"
+        shutil.rmtree(part, ignore_errors=True)
+        if self.settings.agents:
+            _copy(Path(self.settings.agents), part)
+        else:
+            with installed() as source:
+                _copy(source, part)
+        part.chmod(0o755)  # meta-data is asked for by a user without rights
+        part.rename(self.agents)
+
+    def _remove(self) -> None:
+        for node in self._nodes():
+            node.kill()
+        netns.remove(self.outside)
+        known = (self.directory / SETTINGS).exists()
+        if known or not any(self.directory.iterdir()):
+            shutil.rmtree(self.directory)
+
+    def _await_online(self, names: Collection[str]) -> None:
+        """Wait until each of these nodes sees all of them online, and one that decides."""
+        deadline = time.monotonic() + LIMIT
+        for name in names:
+            node = self._node(name)
+            while not (node.running() and self._sees(name, names)):
+                if not node.running():
+                    raise LabError(f"{name} has ended", log=node.log())
+                if time.monotonic() > deadline:
+                    raise LabError(
+                        f"not all online after {LIMIT:.0f} s: {', '.join(names)}", log=node.log()
+                    )
+                time.sleep(POLL)
+
+    def _sees(self, name: str, names: Collection[str]) -> bool:
+        status = self._heard(name)
+        return status is not None and bool(status.dc) and status.online(*names)
+
+    def _require_up(self) -> None:
+        if not netns.exists(self.outside):
+            raise LabError(
+                f"there is no cluster; run: python3 -m lab.cluster up --dir {self.directory}"
+            )
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        _require_root()
+        self._require_up()
+        with self._lock():
+            yield
+
+    @contextmanager
+    def _lock(self) -> Iterator[bool]:
+        """Keep others from changing this cluster; whether the folder is new, or empty."""
+        deadline = time.monotonic() + LOCKED
+        while True:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                if _locked(descriptor, self.directory):
+                    yield not any(self.directory.iterdir())
+                    return
+            finally:
+                os.close(descriptor)
+            if time.monotonic() > deadline:
+                raise LabError(f"{self.directory} is being changed by another; try again later")
+            time.sleep(POLL)
+
+
+def sweep() -> None:
+    """Take down the temporary clusters whose owners were killed before they could do it."""
+    for directory in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*-*"):
+        pid, _, birth = directory.name[len(TEMPORARY) :].rpartition("-")[0].partition(".")
+        if not (pid.isdigit() and birth.isdigit()):
+            continue
+        owner = Process.at(int(pid))
+        if owner is None or owner.birth != int(birth):
+            Cluster(directory).down()
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _locked(descriptor: int, directory: Path) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # The one who held it may have removed the folder, and another may have made it anew.
+        return os.path.samestat(os.fstat(descriptor), os.stat(directory))
+    except (BlockingIOError, FileNotFoundError):
+        return False
+
+
+def _read(directory: Path) -> Settings | None:
+    """The settings of a cluster that was made; None if there is none."""
+    file = directory / SETTINGS
+    try:
+        return Settings(**json.loads(file.read_text()))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise LabError(f"{file} cannot be read: {error}") from None
+
+
+def _copy(source: Path, target: Path) -> None:
+    if not source.is_dir():
+        raise LabError(f"there is no folder of agents {source}")
+    # Their bytecode goes by the time stamps, which are kept. A link to the library leads nowhere
+    # in a node, and a folder in its place is found as well.
+    shutil.copytree(source, target, symlinks=False)
+
+
+def _owner() -> str:
+    owner = Process.at(os.getpid())
+    return f"{owner.pid}.{owner.birth}" if owner else "unknown"
+
+
+def _require_root() -> None:
+    if os.geteuid() != 0:
+        raise LabError("this needs root: it makes namespaces and mounts")
+
+
+# The command line
+
+
+def _install(options: argparse.Namespace) -> int:
+    _require_root()
+    with show.step("everything is installed"):
+        apt.install(PACKAGES)
+    for name, version in apt.versions(PACKAGES).items():
+        show.line(f"{'':10}{name} {version}")
+    return 0
+
+
+def _up(options: argparse.Namespace) -> int:
+    properties = dict(options.property) or None
+    cluster = Cluster(
+        options.dir,
+        nodes=options.nodes,
+        agents=options.agents,
+        token=options.token,
+        properties=properties,
+    )
+    with show.step(f"{', '.join(cluster.nodes)} are online"):
+        cluster.up()
+    show.line(f"{'':10}a shell in one: python3 -m lab.cluster exec {cluster.nodes[0]} bash")
+    show.line(f"{'':10}a client's place: python3 -m lab.cluster exec {SWITCH} bash")
+    return 0
+
+
+def _down(options: argparse.Namespace) -> int:
+    with show.step("down"):
+        Cluster(options.dir).down()
+    return 0
+
+
+def _exec(options: argparse.Namespace) -> NoReturn:
+    _require_root()
+    command = options.command[1:] if options.command[:1] == ["--"] else options.command
+    if not command:
+        raise LabError("exec: which command?")
+    if terminal := os.environ.get("TERM"):
+        command = ["env", f"TERM={terminal}", *command]
+    argv = Cluster(options.dir).argv(options.node, command, os.getcwd())
+    try:
+        os.execvp(argv[0], argv)
+    except OSError as error:
+        raise LabError(f"{argv[0]}: {error.strerror}") from None
+
+
+def _change(options: argparse.Namespace) -> int:
+    cluster = Cluster(options.dir)
+    with show.step(f"{options.done}: {options.node}"):
+        getattr(cluster, options.method)(options.node)
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    _require_root()
+    cluster = Cluster(options.dir)
+    for name in cluster.nodes:
+        powered = "on" if name in cluster.running else "off"
+        show.line(f"{name:10}{'cut off' if cluster.is_cut(name) else powered}")
+    if not cluster.running:
+        return NOT_RUNNING
+    show.line(cluster.exec(cluster._any(), ["crm_mon", "--one-shot", "--inactive"]).stdout)
+    return 0
+
+
+def _property(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"not NAME=VALUE: {text}")
+    return name, value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python3 -m lab.cluster",
+        description="Real Pacemaker nodes on one machine, each in namespaces of its own.",
+        epilog="From nothing: install, up. Back to nothing: down. All of it as root.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
+    directory = argparse.ArgumentParser(add_help=False)
+    directory.add_argument(
+        "--dir", type=Path, default=DIRECTORY, help="the cluster's folder (default: %(default)s)"
+    )
+
+    install = commands.add_parser("install", help="install the Debian packages that are missing")
+    install.set_defaults(function=_install)
+
+    up = commands.add_parser(
+        "up", parents=[directory], help="start the cluster, or what is missing of it"
+    )
+    up.add_argument("--nodes", type=int, choices=SIZES, help="how many (default: 2)")
+    up.add_argument(
+        "--agents",
+        type=Path,
+        metavar="FOLDER",
+        help="copied, and seen as ocf:openstack (default: what this project installs)",
+    )
+    up.add_argument(
+        "--token",
+        type=int,
+        metavar="MS",
+        help=f"until a silent node counts as lost (default: {corosync.TOKEN})",
+    )
+    up.add_argument(
+        "--property",
+        type=_property,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a cluster property, from the first CIB on",
+    )
+    up.set_defaults(function=_up)
+
+    down = commands.add_parser("down", parents=[directory], help="end and remove all of it")
+    down.set_defaults(function=_down)
+
+    run = commands.add_parser(
+        "exec", parents=[directory], help=f"run a command in a node, or at the {SWITCH}"
+    )
+    run.add_argument("node", metavar="NODE")
+    run.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD ...")
+    run.set_defaults(function=_exec)
+
+    for method, done, text in (
+        ("kill", "no power", "power loss: no time for anything, the disk stays"),
+        ("start", "a member", "turn a node on, and wait until it is a member"),
+        ("stop", "shut down", "shut a node down in good order"),
+        ("cut", "cut off", "drop all frames from and to a node that runs on"),
+        ("heal", "healed", "undo cut"),
+    ):
+        command = commands.add_parser(method, parents=[directory], help=text)
+        command.add_argument("node", metavar="NODE")
+        command.set_defaults(function=_change, method=method, done=done)
+
+    status = commands.add_parser(
+        "status", parents=[directory], help="show it; exit code 3 if no node runs"
+    )
+    status.set_defaults(function=_status)
+    return parser
+
+
+def _terminated(signum: int, frame: object) -> NoReturn:
+    sys.exit(128 + signum)  # an exception, so that what was begun is undone
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        return int(options.function(options))
+    except LabError as error:
+        print(f"cluster: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # who read what we say has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except KeyboardInterrupt:
+        print("cluster: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""corosync.conf of a small cluster.
+
+Called by `lab.node` when a node's disk is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+TOKEN = 1000  # ms without a sign of life until a node counts as lost; corosync's default is 3000
+
+
+def configuration(nodes: Mapping[int, str], addresses: Mapping[int, str], token: int) -> str:
+    """The file for these nodes: names and addresses by number."""
+    members = "".join(
+        f"""    node {{
+        name: {name}
+        nodeid: {number}
+        ring0_addr: {addresses[number]}
+    }}
+"""
+        for number, name in nodes.items()
+    )
+    two = "    two_node: 1\n" if len(nodes) == 2 else ""
+    return f"""totem {{
+    version: 2
+    cluster_name: openstack-ocf-lab
+    transport: knet
+    crypto_cipher: none
+    crypto_hash: none
+    token: {token}
+    # Otherwise every node beyond the second adds to it.
+    token_coefficient: 0
+    join: 50
+}}
+logging {{
+    to_stderr: no
+    to_syslog: no
+    to_logfile: yes
+    logfile: /var/log/corosync/corosync.log
+    timestamp: hires
+}}
+quorum {{
+    provider: corosync_votequorum
+{two}}}
+nodelist {{
+{members}}}
+"""

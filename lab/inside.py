@@ -1,0 +1,248 @@
+"""The first process of a node: makes it a machine of its own, and minds its daemons.
+
+Started by `lab.node` in new namespaces, as `python3 -m lab.inside FOLDER NUMBER`. It does for the
+node what systemd does elsewhere, and as little of it as will do: corosync first, Pacemaker when
+corosync answers, Pacemaker again when it died; everything orphaned is waited for.
+
+From outside: SIGTERM is an orderly shutdown, SIGHUP an orderly restart of Pacemaker, SIGKILL the
+loss of power.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from lab import switch
+from lab.errors import LabError
+from lab.node import AGENTS, ENVIRONMENT, HOME, PRIVATE, RECORD, name_of
+from lab.process import Process
+
+RESOURCE_AGENTS = "/usr/lib/ocf/resource.d"
+PROVIDER = "openstack"
+SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP)
+POLL = 0.02
+CABLE = 30.0  # seconds
+COROSYNC_END = 5.0
+LAST_RESPAWN = (0, 100)  # ended as asked; ended for good, says Pacemaker's unit for systemd
+
+# What systemd's unit would give. There is no /dev/log: what agents log goes to the file.
+PACEMAKER = {
+    **ENVIRONMENT,
+    "PCMK_logfacility": "none",
+    "PCMK_logfile": "/var/log/pacemaker/pacemaker.log",
+}
+
+
+def main() -> None:
+    """Be a node until somebody ends it."""
+    folder, number = Path(sys.argv[1]), int(sys.argv[2])
+    # Blocked signals are kept for sigwait, also for the first process of a namespace.
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    record(folder)
+    os.chdir("/")
+    socket.sethostname(name_of(number))
+    protect_the_host()
+    mount_disk(folder / "disk")
+    mount_agents(folder.parent / AGENTS, folder / "ocf")
+    mount_run()
+    await_cable()
+    switch.configure_device(number)
+    daemons = Daemons()
+    daemons.start_corosync()
+    daemons.start_pacemaker()
+    daemons.mind()
+
+
+def record(folder: Path) -> None:
+    """Say who we are: /proc is still the host's, and so is the pid in it."""
+    own = Process.at(int(os.readlink("/proc/self")))
+    if own is None:
+        raise LabError("/proc is not that of the host")
+    part = folder / f"{RECORD}.part"
+    part.write_text(json.dumps({"pid": own.pid, "birth": own.birth}))
+    part.rename(folder / RECORD)
+
+
+def protect_the_host() -> None:
+    """Take out of reach what is not the node's, and would be changed for all."""
+    # A namespace that is mounted here would stay for as long as we do.
+    with suppress(subprocess.CalledProcessError):
+        run("umount", "--recursive", "--lazy", "--quiet", "/run/netns")
+    mount("--types=proc", "proc", "/proc")
+    mount("--types=sysfs", "sysfs", "/sys")
+    # A Pacemaker that panics writes there, and it is the whole machine that boots.
+    for device in (Path("/proc/sysrq-trigger"), *Path("/dev").glob("watchdog*")):
+        if device.exists():
+            mount("--bind", "/dev/null", str(device))
+    mount("--bind", "/proc/sys/kernel", "/proc/sys/kernel")
+    mount("--options=remount,bind,ro", "/proc/sys/kernel")
+
+
+def mount_disk(disk: Path) -> None:
+    """Put the node's own folders and files in the place of the host's."""
+    for path in (*PRIVATE, "/etc/hosts", "/etc/hostname"):
+        mount("--bind", str(disk / path.lstrip("/")), path)
+    # libqb's buffers: those of another node must not be taken for ours.
+    mount("--types=tmpfs", "--options=mode=1777,size=256m", "tmpfs", "/dev/shm")  # noqa: S108
+
+
+def mount_agents(agents: Path, folder: Path) -> None:
+    """Add our agents to those of the host, whose folder may have no place for them.
+
+    The folder, made anew by every boot, has a mount point for each provider; what is mounted on
+    them is seen in this node alone.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    providers = {entry.name: entry for entry in Path(RESOURCE_AGENTS).iterdir() if entry.is_dir()}
+    for provider, source in {**providers, PROVIDER: agents}.items():
+        (folder / provider).mkdir(parents=True)
+        mount("--bind", str(source), str(folder / provider))
+    mount("--rbind", str(folder), RESOURCE_AGENTS)
+
+
+def mount_run() -> None:
+    """An empty /run, with what packages would have made at boot."""
+    mount("--types=tmpfs", "--options=mode=755,size=64m", "tmpfs", "/run")
+    for path, mode in (("/run/lock", 0o1777), ("/run/resource-agents", 0o1755), (HOME, 0o700)):
+        os.mkdir(path)
+        os.chmod(path, mode)
+    os.mkdir("/run/crm")
+    os.chmod("/run/crm", 0o750)
+    shutil.chown("/run/crm", "hacluster", "haclient")
+
+
+def await_cable() -> None:
+    """Wait for the one who turned us on to plug us in; without a cable there is nobody."""
+    deadline = time.monotonic() + CABLE
+    while not Path(f"/sys/class/net/{switch.DEVICE}").exists():
+        if time.monotonic() > deadline:
+            raise LabError(f"no {switch.DEVICE} after {CABLE:.0f} s")
+        time.sleep(POLL)
+
+
+class Daemons:
+    """corosync and pacemakerd, and the processes that their parents left to us."""
+
+    def __init__(self) -> None:
+        self.corosync = 0
+        self.pacemaker = 0
+
+    def start_corosync(self) -> None:
+        """Start corosync, and wait until it answers: Pacemaker would wait for seconds."""
+        log = "/var/log/corosync/stdout.log"
+        self.corosync = start(["corosync", "-f"], ENVIRONMENT, log)
+        while self.corosync and not answers():
+            time.sleep(POLL)
+            self.reap()
+        if not self.corosync:
+            raise LabError("corosync has ended", log=Path(log))
+
+    def start_pacemaker(self) -> None:
+        """Start Pacemaker; it starts its own daemons."""
+        self.pacemaker = start(["pacemakerd"], PACEMAKER, "/var/log/pacemaker/stdout.log")
+
+    def mind(self) -> None:
+        """Wait for signals; return after SIGTERM, when all is shut down."""
+        while True:
+            code = self.reap()
+            # A corosync that died takes Pacemaker with it; systemd would not start it either.
+            if code not in (None, *LAST_RESPAWN) and self.corosync:
+                time.sleep(0.1)
+                self.start_pacemaker()
+            received = signal.sigwait(SIGNALS)
+            if received == signal.SIGHUP:
+                self.stop_pacemaker()
+                self.start_pacemaker()
+            elif received == signal.SIGTERM:
+                self.stop_pacemaker()
+                self.stop_corosync()
+                return
+
+    def reap(self) -> int | None:
+        """Wait for who has ended; the exit code of Pacemaker, if it is among them."""
+        code = None
+        with suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if not pid:
+                    break
+                if pid == self.pacemaker:
+                    self.pacemaker, code = 0, os.waitstatus_to_exitcode(status)
+                elif pid == self.corosync:
+                    self.corosync = 0
+        return code
+
+    def stop_pacemaker(self) -> None:
+        """Ask Pacemaker to go: it does when its resources have gone, and nobody hurries it."""
+        if self.pacemaker:
+            os.kill(self.pacemaker, signal.SIGTERM)
+        while self.pacemaker:
+            self.reap()
+            time.sleep(POLL)
+
+    def stop_corosync(self) -> None:
+        """Let corosync take its leave of the others."""
+        if self.corosync:
+            os.kill(self.corosync, signal.SIGTERM)
+        deadline = time.monotonic() + COROSYNC_END
+        while self.corosync and time.monotonic() < deadline:
+            self.reap()
+            time.sleep(POLL)
+
+
+def start(command: list[str], environment: Mapping[str, str], log: str) -> int:
+    """Start a daemon; its pid."""
+    with open(log, "ab") as output:
+        daemon = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=dict(environment),
+            start_new_session=True,
+            preexec_fn=unblock,  # noqa: PLW1509 - there are no threads
+        )
+    # Python must not wait for it in its own way: reap does.
+    daemon.returncode = 0
+    return daemon.pid
+
+
+def unblock() -> None:
+    """In a child, undo what was done to signals for us."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def answers() -> bool:
+    """Whether corosync answers."""
+    asked = subprocess.run(
+        ["corosync-cfgtool", "-s"], env=ENVIRONMENT, capture_output=True, check=False
+    )
+    return asked.returncode == 0
+
+
+def mount(*arguments: str) -> None:
+    """Run mount, in this node alone."""
+    run("mount", *arguments)
+
+
+def run(*command: str) -> None:
+    """Run a command that has to work."""
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (LabError, OSError, subprocess.CalledProcessError) as failure:
+        print(f"{sys.argv[1:]}: {failure}", file=sys.stderr, flush=True)
+        sys.exit(1)

@@ -1,0 +1,199 @@
+"""One node of a cluster: namespaces of its own, and a disk that outlives a loss of power.
+
+Called by `lab.cluster`. What runs in the node as its first process is `lab.inside`; a node is
+that process, known by its pid and its birth: when it is killed, the kernel kills all the others
+of the node, whatever they do, and the network of the node goes with them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import stat
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import cib, corosync, process, switch
+from lab.errors import LabError
+from lab.process import Process
+
+ROOT = Path(__file__).parents[1]
+PYTHON = "/usr/bin/python3"
+AGENTS = "agents"  # beside the nodes' folders: what all of them see as ocf:openstack
+RECORD = "init.json"
+BOOT = 30.0  # seconds; a loaded machine is slow to start Python
+GONE = 30.0
+
+PRIVATE = (
+    "/etc/corosync",
+    "/var/lib/corosync",
+    "/var/lib/pacemaker",
+    "/var/lib/pcsd",
+    "/var/log",
+)
+"""Folders that every node has for itself; those who use them want owners and modes as usual."""
+
+HOME = "/run/home"
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": HOME,  # crmsh and Python keep files there, which must not end up on the host
+    "LC_ALL": "C.UTF-8",
+}
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node, running or not. folder: its disk, its log and the record of its first process."""
+
+    number: int
+    folder: Path
+    switch: str
+
+    @property
+    def name(self) -> str:
+        """Its host name."""
+        return name_of(self.number)
+
+    @property
+    def port(self) -> str:
+        """Its port of the switch."""
+        return f"v{self.number}"
+
+    @property
+    def disk(self) -> Path:
+        """Its files, as seen from outside: `disk / "var/log"` is its /var/log."""
+        return self.folder / "disk"
+
+    def process(self) -> Process | None:
+        """Its first process; None if it does not run."""
+        try:
+            record = json.loads((self.folder / RECORD).read_text())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except ValueError as error:
+            raise LabError(f"{self.folder / RECORD} is damaged: {error}") from None
+        found = Process.at(record["pid"])
+        return found if found and found.birth == record["birth"] else None
+
+    def running(self) -> bool:
+        """Whether it has power, and its cable: one that was left half-started has none."""
+        return self.process() is not None and switch.plugged(self.switch, self.port)
+
+    def argv(self, command: Sequence[str], folder: str = "/") -> list[str]:
+        """The command line that runs a command in the node, with nothing of our environment."""
+        first = self.process()
+        if first is None:
+            raise LabError(f"{self.name} is off; run: python3 -m lab.cluster start {self.name}")
+        enter = ["nsenter", f"--target={first.pid}", "--mount", "--uts", "--ipc", "--net", "--pid"]
+        clean = ["env", "-i", *(f"{key}={value}" for key, value in ENVIRONMENT.items())]
+        return [*enter, f"--wdns={folder}", "--", *clean, *command]
+
+    def boot(self) -> None:
+        """Turn it on; whoever calls waits for its daemons."""
+        (self.folder / RECORD).unlink(missing_ok=True)
+        switch.unplug(self.switch, self.port)
+        log = self.folder / "init.log"
+        process.spawn(
+            [
+                *("unshare", "--fork", "--mount", "--pid", "--ipc", "--uts", "--net", "--"),
+                *(PYTHON, "-m", "lab.inside", str(self.folder), str(self.number)),
+            ],
+            user="root",
+            home=ROOT,
+            log=log,
+            environment={},
+        )
+        deadline = time.monotonic() + BOOT
+        while (first := self.process()) is None:
+            if time.monotonic() > deadline:
+                raise LabError(f"{self.name} has no first process after {BOOT:.0f} s", log=log)
+            time.sleep(0.01)
+        switch.plug(self.switch, self.port, first.pid)
+
+    def kill(self) -> None:
+        """Turn the power off. A node that is off stays off."""
+        first = self.process()
+        if first:
+            if switch.plugged(self.switch, self.port):
+                switch.cut(self.switch, self.port)  # no last words
+            first.send(signal.SIGKILL)
+            self._await_end(first, GONE)
+        switch.unplug(self.switch, self.port)
+        (self.folder / RECORD).unlink(missing_ok=True)
+
+    def stop(self, seconds: float) -> None:
+        """Shut it down in good order: its resources move away first."""
+        first = self.process()
+        if first:
+            first.send(signal.SIGTERM)
+            self._await_end(first, seconds)
+        self.kill()
+
+    def restart_pacemaker(self) -> None:
+        """Ask for Pacemaker to be stopped and started again; the node itself stays on."""
+        first = self.process()
+        if first is None:
+            raise LabError(f"{self.name} is off")
+        first.send(signal.SIGHUP)
+
+    def log(self) -> Path:
+        """The log that most likely says why it does not work: the one that was written last."""
+        logs = [
+            self.folder / "init.log",
+            self.disk / "var/log/corosync/corosync.log",
+            self.disk / "var/log/pacemaker/pacemaker.log",
+        ]
+        written = [log for log in logs if log.exists() and log.stat().st_size]
+        return max(written, key=lambda log: log.stat().st_mtime, default=logs[0])
+
+    def _await_end(self, first: Process, seconds: float) -> None:
+        if not process.await_end(lambda: [first] if first.alive() else [], seconds):
+            raise LabError(f"{self.name} still runs after {seconds:.0f} s", log=self.log())
+
+
+def name_of(number: int) -> str:
+    """The host name of a node."""
+    return f"node{number}"
+
+
+def make_disk(node: Node, count: int, token: int, properties: Mapping[str, str]) -> None:
+    """Make the disk of one of `count` nodes. One that is there stays: it was complete."""
+    if node.disk.exists():
+        return
+    part = node.disk.with_name("disk.part")
+    shutil.rmtree(part, ignore_errors=True)
+    node.folder.mkdir(exist_ok=True)
+    part.mkdir()
+    for folder in PRIVATE:
+        _copy_folders(Path(folder), part)
+    numbers = range(1, count + 1)
+    hosts = {switch.address(number): name_of(number) for number in numbers}
+    hosts = {"127.0.0.1": "localhost", **hosts, switch.address(switch.NUMBER): "switch"}
+    (part / "etc/hosts").write_text("".join(f"{ip} {host}\n" for ip, host in hosts.items()))
+    (part / "etc/hostname").write_text(f"{node.name}\n")
+    (part / "etc/corosync/corosync.conf").write_text(
+        corosync.configuration(
+            {number: name_of(number) for number in numbers},
+            {number: switch.address(number) for number in numbers},
+            token,
+        )
+    )
+    first_cib = part / "var/lib/pacemaker/cib/cib.xml"
+    first_cib.write_text(cib.seed(properties))
+    first_cib.chmod(0o600)
+    shutil.chown(first_cib, "hacluster", "haclient")
+    part.rename(node.disk)
+
+
+def _copy_folders(original: Path, disk: Path) -> None:
+    """The folders in the original, with their owners and modes, and nothing of what is in them."""
+    for found, _, _ in os.walk(original):
+        there = os.stat(found)
+        copy = disk / found.lstrip("/")
+        copy.mkdir(parents=True, exist_ok=True)
+        os.chown(copy, there.st_uid, there.st_gid)
+        copy.chmod(stat.S_IMODE(there.st_mode))

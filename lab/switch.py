@@ -1,0 +1,126 @@
+"""The switch that the nodes of a cluster meet on: a bridge in a network namespace of its own.
+
+Called by `lab.node` to plug a node in, and by `lab.cluster`. The namespace has an address in the
+nodes' network: a client there sees the cluster from outside.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from lab import netns
+from lab.errors import LabError
+
+NUMBER = 254
+BRIDGE = "br0"
+DEVICE = "eth0"  # the node's end of its cable
+FORWARDING = "forwarding"
+STATES = {"disabled": "0", FORWARDING: "3"}
+
+
+def address(number: int) -> str:
+    """The IPv4 address of a node, or of the switch."""
+    return f"10.99.0.{number}"
+
+
+def addresses(number: int) -> list[str]:
+    """All addresses of a node or of the switch, with the lengths of their prefixes."""
+    return [f"{address(number)}/24", f"fd00:99::{number}/64"]
+
+
+def create(name: str) -> None:
+    """Make the switch. One that is complete stays; one that was left half-made is made anew."""
+    bridge = _link(name, BRIDGE)
+    if "UP" in bridge.get("flags", []):
+        return
+    netns.remove(name)
+    netns.create(name)
+    netns.ip("-n", name, "link", "add", BRIDGE, "type", "bridge")
+    for own in addresses(NUMBER):
+        _add(own, BRIDGE, "-n", name)
+    netns.ip("-n", name, "link", "set", BRIDGE, "up")
+
+
+def plug(name: str, port: str, pid: int) -> None:
+    """Run a cable from a port to the namespace of a process, which finds it as eth0."""
+    there = ("name", DEVICE, "netns", str(pid))
+    netns.ip("-n", name, "link", "add", port, "type", "veth", "peer", *there)
+    netns.ip("-n", name, "link", "set", port, "master", BRIDGE, "up")
+
+
+def unplug(name: str, port: str) -> None:
+    """Take the cable away with both its ends. One that has gone with its node is gone."""
+    if _link(name, port):
+        try:
+            netns.ip("-n", name, "link", "delete", port)
+        except LabError:
+            if _link(name, port):
+                raise
+
+
+def plugged(name: str, port: str) -> bool:
+    """Whether a cable runs from the port."""
+    return _link(name, port).get("master") == BRIDGE
+
+
+def cut(name: str, port: str) -> None:
+    """Drop every frame of the port; the node sees a carrier still."""
+    _set(name, port, "disabled")
+
+
+def heal(name: str, port: str) -> None:
+    """Undo `cut`."""
+    if state(name, port) != FORWARDING:
+        _set(name, port, FORWARDING)
+
+
+def state(name: str, port: str) -> str:
+    """`forwarding`, `disabled` when the port is cut, or what else its bridge calls it."""
+    slave = _link(name, port).get("linkinfo", {}).get("info_slave_data", {})
+    return str(slave.get("state", "unplugged"))
+
+
+def configure_device(number: int) -> None:
+    """Give eth0 the node's addresses: called in the node itself, by `lab.inside`."""
+    netns.ip("link", "set", "lo", "up")
+    for own in addresses(number):
+        _add(own, DEVICE)
+    netns.ip("link", "set", DEVICE, "up")
+
+
+def _add(prefix: str, device: str, *where: str) -> None:
+    if ":" not in prefix:
+        netns.ip(*where, "address", "add", prefix, "broadcast", "+", "dev", device)
+        return
+    try:
+        # Without detection of duplicates it can be used at once.
+        netns.ip(*where, "address", "add", prefix, "dev", device, "nodad")
+    except LabError:
+        if _has_ipv6():
+            raise
+
+
+def _has_ipv6() -> bool:
+    try:
+        with open("/proc/net/if_inet6") as table:
+            return bool(table.read())
+    except FileNotFoundError:
+        return False
+
+
+def _set(name: str, port: str, wanted: str) -> None:
+    # ip takes `bridge_slave state` without a word, and does nothing.
+    netns.bridge("-n", name, "link", "set", "dev", port, "state", STATES[wanted])
+
+
+def _link(name: str, device: str) -> dict[str, Any]:
+    """What ip knows of a device of the switch; nothing if it is not there."""
+    if not netns.exists(name):
+        return {}
+    try:
+        text = netns.ip("-n", name, "-json", "-details", "link", "show", "dev", device)
+    except LabError:
+        return {}
+    found: list[dict[str, Any]] = json.loads(text or "[]")
+    return found[0] if found else {}

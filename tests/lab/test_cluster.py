@@ -1,0 +1,499 @@
+"""The cluster itself: what the tests of agents under Pacemaker rely on when they use it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from http.client import HTTPException
+from pathlib import Path
+
+import pytest
+
+from lab import apt, netns, seed
+from lab.cluster import PACKAGES, Cluster, sweep
+from lab.errors import LabError
+from lab.node import PRIVATE
+from lab.openstack import ControlPlane
+from lab.process import Process
+
+ROOT = Path(__file__).parents[2]
+IMAGES = "/v2/images?limit=1"
+VIPS = {"glance": "10.99.0.101", "cinder": "10.99.0.102"}
+DUMMY = "primitive p_dummy ocf:pacemaker:Dummy op monitor interval=10s timeout=20s"
+GRUMPY = """#!/bin/sh
+case $1 in
+meta-data) echo '<resource-agent name="grumpy"><version>1.0</version>
+    <longdesc lang="en">no</longdesc><shortdesc lang="en">no</shortdesc><parameters/><actions>
+    <action name="start" timeout="20s"/><action name="stop" timeout="20s"/>
+    <action name="monitor" timeout="20s" interval="10s"/><action name="meta-data" timeout="5s"/>
+    </actions></resource-agent>';;
+start) echo "ocf-exit-reason:no $(hostname) today" >&2; exit 1;;
+stop) exit 0;;
+*) exit 7;;
+esac
+"""
+
+
+def _ready() -> bool:
+    wanted = {*PACKAGES, *seed.packages("mysql")}
+    return os.geteuid() == 0 and len(apt.versions(sorted(wanted))) == len(wanted)
+
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(
+        not _ready(),
+        reason="needs root, and: python3 -m lab.cluster install, "
+        "python3 -m lab.openstack install --db mysql",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[Cluster]:
+    """Two nodes that a test leaves online; what it configured is removed after it."""
+    with Cluster.temporary() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(pair: Cluster) -> Iterator[Cluster]:
+    """Two nodes with a resource that does nothing."""
+    pair.configure(DUMMY)
+    pair.until(lambda status: status.where("p_dummy"))
+    yield pair
+    pair.up()
+    pair.clear()
+
+
+def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command line, with the system's Python."""
+    command = ["/usr/bin/python3", "-m", "lab.cluster", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def eventually(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    """Wait for a condition."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def kill_up(directory: Path, seen: Path) -> None:
+    """Run `up` from the command line, and kill it as soon as a file is seen."""
+    command = ["/usr/bin/python3", "-m", "lab.cluster", "up", "--dir", str(directory)]
+    killed = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    eventually(seen.exists)
+    killed.kill()
+    killed.wait()
+
+
+def first_process(cluster: Cluster, node: str) -> Process:
+    """The first process of a node that runs."""
+    found = cluster._node(node).process()
+    assert found is not None
+    return found
+
+
+def other(cluster: Cluster, node: str) -> str:
+    """The other one of two nodes."""
+    return next(name for name in cluster.nodes if name != node)
+
+
+def host() -> dict[str, object]:
+    """What a node could have changed on the machine."""
+    found: dict[str, object] = {
+        path: sorted(str(entry) for entry in Path(path).rglob("*"))
+        for path in (*PRIVATE[:-1], "/usr/lib/ocf", "/var/log/pacemaker", "/var/log/crmsh")
+        if Path(path).is_dir()
+    }
+    mounts = Path("/proc/self/mounts").read_text().splitlines()
+    found["mounts"] = [line for line in mounts if "/run/netns" not in line]
+    found["devices"] = sorted(os.listdir("/sys/class/net"))
+    found["home"] = [(Path.home() / name).exists() for name in (".cache/crm", ".config/crm")]
+    for path in ("/etc/hosts", "/etc/hostname", "/proc/sys/kernel/hostname"):
+        found[path] = Path(path).read_text()
+    return found
+
+
+# What a node is
+
+
+def test_nodes_see_each_other(pair: Cluster) -> None:
+    """Both nodes are online by the view of each, one of them decides, and there is quorum."""
+    for name in ("node1", "node2"):
+        status = pair.status(name)
+        assert status.online("node1", "node2")
+        assert status.dc in pair.nodes
+        assert status.quorum
+
+
+def test_host_is_out_of_reach(pair: Cluster) -> None:
+    """A Pacemaker that panics cannot boot the machine, nor change what all nodes share."""
+    trigger = Path("/proc/sysrq-trigger")
+    command = ["stat", "-c", "%t:%T", "/dev/null", *([str(trigger)] if trigger.exists() else [])]
+    assert 1 == len(set(pair.exec("node1", command, check=True).stdout.split()))
+
+    for path in ("/proc/sys/kernel/panic", "/proc/sys/kernel/core_pattern"):
+        done = pair.exec("node1", ["sh", "-c", f"cat {path} > {path}"])
+        assert "Read-only file system" in done.stderr
+
+
+def test_cluster_beside_another_leaves_no_trace(cluster: Cluster) -> None:
+    """A second cluster, with the same names and addresses, disturbs neither the first nor the host.
+
+    It comes, is configured, loses a node and goes; the machine is as it was.
+    """
+    before = host()
+
+    with Cluster.temporary() as second:
+        second.configure(DUMMY)
+        second.kill("node1")
+        second.until(lambda status: not status.online("node1"), node="node2")
+        assert cluster.status().online("node1", "node2")
+        assert before == host()
+        assert netns.exists(second.outside)
+
+    assert before == host()
+    assert not second.directory.exists()
+    assert not netns.exists(second.outside)
+
+
+def test_environment_of_the_daemons(pair: Cluster) -> None:
+    """Agents inherit Pacemaker's environment: there is nothing of ours in it."""
+    script = 'cat "/proc/$(pidof pacemakerd)/environ"'
+    environment = pair.exec("node1", ["sh", "-c", script], check=True).stdout
+
+    names = {line.partition("=")[0] for line in environment.split("\0") if line}
+    assert {"PATH", "HOME", "LC_ALL"} == {name for name in names if not name.startswith("PCMK_")}
+
+
+def test_folders_of_a_node(pair: Cluster) -> None:
+    """A node has the log folders of the host, with owners and modes, and files of its own."""
+    for folder in ("/var/log/glance", "/var/log/cinder", "/var/log/crmsh"):
+        command = ["stat", "-c", "%U %G %a", folder]
+        here = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert here.stdout == pair.exec("node1", command).stdout
+
+    pair.exec("node1", ["touch", "/var/log/glance/mine", "/run/resource-agents/mine"], check=True)
+
+    assert not Path("/var/log/glance/mine").exists()
+    assert pair.path("node1", "/var/log/glance/mine").exists()
+    assert 2 == pair.exec("node2", ["ls", "/run/resource-agents/mine"]).code
+
+
+def test_agents_are_found(pair: Cluster) -> None:
+    """The agents of this project work in every node, and the library is not taken for one."""
+    listed = pair.crm("ra", "list", "ocf", "openstack").stdout.split()
+
+    assert {"cinder-api", "glance-api"} <= set(listed)
+    assert "agentlib" not in listed
+    for name in pair.nodes:
+        agent = "/usr/lib/ocf/resource.d/openstack/glance-api"
+        assert "<resource-agent" in pair.exec(name, [agent, "meta-data"]).stdout
+
+
+def test_exec_returns_what_the_command_did(pair: Cluster) -> None:
+    """A command's exit code, its output and its end by the time limit are told."""
+    assert (3, "node1\n") == (
+        (done := pair.exec("node1", ["sh", "-c", "hostname; exit 3"])).code,
+        done.stdout,
+    )
+    with pytest.raises(LabError, match="node2: sleep 600 was ended after 0 s"):
+        pair.exec("node2", ["sleep", "600"], timeout=0.2, check=True)
+
+    eventually(lambda: pair.exec("node2", ["pidof", "sleep"]).code == 1)
+
+
+# What is told about it
+
+
+def test_failure_is_told_with_its_reason(cluster: Cluster) -> None:
+    """A failed start is seen as a failure, a fail count and an operation, each on both nodes."""
+    agent = cluster.agents / "grumpy"
+    agent.write_text(GRUMPY)
+    agent.chmod(0o755)
+    cluster.configure("primitive p_grumpy ocf:openstack:grumpy")
+
+    status = cluster.until(lambda status: len(status.failed("p_grumpy")) == 2)
+
+    assert {"no node1 today", "no node2 today"} == {f.reason for f in status.failures}
+    assert {("start", 1)} == {(f.operation, f.code) for f in status.failures}
+    assert 1000000 == status.fail_counts["p_grumpy", "node1"]
+    assert "Stopped" == status.resources["p_grumpy"].role
+    starts = [done for done in cluster.history("p_grumpy") if done.operation == "start"]
+    assert {("node1", 1), ("node2", 1)} == {(done.node, done.code) for done in starts}
+
+
+def test_history_of_a_resource(cluster: Cluster) -> None:
+    """Probes, the start and the recurring monitor are in the history, with what came of them."""
+    node = cluster.status().where("p_dummy")
+
+    eventually(lambda: len(cluster.history("p_dummy")) == 3)
+
+    done = cluster.history("p_dummy")
+    assert [7] == [found.code for found in done if found.probe]
+    assert [("start", 0.0, 0), ("monitor", 10.0, 0)] == [
+        (found.operation, found.interval, found.code) for found in done if found.node == node
+    ]
+
+
+def test_refused_configuration(pair: Cluster) -> None:
+    """A line that crm refuses is told as crm told it, and changes nothing."""
+    with pytest.raises(LabError, match=r"crm configure load update .* failed: 1\n.*nonsense"):
+        pair.configure("primitive p_x ocf:nonsense:Dummy")
+
+    assert {} == pair.status().resources
+
+
+# What is done to it
+
+
+def test_power_loss(cluster: Cluster) -> None:
+    """When a node loses power the resource moves; the node comes back with its disk."""
+    lost = cluster.status().where("p_dummy")
+    cluster.exec(lost, ["touch", "/var/log/kept", "/run/lost"], check=True)
+    begin = time.monotonic()
+
+    cluster.kill(lost)
+
+    cluster.until(lambda status: status.where("p_dummy") == other(cluster, lost))
+    assert 30 > time.monotonic() - begin
+    assert [other(cluster, lost)] == cluster.running
+    with pytest.raises(LabError, match=f"{lost} is off"):
+        cluster.exec(lost, ["true"])
+    cluster.start(lost)
+    assert cluster.status(lost).online("node1", "node2")
+    assert 2 == cluster.exec(lost, ["ls", "/var/log/kept", "/run/lost"]).code
+    assert cluster.path(lost, "/var/log/kept").exists()
+
+
+def test_orderly_stop(cluster: Cluster) -> None:
+    """A node that is shut down stops its resource first; nobody counts it as lost."""
+    stopped = cluster.status().where("p_dummy")
+
+    cluster.stop(stopped)
+
+    status = cluster.until(lambda status: status.where("p_dummy") == other(cluster, stopped))
+    assert not status.nodes[stopped].unclean
+    assert "stop" in [done.operation for done in cluster.history("p_dummy")]
+    cluster.start(stopped)
+
+
+def test_cut_and_heal(cluster: Cluster) -> None:
+    """A node that is cut off runs on alone; after healing the resource runs once."""
+    apart = cluster.status().where("p_dummy")
+    cluster.cut(apart)
+    cluster.until(lambda status: not status.online(apart), node=other(cluster, apart))
+    cluster.until(lambda status: not status.online(other(cluster, apart)), node=apart)
+    assert cluster.is_cut(apart)
+
+    cluster.heal(apart)
+
+    cluster.wait()
+    assert 1 == len(cluster.status().resources["p_dummy"].nodes)
+
+
+def test_pacemaker_restarted_in_maintenance_mode(cluster: Cluster) -> None:
+    """Pacemaker is restarted below a resource that runs on, by request and after a crash."""
+    node = cluster.status().where("p_dummy")
+    cluster.crm("configure", "property", "maintenance-mode=true")
+    cluster.wait()
+    before = first_process(cluster, node)
+
+    cluster.restart_pacemaker(node)
+    old = cluster.exec(node, ["pidof", "pacemakerd"], check=True).stdout
+    cluster.exec(node, ["sh", "-c", "kill -KILL $(pidof pacemakerd)"], check=True)
+    eventually(lambda: cluster.exec(node, ["pidof", "pacemakerd"]).stdout not in ("", old))
+    cluster.until(lambda status: status.online(*cluster.nodes), node=node)
+
+    assert before == first_process(cluster, node)
+    status = cluster.until(lambda status: status.where("p_dummy"))
+    assert node == status.where("p_dummy")
+    assert not status.resources["p_dummy"].managed
+    assert "stop" not in [done.operation for done in cluster.history("p_dummy")]
+
+
+def test_three_nodes_lose_quorum() -> None:
+    """One node of three that is left alone gives its resources up."""
+    with Cluster.temporary(nodes=3, properties={"cluster-recheck-interval": "30s"}) as cluster:
+        cluster.configure(DUMMY)
+        left = cluster.until(lambda status: status.where("p_dummy")).where("p_dummy")
+        for name in cluster.nodes:
+            if name != left:
+                cluster.kill(name)
+
+        status = cluster.until(lambda status: not status.where("p_dummy"))
+
+        assert not status.quorum
+        assert [left] == cluster.running
+
+
+# What is left of it
+
+
+OWNER = """if True:
+    from lab.cluster import Cluster
+    with Cluster.temporary() as cluster:
+        cluster.exec("node1", ["sh", "-c", "setsid sleep 600 >/dev/null 2>&1 &"], check=True)
+        print(cluster.directory, flush=True)
+        input()
+"""
+
+
+def test_cluster_of_a_killed_owner_is_swept() -> None:
+    """Nothing is left of a cluster whose owner was killed, once the next one sweeps."""
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER],
+        cwd=ROOT,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert owner.stdout is not None
+    orphan = Cluster(next(line for line in owner.stdout if line.startswith("/")).strip())
+    nodes = [first_process(orphan, name) for name in orphan.nodes]
+    namespaces = {os.stat(f"/proc/{node.pid}/ns/pid").st_ino for node in nodes}
+    owner.send_signal(signal.SIGKILL)
+    owner.communicate()
+
+    sweep()
+
+    assert [] == [node for node in nodes if node.alive()]
+    assert not orphan.directory.exists()
+    assert not netns.exists(orphan.outside)
+    eventually(lambda: not namespaces & set(_namespaces("pid")))
+
+
+def _namespaces(kind: str) -> Iterator[int]:
+    for entry in Path("/proc").glob(f"[0-9]*/ns/{kind}"):
+        try:
+            yield entry.stat().st_ino
+        except OSError:
+            continue
+
+
+def test_down_after_a_killed_up(folder: Path) -> None:
+    """An `up` that was killed, with nodes that had begun, can be taken down."""
+    directory = folder / "cluster"
+    kill_up(directory, directory / "node2/init.json")
+    nodes = [first_process(Cluster(directory), name) for name in ("node1", "node2")]
+
+    assert 0 == cli("down", "--dir", str(directory)).returncode
+
+    assert [] == [node for node in nodes if node.alive()]
+    assert not directory.exists()
+    assert not netns.exists(Cluster(directory).outside)
+
+
+def test_command_line_from_nothing_to_nothing(folder: Path) -> None:
+    """Every command works from the command line, and says in one line what does not.
+
+    An `up` that was killed half-way is taken up by the next one.
+    """
+    directory = ("--dir", str(folder / "cluster"))
+    assert 3 == cli("status", *directory).returncode
+    kill_up(folder / "cluster", folder / "cluster/node1/init.json")
+    try:
+        assert "node1, node2 are online" in cli("up", *directory, "--nodes", "2").stdout
+        differently = cli("up", *directory, "--nodes", "3")
+        assert 1 == differently.returncode
+        assert differently.stderr.endswith("was made differently; take it down first\n")
+        assert "node2\n" == cli("exec", *directory, "node2", "--", "hostname").stdout
+        assert "10.99.0.254" in cli("exec", *directory, "switch", "ip", "address").stdout
+        for command, state in (
+            ("cut", "node2     cut off"),
+            ("heal", "node2     on"),
+            ("kill", "node2     off"),
+            ("start", "node2     on"),
+            ("stop", "node2     off"),
+        ):
+            done = cli(command, *directory, "node2")
+            assert (0, "") == (done.returncode, done.stderr)
+            assert state in cli("status", *directory).stdout
+        unknown = cli("kill", *directory, "node7")
+        assert (1, "cluster: no such node: node7 (there are node1, node2)\n") == (
+            unknown.returncode,
+            unknown.stderr,
+        )
+    finally:
+        assert 0 == cli("down", *directory).returncode
+    assert not (folder / "cluster").exists()
+    assert "there is no cluster; run: " in cli("kill", *directory, "node1").stderr
+
+
+def test_folder_of_another_stays(folder: Path) -> None:
+    """A folder that is no cluster is not made one, and not removed."""
+    (folder / "letter").touch()
+
+    with pytest.raises(LabError, match="is not empty, and not a cluster"):
+        Cluster(folder).up()
+    Cluster(folder).down()
+
+    assert (folder / "letter").exists()
+
+
+# What it is for
+
+
+def _group(cloud: ControlPlane, service: str) -> str:
+    user = cloud.credentials
+    return f"""
+primitive p_ip_{service}-api ocf:heartbeat:IPaddr2 \\
+  params ip={VIPS[service]} cidr_netmask=24 op monitor interval=10s timeout=20s
+primitive p_{service}-api ocf:openstack:{service}-api \\
+  params config={cloud.config(service)} os_auth_url={user.auth_url} os_username={user.username} \\
+    os_password={user.password} os_project_name={user.project_name} \\
+  op start timeout=60s interval=0 op stop timeout=60s interval=0 \\
+  op monitor interval=10s timeout=30s
+group g_{service}-api p_ip_{service}-api p_{service}-api"""
+
+
+def _serves(cloud: ControlPlane, token: str) -> bool:
+    try:
+        return 200 == cloud.server("glance").get(IMAGES, token=token, timeout=2.0).status
+    except (OSError, HTTPException):
+        return False
+
+
+def _await_started(cluster: Cluster, nodes: Sequence[str]) -> str:
+    """Wait until address and service are started on one of these nodes; which one."""
+    names = ("p_ip_glance-api", "p_glance-api")
+    status = cluster.until(lambda status: all(status.where(name) in nodes for name in names))
+    assert status.where(names[0]) == status.where(names[1])
+    return status.where(names[1])
+
+
+def test_image_api_fails_over_with_its_data(cluster: Cluster) -> None:
+    """The real glance-api with its virtual IP serves a client, is moved, and survives its node.
+
+    Its database is a MariaDB on a Unix socket, Keystone is at the switch.
+    """
+    bind = {"keystone": cluster.address, **VIPS}
+    with ControlPlane.temporary(db="mysql", netns=cluster.outside, bind=bind) as cloud:
+        cloud.up("db", "keystone")
+        token = cloud.token()
+        cluster.configure(_group(cloud, "glance"))
+        first = _await_started(cluster, cluster.nodes)
+        eventually(lambda: _serves(cloud, token))
+        assert 401 == cloud.server("glance").get(IMAGES, token="wrong").status
+        assert cluster.path(first, "/var/log/glance/p_glance-api.log").exists()
+
+        second = other(cluster, first)
+        cluster.crm("resource", "move", "g_glance-api", second, "force")
+        _await_started(cluster, [second])
+        eventually(lambda: _serves(cloud, token))
+        cluster.crm("resource", "clear", "g_glance-api")
+        cluster.wait()
+        assert () == cluster.status().failures
+
+        cluster.kill(second)
+        _await_started(cluster, [first])
+        eventually(lambda: _serves(cloud, token))
+        recurring = [done for done in cluster.history("p_glance-api") if done.interval]
+        assert {0} == {done.code for done in recurring}

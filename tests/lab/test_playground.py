@@ -1,0 +1,105 @@
+"""What the demo and the benchmark of failovers rest on: snippets, journal and client.
+
+All of it is text or numbers; the playground itself is shown by `make demo`.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from lab.client import Asked, outages
+from lab.errors import LabError
+from lab.journal import events
+from lab.playground import edited, properties, short
+
+ROOT = Path(__file__).parents[2]
+SNIPPET = """# monitor: op monitor interval="1s"
+primitive p_ip_x-api ocf:heartbeat:IPaddr2 \\
+  params ip="10.0.0.12" \\
+  op monitor interval="10s" timeout="20s"
+primitive p_x-api ocf:openstack:x-api \\
+  params config='/etc/x' \\
+    os_password=SECRET \\
+  meta migration-threshold="3" \\
+  op monitor interval="30s" timeout="30s" OCF_CHECK_LEVEL="10" \\
+  op monitor interval="10s" timeout="30s" OCF_CHECK_LEVEL="0"
+group g_x-api p_ip_x-api p_x-api
+"""
+LOG = """\
+Nov 20 06:59:52.603 node1 pacemaker-controld  [59] (log_executor_event) \tnotice: Result of \
+monitor operation for p_x on node1: error (the master is gone (pid 3); stop) | CIB update 51, \
+graph action unconfirmed; call=21 key=p_x_monitor_5000 rc=1
+Nov 20 06:59:52.627 node1 pacemaker-controld  [59] (log_executor_event) \tinfo: Result of \
+monitor operation for p_x on node1: Cancelled | graph action confirmed; call=21 \
+key=p_x_monitor_5000
+Nov 20 06:59:52.627 node1 pacemaker-execd     [56] (log_execute) \tinfo: executing - rsc:p_x \
+action:stop call_id:23
+Nov 20 06:59:52.715 node1 pacemaker-controld  [59] (log_executor_event) \tnotice: Result of stop \
+operation for p_x on node1: ok | CIB update 56, graph action confirmed; call=23 key=p_x_stop_0 rc=0
+Nov 20 06:59:53.000 node1 pacemaker-based     [54] (cib_perform_op) \tinfo: Diff: --- 0.7.36 2
+Nov 20 06:59:54.000 node1 pacemaker-controld  [59] (update_peer_state_iter) \tnotice: Node node2 \
+state is now lost | nodeid=2 previous=member source=crm_update_peer_proc
+"""
+
+
+def test_snippet_is_edited() -> None:
+    """Parameters are replaced, quoted or not, and intervals by what a monitor looks at."""
+    edits = {"p_ip_x-api": {"ip": "10.9.9.9"}, "p_x-api": {"config": "/c", "os_password": r"a\1"}}
+
+    address, service, group = edited(SNIPPET, edits, short).splitlines()
+
+    assert 'ip="10.9.9.9"' in address
+    assert 'op monitor interval="3s" timeout="20s"' in address
+    assert 'config="/c"' in service
+    assert r'os_password="a\1"' in service
+    assert 'meta migration-threshold="3"' in service
+    assert 'op monitor interval="5s" timeout="30s" OCF_CHECK_LEVEL="10"' in service
+    assert 'op monitor interval="3s" timeout="30s" OCF_CHECK_LEVEL="0"' in service
+    assert "group g_x-api p_ip_x-api p_x-api" == group
+
+
+def test_snippet_without_what_is_to_be_edited() -> None:
+    """A primitive or a parameter that is not there is told."""
+    with pytest.raises(LabError, match="there is no os_username="):
+        edited(SNIPPET, {"p_x-api": {"os_username": "monitor"}}, short)
+    with pytest.raises(LabError, match="there is no primitive p_y-api"):
+        edited(SNIPPET, {"p_y-api": {}}, short)
+
+
+def test_properties_without_fencing() -> None:
+    """Pacemaker would start nothing without a device; everything else stays."""
+    assert 'stonith-enabled="false"' in properties()
+    assert 'resource-stickiness="100"' in properties()
+
+
+def test_journal() -> None:
+    """Operations and lost nodes are read, with reasons and times; cancelled monitors are not."""
+    found = list(events(LOG, 0))
+
+    assert [
+        ("monitor", "p_x", "error", "the master is gone (pid 3); stop", 5.0),
+        ("stop", "p_x", "", "", 0.0),
+        ("stop", "p_x", "ok", "", 0.0),
+        ("lost", "node2", "", "", 0.0),
+    ] == [(e.what, e.resource, e.result, e.reason, e.interval) for e in found]
+    assert 0.088 == pytest.approx(found[2].seconds, abs=0.001)
+    assert [] == list(events(LOG, time.time() + 366 * 86400))
+
+
+def test_outages() -> None:
+    """From the last answer to the next; a failure, or two seconds of silence, make an outage."""
+    def asked(sent: float, served: bool = True) -> Asked:
+        return Asked(sent, sent + 0.01, served)
+
+    refused = [asked(1.0), asked(1.2, False), asked(1.4, False), asked(1.6), asked(1.8)]
+    assert [(1.01, 1.61, True)] == [(o.begin, o.end, o.over) for o in outages(refused, 1.0, 1.9)]
+
+    silent = [asked(1.0), asked(4.0)]
+    assert [(1.01, 4.01, True)] == [(o.begin, o.end, o.over) for o in outages(silent, 1.0, 4.1)]
+
+    gone = [asked(1.0), asked(1.2, False)]
+    assert [(1.01, 2.0, False)] == [(o.begin, o.end, o.over) for o in outages(gone, 1.0, 2.0)]
+    assert [] == outages([asked(1.0), asked(1.2)], 1.0, 1.3)
