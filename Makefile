@@ -34,28 +34,44 @@ SOURCES = agentlib $(AGENTS:%=ocf/%) $(if $(wildcard bench/*.py),bench) docs lab
 
 # Debian packages: to run agents and lab; to test them as well. The daemons: see `openstack`.
 RUN_PACKAGES := python3 python3-keystoneauth1 python3-psutil python3-requests iproute2
-TEST_PACKAGES := $(RUN_PACKAGES) python3-venv groff-base libxml2-utils openssl pacemaker pcs \
-	resource-agents
+CLUSTER_PACKAGES := pacemaker corosync crmsh pcs resource-agents iputils-arping
+TEST_PACKAGES := $(RUN_PACKAGES) $(CLUSTER_PACKAGES) python3-venv groff-base libxml2-utils openssl \
+	python3-openstackclient bsdutils curl
 OPENSTACK_PACKAGES := keystone glance-api cinder-api mariadb-server-core
 
 # What .venv holds: the tools, and what the agents use, in the newest releases.
-TOOLS := pytest pytest-subprocess hypothesis mypy ruff vermin setuptools wheel \
+TOOLS := pytest pytest-subprocess pytest-xdist hypothesis mypy ruff vermin setuptools wheel \
 	keystoneauth1 psutil requests types-psutil types-requests
+
+# A file at a time for each of two processes: a lab or a cluster serves all tests of its file.
+PARALLEL ?= --numprocesses 2 --dist loadfile
 
 # For pytest (or bench), as in: make test ARGS='tests/agents -k stop'
 ARGS ?=
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 	echo
 	echo "agents: $(AGENTS)"
 
 ##### For operators
 
 .PHONY: demo
-demo: run-packages openstack ## both agents with a real OpenStack on this machine (as root)
+demo: run-packages cluster-packages openstack ## faults and failovers on a real cluster, on this machine (as root)
 	@exec $(SYSTEM_PYTHON) -m lab.demo </dev/null
+
+.PHONY: demo-agents
+demo-agents: run-packages openstack ## what the agents say, called directly (as root)
+	@exec $(SYSTEM_PYTHON) -m lab.demo_agents </dev/null
+
+.PHONY: lab
+lab: run-packages cluster-packages openstack ## the demo's cluster, to play with (as root)
+	@exec $(SYSTEM_PYTHON) -m lab.playground up </dev/null
+
+.PHONY: lab-down
+lab-down: ## the end of that cluster
+	@exec $(SYSTEM_PYTHON) -m lab.playground down </dev/null
 
 # An agent may run at any moment: everything is made ready under other names on the same file
 # system, and then renamed, the library first. Nothing is written to the source tree.
@@ -175,26 +191,33 @@ types: tools ## mypy, strict
 .PHONY: test
 test: test-packages openstack tools ## all tests (ARGS: arguments for pytest)
 	@umask 022
-	$(VENV_PYTHON) -m pytest $(ARGS) </dev/null
+	$(VENV_PYTHON) -m pytest $(PARALLEL) $(ARGS) </dev/null
 
 .PHONY: test-unit
 test-unit: tools ## the quick tests: no root, no daemons
 	@umask 022
-	$(VENV_PYTHON) -m pytest tests/unit $(ARGS) </dev/null
+	$(VENV_PYTHON) -m pytest $(PARALLEL) tests/unit $(ARGS) </dev/null
 
 .PHONY: test-agents
 test-agents: test-packages tools ## agents as processes, with daemons that only look alike
 	@umask 022
-	$(VENV_PYTHON) -m pytest tests/agents $(ARGS) </dev/null
+	$(VENV_PYTHON) -m pytest $(PARALLEL) tests/agents $(ARGS) </dev/null
 
 .PHONY: test-real
 test-real: test-packages openstack tools ## what runs the real Keystone, Glance and Cinder
 	@umask 022
-	$(VENV_PYTHON) -m pytest -m real $(ARGS) </dev/null
+	$(VENV_PYTHON) -m pytest $(PARALLEL) -m real $(ARGS) </dev/null
 
 .PHONY: bench
-bench: run-packages openstack ## what an action costs, beside the alternatives (as root)
+bench: bench-actions bench-failover ## both of these (as root)
+
+.PHONY: bench-actions
+bench-actions: run-packages openstack ## what an action costs, beside the alternatives
 	@exec $(SYSTEM_PYTHON) -m bench $(ARGS) </dev/null
+
+.PHONY: bench-failover
+bench-failover: run-packages cluster-packages openstack ## from a fault to being served again
+	@exec $(SYSTEM_PYTHON) -m bench.failover $(ARGS) </dev/null
 
 .PHONY: docs
 docs: ## make docs/AGENT.md anew from the agents' meta-data
@@ -221,9 +244,12 @@ clean: ## remove what was built, and .venv
 
 ##### What the others need
 
-.PHONY: run-packages test-packages openstack tools agents
+.PHONY: run-packages cluster-packages test-packages openstack tools agents
 run-packages:
 	@.ci/packages $(RUN_PACKAGES)
+
+cluster-packages:
+	@.ci/packages $(CLUSTER_PACKAGES)
 
 test-packages:
 	@.ci/packages $(TEST_PACKAGES)

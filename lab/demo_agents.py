@@ -1,7 +1,8 @@
-"""What the agents do, shown with a real Keystone, Glance and Cinder in about a minute.
+"""What the agents say, called directly, with a real Keystone, Glance and Cinder; about a minute.
 
-Run by `make demo` (python3 -m lab.demo, as root). The chapters below are a table: what happens to
-the control plane, which actions Pacemaker would run then, and the exit code that is right.
+Run by `make demo-agents` (python3 -m lab.demo_agents, as root). The chapters below are a table:
+what happens to the control plane, which actions Pacemaker would run then, and the exit code that
+is right.
 """
 
 from __future__ import annotations

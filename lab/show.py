@@ -27,6 +27,11 @@ def step(text: str) -> Iterator[None]:
     """Say what was done, after it was done. A step that failed is told by its exception."""
     begin = time.monotonic()
     yield
+    took(begin, text)
+
+
+def took(begin: float, text: str) -> None:
+    """Say what was done since then, for a step that is no block of its own."""
     if not _silent.get():
         line(f"{time.monotonic() - begin:7.2f} s  {text}")
 

@@ -1,0 +1,122 @@
+"""A client that asks services again and again, and knows how long it got no answer.
+
+Called by the demo and by the benchmark of failovers. A request is sent every so often, whether or
+not those before it were answered: one that hangs does not hide that another one is served.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPException
+
+from lab.errors import LabError
+from lab.web import Server
+
+PATHS = {"glance": "/v2/images?limit=1", "cinder": "/v3/volumes?limit=1"}
+PAUSE = 0.2  # seconds
+PATIENCE = 2.0
+CROWD = 4  # requests under way, of one service: each may cost a new worker a question to Keystone
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request: when it was sent and answered (seconds of the epoch), and whether with 200."""
+
+    sent: float
+    done: float
+    served: bool
+
+
+@dataclass(frozen=True)
+class Outage:
+    """From the last answer that was as it should be to the next one.
+
+    over: whether there was a next one.
+    """
+
+    begin: float
+    end: float
+    over: bool = True
+
+
+class Watch:
+    """Requests with a real token to each of these services, from where their namespaces are."""
+
+    def __init__(self, servers: Mapping[str, Server], token: str, pause: float = PAUSE) -> None:
+        self._servers = servers
+        self.token = token
+        self._pause = pause
+        self._asked: dict[str, list[Asked]] = {service: [] for service in servers}
+        self._ended = threading.Event()
+
+    @contextmanager
+    def running(self) -> Iterator[Watch]:
+        """Ask in the background for a while."""
+        tickers = [threading.Thread(target=self._tick, args=(name,)) for name in self._servers]
+        for ticker in tickers:
+            ticker.start()
+        try:
+            yield self
+        finally:
+            self._ended.set()
+            for ticker in tickers:
+                ticker.join()
+
+    def asked(self, service: str, since: float) -> list[Asked]:
+        """What was sent since then and came to something, in the order of sending."""
+        return sorted(
+            (asked for asked in list(self._asked[service]) if asked.sent >= since),
+            key=lambda asked: asked.sent,
+        )
+
+    def outages(self, service: str, since: float) -> list[Outage]:
+        """When a service was not there for its client."""
+        return outages(self.asked(service, since), since, time.time())
+
+    def lost(self, service: str, since: float) -> float:
+        """For how many seconds a service was not there."""
+        return sum(outage.end - outage.begin for outage in self.outages(service, since))
+
+    def await_served(self, service: str, since: float, seconds: float = 60.0) -> float:
+        """Wait for a request that was sent after this and is served; when it was answered."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            served = [asked.done for asked in self.asked(service, since) if asked.served]
+            if served:
+                return min(served)
+            time.sleep(self._pause / 2)
+        raise LabError(f"{service} does not serve its client after {seconds:.0f} s")
+
+    def _tick(self, service: str) -> None:
+        crowd: list[threading.Thread] = []
+        while not self._ended.wait(self._pause):
+            crowd = [one for one in crowd if one.is_alive()]
+            if len(crowd) < CROWD:
+                crowd.append(threading.Thread(target=self._ask, args=(service,)))
+                crowd[-1].start()
+        for one in crowd:
+            one.join()
+
+    def _ask(self, service: str) -> None:
+        sent = time.time()
+        try:
+            path, server = PATHS[service], self._servers[service]
+            served = server.get(path, token=self.token, timeout=PATIENCE).status == 200
+        except (OSError, HTTPException, LabError):
+            served = False
+        self._asked[service].append(Asked(sent, time.time(), served))
+
+
+def outages(asked: list[Asked], since: float, now: float) -> list[Outage]:
+    """The times between two answers in which a request failed, or no answer came for long."""
+    answers = [since, *sorted(one.done for one in asked if one.served)]
+    failed = [one.sent for one in asked if not one.served]
+    found = []
+    for begin, end in zip(answers, [*answers[1:], now]):
+        if end - begin > PATIENCE or any(begin <= sent < end for sent in failed):
+            found.append(Outage(begin, end, over=begin != answers[-1]))
+    return found

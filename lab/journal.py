@@ -1,0 +1,84 @@
+"""What Pacemaker did, and when to the millisecond: read from the nodes' logs.
+
+Called by the demo to tell it in plain words, and by the benchmark to split the time of a failover.
+The CIB knows whole seconds, and of each kind of operation only the last; the log of a node that
+has lost its power can still be read from outside.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from lab.cluster import Cluster
+
+LOG = "/var/log/pacemaker/pacemaker.log"
+
+# Nov 20 06:59:52.603 node1 pacemaker-controld  [59] (log_executor_event) notice: ...
+LINE = re.compile(
+    r"^(\w{3} [ \d]\d [\d:]{8}\.\d+) (\S+) +pacemaker-(?:controld|execd) +\[\d+\] "
+    r"\((?:log_execute|log_executor_event|update_peer_state_iter)\)\s+\w+: (.*)"
+)
+BEGUN = re.compile(r"executing - rsc:(\S+) action:(\S+) call_id:\d+")
+DONE = re.compile(r"Result of (\S+) operation for (\S+) on \S+: (.+?) \| .*key=\S+_(\d+)")
+LOST = re.compile(r"Node (\S+) state is now lost")
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that a node wrote down.
+
+    at: seconds of the epoch. what: start, stop, monitor or probe; or "lost": another node, in
+    the place of a resource. result: "" when it begins, then ok, error, not running, degraded, ...;
+    a monitor's is told when it is another than before. seconds: what a start or stop took.
+    interval: of a monitor, in seconds.
+    """
+
+    at: float
+    node: str
+    what: str
+    resource: str
+    result: str = ""
+    reason: str = ""
+    seconds: float = 0.0
+    interval: float = 0.0
+
+
+def read(cluster: Cluster, since: float) -> list[Event]:
+    """What all nodes wrote down since then, in the order of time."""
+    found: list[Event] = []
+    for node in cluster.nodes:
+        file = cluster.path(node, LOG)
+        if file.exists():
+            found += events(file.read_text(errors="replace"), since)
+    return sorted(found, key=lambda event: event.at)
+
+
+def events(text: str, since: float) -> Iterator[Event]:
+    """The events in the log of one node. A cancelled monitor is none."""
+    begun: dict[tuple[str, str], float] = {}
+    for line in text.splitlines():
+        match = LINE.match(line)
+        event = _event(match[1], match[2], match[3], begun) if match else None
+        if event and event.at >= since and event.result != "Cancelled":
+            yield event
+
+
+def _event(stamp: str, node: str, said: str, begun: dict[tuple[str, str], float]) -> Event | None:
+    """What one line tells. begun: when the operations did that are not done."""
+    at = datetime.strptime(f"{datetime.now().year} {stamp}", "%Y %b %d %H:%M:%S.%f").timestamp()
+    if found := BEGUN.match(said):
+        resource, what = found.groups()
+        begun[resource, what] = at
+        return Event(at, node, what, resource)
+    if found := DONE.match(said):
+        what, resource, outcome, interval = found.groups()
+        result, _, reason = outcome.partition(" (")
+        seconds = at - begun.pop((resource, what), at)
+        reason = reason.removesuffix(")")
+        return Event(at, node, what, resource, result, reason, seconds, int(interval) / 1000)
+    if found := LOST.match(said):
+        return Event(at, node, "lost", found[1])
+    return None

@@ -1,0 +1,347 @@
+"""The project's main job on one machine: two nodes, both services with their virtual IPs.
+
+Run by a person (`make lab`, `make lab-down`), and used by the demo and the benchmark of failovers
+as `Playground`. The resources are those of crm/, with what an operator would edit edited.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import NoReturn
+
+from lab import apt, cluster, openstack, seed, show
+from lab.agents import ROOT, SERVICES
+from lab.client import PATHS
+from lab.cluster import SWITCH, Cluster
+from lab.errors import LabError
+from lab.openstack import ControlPlane
+
+DATABASE = "mysql"
+VIPS = {"glance": "10.99.0.101", "cinder": "10.99.0.102"}
+PREFIX = "24"
+PACKAGES = (
+    *cluster.PACKAGES,
+    *seed.packages(DATABASE),
+    "make",
+    "python3-keystoneauth1",
+    "python3-psutil",
+    "python3-requests",
+)
+CRM_MON = ("crm_mon", "--one-shot", "--include=none,nodes,resources,failures")
+CRM = ROOT / "crm"
+INTERVAL = 5  # seconds, of monitors that ask the API
+QUICK = 3  # of those that look at processes only, and at addresses
+
+Monitors = Callable[[str, str], str]
+"""From a resource and one of its monitor operations to what takes its place; "" for nothing."""
+
+
+@dataclass(frozen=True)
+class Playground:
+    """A cluster, and the control plane whose shared parts all its nodes reach."""
+
+    cluster: Cluster
+    cloud: ControlPlane
+
+    @classmethod
+    @contextmanager
+    def temporary(cls) -> Iterator[Playground]:
+        """One without resources yet, of which nothing is left at the end."""
+        begin = time.monotonic()
+        with Cluster.temporary() as nodes:
+            show.took(begin, "node1 and node2 run Pacemaker and corosync")
+            begin = time.monotonic()
+            with ControlPlane.temporary(
+                db=DATABASE, netns=nodes.outside, bind=bind(nodes)
+            ) as cloud:
+                show.took(begin, f"configuration, databases and users, in {cloud.directory}")
+                cloud.up("db", "keystone")
+                yield cls(nodes, cloud)
+
+    def load(self, *services: str, monitors: Monitors | None = None) -> None:
+        """Configure the groups of these services, or of all."""
+        groups = [group(self.cloud, name, monitors) for name in services or SERVICES]
+        self.cluster.configure("\n".join([properties(), *groups]))
+
+    def configure(self, *services: str, monitors: Monitors | None = None) -> None:
+        """Load these groups, and wait until they are started."""
+        self.load(*services, monitors=monitors)
+        names = [f"p_{service}-api" for service in services or SERVICES]
+        self.cluster.until(lambda status: all(map(status.where, names)))
+        self.cluster.wait()
+
+    def node(self, service: str) -> str:
+        """The node that a service is started on, "" if there is none."""
+        return self.cluster.status().where(f"p_{service}-api")
+
+    def pids(self, service: str, node: str = "") -> list[int]:
+        """The processes of a service, its master first, by the pids they have in their node."""
+        pidfile = f"/run/resource-agents/p_{service}-api.pid"
+        command = f"ps -o pid= --sid $(cat {pidfile})"
+        said = self.cluster.exec(node or self.node(service), ["sh", "-c", command]).stdout
+        return sorted(map(int, said.split()))
+
+    def send(self, name: str, node: str, pids: Sequence[int]) -> None:
+        """Send a signal to processes of a node."""
+        self.cluster.exec(node, ["kill", f"-{name}", *map(str, pids)], check=True)
+
+    def crm_mon(self) -> list[str]:
+        """What crm_mon says of nodes, resources and failures."""
+        for node in self.cluster.running:
+            said = self.cluster.exec(node, CRM_MON)
+            if said.code == 0:
+                lines = [line.replace("\t", " ") for line in said.stdout.splitlines()]
+                return [line for line in lines if "* " in line or line.startswith("Failed")]
+        raise LabError("crm_mon fails in every node")
+
+
+def bind(nodes: Cluster) -> dict[str, str]:
+    """Where the daemons listen: Keystone at the switch, the others at their virtual IPs."""
+    return {"keystone": nodes.address, **VIPS}
+
+
+# The snippets
+
+
+def short(resource: str, operation: str) -> str:
+    """A monitor operation with the interval of somebody who does not like to wait."""
+    quick = resource.startswith("p_ip_") or processes_only(operation)
+    return assigned(operation, "interval", f"{QUICK if quick else INTERVAL}s")
+
+
+def processes_only(operation: str) -> bool:
+    """Whether a monitor operation asks for check level 0."""
+    return bool(re.search(r"OCF_CHECK_LEVEL=\"?0\b", operation))
+
+
+def properties() -> str:
+    """Those of crm/, but there is no fencing: `Cluster.kill` is known to have worked."""
+    snippet = "\n".join(statements((CRM / "properties.crm").read_text()))
+    return assigned(snippet, "stonith-enabled", "false")
+
+
+def group(cloud: ControlPlane, service: str, monitors: Monitors | None = None) -> str:
+    """A service with its virtual IP, as crm/ has it, edited for this cloud."""
+    user = cloud.credentials
+    edits = {
+        f"p_ip_{service}-api": {"ip": VIPS[service], "cidr_netmask": PREFIX},
+        f"p_{service}-api": {
+            "config": str(cloud.config(service)),
+            "os_auth_url": user.auth_url,
+            "os_username": user.username,
+            "os_password": user.password,
+            "os_project_name": user.project_name,
+        },
+    }
+    file = CRM / f"{service}-api.crm"
+    try:
+        return edited(file.read_text(), edits, monitors or short)
+    except LabError as error:
+        raise LabError(f"{CRM.name}/{file.name}: {error}") from None
+
+
+def edited(snippet: str, edits: dict[str, dict[str, str]], monitors: Monitors) -> str:
+    """A snippet with other parameters and monitor operations; LabError where one is missing."""
+    found, left = [], dict(edits)
+    for statement in statements(snippet):
+        kind, name = [*statement.split(), ""][:2]
+        if kind == "primitive" and name in left:
+            found.append(_primitive(name, statement, left.pop(name), monitors))
+        else:
+            found.append(statement)
+    if left:
+        raise LabError(f"there is no primitive {' '.join(left)}")
+    return "\n".join(found)
+
+
+def statements(snippet: str) -> list[str]:
+    """The statements of a snippet, each on one line, without comments."""
+    lines = [line for line in snippet.splitlines() if not line.lstrip().startswith("#")]
+    joined = re.sub(r"\s*\\\s*\n\s*", " ", "\n".join(lines))
+    return [line for line in joined.splitlines() if line.strip()]
+
+
+def _primitive(
+    name: str, statement: str, parameters: dict[str, str], monitors: Monitors
+) -> str:
+    for parameter, value in parameters.items():
+        statement = assigned(statement, parameter, value)
+    parts = re.split(r"\s+(?=(?:op|meta|params|utilization)\s)", statement)
+    return " ".join(
+        monitors(name, part) if re.match(r"op\s+monitor\b", part) else part for part in parts
+    )
+
+
+def assigned(text: str, name: str, value: str) -> str:
+    """The text with NAME=VALUE in the place of the NAME=... that it has, quoted or not."""
+    pattern = rf"""(?<![\w-]){name}=(?:"[^"]*"|'[^']*'|\S+)"""
+    if not re.search(pattern, text):
+        raise LabError(f"there is no {name}= in: {text.strip()[:60]}")
+    return re.sub(pattern, lambda match: f'{name}="{value}"', text)
+
+
+# The command line
+
+
+def prepare() -> None:
+    """Install what is missing, and say so."""
+    if os.geteuid() != 0:
+        raise LabError("this needs root: it makes namespaces, and starts daemons as other users")
+    with show.step("all packages are there"):
+        apt.install(PACKAGES)
+
+
+def _places(folder: Path | None) -> tuple[Path, Path]:
+    """The folders of the cluster and of the control plane: by default, their own defaults."""
+    if folder is None:
+        return cluster.DIRECTORY, openstack.DIRECTORY
+    return folder / "cluster", folder / "openstack"
+
+
+def _here(folder: Path | None) -> Playground:
+    """What `make lab` made, or is about to make; LabError if somebody else's is in its place."""
+    first, second = _places(folder)
+    nodes = Cluster(first)
+    cloud = ControlPlane(second, db=DATABASE, netns=nodes.outside, bind=bind(nodes))
+    if first.exists() and not cloud.initialised:
+        raise LabError(f"{first} was not made by `make lab`: python3 -m lab.cluster down")
+    return Playground(nodes, cloud)
+
+
+def _up(options: argparse.Namespace) -> int:
+    prepare()
+    here = _here(options.dir)
+    fresh = not here.cloud.initialised
+    if _complete(here):
+        show.line("The lab is there already:")
+    else:
+        try:
+            _make(here)
+        except BaseException:
+            if fresh:
+                _take_down(here)
+            raise
+    _tell(here, options.dir)
+    return 0
+
+
+def _complete(here: Playground) -> bool:
+    """Whether everything runs, whatever Pacemaker makes of it."""
+    if here.cluster.running != here.cluster.nodes or not here.cloud.initialised:
+        return False
+    if not all(found.pid for found in here.cloud.status("db", "keystone")):
+        return False
+    return all(f"p_{service}-api" in here.cluster.status().resources for service in SERVICES)
+
+
+def _make(here: Playground) -> None:
+    """Bring up what is missing. The cloud's folder comes first: it tells whose cluster it is."""
+    with show.step(f"configuration, databases and users, in {here.cloud.directory}"):
+        here.cloud.init()
+    with show.step("node1 and node2 run Pacemaker and corosync"):
+        here.cluster.up()
+    here.cloud.up("db", "keystone")
+    with show.step("both services are started, with their virtual IPs"):
+        here.configure()
+
+
+def _take_down(here: Playground) -> None:
+    with show.step("the nodes are down"):  # first: what runs in them uses the others
+        here.cluster.down()
+    here.cloud.destroy()
+
+
+def _tell(here: Playground, folder: Path | None) -> None:
+    """How to look at it, how to play with it, and how to end it."""
+    nodes = f"--dir {here.cluster.directory} " if folder else ""
+    cloud = f"--dir {here.cloud.directory} " if folder else ""
+    lab = f"--dir {folder}" if folder else ""
+    rc = here.cloud.directory / "openrc-monitor"
+    keystone = f"python3 -m lab.openstack down {cloud}--only keystone"
+    end = f"python3 -m lab.playground down {lab}" if folder else "make lab-down"
+    show.line("")
+    for line in here.crm_mon():
+        show.line(f"  {line}")
+    show.line("")
+    for text, command in (
+        ("a shell in a node", f"python3 -m lab.cluster exec {nodes}node1 bash"),
+        ("what Pacemaker says", f"python3 -m lab.cluster exec {nodes}node1 crm_mon"),
+        ("what clients get at the VIPs", f"python3 -m lab.playground ask {lab}"),
+        ("a shell where clients are", f"python3 -m lab.cluster exec {nodes}{SWITCH} bash"),
+        ("the credentials, for there", f". {rc}"),
+        ("power loss, and back", f"python3 -m lab.cluster kill {nodes}node1   (then: start)"),
+        ("an outage of Keystone", f"{keystone}   (then: up)"),
+        ("the end of it all", end),
+    ):
+        show.line(f"  {text:<30} {show.coloured(command.rstrip(), show.BOLD)}")
+    show.line("  as root, in the folder of the project")
+
+
+def _ask(options: argparse.Namespace) -> int:
+    here = _here(options.dir)
+    if not here.cloud.initialised:
+        raise LabError("there is no lab; run: make lab")
+    token = here.cloud.token()
+    good = True
+    for service, path in PATHS.items():
+        server = here.cloud.server(service)
+        try:
+            said = str(server.get(path, token=token).status)
+        except (OSError, HTTPException) as error:
+            said = str(error)
+        good = good and said == "200"
+        show.line(f"{server}{path}: {said}")
+    return 0 if good else 1
+
+
+def _down(options: argparse.Namespace) -> int:
+    if not any(place.exists() for place in _places(options.dir)):
+        show.line("There is no lab to take down.")
+        return 0
+    _take_down(_here(options.dir))
+    return 0
+
+
+def _terminated(signum: int, frame: object) -> NoReturn:
+    sys.exit(128 + signum)  # an exception, so that what was begun is undone
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    parser = argparse.ArgumentParser(prog="python3 -m lab.playground", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
+    for name, function, text in (
+        ("up", _up, "bring it up, or what is missing of it, and say what can be done with it"),
+        ("ask", _ask, "ask both virtual IPs with a token, as a client would"),
+        ("down", _down, "end and remove all of it"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--dir", type=Path, help="another folder than the usual ones")
+        command.set_defaults(function=function)
+    options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        return int(options.function(options))
+    except LabError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # who read what we say has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except KeyboardInterrupt:
+        print("lab: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+if __name__ == "__main__":
+    sys.exit(main())
