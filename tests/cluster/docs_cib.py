@@ -1,0 +1,54 @@
+"""A CIB as what it means: the same for crmsh and pcs, whatever ids they give."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+from xml.etree.ElementTree import Element
+
+SECONDS = {"": 1.0, "s": 1.0, "ms": 0.001, "min": 60.0, "m": 60.0, "h": 3600.0}
+
+
+def meaning(cib: Element) -> dict[str, Any]:
+    """Resources, groups, properties and defaults of a CIB."""
+    return {
+        "primitives": {one.get("id"): _primitive(one) for one in cib.iter("primitive")},
+        "groups": {
+            group.get("id"): [member.get("id") for member in group.iterfind("primitive")]
+            for group in cib.iter("group")
+        },
+        "properties": _pairs(cib.find("configuration/crm_config")),
+        "defaults": _pairs(cib.find("configuration/rsc_defaults")),
+        "operation defaults": _pairs(cib.find("configuration/op_defaults")),
+        "constraints": [dict(one.attrib) for one in cib.iterfind("configuration/constraints/*")],
+    }
+
+
+def _primitive(element: Element) -> dict[str, Any]:
+    return {
+        "agent": [element.get(name) for name in ("class", "provider", "type")],
+        "parameters": _pairs(element, "instance_attributes"),
+        "meta": _pairs(element, "meta_attributes"),
+        "operations": sorted(map(repr, _operations(element))),
+    }
+
+
+def _operations(element: Element) -> Iterator[dict[str, Any]]:
+    for operation in element.iterfind("operations/op"):
+        known = {name: _value(text) for name, text in operation.attrib.items() if name != "id"}
+        pairs = sorted((*known.items(), *_pairs(operation, "instance_attributes").items()))
+        yield dict(pairs)
+
+
+def _pairs(element: Element | None, section: str = "*") -> dict[str, Any]:
+    if element is None:
+        return {}
+    found = element.iterfind(f"{section}/nvpair")
+    return {pair.get("name", ""): _value(pair.get("value", "")) for pair in found}
+
+
+def _value(text: str) -> float | str:
+    """A time in seconds, whatever its unit; all else as it is."""
+    time = re.fullmatch(r"(\d+)(ms|s|min|m|h|)", text)
+    return int(time[1]) * SECONDS[time[2]] if time else text

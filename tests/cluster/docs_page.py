@@ -1,0 +1,92 @@
+"""Pages of docs/ as what a test can run: their fenced blocks, each with its mark.
+
+A mark is an HTML comment on the line before a block. What a reader does not see of it, a test goes
+by:
+
+    run: node1               a shell script, run in that node; or on `every node`, or as `client`
+    run: node1, exit 1       the same, and this is how it ends
+    run: node1, edit: s/a/b/ the same, where the operator's editor makes this change
+    output                   what the block before has said; `...` stands for anything
+    set: glance              options of a service's configuration file, set for what follows
+    shown: crm_mon           what crm_mon says at this place, sooner or later
+    twin: glance-api.crm     pcs commands that do what the snippet does
+    not run: why             nobody runs it
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+MARK = re.compile(r"<!-- (.*) -->")
+FENCE = re.compile(r"```(\w*)")
+KINDS = ("run", "output", "set", "shown", "twin", "not run")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block. where: page and line. kind, argument: its mark, in two."""
+
+    where: str
+    kind: str
+    argument: str
+    text: str
+
+    @property
+    def place(self) -> str:
+        """Who runs it: node1, every node, client."""
+        return self.argument.partition(",")[0]
+
+    @property
+    def code(self) -> int:
+        """The exit code that it ends with."""
+        found = re.search(r", exit (\d+)", self.argument)
+        return int(found[1]) if found else 0
+
+    @property
+    def edit(self) -> str:
+        """What the operator changes in the editor, for sed."""
+        return self.argument.partition(", edit: ")[2]
+
+
+def blocks(page: Path) -> list[Block]:
+    """The fenced blocks of a page, in its order; one without a mark has no kind."""
+    found = []
+    mark, begin, fence = "", 0, ""
+    text: list[str] = []
+    for number, line in enumerate(page.read_text().splitlines(), 1):
+        if fence:
+            if line == fence:
+                kind, _, argument = mark.partition(": ")
+                content = "\n".join(text) + "\n"
+                found.append(Block(f"{page.name}:{begin}", kind, argument, content))
+                mark, fence = "", ""
+            else:
+                text.append(line)
+        elif FENCE.fullmatch(line):
+            begin, fence, text = number, "```", []
+        elif comment := MARK.fullmatch(line):
+            mark = comment[1]
+        else:
+            mark = ""
+    assert not fence, f"{page.name}:{begin}: a block without an end"
+    return found
+
+
+def matches(said: str, wanted: str) -> bool:
+    """Whether somebody said what is wanted, where `...` stands for anything."""
+    pattern = ".*".join(map(re.escape, re.split(r" ?\.{3} ?", _plain(wanted))))
+    return re.fullmatch(pattern, _plain(said), re.DOTALL) is not None
+
+
+def shows(said: str, wanted: str) -> bool:
+    """Whether what is wanted is somewhere in what was said."""
+    return matches(said, f"...{wanted}...")
+
+
+def _plain(text: str) -> str:
+    """Without colours, and with one blank for many: tools align their columns by the terminal."""
+    return re.sub(r"\s+", " ", re.sub(r"\033\[[0-9;]*m", "", text)).strip()

@@ -1,0 +1,106 @@
+"""The HA guide's own text: its primitives, pasted into `crm configure`, run against Keystone v3.
+
+Only the VIP, the password and the paths of the files are the lab's. The guide's monitor has an
+interval of 30 s; 5 s here, so that the test sees more than the first one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.cib import Operation, Status
+from lab.cluster import Cluster
+from lab.openstack import ControlPlane
+
+pytestmark = pytest.mark.real
+
+VIPS = {"glance": "10.99.0.101", "cinder": "10.99.0.102"}
+LISTEN = {"glance": "bind_host", "cinder": "osapi_volume_listen"}
+
+# As in the guide, word for word, but for what stands in capitals.
+GUIDE = {
+    "glance": """\
+primitive p_glance-api ocf:openstack:glance-api \\
+  params config="CONFIG" \\
+  os_password="PASSWORD" \\
+  os_username="USER" os_tenant_name="PROJECT" \\
+  os_auth_url="http://VIP:5000/v2.0/" \\
+  op monitor interval="30s" timeout="30s"
+""",
+    "cinder": """\
+primitive p_cinder-api ocf:openstack:cinder-api \\
+  params config="CONFIG" \\
+  os_password="PASSWORD" \\
+  os_username="USER" os_tenant_name="PROJECT" \\
+  keystone_get_token_url="http://VIP:5000/v2.0/tokens" \\
+  op monitor interval="30s" timeout="30s"
+""",
+}
+
+
+@pytest.fixture(scope="module")
+def guide_pair() -> Iterator[Cluster]:
+    """Two nodes."""
+    with Cluster.temporary() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def guide_cloud(guide_pair: Cluster) -> Iterator[ControlPlane]:
+    """Keystone at the switch, whose address plays the VIP; the services listen everywhere."""
+    bind = {"keystone": guide_pair.address, "glance": "0.0.0.0", "cinder": "0.0.0.0"}
+    with ControlPlane.temporary(netns=guide_pair.outside, bind=bind) as cloud:
+        cloud.up("keystone")
+        yield cloud
+
+
+@pytest.mark.parametrize("service", GUIDE)
+def test_primitive_of_the_guide(
+    guide_pair: Cluster, guide_cloud: ControlPlane, folder: Path, service: str
+) -> None:
+    """The guide's primitive is accepted, starts a real service, and its monitor gets a token."""
+    user, name = guide_cloud.credentials, f"p_{service}-api"
+    text = GUIDE[service].replace('interval="30s"', 'interval="5s"')
+    for placeholder, value in {
+        "CONFIG": str(guide_cloud.config(service)),
+        "PASSWORD": user.password,
+        "USER": user.username,
+        "PROJECT": user.project_name,
+        "VIP": guide_pair.address,
+    }.items():
+        text = text.replace(placeholder, value)
+    (folder / "typed").write_text(f"{text}commit\n")
+    try:
+        typed = f"crm configure <{folder}/typed"
+        done = guide_pair.exec("node1", ["sh", "-c", typed], check=True)
+        assert "ERROR" not in done.stdout + done.stderr
+
+        first = guide_pair.until(lambda s: s.where(name) and _monitors(guide_pair, name))
+        node = first.where(name)
+
+        assert node
+        assert {0} == {done.code for done in _monitors(guide_pair, name)}
+        assert () == first.failures
+        # Not by the version document alone: it has spoken with Keystone, and kept the token.
+        state = f"/run/resource-agents/openstack/{service}-api:{name}.json"
+        kept = guide_pair.exec(node, ["cat", state], check=True).stdout
+        assert '"token": "gAAAA' in kept
+        # And a password that Keystone refuses does not go unnoticed.
+        guide_pair.crm("resource", "param", name, "set", "os_password", "wrong")
+        status = guide_pair.until(lambda status: _degraded(status, name))
+        assert node == status.where(name)
+        assert "Keystone refuses user" in status.failed(name)[0].reason
+    finally:
+        guide_pair.clear()
+
+
+def _monitors(cluster: Cluster, name: str) -> list[Operation]:
+    found = [done for done in cluster.history(name) if done.interval]
+    return [done for done in found if done.status >= 0]  # not one that is still at work
+
+
+def _degraded(status: Status, name: str) -> bool:
+    return [190] == [failure.code for failure in status.failed(name)]

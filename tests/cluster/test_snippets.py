@@ -1,0 +1,213 @@
+"""Every snippet of crm/ is loaded by crmsh and, as docs/pcs.md has it, by pcs: to the same effect.
+
+Both into a real cluster, whose Pacemaker has the last word about them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
+
+import pytest
+
+from cluster.docs_cib import meaning
+from cluster.docs_page import DOCS, ROOT, Block, blocks
+from lab.cib import Status
+from lab.cluster import Cluster
+from lab.openstack import ControlPlane
+
+pytestmark = pytest.mark.real
+
+CRM = ROOT / "crm"
+SNIPPETS = sorted(path.name for path in CRM.glob("*.crm"))
+VIPS = {"glance": "10.99.0.101", "cinder": "10.99.0.102"}
+# With fencing on, and nothing to fence with, Pacemaker calls a configuration wrong: rightly so.
+FENCE = 'primitive p_fence stonith:null params hostlist="node1 node2"'
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[Cluster]:
+    """Two nodes that only look at the clock every 15 min, as Pacemaker does by default."""
+    with Cluster.temporary(properties={"cluster-recheck-interval": "15min"}) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(pair: Cluster) -> Iterator[Cluster]:
+    """The same with an empty configuration, and again empty afterwards."""
+    before = pair.exec("node1", ["cibadmin", "--query", "--scope=configuration"], check=True)
+    yield pair
+    pair.clear()
+    replace = ["cibadmin", "--replace", "--scope=configuration", f"--xml-text={before.stdout}"]
+    pair.exec("node1", replace, check=True)
+
+
+@pytest.fixture
+def stopped(cluster: Cluster) -> Cluster:
+    """The same, where nothing that is configured is started: the addresses are not ours."""
+    cluster.crm("configure", "property", "stop-all-resources=true")
+    return cluster
+
+
+def query(cluster: Cluster) -> Element:
+    """The CIB, without the mark that nothing is to be started."""
+    cib = cluster.exec("node1", ["cibadmin", "--query"], check=True).stdout
+    root = ElementTree.fromstring(cib)
+    properties = root.find("configuration/crm_config/cluster_property_set")
+    assert properties is not None
+    for pair in list(properties):
+        if pair.get("name") == "stop-all-resources":
+            properties.remove(pair)
+    return root
+
+
+def load(cluster: Cluster, file: Path) -> str:
+    """Load a snippet as an operator does; what crmsh said, but for what it says of the lab."""
+    done = cluster.crm("configure", "load", "update", str(file))
+    lines = (done.stdout + done.stderr).splitlines()
+    return "\n".join(line for line in lines if "Blind faith" not in line)
+
+
+def verify(cluster: Cluster, cib: Element) -> None:
+    """Pacemaker finds nothing wrong with a CIB, and nothing to warn of but the lab's fencing."""
+    text = ElementTree.tostring(cib, encoding="unicode")
+    done = cluster.exec("node1", ["crm_verify", "--verbose", f"--xml-text={text}"])
+    said = [line for line in done.stderr.splitlines() if "Blind faith" not in line]
+    assert (0, []) == (done.code, said)
+
+
+def twins() -> dict[str, Block]:
+    """The blocks of docs/pcs.md, by the snippets whose twins they are."""
+    page = blocks(DOCS / "pcs.md")
+    return {block.argument: block for block in page if block.kind == "twin"}
+
+
+def test_every_snippet_has_a_twin() -> None:
+    """docs/pcs.md has a block for each snippet, and none for what does not exist."""
+    assert SNIPPETS == sorted(twins())
+
+
+@pytest.mark.parametrize("name", SNIPPETS)
+def test_snippet_and_twin(stopped: Cluster, name: str, folder: Path) -> None:
+    """A snippet says the same to crmsh as its twin to pcs; nobody warns; comments stay."""
+    if name == "properties.crm":
+        stopped.configure(FENCE)
+    saved = stopped.exec("node1", ["pcs", "cluster", "cib"], check=True).stdout
+    (folder / "cib.xml").write_text(saved)
+
+    assert not load(stopped, CRM / name)
+    script = f"cd {folder} && set -e\n{twins()[name].text}"
+    done = stopped.exec("node1", ["sh", "-c", script], check=True)
+
+    hint = "Warning: Defaults do not apply to resources which override them"
+    assert [] == [line for line in done.stderr.splitlines() if not line.startswith(hint)]
+    shown = stopped.crm("configure", "show").stdout.splitlines()
+    comments = [line for line in (CRM / name).read_text().splitlines() if line[:2] == "# "]
+    assert comments
+    if name != "properties.crm":  # crmsh has no place for them in a set that is there already
+        assert [] == [line for line in comments if line not in shown]
+    by_crmsh, by_pcs = query(stopped), ElementTree.parse(folder / "cib.xml").getroot()
+    assert meaning(by_crmsh)["properties"] == {
+        key: value
+        for key, value in meaning(by_pcs)["properties"].items()
+        if key != "stop-all-resources"
+    }
+    assert {**meaning(by_crmsh), "properties": {}} == {**meaning(by_pcs), "properties": {}}
+    for cib in (by_crmsh, by_pcs):
+        verify(stopped, cib)
+    push = f"cd {folder} && pcs cluster cib-push cib.xml"
+    stopped.exec("node1", ["sh", "-c", push], check=True)
+
+
+def test_ipv6_differs_in_addresses_only() -> None:
+    """The IPv6 snippet of a service is the other one with other addresses."""
+    for service in VIPS:
+        four = (CRM / f"{service}-api.crm").read_text().splitlines()
+        six = (CRM / f"{service}-api-ipv6.crm").read_text().splitlines()
+        known = ("cidr_netmask=", "os_auth_url=", "preferred_lft:", "Load it:")
+        for line in set(four) ^ set(six):
+            assert any(word in line for word in known), line
+
+
+def lab_snippet(cloud: ControlPlane, name: str, shorter: dict[str, str]) -> str:
+    """A snippet with the lab's addresses and password, and its times as a test wants them."""
+    text = (CRM / name).read_text()
+    known = {
+        "10.0.0.11": cloud.server("keystone").address,
+        "[2001:db8::11]": cloud.server("keystone").address,
+        "10.0.0.12": VIPS["glance"],
+        "10.0.0.13": VIPS["cinder"],
+        "2001:db8::12": "fd00:99::101",
+        "2001:db8::13": "fd00:99::102",
+        "/etc/glance/glance-api.conf": str(cloud.config("glance")),
+        "/etc/cinder/cinder.conf": str(cloud.config("cinder")),
+        "SECRET": cloud.credentials.password,
+        **shorter,
+    }
+    for old, new in known.items():
+        text = text.replace(old, new)
+    return text
+
+
+@pytest.fixture(scope="module")
+def cloud(pair: Cluster) -> Iterator[ControlPlane]:
+    """A database and Keystone at the switch."""
+    bind = {"keystone": pair.address, **VIPS}
+    with ControlPlane.temporary(netns=pair.outside, bind=bind) as cloud:
+        cloud.up("keystone")
+        yield cloud
+
+
+# All times a tenth, and the relations of the snippet: more than from one failure to the next, and
+# no more than three starts. A start of 6 s would be too short for a machine that is busy.
+TENTH = {
+    'op monitor interval="30s"': 'op monitor interval="3s"',
+    'op monitor interval="10s" timeout="30s"': 'op monitor interval="1s" timeout="30s"',
+    'op start timeout="60s"': 'op start timeout="12s"',
+    'failure-timeout="180s"': 'failure-timeout="36s"',
+}
+
+
+def test_database_outage_heals_by_itself(cluster: Cluster, cloud: ControlPlane) -> None:
+    """Both services lose their databases and fail on both nodes; with the databases they return.
+
+    With the times of the snippets made shorter, and no hand laid on: no cleanup, no recheck.
+    """
+    text = "\n".join(lab_snippet(cloud, f"{name}-api.crm", TENTH) for name in VIPS)
+    cluster.configure(text + "\nproperty start-failure-is-fatal=false")
+    names = [f"p_{name}-api" for name in VIPS]
+    cluster.until(lambda status: all(status.where(name) for name in names))
+    with cloud.without_database("glance"), cloud.without_database("cinder"):
+        cluster.until(lambda status: all(failures(status, name) >= 2 for name in names))
+
+    cluster.until(lambda status: all(status.where(name) for name in names))
+    status = cluster.until(lambda status: not status.fail_counts, timeout=90)
+
+    assert all(status.where(name) for name in names)
+    assert not any(found.blocked for found in status.resources.values())
+
+
+def failures(status: Status, name: str) -> int:
+    """How often a resource has failed, on whatever node."""
+    return sum(count for (resource, _), count in status.fail_counts.items() if resource == name)
+
+
+def test_ipv6_address_serves(cluster: Cluster, cloud: ControlPlane) -> None:
+    """The IPv6 snippet brings up a service that answers at its IPv6 address, and is monitored."""
+    before = cloud.config("glance").read_text()
+    cloud.set("glance", "DEFAULT", "bind_host", "fd00:99::101")
+    try:
+        cluster.configure(lab_snippet(cloud, "glance-api-ipv6.crm", TENTH))
+        cluster.until(lambda status: status.where("p_glance-api"))
+        monitored = ("monitor", 3.0, 0)
+        cluster.until(
+            lambda _: monitored
+            in [(o.operation, o.interval, o.code) for o in cluster.history("p_glance-api")]
+        )
+        answer = cloud.server("glance").get("/v2/images?limit=1", token=cloud.token())
+        assert 200 == answer.status
+    finally:
+        cluster.clear()
+        cloud.config("glance").write_text(before)
