@@ -211,6 +211,7 @@ class Daemon:
             "PATH": PATH, "LANG": "C.UTF-8", "HOME": account.pw_dir,
             "USER": account.pw_name, "LOGNAME": account.pw_name, process.TAG: tag,
         }
+        _default_signals()
         try:
             return subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
@@ -234,6 +235,20 @@ class Daemon:
                 raise ArgumentError(trouble) from error
             log.warning(f"{trouble}; using {store.log}")
         return store.open_log(), store.log
+
+
+def _default_signals() -> None:
+    """Undo what was ignored or blocked when the agent was called: the daemon would inherit it.
+
+    Under nohup, say, it would be deaf to HUP. SIGPIPE and SIGXFSZ are Python's own, and Popen
+    restores them.
+    """
+    import signal
+
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def last_words(output: int, since: int, *secrets: str, complaint: bool = False) -> str:
