@@ -18,8 +18,12 @@ _silent: ContextVar[bool] = ContextVar("_silent", default=False)
 
 
 def line(text: str) -> None:
-    """Say one thing now, also when the output is a pipe."""
-    print(text, flush=True)
+    """Say one thing now, also when the output is a pipe; whether or not anybody reads it."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # What is under way goes on, above all what cleans up.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - to the end
 
 
 @contextmanager
