@@ -36,6 +36,9 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where a binary without a folder is looked for, and the daemon's own PATH."""
 
 LAST_WORDS = 4096
+FOOTNOTES = ("(Background on this error at:",)
+"""How lines begin that follow a complaint and say nothing of it: SQLAlchemy's."""
+
 LOG_LIMIT = 1 << 20
 """Bytes that the log file beside the state may have, since no logrotate knows of it."""
 
@@ -313,6 +316,8 @@ def _said(text: str) -> tuple[str, str]:
         # The time, pid, level, logger and request that oslo.log puts before the words.
         prefix = re.match(r"\d{4}-[-\d:., ]+ ([A-Z]+) [\w.]+( \[[^]]*\])?", line)
         words = one_line(line[prefix.end():] if prefix else line)
+        if words.startswith(FOOTNOTES):
+            continue
         if words and not (prefix and prefix[1] in ("DEBUG", "INFO", "WARNING", "AUDIT")):
             return said or words, words
         said = said or words

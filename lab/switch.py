@@ -14,6 +14,7 @@ from lab.errors import LabError
 
 NUMBER = 254
 BRIDGE = "br0"
+MAC = "02:00:0a:63:00:fe"
 DEVICE = "eth0"  # the node's end of its cable
 FORWARDING = "forwarding"
 STATES = {"disabled": "0", FORWARDING: "3"}
@@ -36,7 +37,9 @@ def create(name: str) -> None:
         return
     netns.remove(name)
     netns.create(name)
-    netns.ip("-n", name, "link", "add", BRIDGE, "type", "bridge")
+    # Otherwise its MAC is that of one of its ports, and changes when a node comes or goes: for
+    # some seconds the others would send to where nobody is.
+    netns.ip("-n", name, "link", "add", BRIDGE, "address", MAC, "type", "bridge")
     for own in addresses(NUMBER):
         _add(own, BRIDGE, "-n", name)
     netns.ip("-n", name, "link", "set", BRIDGE, "up")

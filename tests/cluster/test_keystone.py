@@ -1,0 +1,110 @@
+"""Keystone is in trouble, and the service is not at fault: no restart, no move, and a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from cluster.kit import Group, settle, unharmed
+from lab import agents
+
+pytestmark = pytest.mark.real
+
+ROOT = "/"
+"""What is asked when there is no token: the public version document."""
+
+
+@pytest.fixture
+def watched(glance: Group) -> Iterator[Group]:
+    """The Image API, which is the same afterwards as before, and clean once it is cleaned up."""
+    calm = unharmed(glance)
+    yield glance
+    glance.cloud.up("keystone")
+    glance.await_monitor(0)
+    calm()
+    glance.cleanup()
+    settle(glance.cluster)
+    glance.await_monitor(0)
+    assert [] == glance.failures()
+    calm()
+
+
+def degraded(group: Group, *words: str) -> None:
+    """Assert that crm_mon shows 190 with these words, and that nothing comes of it."""
+    failure = group.await_failure("monitor", 190)
+    for word in words:
+        assert word in failure.reason
+    calm = unharmed(group)
+    group.await_monitors(2, ROOT)
+    calm()
+    assert [failure] == group.failures()
+    resource = group.status().resources[group.name]
+    assert ("Started", False, False) == (resource.role, resource.failed, resource.blocked)
+    assert [190] == group.codes("monitor", group.node())
+    assert 300 == group.get(ROOT, token="")
+
+
+def test_keystone_down(watched: Group) -> None:
+    """While Keystone is down, a token that is known is as good as ever; without one it is 190.
+
+    When Keystone is back, so is 0. crm_mon shows the last trouble until somebody cleans up.
+    """
+    calm = unharmed(watched)
+    agents.each_worker(watched.family(), lambda: watched.await_monitors(1))
+    watched.cloud.down("keystone")
+
+    watched.await_monitors(3)
+    assert [0] == watched.codes("monitor", watched.node())
+    assert [] == watched.failures()
+    calm()
+
+    watched.forget()
+    degraded(watched, "glance-api answers; Keystone at http://", "cannot be reached")
+
+    watched.cloud.up("keystone")
+    watched.await_monitor(0)
+    calm()
+    assert 200 == watched.get()
+    assert [190] == [failure.code for failure in watched.failures()]
+
+
+def test_keystone_hangs(watched: Group) -> None:
+    """While Keystone takes connections and never answers: 190, and in time."""
+    with watched.cloud.frozen("keystone"):
+        watched.forget()
+        degraded(watched, "glance-api answers; Keystone at http://", "in time")
+
+
+def test_keystone_down_at_start(glance: Group) -> None:
+    """A service is started and moved without Keystone: 190 from its first monitor on, then 0."""
+    node = glance.node()
+    glance.cloud.down("keystone")
+    try:
+        glance.cluster.crm("resource", "move", glance.group, glance.other(node), "force")
+        degraded(glance, "glance-api answers; Keystone at http://", "cannot be reached")
+        assert glance.other(node) == glance.node()
+        assert [0] == glance.codes("start", glance.other(node))
+    finally:
+        glance.cloud.up("keystone")
+    calm = unharmed(glance)
+    glance.await_monitor(0)
+    glance.await_served()
+    calm()
+
+
+def test_wrong_password(glance_afresh: Group) -> None:
+    """A monitoring password that is wrong harms nobody; crm_mon is clean when it is right again."""
+    watched = glance_afresh
+    calm = unharmed(watched)
+    try:
+        watched.set("os_password", "not-the-password")
+        degraded(watched, "glance-api answers; Keystone refuses user monitor")
+        assert 200 == watched.get()
+    finally:
+        watched.set("os_password", watched.cloud.credentials.password)
+
+    settle(watched.cluster)
+    watched.await_monitor(0)
+    assert [] == watched.failures()
+    calm()

@@ -1,0 +1,107 @@
+"""A node that is lost, cut off or shut down: the other one serves, and nothing runs twice."""
+
+from __future__ import annotations
+
+import pytest
+
+from cluster.kit import PATIENCE, VIPS, Group, client_token, settle, unharmed
+from harness import eventually
+from lab.cluster import Cluster
+from lab.openstack import ControlPlane
+
+pytestmark = pytest.mark.real
+
+
+def test_power_loss(glance: Group, cinder: Group, pair: Cluster) -> None:
+    """The other node takes over what ran on the lost one; when that is back, nothing moves."""
+    lost = glance.node()
+    left = glance.other(lost)
+    cinder.move(lost)
+
+    pair.kill(lost)
+
+    for group in (glance, cinder):
+        assert left == group.await_on(left)
+        assert left == group.await_settled()
+        assert [] == group.failures()
+    calm = unharmed(glance), unharmed(cinder)
+    pair.start(lost)
+    settle(pair)
+    for ask in calm:
+        ask()
+    for group in (glance, cinder):
+        assert [7] == group.codes("probe", lost)
+        assert left == group.await_settled()
+        group.await_monitor(0)
+
+
+def test_cut_off(glance: Group, pair: Cluster) -> None:
+    """The other node takes over; the one apart goes on unheard; after healing it runs once.
+
+    Nobody fences in this lab: until the nodes hear each other again, each one has it.
+    """
+    apart = glance.node()
+    family = glance.family()
+    left = glance.other(apart)
+
+    pair.cut(apart)
+
+    pair.until(lambda status: glance.started(status) == left, timeout=PATIENCE, node=left)
+    glance.await_served()
+    assert {apart, left} == {*glance.nodes_with_daemon()}
+    assert family == glance.family(apart)
+    pair.heal(apart)
+    eventually(lambda: len(glance.nodes_with_daemon()) < 2, PATIENCE)
+    node = glance.await_settled()
+    glance.await_monitor(0)
+    assert [node] == list(glance.status().resources[glance.name].nodes)
+    assert {} == glance.fail_counts()
+
+
+def test_orderly_stop(glance: Group, pair: Cluster) -> None:
+    """A node that is shut down hands its service over; nobody counts it as a failure."""
+    first = glance.node()
+    left = glance.other(first)
+
+    pair.stop(first)
+
+    pair.until(lambda status: glance.started(status) == left, timeout=PATIENCE)
+    assert left == glance.await_settled()
+    assert [0] == glance.codes("stop", first)
+    assert [] == glance.failures()
+    assert not glance.status().nodes[first].unclean
+    calm = unharmed(glance)
+    pair.start(first)
+    settle(pair)
+    calm()
+
+
+def test_quorum_lost(prerequisites: None) -> None:
+    """One node of three that is left alone gives the service up; with a second one it is back."""
+    with Cluster.temporary(nodes=3) as cluster:
+        bind = {"keystone": cluster.address, **VIPS}
+        with ControlPlane.temporary(netns=cluster.outside, bind=bind) as cloud:
+            cloud.up("keystone")
+            glance = Group(cluster, cloud, "glance", client_token(cloud))
+            cluster.configure(glance.text())
+            left = glance.await_settled()
+            lost = [name for name in cluster.nodes if name != left]
+
+            cluster.kill(lost[0])
+            cluster.until(lambda status: not status.online(lost[0]))
+            settle(cluster)
+            assert left == glance.await_settled()
+            cluster.kill(lost[1])
+            status = cluster.until(lambda status: not status.where(glance.name), timeout=PATIENCE)
+            assert not status.quorum
+            settle(cluster)
+            assert [] == glance.family(left)
+            assert [] == glance.nodes_with_address()
+            assert 0 == glance.get()
+            assert [] == glance.failures()
+
+            cluster.start(lost[0])
+            node = glance.await_on(left, lost[0])
+            assert glance.status().quorum
+            assert node == glance.await_settled()
+            assert [] == glance.failures()

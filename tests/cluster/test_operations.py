@@ -1,0 +1,105 @@
+"""What an operator does with a service that runs: adopts it, refreshes it, restarts Pacemaker."""
+
+from __future__ import annotations
+
+import pytest
+
+from cluster.kit import PATIENCE, Group, settle, unharmed
+from lab.cluster import Cluster
+
+pytestmark = pytest.mark.real
+
+SHELL_AGENT = """su "$1" -s /bin/sh -c "$2 --config-file $3"' >> /dev/null 2>&1 & echo $!' > "$4"
+"""
+"""The line by which the shell agents of the HA guide start a daemon."""
+
+
+def test_daemon_of_a_shell_agent(pair: Cluster, groups: dict[str, Group]) -> None:
+    """A daemon that a shell agent has started is taken over by its pidfile, and then stopped."""
+    group = groups["glance"]
+    pair.clear()
+    pair.configure(group.address())
+    node = pair.until(lambda status: status.where(group.ip)).where(group.ip)
+    pidfile = f"/run/resource-agents/{group.name}.pid"
+    pair.exec(
+        node,
+        [
+            *("env", f"OCF_RESOURCE_INSTANCE={group.name}", "sh", "-c", SHELL_AGENT, "sh"),
+            *("glance", "/usr/bin/glance-api", str(group.config), pidfile),
+        ],
+        check=True,
+    )
+    group.await_served()
+    family = group.family(node)
+
+    pair.configure(group.text())
+
+    pair.until(group.started, timeout=PATIENCE)
+    assert node == group.await_settled()
+    assert family == group.family()
+    assert [0] == group.codes("probe", node)
+    assert [] == group.history("start", node)
+    group.await_monitors(2)
+    assert [0] == group.codes("monitor", node)
+    assert [] == group.failures()
+    pair.crm("resource", "refresh", group.name)
+    settle(pair)
+    assert family == group.family()
+
+    pair.crm("resource", "stop", group.group)
+    settle(pair)
+    assert [0] == group.codes("stop", node)
+    assert not any(old.alive() for old in family)
+    pair.crm("resource", "start", group.group)
+    group.await_on(*pair.nodes)
+
+
+def test_refresh(glance: Group) -> None:
+    """Refreshed, a service is found as it is, and goes on."""
+    calm = unharmed(glance)
+    node = glance.node()
+    (before,) = glance.history("monitor", node)
+
+    glance.cluster.crm("resource", "refresh", glance.name)
+
+    settle(glance.cluster)
+    calm()
+    assert [0] == glance.codes("probe", node)
+    assert [7] == glance.codes("probe", glance.other(node))
+    glance.await_monitor(0)
+    (after,) = glance.history("monitor", node)
+    assert after.call > before.call
+    assert [] == glance.failures()
+    assert 200 == glance.get()
+
+
+def test_pacemaker_restarted(glance: Group, pair: Cluster) -> None:
+    """When Pacemaker is restarted on a node, the service moves away first, and stays away."""
+    first = glance.node()
+
+    pair.restart_pacemaker(first)
+
+    assert glance.other(first) == glance.await_settled()
+    assert [] == glance.failures()
+    assert [7] == glance.codes("probe", first)
+
+
+def test_pacemaker_restarted_in_maintenance_mode(glance: Group, pair: Cluster) -> None:
+    """In maintenance mode a service goes on while Pacemaker is restarted, and is found again."""
+    calm = unharmed(glance)
+    node = glance.node()
+    pair.crm("configure", "property", "maintenance-mode=true")
+    settle(pair)
+
+    pair.restart_pacemaker(node)
+    pair.until(lambda status: glance.started(status) == node, timeout=PATIENCE)
+    calm()
+    assert 200 == glance.get()
+    pair.crm("configure", "property", "maintenance-mode=false")
+
+    pair.until(lambda status: status.resources[glance.name].managed)
+    settle(pair)
+    calm()
+    glance.await_monitor(0)
+    assert [0] == glance.codes("probe", node)
+    assert [] == glance.history("start", node) + glance.history("stop", node)

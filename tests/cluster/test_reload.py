@@ -1,0 +1,191 @@
+"""Credentials that change in the CIB, or are kept out of it: the service goes on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from cluster.kit import PATIENCE, Group, settle, unharmed
+from harness import eventually
+from lab import identity
+from lab.errors import LabError
+
+pytestmark = pytest.mark.real
+
+SECRETS = "/var/lib/pacemaker/lrm/secrets"
+IN_SECRET = "lrm://"
+
+
+def reloads(group: Group) -> int:
+    """How often Pacemaker had the agent reloaded, by its own log; the CIB files it as a start."""
+    line = f"Requesting local execution of reload-agent operation for {group.name} on "
+    log = group.cluster.path(group.node(), "/var/log/pacemaker/pacemaker.log")
+    return log.read_text().count(line)
+
+
+@contextmanager
+def password_of_monitor(group: Group, password: str) -> Iterator[None]:
+    """Change the monitoring user's password in Keystone for a while; old tokens are void."""
+    server = group.cloud.server("keystone")
+    known = group.cloud.credentials
+    administrator = identity.Administrator(server, group.cloud.admin.password)
+    (user,) = administrator.call("GET", f"/users?name={known.username}")["users"]
+
+    def change(new: str) -> None:
+        administrator.call("PATCH", f"/users/{user['id']}", {"user": {"password": new}})
+
+    change(password)
+    try:
+        yield
+    finally:
+        change(known.password)
+
+
+def secret_files(group: Group, node: str, parameter: str) -> list[Path]:
+    folder = group.cluster.path(node, f"{SECRETS}/{group.name}")
+    return [folder / parameter, folder / f"{parameter}.sign"]
+
+
+def write_secret(group: Group, parameter: str, value: str) -> None:
+    """Put a CIB secret on every node, as `cibsecret` does it."""
+    sign = hashlib.md5(value.encode()).hexdigest()
+    for node in group.cluster.nodes:
+        for path, text in zip(secret_files(group, node, parameter), (value, sign), strict=True):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{text}\n")
+            path.chmod(0o600)
+
+
+def remove_secret(group: Group, parameter: str) -> None:
+    for node in group.cluster.nodes:
+        for path in secret_files(group, node, parameter):
+            path.unlink(missing_ok=True)
+
+
+def test_new_password(glance_afresh: Group) -> None:
+    """A password that changes in Keystone and in the CIB is reloaded; the same processes go on."""
+    glance = glance_afresh
+    calm = unharmed(glance)
+    before = reloads(glance)
+    with password_of_monitor(glance, "another-password"):
+        with pytest.raises(LabError, match="gives no token to monitor: 401"):
+            glance.cloud.token()
+
+        glance.set("os_password", "another-password")
+
+        eventually(lambda: reloads(glance) == before + 1, PATIENCE)
+        settle(glance.cluster)
+        glance.await_monitor(0)
+        glance.await_monitors(2)
+        assert [0] == glance.codes("monitor", glance.node())
+        assert [0] == glance.codes("start", glance.node()), "so the CIB calls a reload"
+        assert 200 == glance.get()
+        calm()
+    glance.set("os_password", glance.cloud.credentials.password)
+    eventually(lambda: reloads(glance) == before + 2, PATIENCE)
+    settle(glance.cluster)
+    glance.await_monitor(0)
+    assert [] == glance.failures()
+    calm()
+
+
+def test_new_password_after_a_refresh(glance: Group) -> None:
+    """Where the history begins with a probe, maintenance mode and a refresh spare the restart.
+
+    Pacemaker 2.1.5 keeps such a probe as the last failure, without what tells a reload from a
+    restart. It is so after a refresh, a clean-up, a restart of Pacemaker, and an adoption.
+    """
+    node = glance.node()
+    glance.cluster.crm("resource", "refresh", glance.name)
+    settle(glance.cluster)
+    assert [] == glance.history("start", node)
+    calm = unharmed(glance)
+    with password_of_monitor(glance, "another-password"):
+        glance.cluster.crm("configure", "property", "maintenance-mode=true")
+        glance.set("os_password", "another-password")
+        glance.cluster.crm("resource", "refresh", glance.name)
+        settle(glance.cluster)
+        glance.cluster.crm("configure", "property", "maintenance-mode=false")
+        settle(glance.cluster)
+
+        glance.await_monitor(0)
+        assert [] == glance.failures()
+        calm()
+        glance.cluster.clear()  # with the password that is valid here alone
+
+
+def test_secret(glance_afresh: Group) -> None:
+    """A password that is kept out of the CIB works; when it is missing, stop works still."""
+    glance = glance_afresh
+    calm = unharmed(glance)
+    node = glance.node()
+    password = glance.cloud.credentials.password
+    write_secret(glance, "os_password", password)
+    try:
+        glance.set("os_password", IN_SECRET)
+        settle(glance.cluster)
+        glance.forget()  # the token, which came from the same password
+        glance.await_monitors(2)
+        assert [0] == glance.codes("monitor", node)
+        assert [] == glance.failures()
+        calm()
+        shown = glance.cluster.crm("configure", "show", glance.name).stdout
+        assert f'os_password="{IN_SECRET}"' in shown
+        assert password not in glance.cluster.exec(node, ["cibadmin", "--query"]).stdout
+
+        remove_secret(glance, "os_password")
+        glance.cluster.crm("resource", "stop", glance.group)
+        glance.cluster.until(
+            lambda status: status.resources[glance.name].role == "Stopped", timeout=PATIENCE
+        )
+        settle(glance.cluster)
+        assert [0] == glance.codes("stop", node)
+        assert [] == glance.nodes_with_daemon()
+        assert [] == glance.failures()
+        assert not glance.status().resources[glance.name].blocked
+
+        write_secret(glance, "os_password", password)
+        glance.cluster.crm("resource", "start", glance.group)
+        glance.await_on(*glance.cluster.nodes)
+        glance.await_settled()
+        assert [] == glance.failures()
+    finally:
+        glance.set("os_password", password)
+        remove_secret(glance, "os_password")
+    settle(glance.cluster)
+
+
+def test_secret_lost_while_it_runs(glance_afresh: Group) -> None:
+    """A secret that is lost below a running service fails what needs it, and blocks nothing.
+
+    Pacemaker itself fails the start; with the secret back on the nodes, cleaning up is enough.
+    """
+    glance = glance_afresh
+    node = glance.node()
+    password = glance.cloud.credentials.password
+    write_secret(glance, "os_password", password)
+    try:
+        glance.set("os_password", IN_SECRET)
+        settle(glance.cluster)
+        remove_secret(glance, "os_password")
+
+        glance.cluster.crm("resource", "move", glance.group, glance.other(node), "force")
+        failure = glance.await_failure("start", 2)
+        settle(glance.cluster)
+        assert glance.other(node) == failure.node
+        assert [0] == glance.codes("stop", node)
+        resource = glance.status().resources[glance.name]
+        assert ("Stopped", False) == (resource.role, resource.blocked)
+
+        write_secret(glance, "os_password", password)
+        glance.cleanup()
+        assert glance.other(node) == glance.await_on(glance.other(node))
+        assert glance.other(node) == glance.await_settled()
+    finally:
+        glance.set("os_password", password)
+        remove_secret(glance, "os_password")
+    settle(glance.cluster)
