@@ -26,7 +26,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -39,6 +38,7 @@ from typing import NoReturn
 from lab import apt, cib, corosync, netns, show, switch
 from lab.agents import Result, execute, installed
 from lab.cib import Operation, Status
+from lab.command import exit_code
 from lab.errors import LabError
 from lab.node import AGENTS, ENVIRONMENT, Node, make_disk, name_of
 from lab.process import POLL, Process
@@ -665,25 +665,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _terminated(signum: int, frame: object) -> NoReturn:
-    sys.exit(128 + signum)  # an exception, so that what was begun is undone
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _terminated)
-    try:
-        return int(options.function(options))
-    except LabError as error:
-        print(f"cluster: {error}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:  # who read what we say has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
-    except KeyboardInterrupt:
-        print("cluster: interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
+    return exit_code("cluster", lambda: int(options.function(options)))
 
 
 if __name__ == "__main__":

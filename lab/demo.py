@@ -8,16 +8,15 @@ while it happens, and what came of it is looked at.
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NoReturn
 
 from lab import journal, netns, playground, show
 from lab.agents import SERVICES
 from lab.client import PATHS, Watch
+from lab.command import exit_code
 from lab.errors import LabError
 from lab.journal import Event
 from lab.playground import Playground
@@ -319,21 +318,9 @@ def demonstrate() -> int:
     return 1 if wrong or left else 0
 
 
-def _terminated(signum: int, frame: object) -> NoReturn:
-    sys.exit(128 + signum)  # an exception, so that what was begun is undone
-
-
 def main() -> int:
     """Show the demo; what goes wrong with the lab is told in a line or two."""
-    signal.signal(signal.SIGTERM, _terminated)
-    try:
-        return demonstrate()
-    except LabError as error:
-        print(f"demo: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("demo: interrupted; everything was taken down", file=sys.stderr)
-        return 128 + signal.SIGINT
+    return exit_code("demo", demonstrate)
 
 
 if __name__ == "__main__":

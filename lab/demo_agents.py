@@ -16,10 +16,10 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NoReturn
 
 from lab import agents, apt, netns, process, seed, show
 from lab.agents import Resource, Result
+from lab.command import exit_code
 from lab.errors import LabError
 from lab.openstack import ControlPlane, strangers
 
@@ -294,21 +294,9 @@ def demonstrate() -> int:
     return 1 if wrong or left else 0
 
 
-def _terminated(signum: int, frame: object) -> NoReturn:
-    sys.exit(128 + signum)  # an exception, so that what was begun is undone
-
-
 def main() -> int:
     """Show the demo; what goes wrong with the lab is told in a line or two."""
-    signal.signal(signal.SIGTERM, _terminated)
-    try:
-        return demonstrate()
-    except LabError as error:
-        print(f"demo: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("demo: interrupted; everything was taken down", file=sys.stderr)
-        return 128 + signal.SIGINT
+    return exit_code("demo", demonstrate)
 
 
 if __name__ == "__main__":

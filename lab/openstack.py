@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from lab import apt, config, folders, identity, netns, process, seed, services, show
+from lab.command import exit_code
 from lab.errors import LabError
 from lab.process import Process
 from lab.settings import (
@@ -536,22 +537,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _terminated(signum: int, frame: object) -> NoReturn:
-    sys.exit(128 + signum)  # an exception, so that what was begun is undone
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _terminated)
-    try:
-        return int(options.function(options))
-    except LabError as error:
-        print(f"lab: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("lab: interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
+    return exit_code("lab", lambda: int(options.function(options)))
 
 
 if __name__ == "__main__":

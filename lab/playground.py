@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,12 +16,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from typing import NoReturn
 
 from lab import apt, cluster, openstack, seed, show
 from lab.agents import ROOT, SERVICES
 from lab.client import PATHS
 from lab.cluster import SWITCH, Cluster
+from lab.command import exit_code
 from lab.errors import LabError
 from lab.openstack import ControlPlane
 
@@ -312,10 +311,6 @@ def _down(options: argparse.Namespace) -> int:
     return 0
 
 
-def _terminated(signum: int, frame: object) -> NoReturn:
-    sys.exit(128 + signum)  # an exception, so that what was begun is undone
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     parser = argparse.ArgumentParser(prog="python3 -m lab.playground", description=__doc__)
@@ -329,18 +324,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add_argument("--dir", type=Path, help="another folder than the usual ones")
         command.set_defaults(function=function)
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, _terminated)
-    try:
-        return int(options.function(options))
-    except LabError as error:
-        print(f"lab: {error}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:  # who read what we say has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
-    except KeyboardInterrupt:
-        print("lab: interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
+    return exit_code("lab", lambda: int(options.function(options)))
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def write_secret(group: Group, parameter: str, value: str) -> None:
     """Put a CIB secret on every node, as `cibsecret` does it."""
     sign = hashlib.md5(value.encode()).hexdigest()
     for node in group.cluster.nodes:
-        for path, text in zip(secret_files(group, node, parameter), (value, sign), strict=True):
+        for path, text in zip(secret_files(group, node, parameter), (value, sign)):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f"{text}\n")
             path.chmod(0o600)
