@@ -3,6 +3,7 @@
 Nothing in here is installed with the agents. The parts, each using only those above it:
 
     errors      LabError: what failed, the last lines of its log, what to do
+    command     how a command of the lab ends: exit code, one line of what went wrong
     show        one line a step, with the seconds it took
     process     a process is its pid and its birth; start, find and end sessions
     netns       network namespaces: make, enter, empty, remove
