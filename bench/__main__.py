@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NoReturn
 
 from bench.candidates import candidates
-from bench.measure import Numbers, UnexpectedError, measure
-from bench.report import page
+from bench.measure import Numbers, measure
+from bench.report import page, tell
 from lab import agents, apt, netns, seed, show
+from lab.command import exit_code
 from lab.errors import LabError
 from lab.openstack import ControlPlane
 
@@ -48,10 +47,6 @@ def benchmark(rounds: int) -> dict[str, Numbers]:
             return measure(candidates(resource), rounds)
 
 
-def _terminated(signum: int, frame: object) -> NoReturn:
-    sys.exit(128 + signum)  # an exception, so that what was begun is undone
-
-
 def main() -> int:
     """Run the benchmark, and show its page; with --write also keep it."""
     parser = argparse.ArgumentParser(prog="python3 -m bench", description=__doc__)
@@ -60,24 +55,15 @@ def main() -> int:
     options = parser.parse_args()
     if options.rounds < 2:
         parser.error("--rounds: quartiles need at least 2")
-    signal.signal(signal.SIGTERM, _terminated)
-    try:
+
+    def measured() -> int:
         if os.geteuid() != 0:
             raise LabError("this needs root: it starts daemons as other users")
         apt.install((*seed.packages("sqlite"), *PACKAGES))
         load = os.getloadavg()[0]
-        text = page(benchmark(options.rounds), options.rounds, load)
-    except (LabError, UnexpectedError) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("bench: interrupted; everything was taken down", file=sys.stderr)
-        return 128 + signal.SIGINT
-    show.line("\n" + text)
-    if options.write:
-        PAGE.write_text(text)
-        show.line(f"written: {PAGE.parent.name}/{PAGE.name}")
-    return 0
+        return tell(page(benchmark(options.rounds), options.rounds, load), PAGE, options.write)
+
+    return exit_code("bench", measured)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import argparse
 import os
 import platform
 import random
-import signal
 import statistics
 import sys
 import time
@@ -23,12 +22,12 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NoReturn
 
-from bench.report import processor
+from bench.report import processor, tell
 from lab import agents, apt, corosync, journal, playground, process, show
 from lab.agents import Resource
 from lab.client import PATHS, Watch
+from lab.command import exit_code
 from lab.errors import LabError
 from lab.journal import Event
 from lab.openstack import ControlPlane
@@ -533,10 +532,6 @@ def benchmark(runs: int, load: float) -> str:
     return page(rows, blind, own, runs, load)
 
 
-def _terminated(signum: int, frame: object) -> NoReturn:
-    sys.exit(128 + signum)  # an exception, so that what was begun is undone
-
-
 def main() -> int:
     """Run the benchmark, and show its page; with --write also keep it."""
     parser = argparse.ArgumentParser(prog="python3 -m bench.failover", description=__doc__)
@@ -545,21 +540,12 @@ def main() -> int:
     options = parser.parse_args()
     if options.runs < 1:
         parser.error("--runs: at least 1")
-    signal.signal(signal.SIGTERM, _terminated)
-    try:
+
+    def measured() -> int:
         playground.prepare()
-        text = benchmark(options.runs, os.getloadavg()[0])
-    except LabError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("bench: interrupted; everything was taken down", file=sys.stderr)
-        return 128 + signal.SIGINT
-    show.line("\n" + text)
-    if options.write:
-        PAGE.write_text(text)
-        show.line(f"written: {PAGE.parent.name}/{PAGE.name}")
-    return 0
+        return tell(benchmark(options.runs, os.getloadavg()[0]), PAGE, options.write)
+
+    return exit_code("bench", measured)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from lab.errors import LabError
+
 WARM_UP = 3  # rounds
 
 
@@ -37,7 +39,7 @@ class Numbers:
     cpu: float
 
 
-class UnexpectedError(Exception):
+class UnexpectedError(LabError):
     """A candidate did not do what was to be measured."""
 
 

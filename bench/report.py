@@ -1,6 +1,6 @@
 """The numbers as a Markdown page: where they come from, a table, and whether the aims are met.
 
-Called by `bench.__main__`.
+Called by `bench.__main__`; `tell` and `processor` also by `bench.failover`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.candidates import BARE, GET, META_DATA, REMEMBERED
 from bench.measure import WARM_UP, Numbers
-from lab import apt
+from lab import apt, show
 
 AIMS = (
     (META_DATA, BARE, 2.0),
@@ -84,3 +84,12 @@ def processor() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.machine()
+
+
+def tell(text: str, page: Path, write: bool) -> int:
+    """Show a page, and keep it if that is wanted; the exit code."""
+    show.line("\n" + text)
+    if write:
+        page.write_text(text)
+        show.line(f"written: {page.parent.name}/{page.name}")
+    return 0
