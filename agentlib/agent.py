@@ -44,9 +44,9 @@ ACTIONS = (
     Action("meta-data", 10),
 )
 
-MARGIN = 2.0
-"""Seconds before Pacemaker's timeout at which an action ends by itself; of short timeouts, a
-fifth. By the timeout itself Pacemaker kills the agent, and nobody says why."""
+MARGIN, MARGIN_SHARE = 2.0, 0.3
+"""Seconds before Pacemaker's timeout at which an action ends by itself; at most this part of
+a short timeout. By the timeout itself Pacemaker kills the agent, and nobody says why."""
 
 READY_PAUSE = 0.05
 LAST_LOOK = 0.5
@@ -93,17 +93,22 @@ class Agent:
 
 
 class Call:
-    """One invocation of an action: the agent, its parameters' values, and the time there is."""
+    """One invocation of an action: the agent, its parameters' values, and the time there is.
+
+    age: seconds that the invocation has taken so far.
+    """
 
     __slots__ = ("agent", "deadline", "environment", "instance", "log", "store", "values")
 
-    def __init__(self, agent: Agent, environment: Environment, log: Log) -> None:
+    def __init__(
+        self, agent: Agent, environment: Environment, log: Log, age: float = 0.0,
+    ) -> None:
         daemon = agent.daemon
         tag = f"{agent.name}:{environment.instance}"
         self.agent = agent
         self.environment = environment
         self.log = log
-        self.deadline = Deadline(seconds(environment))
+        self.deadline = Deadline(seconds(environment, age))
         self.values = Values((*daemon.parameters, *agent.check.parameters),
                              environment.parameters)
         # Whether it is a path is asked by who validates; to stop, no parameter can be wrong.
@@ -123,11 +128,15 @@ class Outcome:
         self.reason = reason
 
 
-def seconds(environment: Environment) -> float:
-    """Time for the action to come to its end: Pacemaker's timeout less a margin."""
+def seconds(environment: Environment, age: float = 0.0) -> float:
+    """Time left for the action to come to its end: Pacemaker's timeout less a margin.
+
+    Pacemaker counts from the birth of the process, age seconds ago: a node that is short of
+    memory takes seconds to come here. (Who is older than the timeout was a shell before.)
+    """
     timeout = environment.timeout or max(
         (action.timeout for action in ACTIONS if action.name == environment.action), default=20)
-    return timeout - min(MARGIN, timeout * 0.2)
+    return timeout - min(MARGIN, timeout * MARGIN_SHARE) - (age if age < timeout else 0.0)
 
 
 # --- validate-all, reload-agent -----------------------------------------------------------

@@ -87,7 +87,11 @@ class Process:
         return os.fsdecode(_read(f"/proc/{self.pid}/cmdline")).rstrip("\0").split("\0")
 
     def signal(self, number: int) -> None:
-        """Send a signal to this process, and to no other that may have its pid by now."""
+        """Send a signal to this process, and to no other that may have its pid by now.
+
+        Where the kernel forbids it (no CAP_KILL, a security module), nothing happens: who ends
+        processes looks whether they have ended.
+        """
         try:
             descriptor = os.pidfd_open(self.pid)
         except ProcessLookupError:
@@ -103,7 +107,7 @@ class Process:
                 import signal
 
                 signal.pidfd_send_signal(descriptor, number)
-        except ProcessLookupError:
+        except (ProcessLookupError, PermissionError):
             pass
         finally:
             os.close(descriptor)
@@ -124,6 +128,17 @@ def find(pid: int, start: int | None = None) -> Process | None:
     if not process.alive or start not in (None, process.start):
         return None
     return process
+
+
+def age() -> float:
+    """Seconds since the caller's own process was born; zero where /proc does not tell."""
+    own = find(os.getpid())
+    if not own:
+        return 0.0
+    import time
+
+    born = own.start / os.sysconf("SC_CLK_TCK")
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - born)
 
 
 def everyone() -> list[Process]:
@@ -207,5 +222,5 @@ def _read(path: str) -> bytes:
 def _kill(pid: int, number: int) -> None:
     try:
         os.kill(pid, number)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):
         pass

@@ -63,6 +63,7 @@ def _invoke(agent: Agent, arguments: list[str]) -> ExitCode:
 
 
 def _act(agent: Agent, environment: Environment, log: Log, action: str) -> ExitCode:
+    from . import process
     from .agent import FUNCTIONS, NEEDS_ROOT, Call, act
 
     if action not in FUNCTIONS:
@@ -71,7 +72,7 @@ def _act(agent: Agent, environment: Environment, log: Log, action: str) -> ExitC
             f"{agent.name} wants one action: {', '.join(FUNCTIONS)}, meta-data or usage")
     if action in NEEDS_ROOT and os.geteuid() != 0:
         raise PermissionDeniedError(f"{action} must be run as root")
-    call = Call(agent, environment, log)
+    call = Call(agent, environment, log, process.age())
     _thread.start_new_thread(_watch, (action, call.deadline, log))
     outcome = act(call)
     if outcome.reason:

@@ -33,6 +33,10 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "shared: of what agentlib does alike for all; each case is walked by one agent, by turns",
     )
+    config.addinivalue_line(
+        "markers",
+        "own: looks into what only our agents have; not for a shell agent (AGENT=path)",
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -51,8 +51,8 @@ AGENT = Agent(
     [
         ("start", None, 58), ("stop", None, 58), ("monitor", None, 28), ("status", None, 28),
         ("validate-all", None, 18), ("reload-agent", None, 18), ("nonsense", None, 18),
-        ("monitor", "60000", 58), ("monitor", "10000", 8), ("monitor", "5000", 4),
-        ("monitor", "1000", 0.8), ("monitor", "1", 0.0008), ("monitor", "0", 28),
+        ("monitor", "60000", 58), ("monitor", "10000", 8), ("monitor", "5000", 3.5),
+        ("monitor", "1000", 0.7), ("monitor", "1", 0.0007), ("monitor", "0", 28),
         ("monitor", "nonsense", 28), ("stop", "3600000", 3598),
     ],
 )
@@ -60,6 +60,13 @@ def test_seconds(action: str, timeout: str | None, left: float) -> None:
     """An action has Pacemaker's timeout less a margin; by hand, what is advertised."""
     environ = {"OCF_RESKEY_CRM_meta_timeout": timeout} if timeout else {}
     assert left == pytest.approx(seconds(Environment(action, "x", environ)))
+
+
+@pytest.mark.parametrize(("age", "left"), [(0, 28), (3, 25), (29.9, -1.9), (30, 28), (1e6, 28)])
+def test_seconds_since_birth(age: float, left: float) -> None:
+    """What the process has lived is gone; who is older than the timeout was a shell before."""
+    environ = {"OCF_RESKEY_CRM_meta_timeout": "30000"}
+    assert left == pytest.approx(seconds(Environment("monitor", "x", environ), age))
 
 
 @given(st.integers(1, 10**18))

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,17 @@ def test_find_self() -> None:
     again = find(own.pid, own.start)
     assert again is not None
     assert own.start == again.start
+
+
+def test_age() -> None:
+    """A process knows for how long it has lived, the time before its first line included."""
+    code = (f"import sys; sys.path.insert(0, {str(ROOT)!r}); from agentlib.process import age\n"
+            "print(age())")
+    begin = time.monotonic()
+    shell = ["/bin/sh", "-c", 'sleep 0.5; exec "$@"', "sh"]
+    said = subprocess.run(
+        [*shell, sys.executable, "-Esc", code], check=True, capture_output=True, text=True).stdout
+    assert 0.49 < float(said) < time.monotonic() - begin + 0.02  # start times are in ticks
 
 
 @pytest.mark.parametrize("shift", [-1, 1, 100000])
@@ -295,6 +307,19 @@ def test_signal_to_the_dead(reaped: bool, way: None, zoo: Zoo) -> None:
         child.wait()
     meant.signal(signal.SIGTERM)
     assert -signal.SIGKILL == child.wait(60)
+
+
+@ROOT_ONLY
+@pytest.mark.parametrize("how", ["pidfd", "kill"])
+def test_signal_forbidden(how: str, zoo: Zoo) -> None:
+    """Where the kernel forbids a signal, nothing happens, and nothing is raised."""
+    child = zoo.sleeper(user=OTHER)
+    code = (f"import os, sys; sys.path.insert(0, {str(ROOT)!r})\n"
+            "from agentlib.process import find\n"
+            + ("" if how == "pidfd" else "del os.pidfd_open\n")
+            + f"os.setuid({NOBODY}); find({child.pid}).signal(9)")
+    subprocess.run([sys.executable, "-Esc", code], check=True)
+    assert alive(child.pid)
 
 
 def test_signal_leaves_no_descriptor(zoo: Zoo) -> None:
