@@ -11,7 +11,13 @@ import time
 from . import process
 from .daemon import OwnLogs, keep_bounded, last_words
 from .deadline import Deadline
-from .errors import AgentError, ConfigurationError, NotInstalledError, StateError
+from .errors import (
+    AgentError,
+    ConfigurationError,
+    NotInstalledError,
+    PermissionDeniedError,
+    StateError,
+)
 from .exitcode import ExitCode
 from .instance import Instance, remembered
 from .metadata import Action, document
@@ -210,7 +216,7 @@ def _check_api(call: Call, state: State, master: Process) -> Outcome:
         # Taken over, or found again: the address is learned now.
         try:
             found = sockets(call.instance.family(), call.agent.check.port)
-        except NotInstalledError as error:
+        except (NotInstalledError, PermissionDeniedError) as error:
             # 5 would move away a service of which nothing bad is known.
             return Outcome(
                 ExitCode.DEGRADED, f"{call.agent.name} runs; not checked: {error}")

@@ -221,7 +221,8 @@ class Daemon:
                 cwd="/", env=environment, umask=0o022, start_new_session=True, close_fds=True,
                 **identity)
         except OSError as error:
-            trouble = f"cannot run {shown(command[0])}: {error.strerror or error}"
+            what = error.filename or command[0]
+            trouble = f"cannot run {shown(os.fsdecode(what))}: {error.strerror or error}"
             if error.errno in (errno.EAGAIN, errno.ENOMEM):
                 raise AgentError(trouble) from error
             raise NotInstalledError(trouble) from error

@@ -52,7 +52,10 @@ class Deadline:
             finally:
                 done.release()
 
-        _thread.start_new_thread(work, ())
+        try:
+            _thread.start_new_thread(work, ())
+        except RuntimeError as error:
+            raise MemoryError from error
         if not done.acquire(timeout=max(0.001, self.remaining())):
             raise TimeoutError
         if failure:

@@ -268,6 +268,10 @@ def _keystoneauth(identity: Identity, seconds: float) -> tuple[Any, Any, Any]:
         from keystoneauth1.identity import v3
     except ImportError as error:
         raise NotInstalledError(_missing(error.name or "keystoneauth1")) from error
+    except Exception as error:
+        raise NotInstalledError(
+            f"Python package keystoneauth1 or requests is broken ({type(error).__name__})"
+        ) from error
     warnings.simplefilter("ignore")  # of deprecations, and of os_insecure, which is known
     transport = requests.Session()
     # Neither a proxy nor a .netrc of root's has a say in who monitors what.

@@ -18,6 +18,9 @@ FACILITIES = ("AUTH", "AUTHPRIV", "CRON", "DAEMON", "KERN", "LPR", "MAIL", "NEWS
               "USER", "UUCP", *(f"LOCAL{number}" for number in range(8)))
 
 
+SYSLOG = "/dev/log"
+
+
 class Log:
     """Where ocf_log of the shell agents would write, with its line format."""
 
@@ -67,23 +70,18 @@ class Log:
         facility = getattr(syslog, "LOG_" + name) if name in FACILITIES else syslog.LOG_DAEMON
         priority = {"INFO": syslog.LOG_INFO, "WARNING": syslog.LOG_WARNING}.get(
             level, syslog.LOG_ERR)
-        syslog.openlog(self._tag, 0, facility)
-        syslog.syslog(priority, f"{level}: {line}")
-        return True
+        return _send(f"<{facility | priority}>{_now('%e')} {self._tag}: {level}: {line}")
 
     def _to_file(self, level: str, line: str) -> bool:
         if not self._file:
             return False
-        import time
-
-        stamp = time.strftime("%b %d %H:%M:%S")
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
             descriptor = os.open(self._file, flags | os.O_CLOEXEC, 0o640)
         except (OSError, ValueError):
             return False  # A log that cannot be written must not fail the service.
         try:
-            os.write(descriptor, f"{self._tag}:\t{stamp} {level}: {line}\n".encode(
+            os.write(descriptor, f"{self._tag}:\t{_now('%d')} {level}: {line}\n".encode(
                 "utf-8", "replace"))
         except OSError:
             return False
@@ -92,9 +90,33 @@ class Log:
         return True
 
 
+def _now(day: str) -> str:
+    import time
+
+    return time.strftime(f"%b {day} %H:%M:%S")
+
+
+def _send(message: str) -> bool:
+    """To /dev/log as syslog(3) would, but without waiting for a reader that has stopped."""
+    import socket
+
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+            log.setblocking(False)
+            log.connect(SYSLOG)
+            log.send(message.encode())
+    except OSError:
+        return False
+    return True
+
+
 def to_stderr(line: str) -> None:
     """Say it, if anybody listens; if not, the exit code still speaks."""
+    import select
+
     try:
+        if not select.select((), (2,), (), 0.1)[1]:
+            return  # A full pipe: whoever should read it hangs.
         os.write(2, (line + "\n").encode())
     except OSError:
         pass
@@ -115,5 +137,19 @@ def scrubbed(text: str, *secrets: str) -> str:
     import re
 
     for secret in filter(None, secrets):
-        text = text.replace(secret, "***")
+        for form in _forms(secret):
+            text = text.replace(form, "***")
     return re.sub(r"://\S*@", "://***@", text)
+
+
+def _forms(secret: str) -> list[str]:
+    """The ways in which programs give a secret: as it is, quoted, encoded; the longest first."""
+    import base64
+    import json
+    import shlex
+    from urllib.parse import quote, quote_plus
+
+    raw = secret.encode("utf-8", "surrogateescape")
+    forms = {secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], quote(raw), quote(raw, safe=""),
+             quote_plus(raw), shlex.quote(secret).strip("'"), base64.b64encode(raw).decode()}
+    return sorted(forms, key=len, reverse=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from .errors import NotInstalledError
+from .errors import AgentError, NotInstalledError, PermissionDeniedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -144,7 +144,13 @@ def age() -> float:
 def everyone() -> list[Process]:
     """All living processes, but kernel threads and the caller."""
     own = os.getpid()
-    found = (find(int(name)) for name in os.listdir("/proc") if name.isdigit())
+    try:
+        if int(os.readlink("/proc/self")) != own:
+            raise OSError
+        names = os.listdir("/proc")
+    except (OSError, ValueError):
+        raise AgentError("/proc shows no processes: nobody can tell what runs here") from None
+    found = (find(int(name)) for name in names if name.isdigit())
     return [process for process in found if process and not process.kernel
             and process.pid != own]
 
@@ -185,6 +191,10 @@ def listening(processes: Iterable[Process]) -> list[tuple[str, int]]:
             for connection in connections(kind="tcp"):
                 if connection.status == psutil.CONN_LISTEN:
                     found[connection.laddr.ip, connection.laddr.port] = None
+        except psutil.AccessDenied:
+            raise PermissionDeniedError(
+                f"must not look whose sockets there are (pid {process.pid}): "
+                "CAP_SYS_PTRACE is missing") from None
         except psutil.Error:
             continue  # It is gone.
     return list(found)
@@ -208,6 +218,9 @@ def _psutil() -> Any:
     except ImportError as error:
         raise NotInstalledError(
             f"Python package psutil is missing ({error}): install python3-psutil") from error
+    except Exception as error:
+        raise NotInstalledError(
+            f"Python package psutil is broken ({type(error).__name__})") from error
     return psutil
 
 

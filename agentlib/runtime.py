@@ -18,6 +18,7 @@ from .log import Log, to_stderr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import NoReturn
 
     from .agent import Agent
@@ -30,19 +31,34 @@ GRACE = 0.4
 def run(agent: Agent) -> NoReturn:
     """Do what argv says, and end with its exit code."""
     _open_standard_descriptors()
-    code = _invoke(agent, sys.argv[1:])
+    code = _invoke(agent, sys.argv[1:], _taken_environment())
     # Not sys.exit: a thread that was left behind in a resolver (deadline.within) would be
     # waited for, or disturb the interpreter's end.
     os._exit(code)
 
 
-def _invoke(agent: Agent, arguments: list[str]) -> ExitCode:
+def _taken_environment() -> dict[str, str]:
+    """What the environment says; nothing of it is left there.
+
+    What libraries look for (proxies, CA files, OpenSSL's modules, SSLKEYLOGFILE) has no say in
+    what is monitored, and no password is left for them to find.
+    """
+    environ = dict(os.environ)
+    for name in environ:
+        try:
+            del os.environ[name]
+        except OSError:
+            pass  # An empty name, say.
+    return environ
+
+
+def _invoke(agent: Agent, arguments: list[str], environ: Mapping[str, str]) -> ExitCode:
     action = arguments[0] if len(arguments) == 1 else ""
     if action == "meta-data":
         return _print(agent.metadata())
     if action in ("usage", "help", "--help", "-h"):
         return _print(agent.usage())
-    environment = Environment(action, agent.name, os.environ)
+    environment = Environment(action, agent.name, environ)
     log = Log(agent.name, environment)
     try:
         return _act(agent, environment, log, action)
@@ -73,7 +89,10 @@ def _act(agent: Agent, environment: Environment, log: Log, action: str) -> ExitC
     if action in NEEDS_ROOT and os.geteuid() != 0:
         raise PermissionDeniedError(f"{action} must be run as root")
     call = Call(agent, environment, log, process.age())
-    _thread.start_new_thread(_watch, (action, call.deadline, log))
+    try:
+        _thread.start_new_thread(_watch, (action, call.deadline, log))
+    except RuntimeError:
+        pass  # Too little memory for it; what needs none goes on.
     outcome = act(call)
     if outcome.reason:
         log.reason(outcome.reason)
@@ -88,7 +107,8 @@ def _watch(action: str, deadline: Deadline, log: Log) -> None:
     while deadline.remaining():
         time.sleep(deadline.remaining())
     time.sleep(GRACE)
-    log.reason(f"{action} did not come to an end in time")
+    # Straight to Pacemaker: what it hangs in may be a log.
+    to_stderr(f"ocf-exit-reason:{action} did not come to an end in time")
     os._exit(ExitCode.ERR_GENERIC)
 
 
@@ -104,9 +124,14 @@ def _print(text: str) -> ExitCode:
 
 def _open_standard_descriptors() -> None:
     """See to it that 0, 1 and 2 are taken, or the daemon's log might become one of them."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
-    os.close(descriptor)
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            try:
+                os.open(os.devnull, os.O_RDWR)  # the lowest that is free
+            except OSError:
+                pass
 
 
 def _place(error: BaseException) -> str:

@@ -86,7 +86,7 @@ def test_downwards(name: str) -> None:
     ("package", "only"),
     [("psutil", {"process"}), ("requests", {"keystone"}), ("keystoneauth1", {"keystone"}),
      ("sys", {"runtime"}), ("syslog", {"log"}), ("subprocess", {"daemon"}),
-     ("fcntl", {"state"}), ("shlex", {"daemon"})])
+     ("fcntl", {"state"}), ("shlex", {"daemon", "log"})])
 def test_only_user(package: str, only: set[str]) -> None:
     """What is costly or delicate has one place."""
     users = {name for name, tree in at_run_time().items() if package in other_imports(tree)}

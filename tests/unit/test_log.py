@@ -6,15 +6,19 @@ import contextlib
 import io
 import os
 import re
+import socket
 import subprocess
 import sys
 import syslog
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentlib import log
 from agentlib.environment import Environment
 from agentlib.log import REASON_LENGTH, Log, one_line, scrubbed, shortened
 from unit.kit import ROOT
@@ -197,7 +201,7 @@ def test_any_instance(
 ) -> None:
     """Whatever the instance is called, logging does not fail, and a message is one line."""
     path = tmp_path / "ha.log"
-    monkeypatch.setattr(syslog, "syslog", lambda priority, line: None)
+    monkeypatch.setattr(log, "SYSLOG", str(tmp_path / "none"))
     made(instance, HA_LOGFILE=str(path), HA_LOGFACILITY="daemon").warning("a message")
     text = path.read_bytes()
     assert 1 == len(text.splitlines())
@@ -208,13 +212,36 @@ def test_any_instance(
 
 
 class Syslog:
-    """What would have gone to /dev/log, which a machine has but once."""
+    """A /dev/log of our own."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.opened: list[tuple[str, int, int]] = []
-        self.lines: list[tuple[int, str]] = []
-        monkeypatch.setattr(syslog, "openlog", lambda *args: self.opened.append(args))
-        monkeypatch.setattr(syslog, "syslog", lambda *args: self.lines.append(args))
+    def __init__(self, path: str) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(path)
+        self.socket.setblocking(False)
+
+    def heard(self) -> list[tuple[int, str]]:
+        """Priority and text of each line so far; the time in between is looked at and left out."""
+        lines: list[tuple[int, str]] = []
+        while True:
+            try:
+                line = self.socket.recv(65536).decode()
+            except BlockingIOError:
+                return lines
+            found = re.fullmatch(r"<(\d+)>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d (.*)", line)
+            assert found, line
+            lines.append((int(found[1]), found[2]))
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Syslog]:
+    with tempfile.TemporaryDirectory() as folder:  # tmp_path may be too long for a socket
+        recorded = Syslog(f"{folder}/log")
+        monkeypatch.setattr(log, "SYSLOG", f"{folder}/log")
+        with recorded.socket:
+            yield recorded
+
+
+TAG = f"unit-api(p_unit)[{os.getpid()}]"
 
 
 @pytest.mark.parametrize("name", ["HA_LOGFACILITY", "HA_logfacility"])
@@ -225,12 +252,11 @@ class Syslog:
      ("pid", syslog.LOG_DAEMON)],
 )
 def test_syslog_facility(
-    name: str, facility: str, number: int, monkeypatch: pytest.MonkeyPatch,
+    name: str, facility: str, number: int, recorded: Syslog,
 ) -> None:
     """Syslog gets the facility that the cluster is configured with, daemon for nonsense."""
-    recorded = Syslog(monkeypatch)
     made(**{name: facility}).info("a message")
-    assert [(f"unit-api(p_unit)[{os.getpid()}]", 0, number)] == recorded.opened
+    assert [(number | syslog.LOG_INFO, f"{TAG}: INFO: a message")] == recorded.heard()
 
 
 @pytest.mark.parametrize(
@@ -239,21 +265,34 @@ def test_syslog_facility(
      ("error", syslog.LOG_ERR, "ERROR: a b"), ("reason", syslog.LOG_ERR, "ERROR: a b")],
 )
 def test_syslog_line(
-    method: str, priority: int, line: str, monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+    method: str, priority: int, line: str, recorded: Syslog, capfd: pytest.CaptureFixture[str],
 ) -> None:
     """Syslog gets one line with the level in front; stderr has no more than the exit reason."""
-    recorded = Syslog(monkeypatch)
     getattr(made(HA_LOGFACILITY="daemon"), method)("a\nb")
-    assert [(priority, line)] == recorded.lines
+    assert [(syslog.LOG_DAEMON | priority, f"{TAG}: {line}")] == recorded.heard()
     assert ("ocf-exit-reason:a b\n" if method == "reason" else "") == capfd.readouterr().err
 
 
-def test_no_syslog(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_facility(recorded: Syslog) -> None:
     """Where the cluster logs to no facility, neither does the agent."""
-    recorded = Syslog(monkeypatch)
     made(HA_LOGFACILITY="none").info("a message")
-    assert [] == recorded.lines
+    assert [] == recorded.heard()
+
+
+def test_syslog_that_is_not_read(recorded: Syslog, capfd: pytest.CaptureFixture[str]) -> None:
+    """A reader of syslog that has stopped holds nobody up; stderr gets what is not taken."""
+    for number in range(1000):
+        made(HA_LOGFACILITY="daemon").info(f"message {number}")
+    assert "INFO: message 999\n" in capfd.readouterr().err
+
+
+def test_syslog_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Without a /dev/log a message goes to stderr."""
+    monkeypatch.setattr(log, "SYSLOG", str(tmp_path / "none"))
+    made(HA_LOGFACILITY="daemon").info("a message")
+    assert "INFO: a message\n" == capfd.readouterr().err
 
 
 # --- no secrets -------------------------------------------------------------------------------
