@@ -176,7 +176,10 @@ def reload_agent(call: Call) -> Outcome:
     of a start, and takes anything but 0 for a failed one: a slip of the pen would end the
     service. The monitor that follows says 190, with the reason, until it is mended.
     """
-    if call.instance.look().master is None:
+    presence = call.instance.look()
+    if presence.orphans:
+        return _orphaned(call, presence.orphans)
+    if presence.master is None:
         return Outcome(ExitCode.NOT_RUNNING)
     try:
         validate(call)
@@ -192,11 +195,7 @@ def monitor(call: Call) -> Outcome:
     """Is it there, and (check level 10, the default; not in a probe) does it serve?"""
     presence = call.instance.look()
     if presence.orphans:
-        first = presence.orphans[0]
-        return Outcome(
-            ExitCode.ERR_GENERIC,
-            f"{call.agent.name}: the master process is gone, {len(presence.orphans)} of its "
-            f"processes hold on ({first!r}); stop ends them")
+        return _orphaned(call, presence.orphans)
     if presence.master is None:
         if call.environment.probe:
             # Without the binary this node need not be tried. The rest, a configuration on
@@ -208,6 +207,13 @@ def monitor(call: Call) -> Outcome:
     if call.environment.probe or level(call.environment) < API:
         return Outcome(ExitCode.SUCCESS)
     return _check_api(call, presence.state, presence.master)
+
+
+def _orphaned(call: Call, orphans: list[Process]) -> Outcome:
+    return Outcome(
+        ExitCode.ERR_GENERIC,
+        f"{call.agent.name}: the master process is gone, {len(orphans)} of its processes hold on "
+        f"({orphans[0]!r}); stop ends them")
 
 
 def _check_api(call: Call, state: State, master: Process) -> Outcome:

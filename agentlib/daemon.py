@@ -264,8 +264,10 @@ def last_words(output: int, since: int, *secrets: str, complaint: bool = False) 
     since = since if since <= end else 0  # it was emptied meanwhile
     # Twice what is used: a secret that is cut at the beginning is in the half that is not.
     begin = max(since, end - 2 * LAST_WORDS)
-    text = os.pread(output, end - begin, begin).decode("utf-8", "replace")
-    said, complained = _said(scrubbed(text, *secrets)[-LAST_WORDS:])
+    text = os.pread(output, end - begin, begin)
+    used = len(text[-LAST_WORDS:].decode("utf-8", "surrogateescape"))
+    said, complained = _said(
+        scrubbed(text.decode("utf-8", "surrogateescape"), *secrets)[-used:])
     return complained if complaint else complained or said
 
 

@@ -71,7 +71,9 @@ class Instance:
         # Where nothing is remembered, the oldest leader of a session is what start has spawned.
         # Else the master is dead, and the leader a worker that has made a session of its own.
         known = state.pid or self.store.read_pidfile()
-        leaders = [p for p in family if p.pid == p.session and known in (0, p.pid)]
+        # (Unless all the others descend from it: then what is remembered is out of date.)
+        leaders = [p for p in family if p.pid == p.session and (
+            known in (0, p.pid) or 1 < len(family) == len(process.descendants(family, [p])))]
         master = min(leaders, key=lambda p: p.start, default=None) or self._from_pidfile()
         if master is None:
             return Presence(state, None, family)

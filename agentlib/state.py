@@ -111,6 +111,8 @@ class Store:
             state.pid = 0
         if not _is_address(state.url):
             state.url = ""
+        if state.log != self.log:  # it is emptied when it has grown: no other file
+            state.log = ""
         if not state.token_until < FOREVER:  # also what is not a number
             state.token_until = 0.0
         return state
@@ -239,8 +241,9 @@ class Lock:
 def _is_address(url: str) -> bool:
     """Whether it is a URL as we write it: scheme, address, port."""
     host, colon, port = url.partition("://")[2].rpartition(":")
-    return (url.startswith("http://") and bool(host and colon) and port.isdigit()
-            and url.isascii() and url.isprintable() and "/" not in host and " " not in host)
+    return (url.startswith("http://") and bool(host and colon) and url.isascii()
+            and port.isdigit() and len(port) <= 5 and 0 < int(port) < 1 << 16
+            and url.isprintable() and "/" not in host and " " not in host)
 
 
 def _contents(path: str, limit: int, folder: int | None = None) -> bytes | None:

@@ -42,10 +42,10 @@ def umask() -> Iterator[Callable[[int], int]]:
     os.umask(before)
 
 
-def filled() -> State:
+def filled(log: str = "") -> State:
     state = State()
     state.pid, state.start, state.session, state.uid = 4242, 123456789, 4242, 64
-    state.url, state.log = "http://[::1]:9292", "/run/x.log"
+    state.url, state.log = "http://[::1]:9292", log
     state.token, state.token_key, state.token_until = "gAAAA", "salt:abc", 1800000000.5
     return state
 
@@ -80,9 +80,9 @@ def test_nothing_yet(store: Store, tmp_path: Path) -> None:
 
 def test_round_trip(store: Store, tmp_path: Path) -> None:
     """What is remembered comes back, to this agent process and to the next."""
-    store.write(filled())
-    assert record(filled()) == record(store.read())
-    assert record(filled()) == record(made(tmp_path).read())
+    store.write(filled(store.log))
+    assert record(filled(store.log)) == record(store.read())
+    assert record(filled(store.log)) == record(made(tmp_path).read())
 
 
 def test_last_one_counts(store: Store) -> None:
