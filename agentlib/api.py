@@ -19,6 +19,8 @@ from .parameters import Parameter
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
+    from http.client import HTTPConnection
+    from typing import Any
 
     from .deadline import Deadline
     from .keystone import Identity
@@ -286,23 +288,23 @@ def _get(
     url: str, token: str, seconds: float, local: bool, tls: ssl.SSLContext | None,
 ) -> Answer:
     """One GET, redirects not followed. The caller sees to it that it ends in time."""
-    import http.client
     import socket
 
+    client = _http_client(secure=tls is not None)
     authority, slash, path = url.partition("://")[2].partition("/")
     headers = {"Accept": "application/json", "Connection": "close",
                "User-Agent": "openstack-ocf-agents"}
     if token:
         headers["X-Auth-Token"] = token
-    connection: http.client.HTTPConnection | None = None
+    connection: HTTPConnection | None = None
     try:
         if tls:
-            connection = http.client.HTTPSConnection(authority, timeout=seconds, context=tls)
+            connection = client.HTTPSConnection(authority, timeout=seconds, context=tls)
         else:
             # Bound to the very address that is asked, a connection can come about on this host
             # only: when a VIP has moved, the node that has it now must not answer for this one.
             source = (authority.rpartition(":")[0].strip("[]"), 0) if local else None
-            connection = http.client.HTTPConnection(
+            connection = client.HTTPConnection(
                 authority, timeout=seconds, source_address=source)
         connection.request("GET", slash + path or "/", headers=headers)
         response = connection.getresponse()
@@ -318,11 +320,11 @@ def _get(
         return Answer(trouble="has a name that does not resolve")
     except ConnectionRefusedError:
         return Answer(trouble="refuses connections")
-    except http.client.IncompleteRead:
+    except client.IncompleteRead:
         return Answer(trouble="cuts its answer off")
-    except (ConnectionError, http.client.RemoteDisconnected):
+    except (ConnectionError, client.RemoteDisconnected):
         return Answer(trouble="cuts the connection")
-    except http.client.HTTPException:
+    except client.HTTPException:
         return Answer(trouble="does not speak HTTP")
     except OSError as error:
         if local and error.errno == errno.EADDRNOTAVAIL:
@@ -333,6 +335,29 @@ def _get(
     finally:
         if connection:
             connection.close()
+
+
+def _http_client(*, secure: bool) -> Any:
+    """http.client; without TLS unless it is wanted.
+
+    It would import ssl in any case, and that is the greater part of what a monitor costs: 4 MB,
+    and with hashlib's 5 of 32 ms of CPU.
+    """
+    import sys
+
+    if not secure and "http.client" not in sys.modules:
+        sys.modules["ssl"] = None  # type: ignore[assignment]  # to the import: there is none
+        try:
+            import http.client
+        finally:
+            del sys.modules["ssl"]
+    import http.client
+
+    if secure and not hasattr(http.client, "HTTPSConnection"):
+        import importlib
+
+        importlib.reload(http.client)
+    return http.client
 
 
 def _tls(verify: str | bool) -> ssl.SSLContext:

@@ -99,8 +99,8 @@ class RefusedError(NoTokenError):
     """Keystone works, and does not want these credentials."""
 
 
-class EndlessAnswerError(Exception):
-    """Keystone's answer is longer than any that it should give."""
+class BadAnswerError(Exception):
+    """Keystone answers what it should not; the message says what."""
 
 
 class Identity:
@@ -123,13 +123,16 @@ class Identity:
 
     def seal(self, salt: str = "") -> str:
         """A salted digest, by which a remembered token is known to be of these credentials."""
-        import hashlib
+        try:
+            from _blake2 import blake2b  # hashlib's own, without OpenSSL's 4 MB
+        except ImportError:
+            from hashlib import blake2b
 
         salt = salt or os.urandom(8).hex()
         fields = (self.url, self.user, self._password, self._project, self._user_domain,
                   self._project_domain)
         text = "\0".join(fields).encode("utf-8", "surrogateescape")
-        return salt + ":" + hashlib.blake2b(text, key=salt.encode()[:64]).hexdigest()
+        return salt + ":" + blake2b(text, key=salt.encode()[:64]).hexdigest()
 
     def sealed(self, seal: str) -> bool:
         """Whether the seal is of these credentials."""
@@ -157,11 +160,12 @@ class Identity:
         except exceptions.ConnectTimeout:
             raise NoTokenError(f"Keystone at {self.url} does not answer in time") from None
         except exceptions.SSLError:
+            _check_certificates(self.verify)
             raise NoTokenError(f"Keystone at {self.url}: TLS certificate not accepted") from None
         except exceptions.ConnectFailure:
             raise NoTokenError(f"Keystone at {self.url} cannot be reached") from None
-        except EndlessAnswerError:
-            raise NoTokenError(f"Keystone at {self.url} answers without end") from None
+        except BadAnswerError as error:
+            raise NoTokenError(f"Keystone at {self.url} {error}") from None
         except OSError as error:  # so requests says it of os_cacert
             raise NotInstalledError(
                 f"os_cacert={shown(str(self.verify))} cannot be used") from error
@@ -170,6 +174,8 @@ class Identity:
                 f"Keystone at {self.url} answers nonsense ({type(error).__name__})") from None
         if not is_token(text):
             raise NoTokenError(f"Keystone at {self.url} gives a token that is none")
+        if life <= 0:
+            raise NoTokenError(f"Keystone at {self.url} gives tokens that have expired already")
         # By the difference of Keystone's times: its clock and ours may be a day apart.
         return Token(text, time.time() + life * (1 - MARGIN))
 
@@ -278,22 +284,38 @@ def _keystoneauth(identity: Identity, seconds: float) -> tuple[Any, Any, Any]:
     transport.trust_env = False
     transport.stream = True  # so that _bounded reads the answer
     transport.hooks["response"] = [_bounded]
+    transport.headers["Accept-Encoding"] = "identity"  # what is packed may be large unpacked
     plugin = v3.Password(
         identity.url + "/v3", username=identity.user, password=identity._password,
         project_name=identity._project, user_domain_name=identity._user_domain,
         project_domain_name=identity._project_domain, include_catalog=False)
     return session.Session(
-        session=transport, verify=identity.verify, timeout=seconds, redirect=2), plugin, exceptions
+        session=transport, verify=identity.verify, timeout=seconds, redirect=False), \
+        plugin, exceptions
 
 
 def _bounded(response: Any, *_: object, **__: object) -> None:
     """Read an answer whole, unless it is too long for one: requests would take gigabytes."""
     import io
 
-    body = response.raw.read(ANSWER_LIMIT + 1, decode_content=True)
+    if response.is_redirect:
+        # Not followed: the request has the password in it, and who is named there is anybody.
+        raise BadAnswerError(f"redirects ({response.status_code}): give the URL it leads to")
+    body = response.raw.read(ANSWER_LIMIT + 1, decode_content=False)
     if len(body) > ANSWER_LIMIT:
-        raise EndlessAnswerError
+        raise BadAnswerError("answers without end")
     response.raw = io.BytesIO(body)
+
+
+def _check_certificates(verify: str | bool) -> None:
+    """NotInstalledError if it is the file of CA certificates that is of no use."""
+    import ssl
+
+    if isinstance(verify, str):
+        try:
+            ssl.create_default_context(cafile=verify)
+        except OSError as error:
+            raise NotInstalledError(f"os_cacert={shown(verify)} holds no certificate") from error
 
 
 def _same(values: Values, name: str, older: str) -> str:

@@ -1,0 +1,383 @@
+"""What is read from files, peers and the operator: whatever it is, no failure and no nonsense.
+
+Properties that cross modules, or need a peer; those of a single value stand with its module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import string
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from agentlib import Agent, ApiCheck, Daemon
+from agentlib.agent import Call, act, url_of
+from agentlib.api import Target, _split
+from agentlib.daemon import keep_bounded, last_words
+from agentlib.deadline import Deadline
+from agentlib.environment import Environment, _whole
+from agentlib.errors import AgentError, ConfigurationError
+from agentlib.keystone import Identity, NoTokenError, checked_url, identity_root, is_token
+from agentlib.keystone import parameters as keystone_parameters
+from agentlib.log import Log, one_line, scrubbed
+from agentlib.parameters import Values
+from agentlib.process import Process
+from agentlib.state import FOREVER, PID_LIMIT, State, Store
+from unit.kit import VERSIONS, Service
+
+PLENTY = 120.0
+
+TEXT = st.text(st.characters(exclude_characters="\0"))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner), max_leaves=5)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imported() -> None:
+    """What is slow to import is there before the first deadline runs."""
+    __import__("keystoneauth1.identity.v3")
+    __import__("requests")
+
+
+def made(folder: Path) -> Store:
+    return Store(str(folder), "unit-api:p_unit", "p_unit", "")
+
+
+def put(store: Store, content: bytes) -> None:
+    """Write a state file by hand."""
+    store.write(State())
+    (Path(store.log).parent / "unit-api:p_unit.json").write_bytes(content)
+
+
+# --- pidfile and state --------------------------------------------------------------------------
+
+NEARLY_A_PID = st.from_regex(rb"[-+ \n]?[0-9_]{0,8}[\n .x\xb2]{0,2}", fullmatch=True)
+
+
+@given(content=st.binary() | NEARLY_A_PID)
+def test_any_pidfile(content: bytes, tmp_path: Path) -> None:
+    """Whatever a pidfile holds: the pid that stands there alone, if it can be a daemon's, or 0."""
+    store = made(tmp_path)
+    Path(store.pidfile).write_bytes(content)
+    pid = store.read_pidfile()
+    assert pid == 0 or (1 < pid < PID_LIMIT and int(content) == pid)
+
+
+@given(pid=st.integers(2, PID_LIMIT - 1), form=st.sampled_from(["{}", "{}\n", " {} \n\n"]))
+def test_every_pid(pid: int, form: str, tmp_path: Path) -> None:
+    """A pid that was written is read again, by whomever it was written."""
+    store = made(tmp_path)
+    store.write_pidfile(pid)
+    assert pid == store.read_pidfile()
+    Path(store.pidfile).write_text(form.format(pid))
+    assert pid == store.read_pidfile()
+
+
+RECORDS = st.fixed_dictionaries({}, optional={
+    "pid": st.integers(-1, PID_LIMIT + 1) | JSON,
+    "start": st.integers(0) | JSON,
+    "session": st.integers(0, PID_LIMIT) | JSON,
+    "uid": st.integers(-1, 2**32) | JSON,
+    "url": st.from_regex(r"https?://[a-z0-9\[\]:./ ]{0,9}:[0-9]{0,6}", fullmatch=True) | JSON,
+    "log": JSON, "token": JSON, "token_key": JSON, "token_until": JSON})
+
+
+@given(content=st.binary() | JSON.map(lambda junk: json.dumps(junk).encode())
+       | RECORDS.map(lambda record: json.dumps(record).encode()))
+@example(content=b'{"url": "http://127.0.0.1:99999"}')
+@example(content=b'{"log": "\\u0000"}')
+@example(content=b'{"log": "/etc/passwd"}')
+def test_any_state(content: bytes, tmp_path: Path) -> None:
+    """Whatever the state file holds: a State with sound values, and nobody trips over it."""
+    store = made(tmp_path)
+    put(store, content)
+    state = store.read()
+    assert state.pid == 0 or 1 < state.pid < PID_LIMIT
+    assert all(isinstance(number, int) for number in (state.start, state.session, state.uid))
+    assert state.token_until < FOREVER
+    assert isinstance(state.token + state.token_key, str)
+    if state.url:
+        host, _, port = state.url.removeprefix("http://").rpartition(":")
+        assert host and "/" not in host and 0 < int(port) < 65536
+    assert state.log in ("", store.log)  # a file that is emptied when it is long
+    keep_bounded(state.log)
+
+
+ADDRESSES = st.tuples(st.ip_addresses().map(str), st.integers(1, 65535))
+
+
+@given(numbers=st.tuples(st.integers(2, PID_LIMIT - 1), st.integers(1), st.integers(0),
+                         st.integers(0, 2**32)),
+       socket=ADDRESSES, token=TEXT, until=st.floats(0, FOREVER, exclude_max=True))
+def test_every_state(
+    numbers: tuple[int, int, int, int], socket: tuple[str, int], token: str, until: float,
+    tmp_path: Path,
+) -> None:
+    """What an instance remembers, it remembers as it was."""
+    store = made(tmp_path)
+    state = State()
+    state.pid, state.start, state.session, state.uid = numbers
+    state.url, state.log = url_of(*socket), store.log
+    state.token, state.token_key, state.token_until = token, token[::-1], until
+    store.write(state)
+    found = store.read()
+    assert [getattr(state, name) for name in State.__slots__] == [
+        getattr(found, name) for name in State.__slots__]
+
+
+@given(part=st.floats(0, 1, exclude_max=True))
+def test_half_a_state(part: float, tmp_path: Path) -> None:
+    """A state file that was cut off is none."""
+    store = made(tmp_path)
+    state = State()
+    state.pid, state.token = 4242, "gAAAA"
+    store.write(state)
+    path = Path(store.log).with_suffix(".json")
+    put(store, path.read_bytes()[:int(part * path.stat().st_size)])
+    assert (0, "") == (store.read().pid, store.read().token)
+
+
+# --- URLs ---------------------------------------------------------------------------------------
+
+HOSTS = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,9}[a-z0-9])?(\.[a-z0-9]{1,9}){0,2}", fullmatch=True) \
+    | st.ip_addresses(v=4).map(str) | st.ip_addresses(v=6).map("[{}]".format)
+ROOTS = st.builds(
+    "{}://{}{}{}".format, st.sampled_from(["http", "https"]), HOSTS,
+    st.just("") | st.integers(1, 65535).map(":{}".format),
+    st.sampled_from(["", "/identity", "/a/b", "/v", "/vx/y"]))
+
+
+@given(socket=ADDRESSES)
+def test_every_socket(socket: tuple[str, int]) -> None:
+    """Whatever a daemon listens on, its URL leads there, and is a URL for others, too."""
+    url = url_of(*socket)
+    parts = urlsplit(url)
+    anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+    assert (anywhere.get(*socket[:1] * 2), socket[1]) == (parts.hostname, parts.port)
+    assert url == checked_url("url", url)
+
+
+@given(root=ROOTS, version=st.from_regex(r"v[0-9](\.[0-9])?", fullmatch=True),
+       rest=st.from_regex(r"(/[a-z0-9?=]{0,5}){0,3}", fullmatch=True))
+def test_every_version(root: str, version: str, rest: str) -> None:
+    """A URL is split at its version, wherever that stands, and nothing of it is lost."""
+    assert (root, version, rest[1:]) == _split(f"{root}/{version}{rest}")
+
+
+@given(root=ROOTS, blank=st.sampled_from(["{}", " {}", "{}\n"]), suffix=st.sampled_from(
+    ["", "/", "/v3", "/v3/", "/v2.0", "/v2.0/", "/v2.0/tokens", "/v3/auth/tokens/"]),
+       name=st.sampled_from(["os_auth_url", "keystone_get_token_url"]))
+def test_every_identity_root(root: str, blank: str, suffix: str, name: str) -> None:
+    """However an Identity URL is written, its root is the same, and the root of itself."""
+    values = Values(keystone_parameters(), {name: blank.format(root + suffix)})
+    assert root == identity_root(values)
+
+
+@given(url=st.builds("{}{}".format, ROOTS, TEXT) | ROOTS.map(str.upper))
+def test_checked_once(url: str) -> None:
+    """What was found to be a URL is one for every parser, and stays what it is."""
+    try:
+        value = checked_url("url", url, query=True)
+    except ConfigurationError:
+        return
+    parts = urlsplit(value)
+    assert parts.hostname and parts.username is None and parts.password is None
+    assert value == checked_url("url", value, query=True)
+    assert value.startswith(_split(value)[0])
+
+
+# --- parameters ---------------------------------------------------------------------------------
+
+SECRET = "p4ssw0rd-not-to-be-told"
+AGENT = Agent(
+    name="unit-api", title="Unit API",
+    daemon=Daemon(binary="sh", config="/etc/passwd", user="nobody", log_folder="/nonexistent"),
+    check=ApiCheck(port=9292, path="/v2/images?limit=1"))
+NAMES = [parameter.name for parameter in (*AGENT.daemon.parameters, *AGENT.check.parameters)]
+VALUES = TEXT.filter(lambda text: SECRET not in text) | st.sampled_from(
+    ["true", "20s", "fail", "/etc/passwd", "http://h:5000/v3", "nobody"])
+WITH_PASSWORD = st.dictionaries(
+    st.sampled_from(["url", "os_auth_url", "keystone_get_token_url"]),
+    st.sampled_from([f"http://x:{SECRET}@h", f"http://h/{SECRET} ", f"{SECRET}://h"]))
+
+
+@given(values=st.builds(lambda one, other: {**one, **other},
+                        st.dictionaries(st.sampled_from(NAMES), VALUES), WITH_PASSWORD),
+       level=st.sampled_from(["0", "10"]))
+def test_any_parameters(values: dict[str, str], level: str, tmp_path: Path) -> None:
+    """Whatever all parameters are together: valid, or one error that names one of them."""
+    environ = {f"OCF_RESKEY_{name}": value for name, value in values.items()}
+    environ.update(OCF_RESKEY_os_password=SECRET, OCF_CHECK_LEVEL=level, HA_RSCTMP=str(tmp_path))
+    environment = Environment("validate-all", "p_unit", environ)
+    try:
+        outcome = act(Call(AGENT, environment, Log("unit-api", environment)))
+    except AgentError as error:
+        assert error.exit_code in (2, 5, 6)
+        assert any(name in str(error)[:119] for name in NAMES)
+        assert SECRET not in str(error)
+        assert one_line(str(error)) == str(error)
+    else:
+        assert (0, "") == (outcome.code, outcome.reason)
+
+
+@given(text=TEXT | st.from_regex(r"[-+ ]?[0-9_\u0663]{0,20}", fullmatch=True))
+def test_any_whole_number(text: str) -> None:
+    """A number is one of ASCII digits, not too long, and nothing else is."""
+    right = bool(text) and set(text) <= set(string.digits) and len(text) <= 18
+    assert (int(text) if right else None) == _whole(text)
+
+
+@given(line=st.binary() | st.from_regex(rb"\d{1,3} \(.{0,9}\) [SRZ]( -?\d{1,9}){0,30}"))
+def test_any_stat(line: bytes) -> None:
+    """Whatever /proc says of a process: a process, or what find() takes for its end."""
+    with contextlib.suppress(ValueError, IndexError):
+        assert repr(Process(42, line, 0)).isprintable()
+
+
+@given(name=st.binary(max_size=15), parent=st.integers(0, PID_LIMIT))
+def test_any_bytes_for_a_name(name: bytes, parent: int) -> None:
+    """A process may call itself what it likes, in no encoding: the fields are read right."""
+    fields = b" ".join([b"S", b"%d" % parent, b"7", b"8", *[b"0"] * 15, b"99", *[b"0"] * 30])
+    found = Process(42, b"42 (" + name + b") " + fields, 0)
+    assert (parent, 8, 99) == (found.parent, found.session, found.start)
+
+
+# --- HTTP answers -------------------------------------------------------------------------------
+
+HEADERS = st.lists(st.builds(
+    "{}: {}".format,
+    st.sampled_from(["Content-Length", "Transfer-Encoding", "Content-Type", "Connection",
+                     "Content-Encoding", "Location", "X-Subject-Token", "Retry-After", "X", ""]),
+    st.sampled_from(["0", "-1", "5", "999999", "chunked", "gzip", "application/json", "/", "//",
+                     "http://[", "close", "keep-alive", "x" * 70000])
+    | st.text(string.printable, max_size=9)), max_size=5)
+BODIES = st.sampled_from([b"", VERSIONS, b"5\r\nhello\r\n0\r\n\r\n", b"{", b"ffffffffffff\r\n"]) \
+    | st.binary(max_size=50)
+
+
+def _answer(line: str, headers: list[str], body: bytes) -> bytes:
+    return "\r\n".join([line, *headers, "", ""]).encode("latin-1", "replace") + body
+
+
+LINES = st.builds(
+    "{} {} {}".format, st.sampled_from(["HTTP/1.1", "HTTP/1.0", "HTTP/9", "HTTP/", "ICY"]),
+    st.sampled_from([200, 201, 300, 401, 503]) | st.integers(-1, 1100), st.text(max_size=5))
+ANSWERS = st.builds(_answer, LINES, HEADERS, BODIES) | st.binary(max_size=200)
+
+
+@pytest.fixture(scope="module")
+def peer() -> Iterator[Service]:
+    """A server that sends what a test gives it, byte by byte, and closes."""
+    server = Service()
+    yield server
+    server.close()
+
+
+@given(raw=ANSWERS)
+@settings(max_examples=200)
+def test_any_answer(raw: bytes, peer: Service) -> None:
+    """Whatever the API sends: a status that stands there, or the trouble in a line; in time."""
+    peer.raw = raw
+    deadline = Deadline(PLENTY)
+    target = Target("unit-api", peer.url + "/v2/images?limit=1", local=True)
+    answer = target.ask("token", deadline)
+    assert answer.status == 0 or b"%d" % answer.status in raw
+    assert answer.trouble == one_line(answer.trouble) != ""
+    verdict = target.public(deadline)
+    assert verdict.code in (0, 1)
+    assert verdict.code == 1 or b'"versions"' in raw
+    assert bool(verdict.reason) == bool(verdict.code)
+    assert deadline.remaining()
+
+
+TIMES = st.sampled_from(
+    ["2026-01-01T00:00:00.000000Z", "2026-01-01T01:00:00.000000Z", "9999-12-31T23:59:59Z",
+     "0001-01-01T00:00:00+14:00", "soon", "", None, 5])
+TOKENS = st.builds(
+    lambda token, more: {"token": {**token, **more}},
+    st.fixed_dictionaries({}, optional={"issued_at": TIMES, "expires_at": TIMES}),
+    st.dictionaries(st.sampled_from(["user", "project", "roles", "catalog", "methods"]), JSON),
+) | JSON
+DOCUMENTS = st.builds(
+    lambda subject, document: _answer(
+        "HTTP/1.1 201 Created", [f"X-Subject-Token: {subject}"], json.dumps(document).encode()),
+    st.sampled_from(["gAAAA", "", "\u00e9", "a b"]), TOKENS)
+
+
+@given(raw=DOCUMENTS | ANSWERS)
+@settings(max_examples=200)
+def test_any_token(raw: bytes, peer: Service) -> None:
+    """Whatever Keystone sends: a token that can be one, or the reason in a line; in time."""
+    peer.raw = raw
+    deadline = Deadline(PLENTY)
+    values = Values(keystone_parameters(), {
+        "os_username": "monitor", "os_password": SECRET, "os_project_name": "service",
+        "os_auth_url": peer.url})
+    try:
+        token = Identity(values).token(deadline)
+    except NoTokenError as error:
+        assert one_line(str(error)) == str(error) != ""
+        assert SECRET not in str(error)
+    else:
+        assert is_token(token.text)
+        assert -FOREVER < token.until < 1e12
+    assert deadline.remaining()
+
+
+# --- secrets ------------------------------------------------------------------------------------
+
+# what stands around has no character of the secret, and so cannot make it up by chance; the
+# asterisk is what is put in its place
+SECRETS = st.text(
+    st.sampled_from("aAb1%$'\"\\()[]{}.+?/:@#&=-\u00e4\u4e2d"), min_size=4, max_size=64)
+FILLER = st.text(st.sampled_from("xyz\u00f6\u65e5 \t"), max_size=9)
+
+
+def told(pieces: list[str], secret: str, overlap: int) -> str:
+    """The secret between the pieces, and once overlapping with itself."""
+    return (secret + secret[overlap % len(secret):]).join(["", *pieces, ""])
+
+
+@given(secret=SECRETS, pieces=st.lists(FILLER, max_size=4), overlap=st.integers(1, 60))
+def test_any_secret(secret: str, pieces: list[str], overlap: int) -> None:
+    """A secret is in no words, however often it was said, and in whatever it overlaps."""
+    text = told(pieces, secret, overlap)
+    assert secret not in scrubbed(text, secret)
+    assert one_line(secret) not in one_line(scrubbed(text, secret))
+
+
+@given(secret=SECRETS, filler=st.sampled_from(["x", "\u65e5", "x\n", "\u00f6 "]),
+       before=st.integers(0, 9000), since=st.integers(0, 200), after=st.integers(0, 9000))
+@example(secret="aAb1%$()" * 8, filler="\u65e5", before=900, since=0, after=8160)
+@settings(max_examples=300)
+def test_any_cut_secret(
+    secret: str, filler: str, before: int, since: int, after: int, tmp_path: Path,
+) -> None:
+    """Wherever the last words begin, be it in the middle of a secret: its end is not in them."""
+    path = tmp_path / "log"
+    text = filler * (before // len(filler)) + secret + filler * (after // len(filler.encode()))
+    path.write_bytes(text.encode())
+    since = min(since, before)
+    with path.open("rb") as log:
+        words = last_words(log.fileno(), since if since < before else 0, secret)
+    assert one_line(secret[-4:]) not in words
+    assert words == "" or (words.isascii() and words.isprintable())
+
+
+@given(secret=st.binary(min_size=4, max_size=20).filter(
+    lambda secret: not set(secret) & set(b"\0xyz *\n")))
+@example(secret=b"p\xe4ssword")
+def test_any_bytes_for_a_secret(secret: bytes, tmp_path: Path) -> None:
+    """A password that is no UTF-8 is not told either, when the daemon says it as it stands."""
+    path = tmp_path / "log"
+    path.write_bytes(b"xyz " + secret + b" zyx\n")
+    with path.open("rb") as log:
+        assert "xyz *** zyx" == last_words(log.fileno(), 0, os.fsdecode(secret))
