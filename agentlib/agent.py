@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .environment import Environment
     from .log import Log
     from .process import Process
-    from .state import State
+    from .state import Lock, State
 
 VERSION = "0.1.0"
 
@@ -270,7 +270,7 @@ def url_of(address: str, port: int) -> str:
 def start(call: Call) -> Outcome:
     """Start the daemon; come back when it serves."""
     validate(call)
-    with call.store.lock(call.deadline):
+    with call.store.lock(call.deadline) as lock:
         presence = call.instance.look()
         if presence.master:
             return _await_ready(call, presence.state, None)
@@ -287,7 +287,7 @@ def start(call: Call) -> Outcome:
             call.values, call.environment.instance, call.store, call.log)
         if path == call.store.log:
             keep_bounded(path)
-        return _spawn(call, output, path)
+        return _spawn(call, output, path, lock)
 
 
 class Birth:
@@ -317,8 +317,13 @@ class Birth:
             f"{name} {how} at start: {self.words() or 'it said nothing; see its own log'}")
 
 
-def _spawn(call: Call, output: int, path: str) -> Outcome:
+def _spawn(call: Call, output: int, path: str, lock: Lock) -> Outcome:
     birth = Birth(call, output)
+    if not lock.valid():
+        # Another start may be at work by now, under a lock of its own: what it has begun is its.
+        birth.child.kill()
+        birth.child.wait()
+        return Outcome(ExitCode.ERR_GENERIC, "the lock of this resource was removed meanwhile")
     ready = False
     try:
         master = process.find(birth.child.pid)
@@ -366,8 +371,9 @@ def _await_ready(call: Call, state: State, birth: Birth | None) -> Outcome:
                     return Outcome(
                         ExitCode.ERR_GENERIC,
                         f"{name}: {url} is shared with {other!r}, which is not of this resource")
-                state.url = url
-                call.store.write(state)
+                if state.url != url:
+                    state.url = url
+                    call.store.write(state)
                 return Outcome(ExitCode.SUCCESS)
             seen = verdict.reason
         if limit.remaining() < LAST_LOOK:

@@ -215,10 +215,11 @@ class Daemon:
             "USER": account.pw_name, "LOGNAME": account.pw_name, process.TAG: tag,
         }
         _default_signals()
+        _close_at_exec()
         try:
             return subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                cwd="/", env=environment, umask=0o022, start_new_session=True, close_fds=True,
+                cwd="/", env=environment, umask=0o022, start_new_session=True, close_fds=False,
                 **identity)
         except OSError as error:
             what = error.filename or command[0]
@@ -239,6 +240,20 @@ class Daemon:
                 raise ArgumentError(trouble) from error
             log.warning(f"{trouble}; using {store.log}")
         return store.open_log(), store.log
+
+
+def _close_at_exec() -> None:
+    """See to it that the daemon inherits nothing but its output.
+
+    Not by Popen's close_fds: that closes before the exec, the lock included. Should we be killed
+    then, the child would hold nothing and carry no tag yet: not to be seen by anybody.
+    """
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if int(name) > 2:
+                os.set_inheritable(int(name), False)
+        except OSError:
+            pass  # The descriptor of the listing itself.
 
 
 def _default_signals() -> None:

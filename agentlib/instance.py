@@ -71,6 +71,8 @@ class Instance:
         # Where nothing is remembered, the oldest leader of a session is what start has spawned.
         # Else the master is dead, and the leader a worker that has made a session of its own.
         known = state.pid or self.store.read_pidfile()
+        if not state.pid and process.find(known) and known not in {p.pid for p in family}:
+            known = 0  # A pidfile that names a stranger tells nothing of ours.
         # (Unless all the others descend from it: then what is remembered is out of date.)
         leaders = [p for p in family if p.pid == p.session and (
             known in (0, p.pid) or 1 < len(family) == len(process.descendants(family, [p])))]
@@ -87,6 +89,10 @@ class Instance:
         owners = {uid for uid in (self._owner(), state.uid) if uid is not None and uid >= 0}
         pidfile = self.store.read_pidfile()
 
+        def ours(session: int) -> bool:
+            # The number of a session whose members are all gone may be a stranger's by now.
+            return any(p.session == session and p.tagged(self.tag) for p in everyone)
+
         def belongs(candidate: Process) -> bool:
             if candidate.pid == state.pid and candidate.start == state.start:
                 return True
@@ -95,7 +101,8 @@ class Instance:
             # session that the master did not lead there may be others of the same user.
             if (state.pid and candidate.session == state.session and not reused
                     and candidate.start >= state.start and candidate.owned_by({state.uid})
-                    and (state.session == state.pid or self._resembles(candidate))):
+                    and (self._resembles(candidate)
+                         or (state.session == state.pid and ours(state.session)))):
                 return True
             if candidate.pid == pidfile and self._adoptable(candidate):
                 return True

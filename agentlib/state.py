@@ -101,7 +101,8 @@ class Store:
             record = json.loads(text)
         except (ValueError, RecursionError):
             return state
-        if not isinstance(record, dict):
+        # Somebody may have copied it: then it is another instance's daemon that it names.
+        if not isinstance(record, dict) or record.get("tag", self._stem) != self._stem:
             return state
         for name, kind in _KINDS.items():
             value = record.get(name)
@@ -121,7 +122,7 @@ class Store:
         """Remember; StateError if the folder cannot be written or is not root's alone."""
         import json
 
-        record = {name: getattr(state, name) for name in _KINDS}
+        record = {"tag": self._stem, **{name: getattr(state, name) for name in _KINDS}}
         try:
             folder = self._make_folder()
             try:
@@ -143,6 +144,8 @@ class Store:
                 os.unlink(path)
             except OSError:
                 pass
+        _sweep(self._folder, self._stem + ".json")
+        _sweep(*os.path.split(self.pidfile))
 
     def _open_folder(self) -> int:
         """The folder, if it is ours; else OSError. HA_RSCTMP might be open to all."""
@@ -192,7 +195,11 @@ class Store:
         AgentError if it is not to be had in time, StateError if it cannot be made.
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        return Lock(self._open(self._stem + ".lock", flags), deadline)
+        while True:
+            lock = Lock(self._open(self._stem + ".lock", flags), deadline)
+            if lock.valid():
+                return lock
+            lock.release()  # Its file was removed while we waited.
 
     def _open(self, name: str, flags: int) -> int:
         """A file of the folder; StateError if that cannot be."""
@@ -235,7 +242,15 @@ class Lock:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Let others have it."""
         os.close(self._descriptor)
+
+    def valid(self) -> bool:
+        """Whether its file is still there: who removes that makes a second lock possible."""
+        return os.fstat(self._descriptor).st_nlink > 0
 
 
 def _is_address(url: str) -> bool:
@@ -261,6 +276,21 @@ def _contents(path: str, limit: int, folder: int | None = None) -> bytes | None:
         return None
     finally:
         os.close(descriptor)
+
+
+def _sweep(folder: str, name: str) -> None:
+    """Remove what agents that were killed had begun to write in the place of a file."""
+    head = f".{name}."
+    try:
+        left = [entry for entry in os.listdir(folder)
+                if entry.startswith(head) and entry[len(head):].isdigit()]
+    except OSError:
+        return
+    for entry in left:
+        try:
+            os.unlink(os.path.join(folder, entry))
+        except OSError:
+            pass
 
 
 def _replace(path: str, text: str, mode: int, folder: int | None = None) -> None:
