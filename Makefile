@@ -12,7 +12,7 @@ MAKEFLAGS += --no-print-directory
 
 # What the caller's shell happens to set has no say in what is built and tested here.
 unexport PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONOPTIMIZE PYTHONPATH PYTHONPYCACHEPREFIX
-unexport PYTHONSAFEPATH PYTHONSTARTUP PYTHONWARNINGS PYTEST_ADDOPTS VIRTUAL_ENV
+unexport PYTHONSAFEPATH PYTHONSTARTUP PYTHONWARNINGS PYTEST_ADDOPTS VIRTUAL_ENV FAULTS_AGENT
 unexport MAKEFLAGS MFLAGS
 
 # Where things are installed. PYTHON is the agents' interpreter (3.9 or later).
@@ -36,7 +36,7 @@ SOURCES = agentlib $(AGENTS:%=ocf/%) $(if $(wildcard bench/*.py),bench) docs lab
 RUN_PACKAGES := python3 python3-keystoneauth1 python3-psutil python3-requests iproute2
 CLUSTER_PACKAGES := pacemaker corosync crmsh pcs resource-agents iputils-arping
 TEST_PACKAGES := $(RUN_PACKAGES) $(CLUSTER_PACKAGES) python3-venv groff-base libxml2-utils openssl \
-	python3-openstackclient bsdutils curl
+	python3-openstackclient bsdutils curl strace time
 OPENSTACK_PACKAGES := keystone glance-api cinder-api mariadb-server-core
 
 # What .venv holds: the tools, and what the agents use, in the newest releases.
@@ -48,6 +48,9 @@ PARALLEL ?= --numprocesses 2 --dist loadfile
 
 # For pytest (or bench), as in: make test ARGS='tests/agents -k stop'
 ARGS ?=
+
+# For `make faults`: an agent that is not one of ours, as in AGENT=/usr/lib/ocf/.../cinder-api
+AGENT ?=
 
 .PHONY: help
 help: ## this list
@@ -208,12 +211,38 @@ test-real: test-packages openstack tools ## what runs the real Keystone, Glance 
 	@umask 022
 	$(VENV_PYTHON) -m pytest $(PARALLEL) -m real $(ARGS) </dev/null
 
+# A PID namespace, with a bash as init: it takes the dead from orphans at once, as the init of a node
+# does (that of a container may not), and nothing outlives it.
+IN_ITS_OWN := unshare --pid --fork --kill-child --mount-proc /bin/bash -c '"$$@"; exit' bash
+
+# Most of them wait for an agent to find out: four at once are not too many for two cores.
+.PHONY: faults
+faults: export FAULTS_AGENT := $(AGENT)
+faults: test-packages tools ## what the agents make of faults, as a table (AGENT: path of another agent)
+	@umask 022
+	if [ "$$FAULTS_AGENT" ] && [ ! -x "$$FAULTS_AGENT" ]; then
+		echo "make faults: AGENT=$$FAULTS_AGENT is not an executable file" >&2
+		exit 1
+	fi
+	$(IN_ITS_OWN) $(VENV_PYTHON) -m pytest --quiet --no-header --no-summary --show-capture=no \
+		--faults --every-agent --numprocesses 4 --dist worksteal $(ARGS) tests/agents </dev/null ||
+		{ code=$$?; [ "$$FAULTS_AGENT" ] && [ $$code = 1 ]; } # what another gets wrong is no error here
+
+.PHONY: soak
+soak: test-packages tools ## faults at random, for an hour (ARGS: see tests/soak.py)
+	@umask 022
+	exec $(IN_ITS_OWN) $(VENV_PYTHON) tests/soak.py $(ARGS) </dev/null
+
 .PHONY: bench
-bench: bench-actions bench-failover ## both of these (as root)
+bench: bench-actions bench-scale bench-failover ## all of these (as root)
 
 .PHONY: bench-actions
 bench-actions: run-packages openstack ## what an action costs, beside the alternatives
 	@exec $(SYSTEM_PYTHON) -m bench $(ARGS) </dev/null
+
+.PHONY: bench-scale
+bench-scale: run-packages ## 200 resources on one node (as root)
+	@exec $(SYSTEM_PYTHON) -m bench --scale $(ARGS) </dev/null
 
 .PHONY: bench-failover
 bench-failover: run-packages cluster-packages openstack ## from a fault to being served again
@@ -229,13 +258,14 @@ man: ## make man pages of the agents in build/man
 	$(SYSTEM_PYTHON) -B docs/reference.py man build/man
 
 .PHONY: golden
-golden: ## take the agents' meta-data as it is now for what the tests expect
+golden: test-packages tools ## take the agents' meta-data, and what an action costs, for what the tests expect
 	@mkdir -p tests/golden
 	for agent in $(AGENTS); do
 		$(SYSTEM_PYTHON) -EsB "ocf/$$agent" meta-data >"tests/golden/$$agent.new"
 		mv "tests/golden/$$agent.new" "tests/golden/$$agent.xml"
 		echo "tests/golden/$$agent.xml"
 	done
+	RECORD_COST=1 $(VENV_PYTHON) -m pytest -q tests/agents/test_cost.py </dev/null
 
 .PHONY: clean
 clean: ## remove what was built, and .venv

@@ -1,11 +1,18 @@
 """What an action of the agents costs, beside bare floors and beside the alternatives.
 
-Run by `make bench` (python3 -m bench). The parts, each using only those above it:
+Run by `make bench-actions` (python3 -m bench). The parts, each using only those above it:
 
+    report        numbers as a Markdown page; used by `failover` as well
     measure       run candidates in turn, and what came of it in numbers
+    trace         what a candidate opens, reads and starts, by strace; its memory, by GNU time
     candidates    what is measured: our actions, the floors, the alternatives
-    report        the numbers as a Markdown page
+    load          what they put on Keystone and its database
+    pressure      how late they get when the node is short of CPU and of cached files
+    scale         many resources on one node; a probe among many processes
     __main__      a control plane, a run, a page
 
-get.py and session.py are candidates themselves: small programs, as an operator might write them.
+    failover      from a fault to being served again: a benchmark of its own
+
+get.py, session.py, curl.sh, shell-agent and scan.py are candidates themselves: small programs, as
+an operator might write them.
 """

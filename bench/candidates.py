@@ -1,15 +1,20 @@
 """What is measured: our actions, the floors beneath them, and the alternatives.
 
-Called by `bench.__main__` with a resource that runs. Nothing secret is in an argument.
+Called by `bench.__main__` with resources of a control plane. Nothing secret is in an argument.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 
+from bench.failover import first_answer, last_breath
 from bench.measure import Candidate
+from lab import process
 from lab.agents import Resource
 from lab.errors import LabError
 from lab.settings import write_private
@@ -19,63 +24,119 @@ HERE = Path(__file__).parent
 PATH = "/v2/images?limit=1"
 
 BARE = "`python3 -Es -c pass`"
+CURL = "curl, GET with a ready token"
 GET = "http.client, GET with a ready token"
 META_DATA = "meta-data"
-REMEMBERED = "monitor, remembered token"
+PROBE = "probe, nothing there"
+PROCESS = "monitor, depth 0"
+REMEMBERED = "monitor, depth 10, remembered token"
+FETCHED = "monitor, depth 10, token to be fetched"
+START, STOP = "start, own share", "stop, own share"
+SESSION = "keystoneauth1, a new session"
+TWO_CURLS = "two curls: a new token, a GET"
+GLANCE = "`glance image-list --limit 1`"
+CINDER = "`openstack volume list --limit 1`"
+SHELL_META_DATA = "a shell agent's meta-data"
+SHELL_PROCESS = "a shell agent's look at the process"
 
 
-def candidates(resource: Resource) -> list[Candidate]:
-    """All of them, in the order of the table."""
-    return [*floors(resource), *ours(resource), *alternatives(resource)]
+class Bench:
+    """All candidates, for a Glance that runs under our agent, and a Cinder that comes and goes."""
+
+    def __init__(self, glance: Resource, cinder: Resource) -> None:
+        self.glance, self.cinder = glance, cinder
+        act(glance, "start")
+        act(glance, "monitor")  # which fetches a token
+        self.state = state_file(glance).read_text()
+
+    @cached_property
+    def candidates(self) -> list[Candidate]:
+        """All of them, in the order of the table."""
+        return [*self.floors(), *self.ours(), *self.checks(), *self.shell()]
+
+    def floors(self) -> list[Candidate]:
+        """What nobody can be quicker than."""
+        cloud = self.glance.cloud
+        server, token = cloud.server("glance"), cloud.token()
+        headers = self.glance.folder / "headers"
+        write_private(headers, f"X-Auth-Token: {token}\n")
+        get = [PYTHON, "-Es", str(HERE / "get.py"), server.address, str(server.port), PATH]
+        curl = ["/usr/bin/curl", "--silent", "--fail", "--header", f"@{headers}", f"{server}{PATH}"]
+        return [
+            Candidate(BARE, [PYTHON, "-Es", "-c", "pass"]),
+            Candidate(CURL, curl),
+            Candidate(GET, get, {"TOKEN": token}),
+        ]
+
+    def ours(self) -> list[Candidate]:
+        """The agents' actions, as Pacemaker calls them."""
+        agent = str(self.glance.agent)
+        empty = {**json.loads(self.state), "token": "", "token_key": "", "token_until": 0}
+        absent = {**environment(self.glance, 0), "OCF_RESOURCE_INSTANCE": "p_absent"}
+        return [
+            Candidate(META_DATA, [agent, "meta-data"], {"OCF_ROOT": "/usr/lib/ocf"}),
+            Candidate(PROBE, [agent, "monitor"], absent, code=7),
+            self.monitor(PROCESS, 0, self.state),
+            self.monitor(REMEMBERED, 10, self.state),
+            self.monitor(FETCHED, 10, json.dumps(empty)),
+            self.action(START, "start", self.stopped, lambda: birth(self.cinder)),
+            self.action(STOP, "stop", self.running, lambda: death(self.cinder)),
+        ]
+
+    def monitor(self, name: str, level: int, state: str) -> Candidate:
+        """A monitor of Glance that begins with this memory."""
+        command = [str(self.glance.agent), "monitor"]
+
+        def remember() -> None:
+            write_private(state_file(self.glance), state)
+
+        return Candidate(name, command, environment(self.glance, 30, level), before=remember)
+
+    def action(
+        self, name: str, action: str, before: Callable[[], None],
+        daemon: Callable[[], Callable[[], float]],
+    ) -> Candidate:
+        """A start or stop of Cinder."""
+        command = [str(self.cinder.agent), action]
+        return Candidate(
+            name, command, environment(self.cinder, 0), before=before, daemon=daemon)
+
+    def checks(self) -> list[Candidate]:
+        """What else would do the same check."""
+        user = self.glance.cloud.credentials.environment()
+        url = f"{self.glance.cloud.server('glance')}{PATH}"
+        home = {**user, "HOME": "/root"}
+        volumes = ["/usr/bin/openstack", "volume", "list", "--limit", "1"]
+        return [
+            Candidate(SESSION, [PYTHON, "-Es", str(HERE / "session.py"), url], user),
+            Candidate(TWO_CURLS, ["/bin/sh", str(HERE / "curl.sh"), url], user),
+            Candidate(GLANCE, ["/usr/bin/glance", "image-list", "--limit", "1"], home),
+            Candidate(CINDER, volumes, home, before=self.running),
+        ]
+
+    def shell(self) -> list[Candidate]:
+        """A shell agent, where it asks nobody."""
+        agent = ["/bin/sh", str(HERE / "shell-agent")]
+        variables = {"OCF_ROOT": "/usr/lib/ocf", "OCF_RESKEY_pid": str(self.glance.pidfile)}
+        return [
+            Candidate(SHELL_META_DATA, [*agent, "meta-data"], variables),
+            Candidate(SHELL_PROCESS, [*agent, "monitor"], variables),
+        ]
+
+    def running(self) -> None:
+        """Have Cinder run."""
+        if not self.cinder.pids():
+            act(self.cinder, "start")
+
+    def stopped(self) -> None:
+        """Have Cinder not run."""
+        if self.cinder.pids():
+            act(self.cinder, "stop")
 
 
-def floors(resource: Resource) -> list[Candidate]:
-    """What nobody can be quicker than."""
-    server, token = resource.cloud.server(resource.service), resource.cloud.token()
-    headers = resource.folder / "headers"
-    write_private(headers, f"X-Auth-Token: {token}\n")
-    get = [PYTHON, "-Es", str(HERE / "get.py"), server.address, str(server.port), PATH]
-    curl = ["/usr/bin/curl", "--silent", "--fail", "--header", f"@{headers}", f"{server}{PATH}"]
-    return [
-        Candidate(BARE, [PYTHON, "-Es", "-c", "pass"]),
-        Candidate("curl, GET with a ready token", curl),
-        Candidate(GET, get, {"TOKEN": token}),
-    ]
-
-
-def ours(resource: Resource) -> list[Candidate]:
-    """The agent's actions, as Pacemaker calls them."""
-    agent = str(resource.agent)
-    fetch_token(resource)
-    state = state_file(resource).read_text()
-    empty = {**json.loads(state), "token": "", "token_key": "", "token_until": 0}
-    stopped = resource.environment(30, 0, None, resource.parameters)
-    stopped["OCF_RESOURCE_INSTANCE"] = f"{resource.name}-stopped"
-
-    def monitor(name: str, level: int, content: str) -> Candidate:
-        environment = resource.environment(30, 30, level, resource.parameters)
-        before = remember(state_file(resource), content)
-        return Candidate(name, [agent, "monitor"], environment, before=before)
-
-    return [
-        Candidate(META_DATA, [agent, "meta-data"], {"OCF_ROOT": "/usr/lib/ocf"}),
-        Candidate("probe, nothing there", [agent, "monitor"], stopped, code=7),
-        monitor("monitor, level 0", 0, state),
-        monitor(REMEMBERED, 10, state),
-        monitor("monitor, token to be fetched", 10, json.dumps(empty)),
-    ]
-
-
-def alternatives(resource: Resource) -> list[Candidate]:
-    """What else would do the same check."""
-    user = resource.cloud.credentials.environment()
-    url = f"{resource.cloud.server(resource.service)}{PATH}"
-    session = [PYTHON, "-Es", str(HERE / "session.py"), url]
-    client = ["/usr/bin/glance", "image-list", "--limit", "1"]
-    return [
-        Candidate("keystoneauth1, a new session", session, user),
-        Candidate("`glance image-list --limit 1`", client, {**user, "HOME": "/root"}),
-    ]
+def environment(resource: Resource, interval: float, level: int | None = None) -> dict[str, str]:
+    """What Pacemaker would say."""
+    return resource.environment(60 if not interval else 30, interval, level, resource.parameters)
 
 
 def state_file(resource: Resource) -> Path:
@@ -83,17 +144,38 @@ def state_file(resource: Resource) -> Path:
     return resource.folder / "openstack" / f"{resource.agent.name}:{resource.name}.json"
 
 
-def remember(file: Path, content: str) -> Callable[[], None]:
-    """Put the agent's memory back to what it was."""
-
-    def write() -> None:
-        write_private(file, content)
-
-    return write
-
-
-def fetch_token(resource: Resource) -> None:
-    """Have the agent fetch its token."""
-    result = resource.run("monitor")
+def act(resource: Resource, action: str) -> None:
+    """Run an action that has to work."""
+    result = resource.run(action)
     if result.code != 0:
-        raise LabError(f"monitor gives {result.code}: {result.reason}")
+        raise LabError(f"{action} of {resource.name} gives {result.code}: {result.reason}")
+
+
+def birth(resource: Resource) -> Callable[[], float]:
+    """What a daemon needs to start: from its birth to its first answer."""
+    beside = ThreadPoolExecutor(1)
+    answered = beside.submit(first_answer, resource.cloud.server(resource.service))
+
+    def seconds() -> float:
+        born = resource.processes()[0].birth / os.sysconf("SC_CLK_TCK")
+        beside.shutdown()
+        return answered.result() - born
+
+    return seconds
+
+
+def death(resource: Resource) -> Callable[[], float]:
+    """What a daemon needs to stop: from TERM until nothing of it is left.
+
+    When TERM comes is seen by a master that is stopped: the agent wakes it up first.
+    """
+    family = resource.processes()
+    process.freeze(family[:1])
+    beside = ThreadPoolExecutor(1)
+    end = beside.submit(last_breath, family)
+
+    def seconds() -> float:
+        beside.shutdown()
+        return end.result()
+
+    return seconds

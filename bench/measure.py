@@ -16,27 +16,57 @@ from dataclasses import dataclass, field
 from lab.errors import LabError
 
 WARM_UP = 3  # rounds
+PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A command to be measured. before: makes things ready, outside the measured time."""
+    """A command to be measured.
+
+    before: makes things ready, outside the measured time.
+    daemon: of an action that waits for a daemon. Called right before, to watch it; what it
+        returns tells afterwards how many seconds the daemon itself needed.
+    """
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     code: int = 0
     before: Callable[[], object] | None = None
+    daemon: Callable[[], Callable[[], float]] | None = None
+
+    def prepare(self) -> None:
+        """Make things ready."""
+        if self.before:
+            self.before()
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Its whole environment."""
+        return {"PATH": PATH, **self.environment}
+
+    def check(self, status: int) -> None:
+        """Fail if it did not do what was to be measured."""
+        code = os.waitstatus_to_exitcode(status)
+        if code != self.code:
+            raise UnexpectedError(f"{self.name}: {' '.join(self.command)} ended with {code}")
 
 
 @dataclass(frozen=True)
-class Numbers:
-    """Milliseconds of one candidate: the quartiles of its time, and the median of its CPU."""
+class Quartiles:
+    """Of many runs."""
 
     low: float
     median: float
     high: float
-    cpu: float
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Of one candidate. wall, cpu: milliseconds."""
+
+    wall: Quartiles
+    cpu: Quartiles
 
 
 class UnexpectedError(LabError):
@@ -49,36 +79,44 @@ def measure(candidates: Sequence[Candidate], rounds: int) -> dict[str, Numbers]:
     cpu: dict[str, list[float]] = {candidate.name: [] for candidate in candidates}
     for number in range(-WARM_UP, rounds):
         for candidate in random.sample(candidates, len(candidates)):
-            if candidate.before:
-                candidate.before()
             spent, used = run(candidate)
             if number >= 0:
                 wall[candidate.name].append(spent * 1000)
                 cpu[candidate.name].append(used * 1000)
-    return {name: numbers(wall[name], cpu[name]) for name in wall}
+    return {name: Numbers(quartiles(wall[name]), quartiles(cpu[name])) for name in wall}
 
 
-def numbers(wall: Sequence[float], cpu: Sequence[float]) -> Numbers:
-    """What many runs of one candidate come to."""
-    low, middle, high = statistics.quantiles(wall, n=4, method="inclusive")
-    return Numbers(low, middle, high, statistics.median(cpu))
+def quartiles(values: Sequence[float]) -> Quartiles:
+    """What many runs come to."""
+    return Quartiles(*statistics.quantiles(values, n=4, method="inclusive"))
+
+
+def percentile(values: Sequence[float]) -> float:
+    """The 99th."""
+    return statistics.quantiles(values, n=100, method="inclusive")[-1]
 
 
 def run(candidate: Candidate) -> tuple[float, float]:
     """Run a candidate once: seconds on the clock, and of CPU, its children's included."""
+    candidate.prepare()
+    needed = candidate.daemon() if candidate.daemon else None
     begin = time.perf_counter()
-    pid = os.posix_spawn(
-        candidate.command[0],
-        list(candidate.command),
-        {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **candidate.environment},
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in (0, 1, 2)
-        ],
-    )
+    pid = spawn(candidate.command, candidate.variables)
     _, status, usage = os.wait4(pid, 0)
     seconds = time.perf_counter() - begin
-    code = os.waitstatus_to_exitcode(status)
-    if code != candidate.code:
-        command = " ".join(candidate.command)
-        raise UnexpectedError(f"{candidate.name}: {command} ended with {code}")
+    candidate.check(status)
+    if needed:
+        seconds -= needed()
     return seconds, usage.ru_utime + usage.ru_stime
+
+
+def spawn(command: Sequence[str], environment: Mapping[str, str], **options: object) -> int:
+    """Start a command that reads nothing and whose output nobody reads; its pid."""
+    quiet = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in (0, 1, 2)]
+    return os.posix_spawn(
+        command[0],
+        list(command),
+        environment,
+        file_actions=quiet,
+        **options,  # type: ignore[arg-type]
+    )

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 pytest.register_assert_rewrite("harness", "lookalike")
+pytest_plugins = ["faults"]
 
-from harness import AGENTS  # noqa: E402 - after the line that has its assertions rewritten
+from harness import AGENTS, FOREIGN  # noqa: E402 - after the line that has its assertions rewritten
 from lookalike.service import Service  # noqa: E402
 
 MakeService = Callable[..., Service]
@@ -41,7 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Give each case of a shared test to one agent, always the same one."""
-    if config.getoption("every_agent"):
+    if FOREIGN or config.getoption("every_agent"):
         return
     names = [agent.name for agent in AGENTS]
     turn: dict[str, int] = {}

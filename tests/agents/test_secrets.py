@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
+import shlex
+import signal
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pytest
 
-from harness import Running, environ_of, expect
+from agents.ways import listening_syslog, sh, with_syslog
+from harness import Running, environ_of, eventually, expect
+from lookalike.keystone import Keystone, wire
 from lookalike.service import USER, Service
 
 MakeService = Callable[..., Service]
@@ -34,7 +42,14 @@ PASSWORDS = {
     "xml": f"{MARK}<&>]]>",
     "url": f"{MARK}:@/?#&=+",
     "dash": f"--{MARK}",
-    "long": MARK * 1000,
+    "option": f"-p{MARK}",
+    "nul-like": f"{MARK}\\0\\x00%00\u2400",
+    "blanks": f" \t{MARK}\u00a0\n",
+    "template": f"{MARK}{{}}{{0}}${{x}}{{{{x}}}}",
+    "encoded": f"{MARK}%24%28id%29+a&amp;b",
+    "controls": f"{MARK}\x01\x07\x7f\x85",
+    "assignment": f"{MARK}=b; OCF_RESKEY_os_password=x",
+    "long": MARK * 2500,
 }
 
 
@@ -71,6 +86,11 @@ def holding(service: Service, secret: str) -> set[Path]:
     return holders - {service.folder / "tokens"}
 
 
+def logged(service: Service) -> str:
+    """What is in the agents' log."""
+    return service.log.read_text(encoding="utf-8") if service.log.exists() else ""
+
+
 @pytest.mark.parametrize(("interpreter", "locale"), [("debian", "C"), ("pypi", "C.UTF-8")])
 @pytest.mark.parametrize("kind", PASSWORDS)
 def test_password(make_service: MakeService, kind: str, interpreter: str, locale: str) -> None:
@@ -88,17 +108,44 @@ def test_password(make_service: MakeService, kind: str, interpreter: str, locale
     assert not holding(service, MARK)
 
 
-def test_not_in_arguments(make_service: MakeService) -> None:
-    """Nobody sees password or token in a list of processes while an action runs."""
+@pytest.mark.parametrize("locale", [None, "", "C", "POSIX", "C.UTF-8", "xx_YY.KOI9"])
+def test_password_in_any_locale(make_service: MakeService, locale: str | None) -> None:
+    """A password beyond ASCII is the same in every locale, and in none."""
+    service = make_service(credentials=True, password=PASSWORDS["non-ascii"])
+    environ = {"LANG": locale, "LC_ALL": locale, "LC_CTYPE": locale}
+    expect(service.start(environ=environ), 0)
+    expect(service.monitor(environ=environ), 0)
+
+
+DEBUG: dict[str, str | None] = dict.fromkeys(
+    (
+        "OS_DEBUG", "DEBUG", "PYTHONVERBOSE", "PYTHONDEVMODE", "PYTHONDEBUG", "PYTHONTRACEMALLOC",
+        "PYTHONFAULTHANDLER", "PYTHONINSPECT", "HA_debug", "HA_DEBUGLOG", "OCF_TRACE_RA",
+        "OCF_TRACE_FILE", "PCMK_debug", "PCMK_trace_files", "REQUESTS_DEBUG", "URLLIB3_DEBUG",
+        "KEYSTONEAUTH_DEBUG", "HTTPLIB_DEBUG", "TRACE", "VERBOSE",
+    ),
+    "1",
+)  # fmt: skip
+"""What makes one program or another talk."""
+
+
+@pytest.mark.parametrize("environ", [{}, DEBUG], ids=["usual", "debug"])
+def test_not_in_arguments(make_service: MakeService, environ: dict[str, str | None]) -> None:
+    """Nobody sees password or token in a list of processes, or hears it, while an action runs."""
     service = make_service(credentials=True, password=MARK * 3, api_slow=0.3, public_slow=0.2)
     service.keystone.delay = 0.5
     for action in ("validate-all", "start", "monitor", "monitor", "reload-agent", "stop"):
-        running = service.begin(action, timeout=60, interval=30 if action == "monitor" else None)
+        interval = 30 if action == "monitor" else None
+        running = service.begin(action, timeout=60, interval=interval, environ=environ)
         assert [] == seen_in_arguments(running, MARK)
-        expect(running.wait(), 0)
+        result = expect(running.wait(), 0)
+        for secret in (MARK, *service.keystone.tokens_issued):
+            assert secret not in result.stdout + result.stderr
+            assert holding(service, secret) <= {service.state_file}
     assert 1 == len(service.keystone.tokens_issued)
 
 
+@pytest.mark.own
 def test_token_only_in_state(make_service: MakeService) -> None:
     """The token stands in the state, which is root's, and nowhere else."""
     service = make_service(credentials=True)
@@ -110,6 +157,7 @@ def test_token_only_in_state(make_service: MakeService) -> None:
     assert set() == holding(service, token)
 
 
+@pytest.mark.own
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o777])
 def test_modes(make_service: MakeService, umask: int) -> None:
     """State and token are root's alone whatever the umask; the pidfile can be read by all."""
@@ -139,6 +187,7 @@ def test_no_world_readable_secret(make_service: MakeService) -> None:
         assert token.encode() not in text or path.name == "tokens", path
 
 
+@pytest.mark.own
 def test_state_folder_mode_is_mended(make_service: MakeService) -> None:
     """A state folder of root's that others can read is closed before a token is put there."""
     service = make_service(credentials=True)
@@ -172,6 +221,109 @@ def test_refused_password(
     assert not holding(service, MARK)
 
 
+class Echo(Keystone):
+    """A Keystone that says back what it was told, as one with debug on does."""
+
+    status = 401
+
+    def _well(self, request: Any) -> bytes:
+        if request.method != "POST":
+            return super()._well(request)
+        said = request.body.decode("ascii", "replace")
+        header = f"X-Debug: {said}"
+        location = f"Location: {self.url}/v3/auth/tokens?password={MARK}"
+        body = json.dumps({"error": {"code": self.status, "message": said, "title": said}})
+        answer: bytes = wire.compose(request, self.status, body.encode(), header, location)
+        return answer
+
+
+@pytest.mark.parametrize("status", [200, 201, 300, 302, 400, 401, 403, 404, 413, 500, 503])
+def test_keystone_echoes(make_service: MakeService, status: int) -> None:
+    """What Keystone says back of a request gets no further, whatever the status."""
+    service = make_service(credentials=True, password=MARK)
+    expect(service.start(), 0)
+    keystone = Echo(users={"monitor": MARK})
+    keystone.status = status
+    with keystone:
+        given = {"os_auth_url": keystone.url}
+        result = expect(service.monitor(parameters=given, environ=DEBUG), 190, "Keystone")
+        assert keystone.requests
+    assert MARK not in result.stderr + result.stdout
+    assert not holding(service, MARK)
+
+
+@pytest.mark.own
+def test_not_in_syslog(make_service: MakeService) -> None:
+    """Failures, and what a monitor keeps from Pacemaker, get to syslog without the password."""
+    service = make_service(credentials=True, password=MARK)
+    service.keystone.users["monitor"] = "another"
+    calls: list[tuple[str, dict[str, object], int]] = [
+        ("start", {}, 0),
+        ("monitor", {}, 190),
+        ("monitor", {"os_auth_url": f"http://monitor:{MARK}@127.0.0.1:5000"}, 190),
+        ("reload-agent", {"os_project_name": "", "os_tenant_name": ""}, 0),
+        ("stop", {}, 0),
+    ]
+    with listening_syslog(service.folder) as log:
+        for action, parameters, code in calls:
+            result = service.call(
+                action, interval=30, timeout=60, parameters=parameters,
+                prefix=with_syslog(service.folder), environ={"HA_LOGFACILITY": "daemon", **DEBUG},
+            )  # fmt: skip
+            expect(result, code)
+            said = log.recv(65536)
+            assert MARK.encode() not in said, action
+    assert not holding(service, MARK)
+
+
+def test_core(make_service: MakeService) -> None:
+    """A core file of a monitor is where the kernel puts it, for root alone, and not in the state.
+
+    Pacemaker's folder of core files is the working folder then, and only root enters it.
+    """
+    service = make_service(credentials=True, password=MARK)
+    expect(service.start(), 0)
+    service.keystone.mode = "hang"
+    cores = service.folder / "cores"
+    cores.mkdir()
+    before = service.asked()
+    prefix = sh("ulimit -c unlimited")
+    monitor = service.begin("monitor", interval=30, timeout=60, cwd=cores, prefix=prefix, umask=0)
+    eventually(lambda: service.asked() > before)
+    monitor.process.send_signal(signal.SIGSEGV)
+    assert -signal.SIGSEGV == monitor.wait().code
+    for path in holding(service, MARK):
+        assert cores == path.parent
+        assert 0o600 == stat.S_IMODE(path.stat().st_mode)
+    service.keystone.mode = "fine"
+    expect(service.monitor(), 0)
+
+
+AWKWARD = f"{MARK}/a'b\"c\\d \u00e4%s"
+
+FORMS: dict[str, Callable[[str], str]] = {
+    "plain": str,
+    "python": repr,
+    "json": json.dumps,
+    "url": quote_plus,
+    "url-path": lambda text: quote(text, safe=""),
+    "shell": shlex.quote,
+    "base64": lambda text: base64.b64encode(text.encode()).decode(),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_last_words_in_any_form(make_service: MakeService, form: str) -> None:
+    """A daemon's last words lose the password in every form that programs like to give it."""
+    words = FORMS[form](AWKWARD)
+    service = make_service(
+        credentials=True, password=AWKWARD, exit_at_once=1, last_words=f"login as {words} failed"
+    )
+    result = expect(service.start(), 1, "login as")
+    for part in (words[:12], words[4:16]):
+        assert part not in result.stderr + logged(service)
+
+
 WORDS = [
     f"cannot connect to mysql+pymysql://glance:{MARK}@10.0.0.1/glance",
     f"authentication of monitor with {MARK} failed",
@@ -183,8 +335,7 @@ def test_last_words(make_service: MakeService, words: str) -> None:
     """A daemon's last words become an exit reason without the passwords in them."""
     service = make_service(credentials=True, password=MARK, exit_at_once=1, last_words=words)
     result = expect(service.start(), 1, words[:12])
-    assert MARK not in result.stderr
-    assert MARK not in service.log.read_text(encoding="utf-8")
+    assert MARK not in result.stderr + logged(service)
 
 
 def test_cib_secret_missing(make_service: MakeService) -> None:
@@ -250,6 +401,7 @@ def test_log_attack(service: Service, attack: str) -> None:
     assert not (service.folder / "new").exists()
 
 
+@pytest.mark.own
 def test_log_by_default(service: Service) -> None:
     """Where the service's own log folder cannot be written, the log is beside the state."""
     del service.parameters["log_file"]

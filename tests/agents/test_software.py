@@ -1,4 +1,4 @@
-"""Python packages that are missing on a node: what needs them says so, and nothing else does."""
+"""Python packages that are missing or broken: what needs them says so, and nothing else does."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from harness import expect
 from lookalike.service import Service
 
 MakeService = Callable[..., Service]
+
+pytestmark = pytest.mark.shared
 
 
 @pytest.fixture
@@ -53,3 +55,62 @@ def test_stop_needs_no_package(service: Service, bare: tuple[str, str]) -> None:
     expect(service.stop(prefix=bare), 0)
     assert service.gone()
     expect(service.monitor(prefix=bare), 7)
+
+
+# ---- packages that are there, and broken: half of an upgrade, a library of another release
+
+BREAKAGES = {
+    "import-error": "import nothing_of_that_name",
+    "library": "raise ImportError('libssl.so.9: cannot open shared object file')",
+    "attribute": "import os; os.no_such_thing",
+    "syntax": "def broken(:",
+    "system": "raise SystemError('initialization failed without raising an exception')",
+}
+
+
+def broken(bare: tuple[str, str], package: str, breakage: str) -> tuple[str, str]:
+    """The interpreter, with a package that cannot be imported, or is not what it was."""
+    (site,) = Path(bare[0]).parent.parent.glob("lib/python3*/site-packages")
+    for name in ("requests", "keystoneauth1", package):
+        code = breakage if name == package else ""
+        (site / f"{name}.py").write_text(code + "\n", encoding="utf-8")
+    return bare
+
+
+@pytest.mark.parametrize("kind", BREAKAGES)
+def test_broken_keystoneauth(
+    make_service: MakeService, bare: tuple[str, str], kind: str
+) -> None:
+    """A package of the check that cannot be imported is no fault of the service: 190."""
+    service = make_service(credentials=True)
+    expect(service.start(), 0)
+    prefix = broken(bare, "requests", BREAKAGES[kind])
+    expect(service.monitor(prefix=prefix), 190, "answers", "Python package")
+    expect(service.monitor(prefix=prefix, level=0), 0)
+    expect(service.stop(prefix=prefix), 0)
+
+
+@pytest.mark.parametrize("kind", BREAKAGES)
+def test_broken_psutil(service: Service, bare: tuple[str, str], kind: str) -> None:
+    """psutil that cannot be imported stops nothing that runs, and nothing from being stopped."""
+    prefix = broken(bare, "psutil", BREAKAGES[kind])
+    expect(service.start(prefix=prefix), 5, "psutil")
+    assert not service.pids()
+    expect(service.start(), 0)
+    expect(service.monitor(prefix=prefix), 0)
+    service.state_file.unlink()
+    expect(service.monitor(prefix=prefix), 190, "psutil")
+    expect(service.stop(prefix=prefix), 0)
+    assert service.gone()
+
+
+def test_import_that_hangs(make_service: MakeService, bare: tuple[str, str]) -> None:
+    """A package on a file system that hangs costs a verdict, and not the timeout."""
+    service = make_service(credentials=True)
+    prefix = broken(bare, "psutil", "import time; time.sleep(3600)")
+    expect(service.start(prefix=prefix, timeout=5), 1, "in time")
+    assert not service.pids()
+    expect(service.start(), 0)
+    prefix = broken(bare, "requests", "import time; time.sleep(3600)")
+    expect(service.monitor(prefix=prefix, timeout=6), 190, "answers", "in time")
+    expect(service.stop(prefix=prefix), 0)

@@ -6,7 +6,8 @@ For every test in which an agent needs a token:
         ... os_auth_url = keystone.url ...
         keystone.mode = "hang"
 
-It speaks as much of Identity v3 as keystoneauth1's v3.Password needs; /v2.0 is gone, as today.
+It speaks as much of Identity v3 as keystoneauth1's v3.Password needs; /v2.0 is gone, as today,
+unless a test wants it back for a client of those days.
 How it reads requests and how it misbehaves is shared with the look-alike daemon.
 """
 
@@ -21,6 +22,7 @@ import sys
 import threading
 import time
 import types
+from collections.abc import Callable
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
@@ -65,7 +67,9 @@ class Keystone:
     token_life      seconds a token lives; negative: issued already expired
     clock_skew      seconds that Keystone's clock is ahead of ours
     delay           seconds before every answer
-    catalog         what a token's catalog holds; may be emptied
+    catalog         what a token's catalog holds; may be emptied, or made anew by catalog_of()
+    v2              whether the Identity API v2.0 is served as well
+    when_asked      called at every request, before it is answered: may change anything
     tokens_issued   every token, oldest first
     requests        (method, path) of every request
     """
@@ -89,6 +93,8 @@ class Keystone:
         self.token_life: float = 3600
         self.clock_skew: float = 0
         self.delay: float = 0
+        self.v2 = False
+        self.when_asked: Callable[[], None] | None = None
         self.tokens_issued: list[str] = []
         self.requests: list[tuple[str, str]] = []
         self._mode: str | int = "fine"
@@ -109,7 +115,7 @@ class Keystone:
         self._acceptor: threading.Thread | None = None
         self._connections: dict[threading.Thread, socket.socket] = {}
         self._connections_lock = threading.Lock()
-        self.catalog: list[dict[str, Any]] = self._default_catalog()
+        self.catalog = self.catalog_of("http://127.0.0.1:9292", "http://127.0.0.1:8776")
 
     # -- life
 
@@ -208,6 +214,8 @@ class Keystone:
             request = wire.read_request(conn)
             if request is not None:
                 self.requests.append((request.method, request.path))
+                if self.when_asked:
+                    self.when_asked()
                 self._answer(conn, request)
         except OSError:
             pass  # the client, or the test, went away
@@ -238,10 +246,17 @@ class Keystone:
             status, document = 300, {"versions": {"values": [self._version()]}}
         elif request.method in ("GET", "HEAD") and path == "/v3":
             status, document = 200, {"version": self._version()}
-        elif request.method == "POST" and path == "/v3/auth/tokens":
+        elif self.v2 and request.method in ("GET", "HEAD") and path == "/v2.0":
+            links = [{"rel": "self", "href": f"{self.url}/v2.0/"}]
+            version = {"id": "v2.0", "status": "deprecated", "links": links}
+            status, document = 200, {"version": version}
+        elif request.method == "POST" and path in self._token_paths:
             try:
-                token, document = self._issue(request.body)
-                status, headers = 201, [f"X-Subject-Token: {token}"]
+                if path == "/v3/auth/tokens":
+                    token, document = self._issue(request.body)
+                    status, headers = 201, [f"X-Subject-Token: {token}"]
+                else:
+                    status, document = 200, self._issue_v2(request.body)
             except Refused as refused:
                 status = refused.args[0]
                 document = _error(status, "The request you have made requires authentication.")
@@ -263,6 +278,51 @@ class Keystone:
         }
 
     # -- tokens
+
+    @property
+    def _token_paths(self) -> tuple[str, ...]:
+        return ("/v3/auth/tokens", *(["/v2.0/tokens"] if self.v2 else []))
+
+    def _issue_v2(self, body: bytes) -> dict[str, Any]:
+        """What v2.0 gives for the same credentials; it knows the default domain only."""
+        try:
+            auth = json.loads(body)["auth"]
+            tenant, given = auth.get("tenantName"), auth["passwordCredentials"]
+            domain = {"id": "default"}
+            user = {"name": given["username"], "password": given["password"], "domain": domain}
+            scope = {"project": {"name": tenant, "domain": domain}} if tenant else {}
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise Refused(400) from None
+        v3 = {"auth": {"identity": {"password": {"user": user}}, "scope": scope}}
+        secret, document = self._issue(json.dumps(v3).encode())
+        token = document["token"]
+        access: dict[str, Any] = {
+            # in the order of the real one: the HA guide's agents look for the id with grep
+            "token": {
+                "issued_at": token["issued_at"],
+                "expires": token["expires_at"],
+                "id": secret,
+            },
+            "user": {"id": token["user"]["id"], "name": token["user"]["name"], "roles": []},
+            "serviceCatalog": [
+                {
+                    "type": service["type"],
+                    "name": service["name"],
+                    "endpoints": [
+                        {f"{end['interface']}URL": end["url"] for end in service["endpoints"]}
+                        | {"region": "RegionOne"}
+                    ],
+                }
+                for service in token.get("catalog", [])
+            ],
+        }
+        if "project" in token:
+            access["token"]["tenant"] = {
+                "id": token["project"]["id"],
+                "name": token["project"]["name"],
+                "enabled": True,
+            }
+        return {"access": access}
 
     def _issue(self, body: bytes) -> tuple[str, dict[str, Any]]:
         try:
@@ -330,11 +390,12 @@ class Keystone:
             fresh.chmod(0o644)  # the daemon reads it as its own user
             os.rename(fresh, path)
 
-    def _default_catalog(self) -> list[dict[str, Any]]:
+    def catalog_of(self, image: str, volume: str) -> list[dict[str, Any]]:
+        """A catalog with the roots of the Image and the Block Storage API."""
         services = {
             "identity": ("keystone", f"{self.url}/v3"),
-            "image": ("glance", "http://127.0.0.1:9292"),
-            "volumev3": ("cinderv3", "http://127.0.0.1:8776/v3"),
+            "image": ("glance", image),
+            "volumev3": ("cinderv3", f"{volume}/v3"),
         }
         return [
             {

@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
-from harness import Resource, defaults, masters
+from harness import FOREIGN, Resource, defaults, masters
 
 from .config import DAEMON, DaemonConfig
 from .keystone import Keystone
@@ -68,6 +68,9 @@ class Service(Resource):
         self.config.set(**{**STYLES.get(agent.name, {}), **behaviour})
         self.password = password
         self.keystone = Keystone(users={"monitor": password})
+        # a client that follows the catalog comes to this daemon
+        here = f"http://{self.config.host}:{self.config.port}"
+        self.keystone.catalog = self.keystone.catalog_of(here, here)
         self.log_file = folder / "log" / "daemon.log"
         super().__init__(
             agent,
@@ -84,6 +87,7 @@ class Service(Resource):
         )
         if credentials:
             self.parameters.update(self.credentials)
+        self.well: dict[str, object] = {}  # how the daemon behaves before a test changes it
         self._stack = ExitStack()
 
     def __enter__(self) -> Service:
@@ -95,6 +99,7 @@ class Service(Resource):
         tokens = self.folder / "tokens"
         self.keystone.write_tokens(tokens)
         self.config.set(accept_tokens=tokens)
+        self.well = dict(self.config.behaviour)
         return self
 
     def __exit__(
@@ -108,12 +113,19 @@ class Service(Resource):
     @property
     def credentials(self) -> dict[str, object]:
         """The parameters of a monitor that asks Keystone."""
-        return {
+        given: dict[str, object] = {
             "os_username": "monitor",
             "os_password": self.password,
             "os_project_name": "service",
             "os_auth_url": self.keystone.url,
         }
+        if FOREIGN:  # what the HA guide has, and a Keystone that still understands it
+            self.keystone.v2 = True
+            given["os_tenant_name"] = given["os_project_name"]
+            given["os_auth_url"] = f"{self.keystone.url}/v2.0/"
+            given["keystone_get_token_url"] = f"{self.keystone.url}/v2.0/tokens"
+            given["url"] = f"http://{self.config.host}:{self.config.port}/v1/"
+        return given
 
     def asked(self) -> int:
         """How many token requests Keystone has seen."""

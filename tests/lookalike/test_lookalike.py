@@ -19,6 +19,7 @@ import pytest
 from keystoneauth1 import exceptions, session
 from keystoneauth1.identity import v3
 
+from .between import FRONTS, NAMESERVERS, Front, Nameserver
 from .config import DAEMON, DaemonConfig
 from .keystone import MODES, Keystone, wire
 from .ports import free_port
@@ -232,6 +233,58 @@ def test_double_fork(start: Start) -> None:
     assert report["sid"] not in (os.getsid(0), report["pid"])
 
 
+def test_exec_as(start: Start, tmp_path: Path) -> None:
+    """With exec_as the daemon is another program, under the pid that it had."""
+    other = tmp_path / "another"
+    other.write_bytes(DAEMON.read_bytes())
+    other.chmod(0o755)
+    daemon = start(exec_as=other).ready()
+    words = Path(f"/proc/{daemon.process.pid}/cmdline").read_bytes().split(b"\0")
+    assert os.fsencode(other) in words
+    assert daemon.process.pid == daemon.config.report()["pid"]
+
+
+def test_reuse_port(start: Start) -> None:
+    """Two daemons that are willing share a port."""
+    one = start(reuse_port="yes").ready()
+    other = start(reuse_port="yes", listen_port=one.config.port, port_taken="exit")
+    eventually(lambda: len(other.config.pids()) == 3)
+
+
+def test_worker_hides(start: Start) -> None:
+    """One process more keeps the socket, in a session of its own, with nothing in its environ."""
+    daemon = start(worker_hides="session environment parent").ready()
+    ours = os.getsid(daemon.process.pid)
+
+    def hidden() -> list[int]:
+        words = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in daemon.config.pids()}
+        return [pid for pid, line in words.items() if wire.HOLD.encode() in line]
+
+    (pid,) = eventually(hidden)
+    assert ours != os.getsid(pid)
+    assert b"" == Path(f"/proc/{pid}/environ").read_bytes()
+    daemon.kill()
+    assert 0 == daemon.ends()
+    assert [pid] == daemon.config.pids()
+    socket.create_connection((daemon.config.host, daemon.config.port)).close()
+
+
+def test_worker_life(start: Start) -> None:
+    """Idle workers end, others take their places, and requests are answered all the same."""
+    daemon = start(worker_life=0.02).ready()
+    before = daemon.workers()
+    eventually(lambda: not set(before) & set(daemon.workers()))
+    assert daemon.answers()
+
+
+def test_storm(start: Start) -> None:
+    """At TERM each worker starts children, which do not end by TERM."""
+    daemon = start(storm=5).ready()
+    daemon.kill()
+    assert 0 == daemon.ends()
+    assert 2 * 5 == len(daemon.config.pids())
+
+
 DEATHS: list[tuple[dict[str, object], int, str]] = [
     ({"exit_at_once": 3}, 3, "told to die"),
     ({"exit_at_once": 3, "last_words": "no such table"}, 3, "no such table"),
@@ -426,7 +479,10 @@ SHAPES: dict[str, tuple[bytes, bytes]] = {
     "close": (b"", b""),
     "endless_body": (b"HTTP/1.1 200 OK", b""),
     "endless_headers": (b"HTTP/1.1 200 OK", b""),
+    "endless_header": (b"HTTP/1.1 200 OK\r\nX-Filler: ", b""),
+    "endless_chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3e8\r\n", b""),
     "endless_1xx": (b"HTTP/1.1 100 Continue", b""),
+    "stall": (b"HTTP/1.1 200 Look-alike", b"(silence)"),
     "wrong_length": (b"HTTP/1.1 200 OK", b"{}"),
     "redirect_loop": (b"HTTP/1.1 302 ", b"}"),
     "nonsense": (b"220 ", b"\r\n"),
@@ -439,11 +495,12 @@ def test_misbehaviours(start: Start, part: str) -> None:
     """Each misbehaviour looks as it should, and the other answers stay well meanwhile."""
     assert set(wire.MISBEHAVIOURS) == set(SHAPES)
     daemon = start().ready()
+    quiet = {"hang": 0.5, "stall": 0.5}
     path, other = (b"/v2/images", "/") if part == "api" else (b"/", "/healthcheck")
     for how, (first, last) in SHAPES.items():
         daemon.config.set(**{part: how})
         address = (daemon.config.host, daemon.config.port)
-        with socket.create_connection(address, 0.5 if how == "hang" else PATIENCE) as conn:
+        with socket.create_connection(address, quiet.get(how, PATIENCE)) as conn:
             conn.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
             if how == "drip":
                 assert [b"H", b"T"] == [conn.recv(10), conn.recv(10)]
@@ -452,6 +509,19 @@ def test_misbehaviours(start: Start, part: str) -> None:
             assert data.startswith(first) and data.endswith(last), how
             assert not how.startswith("endless") or len(data) >= 5_000, how
             assert daemon.get(other).status in (200, 300)
+
+
+def test_very_bytes(start: Start, keystone: Keystone, tmp_path: Path) -> None:
+    """The bytes of a file can be had as an answer, of the daemon and of Keystone."""
+    answer = tmp_path / "answer"
+    answer.write_bytes(b"SSH-2.0-OpenSSH\r\n\0\xff")
+    daemon = start().ready()
+    daemon.config.set(api=answer)
+    keystone.mode = str(answer)
+    for port in (daemon.config.port, keystone.port):
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as conn:
+            conn.sendall(b"GET /v2/images HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert answer.read_bytes() == drain(conn)
 
 
 def test_slow(start: Start) -> None:
@@ -600,6 +670,32 @@ def test_keystone_has_no_v2(keystone: Keystone) -> None:
         assert 404 == session.Session().get(keystone.url + path, raise_exc=False).status_code
 
 
+def test_keystone_with_v2(keystone: Keystone) -> None:
+    """With v2 it gives the tokens of those days, for the same credentials, beside those of v3."""
+    keystone.v2 = True
+    auth = {
+        "tenantName": "service",
+        "passwordCredentials": {"username": "monitor", "password": "secret"},
+    }
+    client = session.Session()
+    assert "v2.0" == client.get(keystone.url + "/v2.0/").json()["version"]["id"]
+    access = client.post(keystone.url + "/v2.0/tokens", json={"auth": auth}).json()["access"]
+    assert keystone.tokens_issued == [access["token"]["id"]]
+    (image,) = [one for one in access["serviceCatalog"] if one["type"] == "image"]
+    assert "http://127.0.0.1:9292" == image["endpoints"][0]["publicURL"]
+    assert token_of(keystone)
+    for wrong in ({}, {"auth": {**auth, "tenantName": "other"}}):
+        refused = client.post(keystone.url + "/v2.0/tokens", json=wrong, raise_exc=False)
+        assert refused.status_code == (401 if wrong else 400)
+
+
+def test_keystone_when_asked(keystone: Keystone) -> None:
+    """What Keystone says can change when it is asked."""
+    keystone.when_asked = lambda: setattr(keystone, "mode", "503")
+    with pytest.raises(exceptions.ServiceUnavailable):
+        token_of(keystone)
+
+
 def test_keystone_domains_by_id(keystone: Keystone) -> None:
     """The default domain can be given by its id."""
     by_id = {"user_domain_id": "default", "project_domain_id": "default"}
@@ -722,6 +818,53 @@ def test_daemon_takes_the_tokens_that_keystone_gave(
     assert 401 == daemon.get("/v2/images", token_of(keystone)).status
 
 
+# ---- what stands between
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1 is deprecated")
+@pytest.mark.parametrize("how", FRONTS)
+def test_front(keystone: Keystone, certificate: Path, how: str) -> None:
+    """A front lets TLS through, or fails as its name says, and its end waits for nobody."""
+    context = ssl.create_default_context(cafile=str(certificate))
+    with Front(keystone.port, how, certificate) as front:
+        url = f"127.0.0.1:{front.port}"
+        timeout = 0.5 if how == "hang" else PATIENCE
+        client = http.client.HTTPSConnection(url, context=context, timeout=timeout)
+        if how == "tls":
+            client.request("GET", "/")
+            assert 300 == client.getresponse().status
+        else:
+            with pytest.raises((ssl.SSLError, ConnectionError, socket.timeout)):
+                client.connect()
+        client.close()
+        if how == "tls1":
+            old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            old.load_verify_locations(certificate)
+            old.set_ciphers("ALL:@SECLEVEL=0")
+            old.minimum_version = ssl.TLSVersion.TLSv1
+            with (
+                socket.create_connection(("127.0.0.1", front.port), PATIENCE) as raw,
+                old.wrap_socket(raw, server_hostname="127.0.0.1") as conn,
+            ):
+                assert "TLSv1" == conn.version()
+
+
+@pytest.mark.parametrize("how", NAMESERVERS)
+def test_nameserver(tmp_path: Path, how: str) -> None:
+    """Names do not resolve, or not in time, for who runs with the prefix; nobody else notices."""
+    before = Path("/etc/resolv.conf").read_bytes()
+    ask = "import socket; socket.getaddrinfo('api.example.org', 80)"
+    with Nameserver(how, tmp_path) as nameserver:
+        command = [*nameserver.prefix, "/usr/bin/python3", "-c", ask]
+        if how == "mute":
+            with pytest.raises(subprocess.TimeoutExpired):
+                subprocess.run(command, capture_output=True, timeout=2)
+        else:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+            assert "gaierror" in done.stderr
+    assert before == Path("/etc/resolv.conf").read_bytes()
+
+
 # ---- ports and README
 
 
@@ -738,7 +881,7 @@ def test_free_ports_are_different_and_usable() -> None:
 def test_readme_names_every_option_and_mode() -> None:
     """README.md leaves out no option of the daemon and no mode of Keystone."""
     readme = (DAEMON.parent / "README.md").read_text(encoding="utf-8")
-    names = {*wire.OPTIONS, *wire.MISBEHAVIOURS, *MODES}
+    names = {*wire.OPTIONS, *wire.MISBEHAVIOURS, *MODES, *FRONTS, *NAMESERVERS}
     assert [] == sorted(name for name in names if f"`{name}`" not in readme)
 
 

@@ -1,107 +1,49 @@
 """The verdict table: whose fault is it, and what does the monitor say?
 
-Every case is one recurring monitor of a running daemon, in four groups: the monitor has a token
-or gets one; Keystone is in trouble; the service is; nobody gave credentials.
+Every case is one recurring monitor of a running daemon: the monitor has a token or gets one;
+Keystone is in trouble; the service is; both, in every pair; nobody gave credentials. Then what
+changes while the monitor looks, and where it asks.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness import AGENTS, INTERPRETERS, Result, declaration, eventually, expect
+from harness import AGENTS, INTERPRETERS, declaration, eventually, expect
+from lookalike.case import (
+    Answer,
+    Case,
+    Together,
+    chosen,
+    judge,
+    prepare,
+    quick,
+    slow,
+    watched_service,
+)
 from lookalike.ports import free_port
 from lookalike.service import Service
 
 MakeService = Callable[..., Service]
 
-SLOW = 12
-"""Seconds that a monitor has whose peer wastes all of it; enough for many at once."""
-
-ASKED = ("api", "api_slow", "public", "public_slow", "healthcheck")
-"""What a case may change of the daemon's behaviour."""
-
-
-@dataclass
-class Case:
-    """One row: how daemon and Keystone are, and what the monitor says.
-
-    name: of the test. code, words: of the verdict.
-    daemon: behaviour of the daemon. keystone: mode of Keystone.
-    remembered: whether a monitor before has got a token; revoked: which is worthless by now.
-    slow: the monitor needs all its time.
-    tokens: token requests that this monitor makes, None where it may try more than once.
-    """
-
-    name: str
-    code: int
-    words: tuple[str, ...] = ()
-    daemon: dict[str, object] = field(default_factory=dict)
-    keystone: str | int = "fine"
-    remembered: bool = False
-    revoked: bool = False
-    tokens: int | None = None
-    parameters: dict[str, object] = field(default_factory=dict)
-    slow: bool = False
-
-
-def prepare(service: Service, case: Case) -> int:
-    """Bring a running service and its Keystone to the state of a case; the requests so far."""
-    if service.master_or_none() is None:
-        expect(service.start(), 0)
-    service.keystone.mode = "fine"
-    service.config.set(**dict.fromkeys(ASKED))
-    if "os_username" in service.parameters:
-        # nobody has a token yet for a user of whom nobody has heard
-        user = f"monitor{len(service.keystone.users)}"
-        service.keystone.users[user] = service.password
-        service.parameters["os_username"] = user
-    if case.remembered:
-        expect(service.monitor(), 0)
-    if case.revoked:
-        service.keystone.revoke()
-    service.keystone.mode = case.keystone
-    service.config.set(**case.daemon)
-    return service.asked()
-
-
-def check(service: Service, case: Case, result: Result, before: int) -> None:
-    """Is the verdict that of the case, for as many tokens?"""
-    name = [service.agent.name] if case.code not in (0, 7) else []
-    expect(result, case.code, *name, *case.words)
-    assert service.password not in result.stderr
-    if case.tokens is not None:
-        assert case.tokens == service.asked() - before
-    assert "/v2.0" not in str(service.keystone.requests)
-
-
-def judge(service: Service, case: Case) -> None:
-    """Walk to the state that a case describes, and hear the monitor."""
-    before = prepare(service, case)
-    check(service, case, service.monitor(parameters=case.parameters), before)
-
 
 @pytest.fixture(scope="module", params=AGENTS, ids=lambda agent: agent.name)
 def watched(request: pytest.FixtureRequest) -> Iterator[Service]:
     """A running service with credentials, which goes from case to case of the tables."""
-    with tempfile.TemporaryDirectory(prefix="agents-") as name:
-        os.chmod(name, 0o755)
-        with Service(request.param, Path(name), credentials=True) as service:
-            expect(service.start(), 0)
-            yield service
+    with watched_service(request.param) as service:
+        yield service
 
 
-def of(cases: list[Case]) -> pytest.MarkDecorator:
-    """A test for each row; but the slow ones are walked all at once, by test_slow_peers."""
-    quick = [case for case in cases if not case.slow]
-    return pytest.mark.parametrize("case", quick, ids=lambda case: case.name)
+@pytest.fixture(scope="module")
+def together() -> Iterator[Together]:
+    """Where the slow cases are begun at once."""
+    with Together() as together:
+        yield together
 
 
 # ---- a token
@@ -115,7 +57,7 @@ TOKENS = [
 ]
 
 
-@of(TOKENS)
+@quick(TOKENS)
 @pytest.mark.parametrize("interpreter", INTERPRETERS)
 def test_token(make_service: MakeService, case: Case) -> None:
     """A healthy service is 0, by the token that is remembered or by one new one."""
@@ -242,25 +184,11 @@ def test_probe_asks_nobody(make_service: MakeService) -> None:
 
 # ---- Keystone is in trouble
 
-TROUBLE: list[str | int] = [
-    "dead", 404, 429, 500, 502, 503, "reset", "close", "redirect_loop", "nonsense",
-    "wrong_length", "endless_headers", "bad_json", "other_json", "no_subject", "no_expiry",
-]  # fmt: skip
-TROUBLE_SLOW = ["hang", "drip", "endless_body", "endless_1xx"]
-
 KEYSTONE = [
-    *(
-        Case(f"no-token-{mode}", 190, ("answers", "Keystone"), keystone=mode)
-        for mode in TROUBLE
-    ),
-    *(
-        Case(f"no-token-{mode}", 190, ("answers", "Keystone"), keystone=mode, slow=True)
-        for mode in TROUBLE_SLOW
-    ),
-    Case("refused", 190, ("answers", "Keystone refuses", "monitor"), keystone="refuse"),
+    Case("refused", 190, ("answers", "Keystone refuses", "monitor"), keystone="refuse", tokens=1),
     Case(
         "refused-401", 190, ("refuses user monitor", "401"), remembered=True, revoked=True,
-        keystone="refuse",
+        keystone="refuse", tokens=1,
     ),
     Case(
         "no-such-project", 190, ("Keystone refuses",), parameters={"os_project_name": "nothing"}
@@ -268,47 +196,23 @@ KEYSTONE = [
     Case(
         "no-such-domain", 190, ("Keystone refuses",), parameters={"os_user_domain_name": "gone"}
     ),
-    # the service asks Keystone about a token that it does not know
-    Case(
-        "401", 190, ("answers", "Keystone"), {"api": "401"}, keystone="dead", remembered=True
-    ),
-    Case(
-        "503", 190, ("answers", "Keystone"), {"api": "503"}, keystone="dead", remembered=True
-    ),
-    Case("503-500", 190, ("Keystone",), {"api": "503"}, keystone=500, remembered=True),
-    Case(
-        "hang", 190, ("answers", "Keystone"), {"api": "hang"}, keystone="dead", remembered=True,
-        slow=True,
-    ),
-    Case(
-        "hang-hang", 190, ("answers", "Keystone"), {"api": "hang"}, keystone="hang",
-        remembered=True, slow=True,
-    ),
-    Case(
-        "drip", 190, ("answers", "Keystone"), {"api": "drip"}, keystone="dead", remembered=True,
-        slow=True,
-    ),
     # neither is well
     *(
         Case(f"public-{public}", 1, ("Keystone",), {"public": public}, keystone="dead")
         for public in ("500", "close", "404", "nonsense")
     ),
     Case(
-        "public-hang", 1, (), {"public": "hang", "api": "hang"}, keystone="dead", slow=True
+        "401-public-500", 1, ("answers 401", "Keystone"), {"api": "401", "public": "500"},
+        keystone="dead", remembered=True,
     ),
-    Case(
-        "401-public-500", 1, (), {"api": "401", "public": "500"}, keystone="dead",
-        remembered=True,
-    ),
-    Case("refused-public-500", 1, (), {"public": "500"}, keystone="refuse"),
+    Case("refused-public-500", 1, ("answers 500", "refuses"), {"public": "500"}, keystone="refuse"),
     # what is the service's own fault is no better for Keystone's being in trouble
-    Case("500", 1, ("500",), {"api": "500"}, keystone="dead", remembered=True),
-    Case("nonsense", 1, (), {"api": "nonsense"}, keystone="dead", remembered=True),
-    Case("403", 190, ("403", "monitor"), {"api": "403"}, keystone="dead", remembered=True),
+    Case("nonsense", 1, ("HTTP",), {"api": "nonsense"}, keystone="dead", remembered=True),
 ]  # fmt: skip
 
 
-@of(KEYSTONE)
+@quick(KEYSTONE)
+@pytest.mark.shared
 def test_keystone_in_trouble(watched: Service, case: Case) -> None:
     """A service that answers while Keystone does not help is degraded; else it is at fault."""
     judge(watched, case)
@@ -342,7 +246,8 @@ POLICY = [
 ]
 
 
-@of(POLICY)
+@quick(POLICY)
+@pytest.mark.shared
 def test_keystone_failure(watched: Service, case: Case) -> None:
     """keystone_failure says what is made of a Keystone in trouble, and of nothing else."""
     case.parameters = {"keystone_failure": case.name.partition("-")[0]}
@@ -373,28 +278,10 @@ def test_keystone_comes_back(make_service: MakeService) -> None:
 
 # ---- the service is in trouble, Keystone is not
 
-ANSWERS = [
-    "201", "204", "300", "302", "400", "404", "409", "418", "429", "500", "502", "504",
-    "599", "999", "reset", "close", "wrong_length", "redirect_loop", "nonsense", "endless_body",
-    "endless_headers",
-]  # fmt: skip
-
 API = [
-    *(
-        Case(f"{answer}-{kind}", 1, (answer,) if answer.isdigit() else (), {"api": answer},
-             remembered=kind == "remembered")
-        for answer in ANSWERS
-        for kind in ("new", "remembered")[: 2 if answer in ("500", "close") else 1]
-    ),
-    Case("401-new", 1, ("401",), {"api": "401"}),
     Case("401-remembered", 1, ("401",), {"api": "401"}, remembered=True, tokens=1),
-    Case("503-new", 1, ("503",), {"api": "503"}),
     Case("503-remembered", 1, ("503",), {"api": "503"}, remembered=True, tokens=1),
-    Case("hang-new", 1, ("in time",), {"api": "hang"}, slow=True),
-    Case("hang-remembered", 1, ("in time",), {"api": "hang"}, remembered=True, slow=True),
-    Case("drip", 1, ("in time",), {"api": "drip"}, remembered=True, slow=True),
-    Case("endless_1xx", 1, (), {"api": "endless_1xx"}, remembered=True, slow=True),
-    Case("all-hang", 1, ("in time",), {"api": "hang", "public": "hang"}, slow=True),
+    Case("500-remembered", 1, ("500",), {"api": "500"}, remembered=True, tokens=0),
     Case("403", 190, ("403", "monitor"), {"api": "403"}, tokens=1),
     # the version document has no say while the request that counts is answered
     Case("public-hang", 0, (), {"public": "hang"}),
@@ -404,66 +291,200 @@ API = [
 ]  # fmt: skip
 
 
-@of(API)
+@quick(API)
+@pytest.mark.shared
 def test_service_in_trouble(watched: Service, case: Case) -> None:
     """Whatever is not exactly 200 is the service's fault, when Keystone is well."""
     judge(watched, case)
 
 
-def test_refused(make_service: MakeService) -> None:
-    """An API that refuses connections while its processes live is at fault."""
-    service = make_service(credentials=True)
-    expect(service.start(), 0)
-    parameters = {"url": f"http://127.0.0.1:{free_port()}"}
-    expect(service.monitor(parameters=parameters), 1, "refuses connections")
-
-
 # ---- no credentials
 
 PUBLIC = [
-    Case("fine", 0, tokens=0),
+    Case("fine", 0, tokens=0, public=True),
     *(
-        Case(answer, 1, (answer,) if answer.isdigit() else (), {"public": answer})
+        Case(
+            answer, 1, (answer,) if answer.isdigit() else (), {"public": answer}, public=True
+        )
         for answer in ("500", "503", "404", "401", "close", "reset", "nonsense", "redirect_loop")
     ),
-    Case("other-document", 1, (), {"public": "200"}),
-    Case("hang", 1, ("in time",), {"public": "hang"}, slow=True),
-    Case("drip", 1, ("in time",), {"public": "drip"}, slow=True),
-    Case("api-500", 0, (), {"api": "500"}),
-    Case("keystone-dead", 0, keystone="dead", tokens=0),
+    Case("other-document", 1, (), {"public": "200"}, public=True),
+    Case("public-hangs", 1, ("in time",), {"public": "hang"}, slow=True, public=True),
+    Case("public-drips", 1, ("in time",), {"public": "drip"}, slow=True, public=True),
+    Case("api-500", 0, (), {"api": "500"}, public=True),
+    Case("keystone-dead", 0, keystone="dead", tokens=0, public=True),
+]  # fmt: skip
+
+
+@quick(PUBLIC)
+@pytest.mark.shared
+def test_no_credentials(watched: Service, case: Case) -> None:
+    """Without credentials the public version document decides, and Keystone is not asked."""
+    judge(watched, case)
+
+
+# ---- every pair
+
+KEYSTONES: dict[str, tuple[str | int, tuple[str, ...]]] = {
+    "fine": ("fine", ()),
+    "refuses": ("refuse", ("answers; Keystone refuses user monitor", "(401)")),
+    "500": (500, ("answers; Keystone at http://", "answers 500")),
+    "hung": ("hang", ("answers; Keystone at http://", "does not answer in time")),
+    "dead": ("dead", ("answers; Keystone at http://", "cannot be reached")),
+}
+"""How Keystone is; and what is said where it alone is named."""
+
+APIS: dict[str, tuple[dict[str, object], str]] = {
+    "fine": ({}, ""),
+    "401": ({"api": "401"}, "answers 401"),
+    "403": ({"api": "403"}, "forbids"),
+    "500": ({"api": "500"}, "answers 500"),
+    "503": ({"api": "503"}, "answers 503"),
+    "hung": ({"api": "hang"}, "does not answer in time"),
+    "all-hung": ({"api": "hang", "public": "hang"}, "does not answer in time"),
+    "dead": ({}, "refuses connections"),
+}
+"""How the daemon is; and what is said where it alone is named."""
+
+# 0 fine; K Keystone is to blame, and the service answers: 190; F the token was taken and the user
+# forbidden: 190; 1 the service is to blame
+VERDICTS = {
+    "no-token": """
+               fine  refuses  500  hung  dead
+        fine      0        K    K     K     K
+        401       1        K    K     K     K
+        403       F        K    K     K     K
+        500       1        K    K     K     K
+        503       1        K    K     K     K
+        hung      1        K    K     K     K
+        all-hung  1        1    1     1     1
+        dead      1        1    1     1     1
+    """,
+    "token": """
+               fine  refuses  500  hung  dead
+        fine      0        0    0     0     0
+        401       1        K    K     K     K
+        403       F        F    F     F     F
+        500       1        1    1     1     1
+        503       1        K    K     K     K
+        hung      1        K    K     K     K
+        all-hung  1        1    1     1     1
+        dead      1        1    1     1     1
+    """,
+}
+"""Of a monitor that has no token, and of one that remembers one: design by hand, row API, column
+Keystone."""
+
+
+def pairs() -> Iterator[Case]:
+    for token, table in VERDICTS.items():
+        columns, *rows = (line.split() for line in table.strip().splitlines())
+        for api, *verdicts in rows:
+            for column, verdict in zip(columns, verdicts):
+                daemon, of_api = APIS[api]
+                keystone, of_keystone = KEYSTONES[column]
+                hung = "hung" in api and (token == "token" or column == "fine")
+                yield Case(
+                    f"{token}-api-{api}-keystone-{column}",
+                    {"0": 0, "1": 1}.get(verdict, 190),
+                    {"0": (), "K": of_keystone}.get(verdict, (of_api,)),
+                    daemon,
+                    keystone,
+                    remembered=token == "token",
+                    # nothing is hung that is not asked
+                    slow=hung
+                    or api == "all-hung"
+                    or (column == "hung" and (token == "no-token" or verdict == "K")),
+                    parameters={"url": f"http://127.0.0.1:{free_port()}"} if api == "dead" else {},
+                )
+
+
+PAIRS = list(pairs())
+
+
+@quick(PAIRS)
+@pytest.mark.shared
+def test_pair(watched: Service, case: Case) -> None:
+    """Whatever is wrong with both at once, the guilty is found."""
+    judge(watched, case)
+
+
+# ---- what changes between two questions
+
+Change = Callable[[Service], None]
+
+
+def then_api(answer: Answer | None) -> Change:
+    return lambda service: service.config.set(api=answer)
+
+
+def then_keystone(answer: Answer) -> Change:
+    def change(service: Service) -> None:
+        service.keystone.mode = str(answer)
+
+    return change
+
+
+def revoke(service: Service) -> None:
+    service.keystone.revoke()
+
+
+CHANGES: list[Any] = [
+    # the daemon asks Keystone too, and is well when Keystone is back
+    pytest.param(True, "401", then_api(None), 0, (), id="401-then-fine"),
+    pytest.param(True, "503", then_api(None), 0, (), id="503-then-fine"),
+    pytest.param(True, "503", then_api("500"), 1, ("answers 500",), id="503-then-500"),
+    pytest.param(True, "503", then_api("403"), 190, ("forbids", "403"), id="503-then-403"),
+    pytest.param(True, "401", then_api("close"), 1, ("cuts the connection",), id="401-then-cut"),
+    pytest.param(True, "503", then_api("401"), 1, ("answers 401",), id="503-then-401"),
+    pytest.param(False, None, then_api("500"), 1, ("answers 500",), id="fine-then-500"),
+    # Keystone goes, or learns a new password, amid the monitor
+    pytest.param(True, "401", then_keystone(503), 190, ("Keystone at", "503"), id="401-then-503"),
+    pytest.param(False, None, then_keystone(500), 190, ("Keystone at", "500"), id="new-then-500"),
+    pytest.param(True, "401", then_keystone("refuse"), 190, ("refuses",), id="401-then-refused"),
+    # all tokens so far are worthless when a new one is asked for
+    pytest.param(True, None, revoke, 0, (), id="revoked"),
 ]
 
 
-@of(PUBLIC)
-def test_no_credentials(watched: Service, case: Case) -> None:
-    """Without credentials the public version document decides, and Keystone is not asked."""
-    case.parameters = dict.fromkeys(watched.credentials)
-    judge(watched, case)
+@pytest.mark.parametrize(("remembered", "api", "change", "code", "words"), CHANGES)
+@pytest.mark.shared
+def test_change(
+    watched: Service,
+    remembered: bool,
+    api: Answer | None,
+    change: Change,
+    code: int,
+    words: tuple[str, ...],
+) -> None:
+    """What has changed by the time that Keystone is asked is what counts."""
+    prepare(watched, Case("", 0, daemon={"api": api}, remembered=remembered))
+    watched.keystone.when_asked = lambda: change(watched)
+    expect(watched.monitor(), code, *words)
+
+
+def test_second_token(watched: Service) -> None:
+    """Keystone gave a token, the service does not know it, and Keystone is gone: not its fault."""
+    prepare(watched, Case("", 0, daemon={"api": "503"}))
+
+    def second() -> None:
+        if len(watched.keystone.tokens_issued) > before:
+            watched.keystone.mode = "503"
+
+    before = len(watched.keystone.tokens_issued)
+    watched.keystone.when_asked = second
+    expect(watched.monitor(), 190, "answers; Keystone at", "answers 503")
 
 
 # ---- peers that waste time
 
-
+@slow([*PUBLIC, *PAIRS])
 @pytest.mark.shared
-def test_slow_peers(make_service: MakeService) -> None:
+def test_slow(
+    agent: Path, case: Case, together: Together, request: pytest.FixtureRequest
+) -> None:
     """Whatever takes for ever is found out before Pacemaker's timeout, with the right verdict."""
-    under_way = []
-    for table in (KEYSTONE, API, PUBLIC):
-        for case in table:
-            if case.slow:
-                service = make_service(credentials=table is not PUBLIC)
-                under_way.append((service, case, prepare(service, case)))
-    begun = [
-        (service, case, before, service.begin("monitor", interval=30, timeout=SLOW))
-        for service, case, before in under_way
-    ]
-    wrong = []
-    for service, case, before, running in begun:
-        try:
-            check(service, case, running.wait(), before)
-        except AssertionError as error:
-            wrong.append(f"{case.name}: {str(error).splitlines()[0]}")
-    assert [] == wrong
+    together.judge(agent, case, chosen(request))
 
 
 # ---- where the service is asked
