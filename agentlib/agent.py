@@ -230,7 +230,7 @@ def _check_api(call: Call, state: State, master: Process) -> Outcome:
             return Outcome(
                 ExitCode.ERR_GENERIC,
                 f"{call.agent.name}: {master!r} and its workers listen on no TCP port")
-        state.url = url_of(*found[0])
+        state.url = _serving(call, [url_of(*socket) for socket in found])
     verdict = call.agent.check.verdict(call.agent.name, call.values, state, call.deadline)
     if (state.url, state.token) != (known, token):
         _remember(call, state)
@@ -238,6 +238,18 @@ def _check_api(call: Call, state: State, master: Process) -> Outcome:
         call.log.warning(verdict.reason)  # keystone_failure=ignore
         return Outcome(verdict.code)
     return Outcome(verdict.code, verdict.reason)
+
+
+def _serving(call: Call, urls: list[str]) -> str:
+    """Of several sockets the one that answers as the API does: uWSGI has some for other uses."""
+    if len(urls) > 1:
+        limit = call.deadline.share(0.3)
+        for url in urls:
+            verdict = call.agent.check.serves(
+                call.agent.name, call.values, url, limit.share(1 / len(urls)))
+            if verdict.code == ExitCode.SUCCESS:
+                return url
+    return urls[0]
 
 
 def _remember(call: Call, state: State) -> None:

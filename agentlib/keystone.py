@@ -265,9 +265,16 @@ def validate_host(values: Values) -> None:
 
 
 def _keystoneauth(identity: Identity, seconds: float) -> tuple[Any, Any, Any]:
-    """A session and a plugin of keystoneauth1, and its module of exceptions."""
+    """A session and a plugin of keystoneauth1, and its module of exceptions.
+
+    Without osprofiler, which keystoneauth1 takes where it is: it is three quarters of the import,
+    and brings eventlet. That puts its own select and socket in the place of the real ones
+    meanwhile, and if Keystone is given up by then, what follows here would get them.
+    """
+    import sys
     import warnings
 
+    sys.modules.setdefault("osprofiler", None)  # type: ignore[arg-type]  # to the import: none
     try:
         import requests
         from keystoneauth1 import exceptions, session

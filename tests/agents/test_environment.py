@@ -213,7 +213,7 @@ STRANGE = [
     Strange("10-s-of-cpu", prefix=sh("ulimit -t 10")),
     Strange("nice", prefix=("/usr/bin/nice", "-n", "19")),
     Strange(
-        "no-file-size", prefix=sh("ulimit -f 0"), codes={"start": 1, "start-started": 1},
+        "no-file-size", prefix=sh("ulimit -f 0"), codes={"start": 1},
         words=("File too large",), tokens=2,
     ),
     Strange(

@@ -85,7 +85,7 @@ def test_downwards(name: str) -> None:
 @pytest.mark.parametrize(
     ("package", "only"),
     [("psutil", {"process"}), ("requests", {"keystone"}), ("keystoneauth1", {"keystone"}),
-     ("sys", {"runtime", "api"}), ("syslog", {"log"}), ("subprocess", {"daemon"}),
+     ("sys", {"runtime", "api", "keystone"}), ("syslog", {"log"}), ("subprocess", {"daemon"}),
      ("fcntl", {"state"}), ("shlex", {"daemon", "log"})])
 def test_only_user(package: str, only: set[str]) -> None:
     """What is costly or delicate has one place."""

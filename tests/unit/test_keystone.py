@@ -31,6 +31,7 @@ from agentlib.keystone import (
 from agentlib.log import one_line
 from agentlib.parameters import Values
 from lookalike.keystone import Keystone
+from unit.kit import ROOT
 
 PASSWORD = "pa55-w0rd"
 PLENTY = 120.0
@@ -555,3 +556,21 @@ def test_parameters_are_the_monitors() -> None:
             "keystone_get_token_url", "os_user_domain_name", "os_project_domain_name",
             "os_region_name", "os_cacert", "os_insecure"} == {p.name for p in declared}
     assert "http://127.0.0.1:5000/v2.0/tokens" == module.GUIDE_TOKEN_URL
+
+
+def test_no_eventlet() -> None:
+    """What fetches a token brings no eventlet, whose import puts other modules in our way.
+
+    Asked of the distribution's Python: its keystoneauth1 would take osprofiler, and that eventlet.
+    """
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "from agentlib.keystone import Identity, _keystoneauth, parameters\n"
+        "from agentlib.parameters import Values\n"
+        "given = {'os_username': 'u', 'os_password': 'p', 'os_project_name': 'x',"
+        " 'os_auth_url': 'http://127.0.0.1:1'}\n"
+        "_keystoneauth(Identity(Values(parameters(), given)), 1.0)\n"
+        "print('keystoneauth1' in sys.modules, 'eventlet' in sys.modules)")
+    said = subprocess.run(
+        ["/usr/bin/python3", "-EsBc", code], check=True, capture_output=True, text=True).stdout
+    assert "True False\n" == said
