@@ -153,6 +153,8 @@ def validate_all(call: Call) -> Outcome:
     validate(call)
     if level(call.environment) >= API:
         validate_host(call)
+        for remark in call.agent.daemon.remarks(call.values):
+            call.log.warning(remark)
     return Outcome(ExitCode.SUCCESS)
 
 
@@ -316,17 +318,26 @@ class Birth:
         self.child = daemon.spawn(values, call.instance.tag, output)
 
     def words(self, *, complaint: bool = False) -> str:
-        """The daemon's own last words, wherever it said them; or only what is a complaint."""
-        return (last_words(self._output, self._begin, self._secret, complaint=complaint)
-                or self._own_logs.last_words(self._secret, complaint=complaint))
+        """The daemon's own last complaint, wherever it stands; without one its last words."""
+        for complaining in (True, complaint):
+            words = (last_words(self._output, self._begin, self._secret, complaint=complaining)
+                     or self._own_logs.last_words(self._secret, complaint=complaining))
+            if words:
+                return words
+        return ""
 
-    def obituary(self, name: str) -> Outcome:
+    def obituary(self, call: Call) -> Outcome:
         """Why the daemon ended: its exit status and its own last words."""
+        name = call.agent.name
         status = self.child.wait()
+        words = self.words()
+        advice = call.agent.daemon.advice(call.values, words)
+        if advice:
+            return Outcome(ExitCode.ERR_INSTALLED, f"{name}: {advice} ({words})")
         how = f"ended with {status}" if status >= 0 else f"was killed by signal {-status}"
         return Outcome(
             ExitCode.ERR_GENERIC,
-            f"{name} {how} at start: {self.words() or 'it said nothing; see its own log'}")
+            f"{name} {how} at start: {words or 'it said nothing; see its own log'}")
 
 
 def _spawn(call: Call, output: int, path: str, lock: Lock) -> Outcome:
@@ -340,7 +351,7 @@ def _spawn(call: Call, output: int, path: str, lock: Lock) -> Outcome:
     try:
         master = process.find(birth.child.pid)
         if not master:
-            return birth.obituary(call.agent.name)
+            return birth.obituary(call)
         state = remembered(master)
         state.log = path if path == call.store.log else ""
         call.store.write(state)
@@ -369,7 +380,7 @@ def _await_ready(call: Call, state: State, birth: Birth | None) -> Outcome:
     name, check = call.agent.name, call.agent.check
     while True:
         if birth and birth.child.poll() is not None:
-            return birth.obituary(name)
+            return birth.obituary(call)
         if not birth and not process.find(state.pid, state.start):
             return Outcome(ExitCode.ERR_GENERIC, f"{name} ended before it was ready")
         seen = ""

@@ -22,7 +22,7 @@ from .parameters import Parameter, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pwd import struct_passwd
     from subprocess import Popen
     from typing import Any
@@ -31,13 +31,26 @@ if TYPE_CHECKING:
     from .parameters import Values
     from .process import Process
     from .state import Store
+    from .wsgi import Wsgi
 
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""Where a binary without a folder is looked for, and the daemon's own PATH."""
+_NO_SERVER = {"standalone", "no", "longer"}
+"""Words with which a binary says that its service has to be served by another."""
 
-LAST_WORDS = 4096
-FOOTNOTES = ("(Background on this error at:",)
-"""How lines begin that follow a complaint and say nothing of it: SQLAlchemy's."""
+SERVERS = (STANDALONE, UWSGI) = ("standalone", "uwsgi")
+
+LAST_WORDS = 1 << 16
+"""Bytes of a log that are looked at; workers that fall one after the other say much."""
+
+FOOTNOTES = (
+    r"\(Background on this error at:|/\S+:\d+: \w*Warning: "  # SQLAlchemy's, and Python's
+    r"|(\w+ \w+ +\d+ [\d:]+ \d+ - )?(need-app requested|graceful shutdown)|unable to load app"
+    r"|\*\*\* (no app loaded|end of backtrace|uWSGI is running)|spawned uWSGI|running \"unix_signal"
+    r"|OOPS ! failed loading app|object (address|refcount|type|repr)|lost sys\.std"
+    r"|/\S+\(.*\) \[0x|!!! uWSGI process|\*\*\* backtrace of|\[uwsgi\] implicit|\[uWSGI\] "
+    r"|SIGINT/SIGTERM received|worker \d+ buried|goodbye to uWSGI|getopt_long\(\) error|VACUUM:"
+    # Of workers that were still loading when the first one failed.
+    r"|KeyboardInterrupt$|Traceback \(most")
+"""How lines begin that stand after a complaint and say nothing of it; most are uWSGI's."""
 
 LOG_LIMIT = 1 << 20
 """Bytes that the log file beside the state may have, since no logrotate knows of it."""
@@ -49,14 +62,17 @@ class Daemon:
     binary, config, user: the defaults of the parameters of these names.
     log_folder: where the service has its logs.
     client_binary: the client that the HA guide's agent called.
+    wsgi: its application, where the service can also be served by uWSGI.
     """
 
-    __slots__ = ("log_folder", "parameters")
+    __slots__ = ("log_folder", "parameters", "wsgi")
 
     def __init__(
         self, *, binary: str, config: str, user: str, log_folder: str, client_binary: str = "",
+        wsgi: Wsgi | None = None,
     ) -> None:
         self.log_folder = log_folder
+        self.wsgi = wsgi
         self.parameters = (
             Parameter(
                 "binary", "Server binary",
@@ -97,6 +113,7 @@ class Daemon:
                 "client_binary", "Client binary (not used)",
                 "The client that the agents of the HA guide called. Accepted and not used.",
                 default=client_binary, reloadable=True),
+            *(wsgi.parameters if wsgi else ()),
         )
 
     # --- what the parameters say --------------------------------------------------------
@@ -112,6 +129,8 @@ class Daemon:
             values.path(name)
         values.seconds("shutdown_timeout")
         self._further_arguments(values)
+        if self.wsgi and values.choice("server", SERVERS) == UWSGI:
+            self.wsgi.validate(values)
 
     def validate_host(self, values: Values) -> None:
         """Look at this node; NotInstalledError or ArgumentError for what is not there."""
@@ -128,17 +147,26 @@ class Daemon:
                 raise ArgumentError(f"{name}: folder {shown(folder)} does not exist on this node")
             if folder and os.path.isdir(values.path(name)):
                 raise ArgumentError(f"{name}={shown(values.path(name))} is a folder, not a file")
+        wsgi = self._wsgi(values)
+        if wsgi:
+            wsgi.validate_host(values)
+
+    def remarks(self, values: Values) -> Iterable[str]:
+        """What is sound, but not as it looks; for who validates."""
+        wsgi = self._wsgi(values)
+        return wsgi.remarks(values) if wsgi else ()
 
     def executable(self, values: Values) -> str:
         """The path of the binary; NotInstalledError if there is none on this node."""
+        wsgi = self._wsgi(values)
+        if wsgi:
+            return wsgi.executable(values)
         binary = values.text("binary")
-        folders = PATH.split(":") if "/" not in binary else ("",)
-        for folder in folders:
-            path = os.path.join(folder, binary)
-            if os.path.isfile(path) and os.access(path, os.X_OK):
-                return path
-        raise NotInstalledError(
-            f"binary={shown(binary)} is not an executable on this node; is it installed?")
+        found = process.program(binary)
+        if not found:
+            raise NotInstalledError(
+                f"binary={shown(binary)} is not an executable on this node; is it installed?")
+        return found
 
     def account(self, values: Values) -> struct_passwd:
         """The user's account; NotInstalledError if there is none on this node."""
@@ -159,22 +187,38 @@ class Daemon:
 
     def command(self, values: Values) -> list[str]:
         """The command line."""
-        return [self.executable(values), "--config-file", values.path("config"),
-                *self._further_arguments(values)]
+        further = self._further_arguments(values)
+        wsgi = self._wsgi(values)
+        if wsgi:
+            return wsgi.command(values, further)
+        return [self.executable(values), "--config-file", values.path("config"), *further]
 
     def resembles(self, values: Values) -> Callable[[Process], bool]:
         """A judge of processes: does it run this binary with this configuration file?"""
         name = os.path.basename(values.text("binary"))
         config = values.text("config")
+        wsgi = self._wsgi(values)
 
         def judge(candidate: Process) -> bool:
             arguments = candidate.arguments()
+            if wsgi:
+                return wsgi.resembles(arguments, values)
             # A script's first argument is its interpreter, which may have an option or two.
             names = [os.path.basename(argument) for argument in arguments[:4]]
             return name in names and (
                 config in arguments or f"--config-file={config}" in arguments)
 
         return judge
+
+    def advice(self, values: Values, words: str) -> str:
+        """What to do about a daemon's last words, where they are known; else nothing."""
+        if self.wsgi and not self._wsgi(values) and _NO_SERVER.issubset(words.lower().split()):
+            return "this release has no standalone server: set server=uwsgi"
+        return ""
+
+    def _wsgi(self, values: Values) -> Wsgi | None:
+        """The application, if it is uWSGI that serves it."""
+        return self.wsgi if self.wsgi and values.text("server") == UWSGI else None
 
     def _further_arguments(self, values: Values) -> list[str]:
         text = values.text("additional_parameters")
@@ -211,9 +255,12 @@ class Daemon:
                 "extra_groups": os.getgrouplist(account.pw_name, account.pw_gid),
             }
         environment = {
-            "PATH": PATH, "LANG": "C.UTF-8", "HOME": account.pw_dir,
+            "PATH": process.PATH, "LANG": "C.UTF-8", "HOME": account.pw_dir,
             "USER": account.pw_name, "LOGNAME": account.pw_name, process.TAG: tag,
         }
+        wsgi = self._wsgi(values)
+        if wsgi:
+            environment.update(wsgi.environment(values))
         _default_signals()
         _close_at_exec()
         try:
@@ -328,18 +375,26 @@ def _said(text: str) -> tuple[str, str]:
     """The last line with words, and the last that is a complaint: no level, or a high one."""
     import re
 
-    said = ""
+    if "uWSGI" in text:
+        # Its workers talk at once, and mix the lines of their tracebacks: what they end in stands.
+        ends = re.findall(r"(?m)^(?:\w+\.)*[A-Z]\w+: .+", text)
+        if ends and "\nTraceback (most recent" in text:
+            return one_line(ends[-1]), one_line(ends[-1])
+    said = indented = ""
     for coloured in reversed(text.splitlines()):
         line = re.sub(r"\x1b\[[0-9;]*m", "", coloured).strip()
         # The time, pid, level, logger and request that oslo.log puts before the words.
         prefix = re.match(r"\d{4}-[-\d:., ]+ ([A-Z]+) [\w.]+( \[[^]]*\])?", line)
         words = one_line(line[prefix.end():] if prefix else line)
-        if words.startswith(FOOTNOTES):
+        if re.match(FOOTNOTES, words):
             continue
-        if words and not (prefix and prefix[1] in ("DEBUG", "INFO", "WARNING", "AUDIT")):
+        if coloured.startswith("  "):  # of a traceback, say
+            indented = indented or words
+        elif words and not (prefix and prefix[1] in ("DEBUG", "INFO", "WARNING", "AUDIT")):
             return said or words, words
-        said = said or words
-    return said, ""
+        else:
+            said = said or words
+    return said or indented, ""
 
 
 def keep_bounded(path: str) -> None:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 PATIENCE = 0.05
 """Seconds between two looks at processes that are to end."""
 
+NUDGE = 1.0
+"""Seconds after which those are told again that may not have heard it."""
+
 
 class Presence:
     """One look: the master, or workers that hold on without one, or nothing at all."""
@@ -150,8 +153,16 @@ class Instance:
         for member in family:
             member.signal(signal.SIGCONT)  # The stopped do not hear TERM.
         told: set[tuple[int, int]] = set()
+        nudge = time.monotonic() + NUDGE
         while family and grace.remaining():
             pids = {member.pid for member in family}
+            if time.monotonic() > nudge:
+                nudge += NUDGE
+                # By HUP uWSGI's master has its workers end; but one that is still loading does
+                # not hear it, and the master would wait a minute.
+                for member in family:
+                    if member.name.startswith("uwsgi") and member.parent in pids:
+                        member.signal(signal.SIGHUP)
             for member in family:
                 # Workers whose master has gone before them are told in their turn.
                 if member.parent not in pids and (member.pid, member.start) not in told:

@@ -79,6 +79,15 @@ class Values:
             raise ConfigurationError(f"{name}={shown(value)} is not a time: say seconds, as in 20")
         return int(number) * unit
 
+    def number(self, name: str) -> int | None:
+        """A number above zero, None if empty; or ConfigurationError."""
+        value = self.text(name)
+        if not value:
+            return None
+        if not (value.isascii() and value.isdigit()) or len(value) > 9 or not int(value):
+            raise ConfigurationError(f"{name}={shown(value)} is not a number above zero")
+        return int(value)
+
     def choice(self, name: str, choices: Iterable[str]) -> str:
         """One of the choices, or ConfigurationError."""
         value = self.text(name)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where a program without a folder is looked for, and a daemon's own PATH."""
+
 TAG = "OPENSTACK_OCF_INSTANCE"
 """Environment variable by which every process of an instance is known, `agent:instance`."""
 
@@ -27,10 +30,11 @@ class Process:
     """A living process, as one look at /proc/PID/stat found it (proc(5)).
 
     start: clock ticks since boot. parent, session: pids. owner: user id. kernel: a thread of
-    the kernel's. state: as in proc(5).
+    the kernel's. state: as in proc(5). threads: how many.
     """
 
-    __slots__ = ("kernel", "name", "owner", "parent", "pid", "session", "start", "state")
+    __slots__ = ("kernel", "name", "owner", "parent", "pid", "session", "start", "state",
+                 "threads")
 
     def __init__(self, pid: int, line: bytes, owner: int) -> None:
         # The name, in parentheses, may itself hold blanks and parentheses.
@@ -42,6 +46,7 @@ class Process:
         self.parent = int(fields[1])
         self.kernel = bool(int(fields[6]) & _KERNEL_THREAD)
         self.session = int(fields[3])
+        self.threads = int(fields[17])
         self.start = int(fields[19])
         self.owner = owner
 
@@ -50,8 +55,11 @@ class Process:
 
     @property
     def alive(self) -> bool:
-        """Not a zombie: that one only waits for its parent to take notice."""
-        return self.state not in "ZX"
+        """Not a zombie: that one only waits for its parent to take notice.
+
+        A process whose first thread has ended looks like one, while the others go on.
+        """
+        return self.state not in "ZX" or self.threads > 1
 
     def tagged(self, tag: str) -> bool:
         """Whether it carries the tag, from birth or from its parent."""
@@ -111,6 +119,15 @@ class Process:
             pass
         finally:
             os.close(descriptor)
+
+
+def program(name: str) -> str:
+    """The path of an executable, by its name or path; empty if there is none on this node."""
+    for folder in PATH.split(":") if "/" not in name else ("",):
+        path = os.path.join(folder, name)
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    return ""
 
 
 def find(pid: int, start: int | None = None) -> Process | None:

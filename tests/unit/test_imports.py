@@ -20,7 +20,7 @@ from unit.kit import PYTHON, ROOT, Service, Zoo
 
 # from the bottom to the top: a module imports only from those before it
 ORDER = ["exitcode", "errors", "environment", "deadline", "parameters", "metadata", "log", "state",
-         "process", "instance", "daemon", "keystone", "api", "agent", "runtime"]
+         "process", "instance", "wsgi", "daemon", "keystone", "api", "agent", "runtime"]
 
 MODULES = {path.stem: ast.parse(path.read_text())
            for path in sorted((ROOT / "agentlib").glob("*.py"))}
@@ -86,15 +86,15 @@ def test_downwards(name: str) -> None:
     ("package", "only"),
     [("psutil", {"process"}), ("requests", {"keystone"}), ("keystoneauth1", {"keystone"}),
      ("sys", {"runtime", "api", "keystone"}), ("syslog", {"log"}), ("subprocess", {"daemon"}),
-     ("fcntl", {"state"}), ("shlex", {"daemon", "log"})])
+     ("fcntl", {"state"}), ("shlex", {"daemon", "log"}), ("configparser", {"wsgi"})])
 def test_only_user(package: str, only: set[str]) -> None:
     """What is costly or delicate has one place."""
     users = {name for name, tree in at_run_time().items() if package in other_imports(tree)}
     assert only == users
 
 
-@pytest.mark.parametrize("package", ["dataclasses", "typing", "logging", "argparse",
-                                     "configparser", "xml", "threading", "collections"])
+@pytest.mark.parametrize("package", ["dataclasses", "typing", "logging", "argparse", "xml",
+                                     "threading", "collections"])
 def test_nobody_imports(package: str) -> None:
     """What costs a probe more than all its work is imported by nobody, but for types."""
     users = {name for name, tree in at_run_time().items() if package in other_imports(tree)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import pwd
 import shutil
 import signal
@@ -260,6 +261,20 @@ def test_owner_of_the_undumpable(zoo: Zoo) -> None:
     found = seen(child.pid)
     assert (True, False) == (found.owned_by({NOBODY}), found.owned_by({OTHER}))
     assert pwd.getpwuid(NOBODY).pw_uid == found.real_owner()
+
+
+def test_first_thread_gone(zoo: Zoo) -> None:
+    """A process whose first thread has ended lives on in the others, a zombie as it may seem."""
+    number = {"x86_64": 60}.get(platform.machine(), 93)  # of exit(2), which ends a thread
+    code = ("import ctypes, signal, threading\n"
+            "threading.Thread(target=lambda: signal.sigwait([signal.SIGUSR1])).start()\n"
+            f"ctypes.CDLL(None).syscall({number}, 0)")
+    child = zoo.run([sys.executable, "-c", code])
+    await_that(lambda: fields_of(child.pid)[0] == "Z")
+    assert (True, "Z") == (seen(child.pid).alive, seen(child.pid).state)
+    seen(child.pid).signal(signal.SIGKILL)
+    child.wait(60)
+    assert find(child.pid) is None
 
 
 # --- signals ------------------------------------------------------------------------------------
