@@ -36,7 +36,7 @@ SOURCES = agentlib $(AGENTS:%=ocf/%) $(if $(wildcard bench/*.py),bench) docs lab
 RUN_PACKAGES := python3 python3-keystoneauth1 python3-psutil python3-requests iproute2
 CLUSTER_PACKAGES := pacemaker corosync crmsh pcs resource-agents iputils-arping
 TEST_PACKAGES := $(RUN_PACKAGES) $(CLUSTER_PACKAGES) python3-venv groff-base libxml2-utils openssl \
-	python3-openstackclient bsdutils curl strace time
+	python3-openstackclient bsdutils curl strace time uwsgi-plugin-python3
 OPENSTACK_PACKAGES := keystone glance-api cinder-api mariadb-server-core
 
 # What .venv holds: the tools, and what the agents use, in the newest releases.

@@ -1,0 +1,114 @@
+"""A look-alike of the WSGI application of Glance or Cinder, for uWSGI; misbehaves on request.
+
+Copied under any name (a script's, or as the module that a newer release has) together with
+`daemon`, whose options, requests and documents it shares: what it is told in [behaviour] is told
+as to the daemon. It looks for its configuration as the real ones do: --config-file in its
+arguments (Cinder), else glance-api.conf in the folder $OS_GLANCE_CONFIG_DIR.
+
+What differs: the socket is uWSGI's, so at start the options say how the application loads:
+    listen_after = seconds      it takes so long (in Python, so that signals are seen)
+    never_listen = yes          it takes for ever
+    load_fails = text           it raises RuntimeError(text)
+    load_exits = code           it ends the process
+and of the misbehaviours there are a status, `hang` (until the end of the process), `drip`,
+`close` (raises) and `die` (the process is gone).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import time
+from importlib.machinery import SourceFileLoader
+from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+
+def _wire() -> Any:
+    """The file `daemon` beside this one, as a module."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "daemon")
+    loader = SourceFileLoader("lookalike_daemon", path)
+    spec = importlib.util.spec_from_loader(loader.name, loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.dont_write_bytecode = True
+    loader.exec_module(module)
+    return module
+
+
+wire = _wire()
+wire.OPTIONS.update(load_fails="", load_exits="")
+wire.MISBEHAVIOURS["die"] = lambda conn, request: os._exit(3)
+
+
+def load() -> Any:
+    """What the configuration wants to happen while loading; the configuration."""
+    files = wire.config_files(sys.argv)
+    if not files:
+        files = [os.path.join(os.environ["OS_GLANCE_CONFIG_DIR"], "glance-api.conf")]
+    config = wire.Config(files)
+    config.check()
+    if config.text("report"):  # each worker loads by itself: the last report stays
+        own = f"{config.text('report')}.{os.getpid()}"
+        wire.write_report(own)
+        os.rename(own, config.text("report"))
+    if config.text("load_fails"):
+        raise RuntimeError(config.text("load_fails"))
+    if config.text("load_exits"):
+        os._exit(int(config.text("load_exits")))
+    until = time.monotonic() + config.seconds("listen_after")
+    while time.monotonic() < until or config.text("never_listen"):
+        time.sleep(0.05)
+    return config
+
+
+class Application:
+    """The WSGI application."""
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+        # for what the daemon's worker answers, and that needs no socket
+        self.worker = wire.Worker(config, None, None, (0, 0))
+
+    def __call__(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        headers = {"host": environ.get("HTTP_HOST", "")}
+        if "HTTP_X_AUTH_TOKEN" in environ:
+            headers["x-auth-token"] = environ["HTTP_X_AUTH_TOKEN"]
+        request = wire.Request(environ["REQUEST_METHOD"], environ["REQUEST_URI"], headers, b"")
+        self.config.read_again()
+        self.worker.log(request)
+        path = request.path.partition("?")[0]
+        is_api = path[1:2] == "v" and path[2:3].isdigit()
+        part = "api" if is_api else "healthcheck" if path == "/healthcheck" else "public"
+        time.sleep(self.config.seconds(f"{part}_slow"))
+        how = self.config.text(part) or (self.worker.refusal(request) if is_api else "")
+        while how == "hang":
+            time.sleep(0.2)
+        if how == "die":
+            os._exit(3)
+        if how and how != "drip" and not how.isdigit():
+            raise RuntimeError(f"as it was told to: {how}")
+        answer = (
+            wire.compose(request, int(how))
+            if how.isdigit()
+            else self.worker.document(request, part, path)
+        )
+        head, _, body = answer.partition(b"\r\n\r\n")
+        status, *lines = head.decode("latin-1").split("\r\n")
+        start_response(status.partition(" ")[2], [tuple(line.split(": ", 1)) for line in lines])
+        return dripped(body) if how == "drip" else [body]
+
+
+def dripped(body: bytes) -> Iterator[bytes]:
+    for number in body:
+        yield bytes([number])
+        time.sleep(1)
+
+
+application = Application(load())
