@@ -6,9 +6,7 @@ Called by `lab.openstack` for its command `install`.
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +17,6 @@ from lab.errors import LabError
 POLICY = Path("/usr/sbin/policy-rc.d")
 POLICY_MARK = "# openstack-ocf-agents lab: no daemons while packages are installed"
 LOG = Path("/var/log/openstack-ocf-lab-install.log")
-SIGN_OF_LIFE = 5.0  # seconds
 
 APT_GET = (
     "apt-get",
@@ -83,23 +80,6 @@ def _apt(what: str, *arguments: str) -> None:
             # Without systemd there is no runlevel, and 1 is the one without daemons.
             env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"},
         )
-        _watch(child)
+        show.watch(child, LOG)
         if child.returncode != 0:
             raise LabError(f"apt-get {arguments[0]} failed with {child.returncode}", log=LOG)
-
-
-def _watch(child: subprocess.Popen[bytes]) -> None:
-    begin = time.monotonic()
-    while True:
-        try:
-            child.wait(timeout=SIGN_OF_LIFE)
-            return
-        except subprocess.TimeoutExpired:
-            said = LOG.read_text(errors="replace").split("\n")
-            latest = next((line for line in reversed(said) if line.strip()), "")
-            show.line(f"{time.monotonic() - begin:7.0f} s  ... {latest[:80]}")
-        except BaseException:
-            # Whoever leaves before apt-get does leaves dpkg's lock, and the policy, to nobody.
-            child.send_signal(signal.SIGINT)
-            child.wait()
-            raise

@@ -19,8 +19,8 @@ Options = dict[str, dict[str, str]]
 
 SHIPPED = {
     "keystone": (),
-    "glance": ("/etc/glance/glance-api-paste.ini",),
-    "cinder": ("/etc/cinder/api-paste.ini", "/etc/cinder/resource_filters.json"),
+    "glance": ("glance-api-paste.ini",),
+    "cinder": ("api-paste.ini", "resource_filters.json"),
 }
 LISTEN = {
     "glance": ("bind_host", "bind_port"),
@@ -35,7 +35,7 @@ def write(settings: Settings) -> None:
         folder = settings.config(service).parent
         folder.mkdir(parents=True, exist_ok=True)
         for shipped in SHIPPED[service]:
-            shutil.copy(shipped, folder)
+            shutil.copy(settings.shipped(service, shipped), folder)
         _save(_parser(contents[service](settings)), settings.config(service))
         for path in (folder, *folder.iterdir()):
             shutil.chown(path, "root", USERS[service])
@@ -54,6 +54,20 @@ def change(path: Path, section: str, option: str, value: str) -> None:
 def variant(original: Path, name: str, options: Mapping[str, Mapping[str, str]]) -> Path:
     """A copy of a file, beside it, with some options changed."""
     path = original.with_name(f"{name}.conf")
+    parser = _load(original)
+    parser.read_dict(options)
+    _replace(path, parser, like=original)
+    return path
+
+
+def twin(original: Path, name: str, options: Mapping[str, Mapping[str, str]]) -> Path:
+    """The same with a copy of the whole folder, beside it, and the file's own name."""
+    folder = original.parent.with_name(name)
+    shutil.copytree(original.parent, folder)
+    for like in (original.parent, *original.parent.iterdir()):
+        rights = like.stat()
+        os.chown(folder / like.relative_to(original.parent), rights.st_uid, rights.st_gid)
+    path = folder / original.name
     parser = _load(original)
     parser.read_dict(options)
     _replace(path, parser, like=original)

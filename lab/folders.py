@@ -1,16 +1,19 @@
-"""The folders of a lab, each for the user that writes to it.
+"""The folders of a lab, each for the user that writes to it; and the one that all labs share.
 
-Called by `lab.seed` and `lab.openstack`.
+Called by `lab.seed`, `lab.release` and `lab.openstack`.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from lab import process
-from lab.settings import APIS, USERS, Settings
+from lab import process, show
+from lab.settings import APIS, CACHE, USERS, Settings
 
 GLANCE_FOLDERS = ("images", "staging", "tasks", "lock")
 
@@ -42,6 +45,20 @@ def own(settings: Settings) -> None:
         ):
             _give(tree, user)
             tree.chmod(0o750)
+
+
+@contextmanager
+def alone(name: str, what: str) -> Iterator[None]:
+    """The one that makes something for all labs; the others wait."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    CACHE.chmod(0o711)  # the services' users have to get to what is theirs
+    with open(CACHE / f"{name}.lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            show.line(f"another lab {what}; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _database(settings: Settings, service: str) -> Path:

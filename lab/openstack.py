@@ -1,4 +1,4 @@
-"""A real Keystone, Glance and Cinder from Debian's packages, on one machine.
+"""A real Keystone, Glance and Cinder on one machine: Debian's, or the newest of the latter two.
 
 Run by a person (`python3 -m lab.openstack --help`), and used by the tests, the benchmark and
 the demo as `ControlPlane`. A lab is a folder and, unless told otherwise, a network namespace of
@@ -25,13 +25,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
-from lab import apt, config, folders, identity, netns, process, seed, services, show
+from lab import apt, config, folders, identity, netns, process, release, seed, services, show
 from lab.command import exit_code
 from lab.errors import LabError
 from lab.process import Process
 from lab.settings import (
+    DEBIAN,
     NONE,
     OWN,
+    RELEASES,
     SERVICES,
     Addresses,
     Credentials,
@@ -76,13 +78,15 @@ class ControlPlane:
         endpoint: str | Addresses | None = None,
         workers: int | None = None,
         region: str | None = None,
+        release: str | None = None,
     ) -> None:
         """Describe a lab; nothing is done yet.
 
         db: sqlite (the default) or mysql. netns: "own" (the default), "none", or the name of a
         namespace that somebody else made. bind: where the daemons listen (default 127.0.0.1);
         endpoint: the address in the catalogue (default: where they listen); either one address,
-        or one for each of keystone, glance and cinder.
+        or one for each of keystone, glance and cinder. release: of Glance and Cinder, debian (the
+        default) or newest; Keystone is Debian's.
         """
         directory = Path(directory).resolve()
         listen = None if bind is None else per_service(bind)
@@ -94,6 +98,7 @@ class ControlPlane:
             "endpoint": (called or None) if endpoint is None else per_service(endpoint),
             "workers": workers,
             "region": region,
+            "release": release,
         }
         chosen = {name: value for name, value in given.items() if value is not None}
         present = Settings.read(directory)
@@ -113,13 +118,20 @@ class ControlPlane:
         bind: str | Addresses = "127.0.0.1",
         endpoint: str | Addresses | None = None,
         workers: int = 2,
+        release: str = DEBIAN,
     ) -> Iterator[ControlPlane]:
         """An initialised lab with a folder and a namespace of its own, destroyed at the end."""
         sweep()
         directory = tempfile.mkdtemp(prefix=f"{TEMPORARY}{_owner()}-")
         try:
             cloud = cls(
-                directory, db=db, netns=netns, bind=bind, endpoint=endpoint, workers=workers
+                directory,
+                db=db,
+                netns=netns,
+                bind=bind,
+                endpoint=endpoint,
+                workers=workers,
+                release=release,
             )
             cloud.init()
             try:
@@ -262,6 +274,10 @@ class ControlPlane:
         """A second configuration file, with some options of [DEFAULT] changed."""
         return config.variant(self.config(service), name, {"DEFAULT": options})
 
+    def twin(self, service: str, name: str, **options: str) -> Path:
+        """The same in a second configuration folder: under uWSGI the file's name is fixed."""
+        return config.twin(self.config(service), name, {"DEFAULT": options})
+
     @contextmanager
     def frozen(self, service: str) -> Iterator[None]:
         """Stop a service for a while with SIGSTOP: it takes connections and never answers."""
@@ -379,9 +395,12 @@ def _require_root() -> None:
 
 def _install(options: argparse.Namespace) -> int:
     _require_root()
-    wanted = seed.packages(options.db or "sqlite")
+    db, chosen = options.db or "sqlite", options.release or DEBIAN
+    wanted = seed.packages(db, chosen)
     with show.step("everything is installed"):
         apt.install(wanted)
+        if chosen != DEBIAN:
+            release.find()
     for name, version in apt.versions(wanted).items():
         show.line(f"{'':10}{name} {version}")
     return 0
@@ -395,6 +414,7 @@ def _init(options: argparse.Namespace) -> int:
         bind=options.bind,
         endpoint=options.endpoint,
         workers=options.workers,
+        release=options.release,
     )
     with show.step(f"{cloud.directory} is initialised"):
         cloud.init()
@@ -464,7 +484,7 @@ def _addresses(text: str) -> str | Mapping[str, str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python3 -m lab.openstack",
-        description="A real Keystone, Glance and Cinder from Debian's packages, on one machine.",
+        description="A real Keystone, Glance and Cinder on one machine.",
         epilog="From nothing: install, init, up. Back to nothing: destroy. All of it as root.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
@@ -479,6 +499,11 @@ def _parser() -> argparse.ArgumentParser:
         choices=("sqlite", "mysql"),
         help="SQLite files (default), or a private MariaDB on a Unix socket",
     )
+    database.add_argument(
+        "--release",
+        choices=RELEASES,
+        help="Glance and Cinder of Debian (default), or the newest, in a virtual environment",
+    )
     only = argparse.ArgumentParser(add_help=False)
     only.add_argument(
         "--only",
@@ -489,7 +514,9 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     install = commands.add_parser(
-        "install", parents=[database], help="install the Debian packages that are missing"
+        "install",
+        parents=[database],
+        help="install the packages that are missing: Debian's, and the newest with pip",
     )
     install.set_defaults(function=_install)
 

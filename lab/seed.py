@@ -8,25 +8,33 @@ holds passwords, so it is for root alone.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import secrets
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from lab import apt, config, folders, identity, netns, process, services, show
+from lab import apt, config, folders, identity, netns, process, release, services, show
 from lab.errors import LabError
-from lab.settings import APIS, OWN, PORTS, USERS, Settings, per_service, write_private
+from lab.settings import (
+    APIS,
+    CACHE,
+    DEBIAN,
+    OWN,
+    PORTS,
+    USERS,
+    Settings,
+    per_service,
+    write_private,
+)
 from lab.web import Server
 
-CACHE = Path("/var/cache/openstack-ocf-lab")
 PACKAGES = ("keystone", "glance-api", "cinder-api", "iproute2")
 MARIADB = "mariadb-server-core"
 KEYS = ("fernet-keys", "credential-keys")
@@ -45,19 +53,23 @@ SYSTEM_TABLES = (
 )
 
 
-def packages(db: str) -> tuple[str, ...]:
-    """The Debian packages that a lab with this kind of database is made of."""
-    return (*PACKAGES, MARIADB) if db == "mysql" else PACKAGES
+def packages(db: str, chosen: str = DEBIAN) -> tuple[str, ...]:
+    """The Debian packages that a lab with this kind of database and this release is made of.
+
+    Keystone, and the users of the others, are Debian's in all of them.
+    """
+    mariadb = (MARIADB,) if db == "mysql" else ()
+    return (*PACKAGES, *mariadb, *(release.PACKAGES if chosen != DEBIAN else ()))
 
 
 def find(settings: Settings) -> Path:
     """The seed for a lab like this; it is made when there is none yet."""
-    seed = CACHE / _name(settings)
+    require(settings)
+    known = {} if settings.release == DEBIAN else release.find()
+    seed = CACHE / _name(settings, known)
     if seed.exists():
         return seed
-    CACHE.mkdir(parents=True, exist_ok=True)
-    CACHE.chmod(0o711)  # the services' users have to get into the workshop
-    with _alone():
+    with folders.alone("seed", "makes a seed"):
         if not seed.exists():
             _make(settings, seed)
     return seed
@@ -77,30 +89,26 @@ def plant(seed: Path, settings: Settings) -> None:
     folders.own(settings)
 
 
-def _name(settings: Settings) -> str:
-    wanted = packages(settings.db)
+def require(settings: Settings) -> None:
+    """Fail when a package is missing, and say how to get it."""
+    wanted = packages(settings.db, settings.release)
     installed = apt.versions(wanted)
     if missing := [name for name in wanted if name not in installed]:
+        other = "" if settings.release == DEBIAN else f" --release {settings.release}"
         raise LabError(
             f"not installed: {' '.join(missing)}; "
-            f"run: python3 -m lab.openstack install --db {settings.db}"
+            f"run: python3 -m lab.openstack install --db {settings.db}{other}"
         )
+
+
+def _name(settings: Settings, known: Mapping[str, str]) -> str:
+    """The name of a seed. known: the versions of what is not Debian's."""
+    installed = apt.versions(packages(settings.db, settings.release))
     sources = (__file__, config.__file__, identity.__file__, services.__file__)
     code = [Path(file or "").read_text() for file in sources]
-    parts = [installed, dict(settings.endpoint), settings.region, code]
+    parts = [installed, dict(known), dict(settings.endpoint), settings.region, code]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     return f"{settings.db}-{digest[:16]}"
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    with open(CACHE / "lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            show.line("another lab makes a seed; waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _make(settings: Settings, seed: Path) -> None:
@@ -237,7 +245,8 @@ def _populate(build: Settings) -> None:
 def _manage(
     build: Settings, service: str, *arguments: str, environment: Mapping[str, str] | None = None
 ) -> None:
-    command = [f"/usr/bin/{service}-manage", f"--config-file={build.config(service)}", *arguments]
+    tool = build.program(service, f"{service}-manage")
+    command = [tool, f"--config-file={build.config(service)}", *arguments]
     _run(command, build, service, environment=environment)
 
 

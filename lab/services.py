@@ -31,14 +31,17 @@ def start(settings: Settings, service: str) -> Process:
         settings.socket.unlink(missing_ok=True)  # of a MariaDB that was killed
     else:
         refuse_taken(config.server(settings, service), service)
-    environment = {"OS_KEYSTONE_CONFIG_FILES": str(settings.config("keystone"))}
+    environment = {
+        "OS_KEYSTONE_CONFIG_FILES": str(settings.config("keystone")),
+        "OS_GLANCE_CONFIG_DIR": str(settings.config("glance").parent),
+    }
     with netns.inside(settings.namespace):
         master = process.spawn(
             command(settings, service),
             user=USERS[service],
             home=settings.home(service),
             log=settings.log(service),
-            environment=environment if service == "keystone" else {},
+            environment=environment,
         )
     try:
         _remember(settings, service, master)
@@ -75,8 +78,17 @@ def command(settings: Settings, service: str) -> list[str]:
     if service == "db":
         return mariadbd(settings, f"--socket={settings.socket}", "--max-connections=500")
     if service == "keystone":
-        return uwsgi(settings, config.server(settings, "keystone").port)
-    return [f"/usr/bin/{service}-api", f"--config-file={settings.config(service)}"]
+        return uwsgi(settings, service, "--wsgi-file=/usr/bin/keystone-wsgi-public")
+    configuration = f"--config-file={settings.config(service)}"
+    if environment := settings.environment(service):
+        return uwsgi(
+            settings,
+            service,
+            f"--virtualenv={environment}",
+            f"--module={service}.wsgi.api:application",
+            *([f"--pyargv={configuration}"] if service == "cinder" else []),
+        )
+    return [f"/usr/bin/{service}-api", configuration]
 
 
 def mariadbd(settings: Settings, *options: str) -> list[str]:
@@ -95,14 +107,14 @@ def mariadbd(settings: Settings, *options: str) -> list[str]:
     ]
 
 
-def uwsgi(settings: Settings, port: int) -> list[str]:
-    """Keystone as Debian runs it, but with our number of processes."""
-    address = settings.bind["keystone"]
+def uwsgi(settings: Settings, service: str, *application: str) -> list[str]:
+    """A service as Debian runs it, but with our number of processes."""
+    address = settings.bind[service]
     host = f"[{address}]" if ":" in address else address
     return [
         "uwsgi_python3",
-        f"--http-socket={host}:{port}",
-        "--wsgi-file=/usr/bin/keystone-wsgi-public",
+        f"--http-socket={host}:{config.server(settings, service).port}",
+        *application,
         "--plugins=python3",
         "--master",
         "--die-on-term",

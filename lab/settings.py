@@ -28,6 +28,11 @@ CONFIG_FILES = {
 }
 USERS = {"db": "nobody", "keystone": "keystone", "glance": "glance", "cinder": "cinder"}
 SOCKET_PATH_MAX = 107
+RELEASES = (DEBIAN, NEWEST) = ("debian", "newest")
+CACHE = Path("/var/cache/openstack-ocf-lab")  # what is made once for all labs
+SYSTEM_PYTHON = Path("/usr/bin/python3")
+# Debian's uWSGI has one Python in it, and runs no modules that are made for another.
+NEWEST_ENVIRONMENT = CACHE / f"{NEWEST}-{SYSTEM_PYTHON.resolve().name}"
 
 Addresses = Mapping[str, str]
 
@@ -61,6 +66,7 @@ class Settings:
     endpoint: Addresses = field(default_factory=lambda: per_service("127.0.0.1"))
     workers: int = 2
     region: str = "regionOne"
+    release: str = DEBIAN
     passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -80,6 +86,19 @@ class Settings:
     def config(self, service: str) -> Path:
         """The configuration file of a service."""
         return self.directory / "etc" / service / CONFIG_FILES[service]
+
+    def environment(self, service: str) -> Path | None:
+        """The virtual environment that a service is in; None where it is Debian's."""
+        newest = self.release == NEWEST and service in ("glance", "cinder")
+        return NEWEST_ENVIRONMENT if newest else None
+
+    def program(self, service: str, name: str) -> str:
+        """The path of one of a service's programs."""
+        return str((self.environment(service) or Path("/usr")) / "bin" / name)
+
+    def shipped(self, service: str, name: str) -> Path:
+        """A configuration file that came with a service."""
+        return (self.environment(service) or Path("/")) / "etc" / service / name
 
     def home(self, service: str) -> Path:
         """The folder in which a service keeps its files."""
@@ -144,6 +163,8 @@ class Settings:
         """Refuse what cannot work before anything is done about it."""
         if self.db not in ("sqlite", "mysql"):
             raise LabError(f"no such kind of database: {self.db} (sqlite or mysql)")
+        if self.release not in RELEASES:
+            raise LabError(f"no such release: {self.release} (there are {RELEASES})")
         if len(os.fsencode(self.socket)) > SOCKET_PATH_MAX:
             raise LabError(f"the path is too long for a socket: {self.socket}; use a shorter --dir")
         for folder in self.directory.parents:

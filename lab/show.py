@@ -6,12 +6,16 @@ Called by whatever takes long enough to make a person wonder, and by the demo.
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 
+SIGN_OF_LIFE = 5.0  # seconds
 BOLD, DIM, RED, GREEN, YELLOW = "1", "2", "31", "32", "33"
 
 _silent: ContextVar[bool] = ContextVar("_silent", default=False)
@@ -38,6 +42,24 @@ def took(begin: float, text: str) -> None:
     """Say what was done since then, for a step that is no block of its own."""
     if not _silent.get():
         line(f"{time.monotonic() - begin:7.2f} s  {text}")
+
+
+def watch(child: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait for a program that takes long, and say now and then what it said last."""
+    begin = time.monotonic()
+    while True:
+        try:
+            child.wait(timeout=SIGN_OF_LIFE)
+            return
+        except subprocess.TimeoutExpired:
+            said = log.read_text(errors="replace").split("\n")
+            latest = next((text for text in reversed(said) if text.strip()), "")
+            line(f"{time.monotonic() - begin:7.0f} s  ... {latest[:80]}")
+        except BaseException:
+            # Whoever leaves before apt-get does leaves dpkg's lock, and the policy, to nobody.
+            child.send_signal(signal.SIGINT)
+            child.wait()
+            raise
 
 
 @contextmanager

@@ -13,10 +13,11 @@ import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from http.client import HTTPException
 from pathlib import Path
 
-from harness import eventually
+from harness import TAG, environ_of, eventually
 from lab import identity, process
 from lab.cib import Failure, Operation, Status
 from lab.cluster import Cluster
@@ -39,37 +40,40 @@ FOREVER = 1000000
 class Group:
     """A virtual IP and an API behind it, as one group, and the control plane that it is part of.
 
-    token: of a client, who is not the monitoring user.
+    token: of a client, who is not the monitoring user. label: what it is called after, where this
+    is not the service. parameters: of its resource, besides the usual ones.
     """
 
     cluster: Cluster
     cloud: ControlPlane
     service: str
     token: str = field(repr=False)
-    config: Path = field(init=False)
+    label: str = ""
+    parameters: Mapping[str, object] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        """Give it its configuration file: with the log where Debian has it, on the node's disk."""
-        config = self.cloud.variant(self.service, "node", log_file=LOGS[self.service])
-        object.__setattr__(self, "config", config)
+    @cached_property
+    def config(self) -> Path:
+        """Its configuration file: with the log where Debian has it, on the node's disk."""
+        name = f"{self.label or self.service}-node"
+        return self.cloud.twin(self.service, name, log_file=LOGS[self.service])
 
     # What it is called
 
     @property
     def name(self) -> str:
-        return f"p_{self.service}-api"
+        return f"p_{self.label or self.service}-api"
 
     @property
     def ip(self) -> str:
-        return f"p_ip_{self.service}-api"
+        return f"p_ip_{self.label or self.service}-api"
 
     @property
     def group(self) -> str:
-        return f"g_{self.service}-api"
+        return f"g_{self.label or self.service}-api"
 
     @property
     def vip(self) -> str:
-        return VIPS[self.service]
+        return self.cloud.settings.bind[self.service]
 
     def address(self) -> str:
         """The virtual IP alone, as crm takes it."""
@@ -82,11 +86,18 @@ class Group:
     def text(self) -> str:
         """The group, as crm takes it. Failures stay until somebody cleans up."""
         user = self.cloud.credentials
+        known = {
+            "config": self.config,
+            "os_auth_url": user.auth_url,
+            "os_username": user.username,
+            "os_password": user.password,
+            "os_project_name": user.project_name,
+            **self.parameters,
+        }
+        params = " ".join(f'{name}="{value}"' for name, value in known.items())
         return (
             f"{self.address()}\n"
-            f"primitive {self.name} ocf:openstack:{self.service}-api params config={self.config} "
-            f"os_auth_url={user.auth_url} os_username={user.username} "
-            f"os_password={user.password} os_project_name={user.project_name} "
+            f"primitive {self.name} ocf:openstack:{self.service}-api params {params} "
             "op start timeout=90s interval=0 op stop timeout=60s interval=0 "
             "op monitor interval=2s timeout=15s\n"
             f"group {self.group} {self.ip} {self.name} meta resource-stickiness=100"
@@ -208,11 +219,11 @@ class Group:
         return sorted(found, key=lambda each: (each.parent in pids, each.pid))
 
     def _is_one(self, candidate: Process) -> bool:
-        try:
-            command = Path(f"/proc/{candidate.pid}/cmdline").read_bytes()
-        except OSError:
-            return False
-        return os.fsencode(self.config) in command.rstrip(b"\0").split(b"\0")
+        # Of what a shell agent has started, the command line; it has no tag.
+        tag = f"{TAG}={self.service}-api:{self.name}"
+        return tag.encode() in environ_of(candidate.pid) or os.fsencode(self.config) in _words(
+            candidate
+        )
 
     def nodes_with_daemon(self) -> list[str]:
         return [node for node in self.cluster.running if self.family(node)]
@@ -363,6 +374,13 @@ def members(cluster: Cluster, node: str) -> list[Process]:
         return []
     namespace = _namespace(first)
     return [each for each in process.everyone() if _namespace(each) == namespace]
+
+
+def _words(found: Process) -> list[bytes]:
+    try:
+        return Path(f"/proc/{found.pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
 def _namespace(found: Process) -> str:

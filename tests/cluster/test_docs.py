@@ -7,6 +7,7 @@ there are an ssh and an scp of our own, which work on the disk of the other node
 from __future__ import annotations
 
 import configparser
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from lab.openstack import ControlPlane
 
 pytestmark = pytest.mark.real
 
-PAGES = ("ha-image-api.md", "ha-block-storage-api.md", "mistakes.md", "pcs.md")
+PAGES = ("ha-image-api.md", "ha-block-storage-api.md", "mistakes.md", "pcs.md", "uwsgi.md")
 VIPS = {"glance": "10.99.0.101", "cinder": "10.99.0.102"}
 EVERY = "every node"
 CLIENT = "client"
@@ -54,9 +55,10 @@ def docs_cloud(docs_pair: Cluster) -> Iterator[ControlPlane]:
     bind = {"keystone": docs_pair.address, **VIPS}
     with ControlPlane.temporary(netns=docs_pair.outside, bind=bind) as cloud:
         cloud.up("keystone")
-        for node in docs_pair.nodes:
-            for service in VIPS:
-                folder = str(cloud.config(service).parent)
+        for service in VIPS:
+            folder = str(cloud.config(service).parent)
+            shutil.copy(f"/etc/{service}/{service}-api-uwsgi.ini", folder)
+            for node in docs_pair.nodes:
                 command = ["mount", "--bind", folder, f"/etc/{service}"]
                 docs_pair.exec(node, command, check=True)
         yield cloud

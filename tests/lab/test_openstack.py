@@ -15,6 +15,7 @@ import pytest
 from lab import apt, netns, process, seed
 from lab.errors import LabError
 from lab.openstack import ControlPlane, strangers, sweep
+from lab.settings import CACHE
 
 ROOT = Path(__file__).parents[2]
 IMAGES, VOLUMES = "/v2/images?limit=1", "/v3/volumes?limit=1"
@@ -94,7 +95,7 @@ def test_secrets_are_for_root_and_their_service(cloud: ControlPlane) -> None:
     words = [word.encode() for word in cloud.settings.passwords.values()]
     holders = [
         path
-        for folder in (cloud.directory, seed.CACHE)
+        for folder in (cloud.directory, CACHE)
         for path in folder.rglob("*")
         if path.is_file() and any(word in path.read_bytes() for word in words)
     ]

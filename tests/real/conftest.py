@@ -16,7 +16,7 @@ import pytest
 from harness import Resource, expect, start_of
 from lab import agents, apt, netns, seed
 from lab.openstack import ControlPlane
-from real.kit import MakeReal, Real
+from real.kit import MakeReal, Real, served_by
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -49,11 +49,16 @@ def cloud(_prerequisites: None) -> Iterator[ControlPlane]:
         yield cloud
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # a module may have a lab of its own
 def build(cloud: ControlPlane, home: Path) -> Callable[[str, Path], Real]:
-    """Describes a resource with the monitoring user's credentials; starts nothing."""
+    """Describes a resource with the monitoring user's credentials; starts nothing.
 
-    def build(service: str, folder: Path, **options: Any) -> Real:
+    It is called SERVICE or SERVICE-SERVER, as in glance and glance-uwsgi.
+    """
+
+    def build(which: str, folder: Path, **options: Any) -> Real:
+        service, _, server = which.partition("-")
+        server = server or "standalone"
         user = cloud.credentials
         name = f"{service}-api"
         resource = Resource(home / name, folder, prefix=netns.argv(cloud.namespace, ()), **options)
@@ -64,8 +69,9 @@ def build(cloud: ControlPlane, home: Path) -> Callable[[str, Path], Real]:
             "os_username": user.username,
             "os_password": user.password,
             "os_project_name": user.project_name,
+            **served_by(server, service),
         }
-        return Real(resource, cloud, service)
+        return Real(resource, cloud, service, server)
 
     return build
 
@@ -75,8 +81,8 @@ def make(build: Callable[..., Real], folder: Path) -> Iterator[MakeReal]:
     """Makes resources, which are ended with the test; nothing of the first is in the second."""
     with ExitStack() as stack:
 
-        def make(service: str, **options: Any) -> Real:
-            real = build(service, folder, **options)
+        def make(which: str, **options: Any) -> Real:
+            real = build(which, folder, **options)
             stack.enter_context(real.resource)
             return real
 
@@ -85,11 +91,12 @@ def make(build: Callable[..., Real], folder: Path) -> Iterator[MakeReal]:
 
 @pytest.fixture(params=agents.SERVICES)
 def real(request: pytest.FixtureRequest, make: MakeReal) -> Real:
-    """Each agent, its daemon stopped."""
+    """Each agent, its daemon stopped; see also() for further servers."""
     return make(request.param)
 
 
-@pytest.fixture(params=agents.SERVICES, scope="module")
+# A module's tests that start a Glance of their own find its port free: Cinder is the last.
+@pytest.fixture(params=["glance", "glance-uwsgi", "cinder"], scope="module")
 def serving(
     request: pytest.FixtureRequest,
     build: Callable[..., Real],
@@ -98,7 +105,8 @@ def serving(
     """Each agent, its daemon serving: one and the same for the tests of a module."""
     real = build(request.param, tmp_path_factory.mktemp("serving"))
     with real.resource:
-        yield real.start()
+        # Of several, one that is stopped may hold the lock under which all wait for requests.
+        yield real.have_loaded().start()
 
 
 @pytest.fixture

@@ -5,27 +5,48 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from harness import Resource, eventually, expect
 from lab import agents
 from lab.openstack import ControlPlane
 from lab.process import Process
+from lab.settings import NEWEST_ENVIRONMENT
 from lab.web import Answer
 
 MakeReal = Callable[..., "Real"]
+DEBIANS_INI = {service: f"/etc/{service}/{service}-api-uwsgi.ini" for service in agents.SERVICES}
+
+
+def also(*further: str) -> pytest.MarkDecorator:
+    """Takes a test through both agents' standalone servers, and through these as well."""
+    return pytest.mark.parametrize("real", [*agents.SERVICES, *further], indirect=True)
+
+
+def served_by(server: str, service: str) -> dict[str, object]:
+    """The parameters of a server: standalone, uwsgi, debian (uwsgi as Debian has it), newest."""
+    if server == "newest":
+        environment = f"--virtualenv={NEWEST_ENVIRONMENT}"
+        return {"server": "uwsgi", "additional_parameters": environment}
+    if server == "debian":  # has 8 processes, of which each loads all of OpenStack
+        return {"server": "uwsgi", "uwsgi_ini": DEBIANS_INI[service], "processes": 2}
+    return {} if server == "standalone" else {"server": server}
 
 
 @dataclass
 class Real:
-    """A resource and the lab that it is in."""
+    """A resource and the lab that it is in. server: as of served_by."""
 
     resource: Resource
     cloud: ControlPlane
     service: str
+    server: str = "standalone"
 
     def family(self) -> list[Process]:
         """The daemon's processes, the master first."""
@@ -49,6 +70,14 @@ class Real:
 
     def start(self) -> Real:
         expect(self.resource.start(), 0)
+        return self
+
+    def have_loaded(self) -> Real:
+        """Give uWSGI one worker only: it has loaded when start is over.
+
+        Workers that still load miss a signal, and uWSGI waits a minute for them.
+        """
+        self.resource.parameters["processes"] = 1
         return self
 
     def meet_workers(self) -> None:
@@ -77,6 +106,10 @@ class Real:
     def _change_state(self, **changes: object) -> None:
         self.resource.state_file.write_text(json.dumps({**self.state(), **changes}))
 
+    def running(self) -> set[str]:
+        """The programs that its processes run, by name."""
+        return {Path(f"/proc/{pid}/exe").resolve().name for pid in self.pids()}
+
     def listeners(self) -> set[int]:
         """The ports on which these very processes have a listening socket."""
         ports = {}
@@ -88,3 +121,30 @@ class Real:
                     ports[f"socket:[{fields[9]}]"] = int(fields[1].rpartition(":")[2], 16)
         held = {os.readlink(link) for pid in family for link in Path(f"/proc/{pid}/fd").iterdir()}
         return {port for socket, port in ports.items() if socket in held}
+
+
+def ocf_tester(real: Real, need: Callable[[str, str], str]) -> None:
+    """Have the stock ocf-tester start, monitor and stop a daemon, without a complaint."""
+    tester = need("/usr/sbin/ocf-tester", "resource-agents")
+    need("xmllint", "libxml2-utils")
+    resource = real.resource
+    given = [f"{name}={value}" for name, value in resource.parameters.items()]
+    options = [word for value in given for word in ("-o", value)]
+    done = subprocess.run(
+        [*resource.prefix, tester, "-n", resource.name, *options, str(resource.agent)],
+        env={
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "OCF_ROOT": str(resource.agent.parents[2]),
+            "HA_RSCTMP": str(resource.rsctmp),
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=170,
+    )
+
+    assert 0 == done.returncode, done.stdout + done.stderr
+    assert "passed all tests" in done.stdout
+    assert [] == [line for line in done.stdout.splitlines() if line.startswith("* rc=")]
+    assert [] == real.pids()
+    assert real.refused()

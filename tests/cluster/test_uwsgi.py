@@ -1,0 +1,114 @@
+"""Services that uWSGI serves, in a real cluster: they fail over as others do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cluster.kit import PATIENCE, Group, mend, settle
+from harness import eventually
+from lab.cluster import Cluster
+from lab.openstack import ControlPlane
+from lab.process import Process
+from lab.settings import NEWEST, NEWEST_ENVIRONMENT
+
+pytestmark = pytest.mark.real
+
+VIP_OF_NEWEST = "10.99.0.103"
+PROCESSES = {"processes": 2, "threads": 4}
+
+
+def programs(group: Group) -> set[str]:
+    """What its processes run, by the name of the executable."""
+    return {Path(f"/proc/{each.pid}/exe").resolve().name for each in group.family()}
+
+
+def await_end(family: Sequence[Process]) -> None:
+    eventually(lambda: not any(member.alive() for member in family), PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def newest(
+    pair: Cluster, cloud: ControlPlane, groups: dict[str, Group]
+) -> Iterator[Group]:
+    """The newest Glance, whose Keystone is that of the others; nothing is configured yet."""
+    bind = {"keystone": pair.address, "glance": VIP_OF_NEWEST}
+    with ControlPlane.temporary(netns=pair.outside, bind=bind, release=NEWEST) as other:
+        other.set("glance", "keystone_authtoken", "password", cloud.settings.passwords["glance"])
+        parameters = {
+            "server": "uwsgi",
+            "additional_parameters": f"--virtualenv={NEWEST_ENVIRONMENT}",
+            "os_password": cloud.credentials.password,
+            **PROCESSES,
+        }
+        yield replace(groups["glance"], cloud=other, label="newest", parameters=parameters)
+
+
+@pytest.fixture
+def every(pair: Cluster, groups: dict[str, Group], newest: Group) -> Iterator[list[Group]]:
+    """Both services of Debian, with its configuration of uWSGI, and the newest Glance: started."""
+    every = [newest]
+    for service, usual in groups.items():
+        ini = f"/etc/{service}/{service}-api-uwsgi.ini"
+        parameters = {"server": "uwsgi", "uwsgi_ini": ini, **PROCESSES}
+        label = f"{service}-uwsgi"
+        every += [replace(usual, label=label, parameters=parameters)]
+    pair.clear()
+    for group in every:
+        pair.configure(group.text())
+    yield every
+    mend(pair)
+    pair.clear()
+
+
+def test_failover(pair: Cluster, every: list[Group]) -> None:
+    """Started, killed, moved, and robbed of their node, all of them serve at their virtual IPs."""
+    for group in every:
+        group.await_on(*pair.nodes)
+        assert {"uwsgi-core"} == programs(group)
+        group.await_monitor(0)
+
+    for group in every:
+        family = group.family()
+        group.kill(family[:1])
+        await_end(family)
+    for group in every:
+        failure = group.await_failure("monitor", 7)
+        assert failure.node == group.await_on(failure.node)
+
+    first, left = pair.nodes
+    for group in every:
+        pair.crm("resource", "move", group.group, first, "force")
+    for group in every:
+        assert first == group.await_on(first)
+    settle(pair)
+    for group in every:
+        pair.crm("resource", "clear", group.group)
+    pair.kill(first)
+    for group in every:
+        assert left == group.await_on(left)
+        group.await_monitor(0)
+        assert 401 == group.get(token="wrong")
+
+
+def test_from_one_server_to_the_other(glance_afresh: Group) -> None:
+    """Who changes the server has the daemon restarted where it is; the virtual IP stays as it is.
+
+    So it does on the way back.
+    """
+    glance = glance_afresh
+    node = glance.node()
+    address = glance.cluster.history(glance.ip)
+
+    for change, uwsgi in (["set", "server", "uwsgi"], True), (["delete", "server"], False):
+        before = glance.family()
+        glance.cluster.crm("resource", "param", glance.name, *change)
+        await_end(before)
+        assert node == glance.await_settled()
+        assert uwsgi == (programs(glance) == {"uwsgi-core"})
+        glance.await_monitor(0)
+        assert [] == glance.failures()
+    assert address == glance.cluster.history(glance.ip), "the address was touched"

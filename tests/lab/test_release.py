@@ -1,0 +1,69 @@
+"""The newest Glance and Cinder, in the virtual environment that all labs share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lab import apt, release, seed
+from lab.errors import LabError
+from lab.openstack import ControlPlane
+from lab.settings import NEWEST, NEWEST_ENVIRONMENT
+
+
+def _ready() -> bool:
+    wanted = seed.packages("sqlite", NEWEST)
+    return os.geteuid() == 0 and len(apt.versions(wanted)) == len(wanted)
+
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(
+        not _ready(), reason="needs root, and: python3 -m lab.openstack install --release newest"
+    ),
+]
+
+
+def test_newest_services_serve_with_debians_keystone() -> None:
+    """A lab of the newest release has its services from the environment, and Keystone as ever."""
+    with ControlPlane.temporary(release=NEWEST) as cloud:
+        cloud.up()
+        token = cloud.token()
+
+        assert 200 == cloud.server("glance").get("/v2/images?limit=1", token=token).status
+        assert 200 == cloud.server("cinder").get("/v3/volumes?limit=1", token=token).status
+        assert 401 == cloud.server("glance").get("/v2/images?limit=1", token="wrong").status
+        for service in ("keystone", "glance", "cinder"):
+            command = Path(f"/proc/{cloud.pids(service)[0]}/cmdline").read_text()
+            assert (service != "keystone") == (f"--virtualenv={NEWEST_ENVIRONMENT}" in command)
+        again = ControlPlane(cloud.directory)
+        assert NEWEST == again.settings.release, "it is not remembered"
+        assert [] != again.pids("glance")
+
+
+def test_environment_is_made_once() -> None:
+    """Who asks for what is there gets it as it is."""
+    known = release.find()
+    made = NEWEST_ENVIRONMENT.stat().st_mtime_ns
+
+    assert known == release.find()
+    assert {"glance", "cinder"} == {*known}
+    assert made == NEWEST_ENVIRONMENT.stat().st_mtime_ns
+
+
+def test_pip_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What pip could not install is told with its last words, and is not taken for complete."""
+    monkeypatch.setattr(release, "NEWEST_ENVIRONMENT", tmp_path / "newest")
+    monkeypatch.setattr(release, "DISTRIBUTIONS", ("not a name",))
+    for _ in range(2):
+        with pytest.raises(LabError, match="-m pip .* failed with 1") as failed:
+            release.find()
+        assert "not a name" in str(failed.value)
+
+
+def test_unknown_release() -> None:
+    """A release that there is not is refused before anything is done."""
+    with pytest.raises(LabError, match="no such release: train"):
+        ControlPlane("/nowhere", release="train")

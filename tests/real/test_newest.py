@@ -1,0 +1,83 @@
+"""The newest Glance and Cinder, in a virtual environment under Debian's uWSGI, with Keystone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from harness import eventually, expect
+from lab.openstack import ControlPlane
+from lab.settings import NEWEST, NEWEST_ENVIRONMENT, PORTS
+from real.kit import MakeReal, ocf_tester
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="session")
+def cloud(_prerequisites: None) -> Iterator[ControlPlane]:
+    """A lab of the newest release, with Keystone and nothing else running."""
+    with ControlPlane.temporary(release=NEWEST) as cloud:
+        cloud.up("keystone")
+        yield cloud
+
+
+def program(name: str) -> str:
+    return str(NEWEST_ENVIRONMENT / "bin" / name)
+
+
+@pytest.mark.parametrize("which", ["glance-newest", "cinder-newest"])
+def test_from_stopped_to_stopped(make: MakeReal, cloud: ControlPlane, which: str) -> None:
+    """Stopped, started, monitored, without its database, stopped: as any other release."""
+    real = make(which)
+    resource = real.resource
+
+    expect(resource.call("validate-all"), 0)
+    expect(resource.probe(), 7)
+    real.start()
+    assert {PORTS[real.service]} == real.listeners()
+    assert {"uwsgi-core"} == real.running()
+    expect(resource.start(), 0)
+    expect(resource.monitor(), 0)
+    assert real.state()["token"]
+    expect(resource.monitor(parameters={"os_password": "not-it"}), 190, "Keystone refuses")
+    with cloud.without_database(real.service):
+        expect(resource.monitor(), 1, "500")
+    eventually(lambda: resource.monitor().code == 0)
+    expect(resource.stop(), 0)
+    assert [] == real.pids()
+    assert real.refused()
+    expect(resource.monitor(), 7)
+
+
+def test_glance_has_no_standalone_server(make: MakeReal) -> None:
+    """Standalone, the newest Glance cannot run on any node that has it: 5, and what to set."""
+    glance = make("glance")
+    glance.resource.parameters["binary"] = program("glance-api")
+
+    result = glance.resource.start()
+
+    expect(result, 5, "no standalone server", "set server=uwsgi")
+    assert result.seconds < 20
+    expect(glance.resource.monitor(), 7)
+    expect(glance.resource.stop(), 0)
+
+
+def test_cinder_has_a_standalone_server(make: MakeReal) -> None:
+    """Standalone, the newest Cinder is started, monitored and stopped."""
+    cinder = make("cinder")
+    cinder.resource.parameters["binary"] = program("cinder-api")
+
+    cinder.start()
+
+    expect(cinder.resource.monitor(), 0)
+    expect(cinder.resource.stop(), 0)
+    expect(cinder.resource.monitor(), 7)
+
+
+@pytest.mark.parametrize("which", ["glance-newest", "cinder-newest"])
+def test_ocf_tester_passes(
+    make: MakeReal, which: str, need: Callable[[str, str], str]
+) -> None:
+    """ocf-tester finds nothing to complain about."""
+    ocf_tester(make(which), need)
