@@ -43,8 +43,10 @@ OPENSTACK_PACKAGES := keystone glance-api cinder-api mariadb-server-core
 TOOLS := pytest pytest-subprocess pytest-xdist hypothesis mypy ruff vermin setuptools wheel \
 	keystoneauth1 psutil requests types-psutil types-requests
 
-# A file at a time for each of two processes: a lab or a cluster serves all tests of its file.
-PARALLEL ?= --numprocesses 2 --dist loadfile
+# Tests that mostly wait, four at once. A lab or a cluster serves all tests of its file, and is busy.
+LIGHT := tests/unit tests/agents tests/install tests/lookalike
+PARALLEL ?= --numprocesses 4 --dist worksteal
+PARALLEL_HEAVY ?= --numprocesses 2 --dist loadfile
 
 # For pytest (or bench), as in: make test ARGS='tests/agents -k stop'
 ARGS ?=
@@ -194,7 +196,13 @@ types: tools ## mypy, strict
 .PHONY: test
 test: test-packages openstack tools ## all tests (ARGS: arguments for pytest)
 	@umask 022
-	$(VENV_PYTHON) -m pytest $(PARALLEL) $(ARGS) </dev/null
+	if [ '$(subst ','\'',$(ARGS))' ]; then
+		exec $(VENV_PYTHON) -m pytest $(PARALLEL_HEAVY) $(ARGS) </dev/null
+	fi
+	failed=
+	$(VENV_PYTHON) -m pytest $(PARALLEL) $(LIGHT) </dev/null || failed=yes
+	$(VENV_PYTHON) -m pytest $(PARALLEL_HEAVY) $(LIGHT:%=--ignore=%) </dev/null || failed=yes
+	[ ! "$$failed" ]
 
 .PHONY: test-unit
 test-unit: tools ## the quick tests: no root, no daemons
@@ -209,7 +217,7 @@ test-agents: test-packages tools ## agents as processes, with daemons that only 
 .PHONY: test-real
 test-real: test-packages openstack tools ## what runs the real Keystone, Glance and Cinder
 	@umask 022
-	$(VENV_PYTHON) -m pytest $(PARALLEL) -m real $(ARGS) </dev/null
+	$(VENV_PYTHON) -m pytest $(PARALLEL_HEAVY) -m real $(ARGS) </dev/null
 
 # A PID namespace, with a bash as init: it takes the dead from orphans at once, as the init of a node
 # does (that of a container may not), and nothing outlives it.

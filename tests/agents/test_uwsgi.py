@@ -67,6 +67,12 @@ def workers(service: UwsgiService, count: int = 2) -> list[int]:
     )
 
 
+def loaded(service: UwsgiService) -> list[int]:
+    """The two workers, once both have loaded the application: before, they do not hear HUP."""
+    eventually(lambda: service.log_file.read_text(encoding="utf-8").count("WSGI app 0 ") >= 2)
+    return workers(service)
+
+
 def renewed(service: UwsgiService, before: list[int]) -> bool:
     """Whether other workers stand where these were."""
     pids = service.pids()
@@ -476,14 +482,16 @@ def expect_gone_or_orphaned(service: UwsgiService) -> bool:
     return False
 
 
-@pytest.mark.parametrize("ini", [None, {"exit-on-reload": "true"}], ids=["own", "exit-on-reload"])
+@pytest.mark.parametrize(
+    "ini", [None, {"exit-on-reload": "true", "lazy-apps": "true"}], ids=["own", "exit-on-reload"]
+)
 @pytest.mark.parametrize("lost", ["", "state"])
 @pytest.mark.shared
 def test_reload(make_service: MakeService, ini: dict[str, object] | None, lost: str) -> None:
     """HUP loads the application anew under the same master; monitors see no fault meanwhile."""
     service = make_service(ini=ini)
     expect(service.start(), 0)
-    before, master = workers(service), service.master()
+    before, master = loaded(service), service.master()
     if lost:
         service.state_file.unlink()
     os.kill(master, signal.SIGHUP)
@@ -495,6 +503,7 @@ def test_reload(make_service: MakeService, ini: dict[str, object] | None, lost: 
 def test_terminated(service: UwsgiService) -> None:
     """Whoever ends the master from outside has ended it: not running."""
     expect(service.start(), 0)
+    loaded(service)
     os.kill(service.master(), signal.SIGTERM)
     eventually(lambda: not service.pids())
     expect(service.monitor(), 7)
