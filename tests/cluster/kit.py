@@ -151,18 +151,18 @@ class Group:
         """The exit codes of one kind of operation in a node; of a monitor the latest."""
         return [done.code for done in self.history(operation, node)][-1:]
 
-    def await_failure(self, operation: str, code: int = 1) -> Failure:
-        """Wait until crm_mon shows a failure of the operation, and return the latest."""
+    def await_failure(self, operation: str, code: int | None = 1) -> Failure:
+        """Wait until crm_mon shows a failure of the operation (of any code: None); the latest."""
         status = self.cluster.until(
             lambda status: self._failed(status, operation, code), timeout=PATIENCE
         )
         return self._failed(status, operation, code)[-1]
 
-    def _failed(self, status: Status, operation: str, code: int) -> list[Failure]:
+    def _failed(self, status: Status, operation: str, code: int | None) -> list[Failure]:
         return [
             failure
             for failure in status.failed(self.name)
-            if (failure.operation, failure.code) == (operation, code)
+            if failure.operation == operation and code in (None, failure.code)
         ]
 
     def await_monitor(self, code: int) -> None:

@@ -17,7 +17,7 @@ from lab.settings import NEWEST, NEWEST_ENVIRONMENT
 
 pytestmark = pytest.mark.real
 
-VIP_OF_NEWEST = "10.99.0.103"
+VIPS_OF_NEWEST = {"glance": "10.99.0.103", "cinder": "10.99.0.104"}
 PROCESSES = {"processes": 2, "threads": 4}
 
 
@@ -33,24 +33,31 @@ def await_end(family: Sequence[Process]) -> None:
 @pytest.fixture(scope="module")
 def newest(
     pair: Cluster, cloud: ControlPlane, groups: dict[str, Group]
-) -> Iterator[Group]:
-    """The newest Glance, whose Keystone is that of the others; nothing is configured yet."""
-    bind = {"keystone": pair.address, "glance": VIP_OF_NEWEST}
+) -> Iterator[list[Group]]:
+    """The newest releases, whose Keystone is that of the others; nothing is configured yet."""
+    bind = {"keystone": pair.address, **VIPS_OF_NEWEST}
     with ControlPlane.temporary(netns=pair.outside, bind=bind, release=NEWEST) as other:
-        other.set("glance", "keystone_authtoken", "password", cloud.settings.passwords["glance"])
         parameters = {
             "server": "uwsgi",
             "additional_parameters": f"--virtualenv={NEWEST_ENVIRONMENT}",
             "os_password": cloud.credentials.password,
             **PROCESSES,
         }
-        yield replace(groups["glance"], cloud=other, label="newest", parameters=parameters)
+        for service in VIPS_OF_NEWEST:
+            password = cloud.settings.passwords[service]
+            other.set(service, "keystone_authtoken", "password", password)
+        yield [
+            replace(groups[service], cloud=other, label=f"newest-{service}", parameters=parameters)
+            for service in VIPS_OF_NEWEST
+        ]
 
 
 @pytest.fixture
-def every(pair: Cluster, groups: dict[str, Group], newest: Group) -> Iterator[list[Group]]:
-    """Both services of Debian, with its configuration of uWSGI, and the newest Glance: started."""
-    every = [newest]
+def every(
+    pair: Cluster, groups: dict[str, Group], newest: list[Group]
+) -> Iterator[list[Group]]:
+    """Both services of Debian, with its configuration of uWSGI, and of the newest release."""
+    every = [*newest]
     for service, usual in groups.items():
         ini = f"/etc/{service}/{service}-api-uwsgi.ini"
         parameters = {"server": "uwsgi", "uwsgi_ini": ini, **PROCESSES}
@@ -76,7 +83,8 @@ def test_failover(pair: Cluster, every: list[Group]) -> None:
         group.kill(family[:1])
         await_end(family)
     for group in every:
-        failure = group.await_failure("monitor", 7)
+        # 7; or 1, of a monitor that was asking just then
+        failure = group.await_failure("monitor", None)
         assert failure.node == group.await_on(failure.node)
 
     first, left = pair.nodes
