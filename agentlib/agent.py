@@ -418,7 +418,8 @@ def _sharer(call: Call, address: str, port: int) -> Process | None:
     """
     others = process.listeners(port, address)
     family = {member.pid for member in call.instance.family()}
-    return next((other for other in others if other.pid not in family), None)
+    # Of the others those that still live: workers come and go.
+    return next((other for other in process.living(others) if other.pid not in family), None)
 
 
 # --- stop ---------------------------------------------------------------------------------

@@ -6,6 +6,8 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -21,6 +23,7 @@ from agentlib.agent import (
     PROCESS,
     Agent,
     Call,
+    _sharer,
     act,
     level,
     seconds,
@@ -416,3 +419,18 @@ def test_sockets_as_urls(
     own = process.find(os.getpid())
     assert own is not None
     assert urls == [url_of(*socket) for socket in sockets([own], 9292)]
+
+
+@pytest.mark.parametrize("alive", [True, False], ids=["lives", "gone"])
+def test_sharer(alive: bool, zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who listens beside the daemon is named; a worker that has ended meanwhile is not."""
+    child = zoo.sleeper()
+    other = process.find(child.pid)
+    assert other is not None
+    if not alive:
+        child.kill()
+        child.wait()
+    monkeypatch.setattr(process, "listeners", lambda port, address: [other])
+    call: Any = SimpleNamespace(instance=SimpleNamespace(family=list))
+    found = _sharer(call, "127.0.0.1", 9292)
+    assert (other.pid if alive else None) == (found.pid if found else None)
