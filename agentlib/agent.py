@@ -319,7 +319,7 @@ class Birth:
 
     def words(self, *, complaint: bool = False) -> str:
         """The daemon's own last complaint, wherever it stands; without one its last words."""
-        for complaining in (True, complaint):
+        for complaining in (True,) if complaint else (True, False):
             words = (last_words(self._output, self._begin, self._secret, complaint=complaining)
                      or self._own_logs.last_words(self._secret, complaint=complaining))
             if words:

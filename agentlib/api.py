@@ -152,7 +152,7 @@ class ApiCheck:
         if given.lower().startswith("https:"):
             try:
                 given = keystone.checked_url("url", given, query=True)
-                return Target(name, _split(given)[0] + self.path, tls=_tls(verify=False))
+                return Target(name, _split(given)[0] + self.path, tls=keystone.tls(verify=False))
             except ConfigurationError:
                 pass
         return Target(name, url + self.path, local=True)
@@ -166,7 +166,7 @@ class ApiCheck:
         root, _, rest = _split(given)
         if not rest.strip("/"):
             given = root + self.path
-        tls = _tls(keystone.verification(values)) if given.startswith("https:") else None
+        tls = keystone.tls(keystone.verification(values)) if given.startswith("https:") else None
         return Target(name, given, tls=tls, hint=self.hint)
 
 
@@ -358,20 +358,6 @@ def _http_client(*, secure: bool) -> Any:
 
         importlib.reload(http.client)
     return http.client
-
-
-def _tls(verify: str | bool) -> ssl.SSLContext:
-    """What an https URL is verified by; ConfigurationError if the CA file holds nothing."""
-    import ssl
-
-    try:
-        context = ssl.create_default_context(cafile=verify if isinstance(verify, str) else None)
-    except OSError as error:  # ssl.SSLError is one
-        raise ConfigurationError(f"os_cacert={verify} holds no certificate") from error
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 def _said(error: OSError) -> str:

@@ -159,14 +159,7 @@ class Daemon:
     def executable(self, values: Values) -> str:
         """The path of the binary; NotInstalledError if there is none on this node."""
         wsgi = self._wsgi(values)
-        if wsgi:
-            return wsgi.executable(values)
-        binary = values.text("binary")
-        found = process.program(binary)
-        if not found:
-            raise NotInstalledError(
-                f"binary={shown(binary)} is not an executable on this node; is it installed?")
-        return found
+        return wsgi.executable(values) if wsgi else process.binary(values.text("binary"))
 
     def account(self, values: Values) -> struct_passwd:
         """The user's account; NotInstalledError if there is none on this node."""

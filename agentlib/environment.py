@@ -43,14 +43,14 @@ class Environment:
             for name, value in environ.items()
             if value and name.startswith(PARAMETER_PREFIX) and not name.startswith(META_PREFIX)
         }
-        milliseconds = _whole(environ.get(META_PREFIX + "timeout"))
+        milliseconds = whole(environ.get(META_PREFIX + "timeout"))
         self.timeout = min(milliseconds / 1000, LONGEST) if milliseconds else None
         # Pacemaker leaves the interval of a probe out, ocf-tester says 0. By hand there is
         # neither it nor a timeout, and who calls monitor by hand wants the whole check.
         unsaid = "0" if milliseconds else None
-        interval = _whole(environ.get(META_PREFIX + "interval", unsaid))
+        interval = whole(environ.get(META_PREFIX + "interval", unsaid))
         self.probe = action == "monitor" and interval == 0
-        self.check_level = _whole(environ.get("OCF_CHECK_LEVEL"))
+        self.check_level = whole(environ.get("OCF_CHECK_LEVEL"))
         self.rsctmp = environ.get("HA_RSCTMP") or RSCTMP
         self.log = {
             name: value
@@ -60,8 +60,8 @@ class Environment:
         }
 
 
-def _whole(text: str | None) -> int | None:
+def whole(text: str | None, digits: int = 18) -> int | None:
     """A number of ASCII digits, or None: int() also takes '1_0', '٣' and a megabyte of nines."""
-    if text and len(text) <= 18 and text.isascii() and text.isdigit():
+    if text and len(text) <= digits and text.isascii() and text.isdigit():
         return int(text)
     return None

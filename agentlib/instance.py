@@ -70,27 +70,27 @@ class Instance:
             master = process.find(state.pid, state.start)
             if master:
                 return Presence(state, master, [])
-        family = self._family(process.everyone(), state)
+        pidfile = self.store.read_pidfile()
+        family = self._family(process.everyone(), state, pidfile)
         # Where nothing is remembered, the oldest leader of a session is what start has spawned.
         # Else the master is dead, and the leader a worker that has made a session of its own.
-        known = state.pid or self.store.read_pidfile()
+        known = state.pid or pidfile
         if not state.pid and process.find(known) and known not in {p.pid for p in family}:
             known = 0  # A pidfile that names a stranger tells nothing of ours.
         # (Unless all the others descend from it: then what is remembered is out of date.)
         leaders = [p for p in family if p.pid == p.session and (
             known in (0, p.pid) or 1 < len(family) == len(process.descendants(family, [p])))]
-        master = min(leaders, key=lambda p: p.start, default=None) or self._from_pidfile()
+        master = min(leaders, key=lambda p: p.start, default=None) or self._from_pidfile(pidfile)
         if master is None:
             return Presence(state, None, family)
         return Presence(self._adopt(master), master, [])
 
     def family(self) -> list[Process]:
         """Every living process of the instance, looked for all over /proc."""
-        return self._family(process.everyone(), self.store.read())
+        return self._family(process.everyone(), self.store.read(), self.store.read_pidfile())
 
-    def _family(self, everyone: list[Process], state: State) -> list[Process]:
+    def _family(self, everyone: list[Process], state: State, pidfile: int) -> list[Process]:
         owners = {uid for uid in (self._owner(), state.uid) if uid is not None and uid >= 0}
-        pidfile = self.store.read_pidfile()
 
         def ours(session: int) -> bool:
             # The number of a session whose members are all gone may be a stranger's by now.
@@ -116,9 +116,8 @@ class Instance:
         reused = any(p.pid == state.pid and p.start != state.start for p in everyone)
         return process.descendants(everyone, [p for p in everyone if belongs(p)])
 
-    def _from_pidfile(self) -> Process | None:
+    def _from_pidfile(self, pid: int) -> Process | None:
         """The daemon that the pidfile names, if somebody else's agent has started it."""
-        pid = self.store.read_pidfile()
         candidate = process.find(pid) if pid else None
         return candidate if candidate and self._adoptable(candidate) else None
 

@@ -13,6 +13,7 @@ from .parameters import Parameter, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import ssl
     from typing import Any
 
     from .deadline import Deadline
@@ -160,7 +161,10 @@ class Identity:
         except exceptions.ConnectTimeout:
             raise NoTokenError(f"Keystone at {self.url} does not answer in time") from None
         except exceptions.SSLError:
-            _check_certificates(self.verify)
+            try:
+                tls(self.verify)
+            except ConfigurationError as error:  # It is our own file, not Keystone's.
+                raise NotInstalledError(str(error)) from error
             raise NoTokenError(f"Keystone at {self.url}: TLS certificate not accepted") from None
         except exceptions.ConnectFailure:
             raise NoTokenError(f"Keystone at {self.url} cannot be reached") from None
@@ -251,6 +255,22 @@ def verification(values: Values) -> str | bool:
     return not insecure and (values.path("os_cacert") or True)
 
 
+def tls(verify: str | bool) -> ssl.SSLContext:
+    """What an https URL is verified by; ConfigurationError if the CA file holds nothing."""
+    import ssl
+
+    cafile = verify if isinstance(verify, str) else None
+    try:
+        context = ssl.create_default_context(cafile=cafile)
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigurationError(
+            f"os_cacert={shown(cafile or '')} holds no certificate") from error
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 def validate_host(values: Values) -> None:
     """Look at this node; NotInstalledError for a package or a CA file that is missing."""
     cacert = values.path("os_cacert")
@@ -312,17 +332,6 @@ def _bounded(response: Any, *_: object, **__: object) -> None:
     if len(body) > ANSWER_LIMIT:
         raise BadAnswerError("answers without end")
     response.raw = io.BytesIO(body)
-
-
-def _check_certificates(verify: str | bool) -> None:
-    """NotInstalledError if it is the file of CA certificates that is of no use."""
-    import ssl
-
-    if isinstance(verify, str):
-        try:
-            ssl.create_default_context(cafile=verify)
-        except OSError as error:
-            raise NotInstalledError(f"os_cacert={shown(verify)} holds no certificate") from error
 
 
 def _same(values: Values, name: str, older: str) -> str:

@@ -6,6 +6,7 @@ before: stop must work whatever stands in a parameter that it does not need.
 """
 from __future__ import annotations
 
+from .environment import whole
 from .errors import ConfigurationError
 
 TYPE_CHECKING = False
@@ -73,20 +74,20 @@ class Values:
         if not value:
             return None
         number = value.rstrip("smecin")
-        unit = UNITS.get(value[len(number):])
-        if unit is None or not (number.isascii() and number.isdigit()) or len(number) > 9 \
-                or not int(number):
+        unit, count = UNITS.get(value[len(number):]), whole(number, 9)
+        if unit is None or not count:
             raise ConfigurationError(f"{name}={shown(value)} is not a time: say seconds, as in 20")
-        return int(number) * unit
+        return count * unit
 
     def number(self, name: str) -> int | None:
         """A number above zero, None if empty; or ConfigurationError."""
         value = self.text(name)
         if not value:
             return None
-        if not (value.isascii() and value.isdigit()) or len(value) > 9 or not int(value):
+        count = whole(value, 9)
+        if not count:
             raise ConfigurationError(f"{name}={shown(value)} is not a number above zero")
-        return int(value)
+        return count
 
     def choice(self, name: str, choices: Iterable[str]) -> str:
         """One of the choices, or ConfigurationError."""
@@ -104,6 +105,11 @@ class Values:
         if value and (not value.startswith("/") or not value.isprintable()):
             raise ConfigurationError(f"{name}={shown(value)} is not an absolute path")
         return value
+
+
+def is_port(text: str) -> bool:
+    """Whether it is the number of a TCP port."""
+    return 0 < (whole(text, 5) or 0) < 65536
 
 
 def shown(value: str) -> str:

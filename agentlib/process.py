@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 
 from .errors import AgentError, NotInstalledError, PermissionDeniedError
+from .parameters import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -128,6 +129,15 @@ def program(name: str) -> str:
         if os.path.isfile(path) and os.access(path, os.X_OK):
             return path
     return ""
+
+
+def binary(name: str) -> str:
+    """The path of what the parameter binary names; NotInstalledError if there is none here."""
+    found = program(name)
+    if not found:
+        raise NotInstalledError(
+            f"binary={shown(name)} is not an executable on this node; is it installed?")
+    return found
 
 
 def find(pid: int, start: int | None = None) -> Process | None:

@@ -12,6 +12,7 @@ import os
 import stat
 
 from .errors import AgentError, ConfigurationError, StateError
+from .parameters import is_port
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -256,9 +257,8 @@ class Lock:
 def _is_address(url: str) -> bool:
     """Whether it is a URL as we write it: scheme, address, port."""
     host, colon, port = url.partition("://")[2].rpartition(":")
-    return (url.startswith("http://") and bool(host and colon) and url.isascii()
-            and port.isdigit() and len(port) <= 5 and 0 < int(port) < 1 << 16
-            and url.isprintable() and "/" not in host and " " not in host)
+    return (url.startswith("http://") and bool(host and colon) and is_port(port)
+            and url.isascii() and url.isprintable() and "/" not in host and " " not in host)
 
 
 def _contents(path: str, limit: int, folder: int | None = None) -> bytes | None:

@@ -9,7 +9,7 @@ import os
 
 from . import process
 from .errors import ArgumentError, ConfigurationError, NotInstalledError
-from .parameters import Parameter, shown
+from .parameters import Parameter, is_port, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ SOCKETS = ("http-socket", "https-socket", "http11-socket", "http", "https", "htt
            "uwsgi-socket", "fastcgi-socket", "scgi-socket", "shared-socket")
 APPLICATIONS = ("wsgi-file", "file", "wsgi", "module", "mount", "manage-script-name", "paste",
                 "ini-paste", "eval")
+
+HOMES = ("--virtualenv", "--venv", "--home", "--pyhome", "-H")
+"""Options that name a virtual environment."""
 
 
 class Wsgi:
@@ -152,12 +155,7 @@ class Wsgi:
     def executable(self, values: Values) -> str:
         """The path of the uWSGI; NotInstalledError if there is none on this node."""
         if values.given("binary"):
-            found = process.program(values.text("binary"))
-            if not found:
-                raise NotInstalledError(
-                    f"binary={shown(values.text('binary'))} is not an executable on this node; "
-                    "is it installed?")
-            return found
+            return process.binary(values.text("binary"))
         for name in PROGRAMS:
             found = process.program(name)
             if found:
@@ -169,14 +167,11 @@ class Wsgi:
         """The command line."""
         ini = values.path("uwsgi_ini")
         given = _settings(ini)
-        settings: dict[str, object] = {} if ini else dict(SOUND)
-        if not ini:
-            settings["processes"] = max(1, min(PROCESSES, os.cpu_count() or 1))
-            settings["threads"] = THREADS
+        settings: dict[str, object] = {} if ini else {
+            **SOUND, "processes": min(PROCESSES, os.cpu_count() or 1), "threads": THREADS}
         for name in ("processes", "threads"):
             settings[name] = values.number(name) or settings.get(name)
-        settings.update(INSISTED)
-        settings.update(GRACEFUL)
+        settings.update({**INSISTED, **GRACEFUL})
         if not any(name in given for name in SOCKETS):
             settings["http-socket"] = self._where(values)
         if not any(name in given for name in APPLICATIONS):
@@ -202,15 +197,15 @@ class Wsgi:
 
     def _application(self, further: list[str]) -> dict[str, str]:
         """The script where there is one, else the module."""
-        # In a virtual environment its own counts: that of the system is of another release.
-        for home in ("--virtualenv", "--venv", "--home", "--pyhome", "-H"):
-            for word, following in zip(further, [*further[1:], ""]):
-                if word == home or word.startswith(f"{home}="):
-                    folder = following if word == home else word.partition("=")[2]
-                    script = process.program(os.path.join(folder, "bin", self._script))
-                    return {"wsgi-file": script} if script else {"module": self._module}
-        script = process.program(self._script)
-        return {"wsgi-file": script} if script else {"module": self._module}
+        script = self._script
+        for word, following in zip(further, [*further[1:], ""]):
+            option, equals, folder = word.partition("=")
+            if option in HOMES:
+                # Its own counts: that of the system is of another release.
+                script = os.path.join(folder if equals else following, "bin", self._script)
+                break
+        found = process.program(script)
+        return {"wsgi-file": found} if found else {"module": self._module}
 
     def _where(self, values: Values) -> str:
         """Address and port: those that the service's configuration names, else those of bind."""
@@ -218,7 +213,7 @@ class Wsgi:
         host, port = (_expanded(configured, name) for name in self._listen)
         bind_host, bind_port = _address("bind", values.text("bind"))
         host, port = host or bind_host, port or bind_port or str(self._port)
-        if not _is_port(port):
+        if not is_port(port):
             raise ArgumentError(f"{self._listen[1]}={shown(port)} in config is no port")
         if "$" in host or " " in host or "," in host:
             raise ArgumentError(f"{self._listen[0]}={shown(host)} in config is no address")
@@ -247,14 +242,10 @@ def _address(name: str, text: str) -> tuple[str, str]:
         return "", ""
     host, colon, port = text.rpartition(":")
     bare = host[1:-1] if host[:1] == "[" and host[-1:] == "]" else host
-    if not colon or not _is_port(port) or (":" in bare and bare == host) \
+    if not colon or not is_port(port) or (":" in bare and bare == host) \
             or not all(c.isalnum() or c in ".:-_%" for c in bare) or not bare.isascii():
         raise ConfigurationError(f"{name}={shown(text)} is not ADDRESS:PORT, as 10.0.0.11:9292")
     return bare, port
-
-
-def _is_port(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) < 65536
 
 
 def _settings(path: str) -> Mapping[str, str]:

@@ -22,12 +22,12 @@ from agentlib.agent import Call, act, url_of
 from agentlib.api import Target, _split
 from agentlib.daemon import keep_bounded, last_words
 from agentlib.deadline import Deadline
-from agentlib.environment import Environment, _whole
+from agentlib.environment import Environment, whole
 from agentlib.errors import AgentError, ConfigurationError
 from agentlib.keystone import Identity, NoTokenError, checked_url, identity_root, is_token
 from agentlib.keystone import parameters as keystone_parameters
 from agentlib.log import Log, one_line, scrubbed
-from agentlib.parameters import Values
+from agentlib.parameters import Values, is_port
 from agentlib.process import Process
 from agentlib.state import FOREVER, PID_LIMIT, State, Store
 from unit.kit import VERSIONS, Service
@@ -232,7 +232,14 @@ def test_any_parameters(values: dict[str, str], level: str, tmp_path: Path) -> N
 def test_any_whole_number(text: str) -> None:
     """A number is one of ASCII digits, not too long, and nothing else is."""
     right = bool(text) and set(text) <= set(string.digits) and len(text) <= 18
-    assert (int(text) if right else None) == _whole(text)
+    assert (int(text) if right else None) == whole(text)
+
+
+@given(text=st.text(max_size=8) | st.integers(-5, 70000).map(str))
+def test_any_port(text: str) -> None:
+    """A port is a number of plain digits that TCP has."""
+    assert is_port(text) == (
+        0 < len(text) < 6 and not set(text) - set(string.digits) and 0 < int(text) < 65536)
 
 
 @given(line=st.binary() | st.from_regex(rb"\d{1,3} \(.{0,9}\) [SRZ]( -?\d{1,9}){0,30}"))

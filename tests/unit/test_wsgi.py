@@ -300,13 +300,6 @@ def test_any_bind(text: str) -> None:
         assert not set(host) - set(string.ascii_letters + string.digits + ".:-_%")
 
 
-@given(text=st.text(max_size=8) | st.integers(-5, 70000).map(str))
-def test_any_port(text: str) -> None:
-    """A port is a number of plain digits that TCP has."""
-    assert wsgi._is_port(text) == (
-        0 < len(text) < 6 and not set(text) - set(string.digits) and 0 < int(text) < 65536)
-
-
 # --- what the ini file says ---------------------------------------------------------------------
 
 INIS = [
