@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,24 @@ def need(path: str, package: str) -> str:
             pytrace=False,
         )
     return found
+
+
+@pytest.fixture(scope="session")
+def need_packages() -> Callable[[Iterable[str], str], None]:
+    """Fail unless root has these Debian packages; the remedy is what installs them."""
+    from lab import apt
+
+    def need_them(names: Iterable[str], remedy: str) -> None:
+        if os.geteuid() != 0:
+            pytest.fail("daemons and nodes are run as others: this needs root", pytrace=False)
+        need("make", "make")
+        missing = {*names} - {*apt.versions(sorted({*names}))}
+        if missing:
+            pytest.fail(
+                f"not installed: {' '.join(sorted(missing))}; run: {remedy}", pytrace=False
+            )
+
+    return need_them
 
 
 @pytest.fixture(scope="session", name="need")

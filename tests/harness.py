@@ -26,7 +26,6 @@ from functools import cache
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeVar
 from xml.etree import ElementTree
 
@@ -265,12 +264,7 @@ class Resource:
     def __enter__(self) -> Resource:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.end()
 
     # -- its files and processes

@@ -15,7 +15,6 @@ import socket
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
 
 from harness import Result, eventually, expect
 from lookalike.config import DaemonConfig
@@ -74,6 +73,16 @@ def tells_the_truth(
     after = truth(service)
     allowed = {before} if before == after and serves else {before, after, 1}
     return expect(result, result.code if result.code in allowed else before)
+
+
+def start_cut_short(service: Service) -> int:
+    """Have the agent killed while its start waits for the daemon; the pid of the master."""
+    starting = service.begin("start")
+    master = eventually(service.master_or_none)
+    starting.kill()
+    starting.wait()
+    assert master is not None
+    return master
 
 
 def signal_all(pids: list[int], signum: int) -> None:
@@ -262,12 +271,7 @@ class Mounts:
         assert b"ready\n" == self._holder.stdout.readline()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._holder.kill()
         self._holder.communicate()
 

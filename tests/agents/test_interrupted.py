@@ -23,6 +23,7 @@ from agents.kit import (
     one_daemon,
     signal_all,
     start_by_shell,
+    start_cut_short,
     stops,
     tells_the_truth,
     truth,
@@ -194,10 +195,7 @@ def recovers(service: Service, turn: int) -> None:
 def test_start_killed_while_it_waits(make_service: MakeService, then: str) -> None:
     """After the agent was killed in the middle of a start, every action does what it should."""
     service = make_service(listen_after=1.5)
-    starting = service.begin("start")
-    before = eventually(service.master_or_none)
-    starting.kill()
-    starting.wait()
+    before = start_cut_short(service)
     if then == "start":
         expect(service.start(), 0)
         assert before == one_daemon(service)

@@ -23,7 +23,7 @@ import pytest
 from agents import test_identity as identity
 from agents import test_locking as locking
 from agents import test_processes as processes
-from agents.kit import SHORT, one_daemon, signal_all, stops
+from agents.kit import SHORT, one_daemon, signal_all, start_cut_short, stops
 from harness import TAG, environ_of, eventually, expect, having, masters
 from lookalike.config import DAEMON
 from lookalike.service import USER, Service
@@ -404,10 +404,7 @@ def test_stop_during_start(make_service: MakeService, ready: bool) -> None:
 def test_start_killed(make_service: MakeService, action: str) -> None:
     """After the agent was killed in the middle of a start, every action does what it should."""
     service = make_service(listen_after=1.5)
-    starting = service.begin("start")
-    before = eventually(service.master_or_none)
-    starting.kill()
-    starting.wait()
+    before = start_cut_short(service)
     if action == "start":
         expect(service.start(), 0)
     else:

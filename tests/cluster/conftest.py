@@ -5,31 +5,23 @@ Each test finds its service serving and clean, and may leave it as it likes: the
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
 from cluster.kit import VIPS, Group, client_token, mend
-from lab import apt, seed
+from lab import seed
 from lab.cluster import PACKAGES, Cluster
 from lab.openstack import ControlPlane
 
 
 @pytest.fixture(scope="session")
-def prerequisites(need: Callable[[str, str], str]) -> None:
+def prerequisites(need_packages: Callable[[Iterable[str], str], None]) -> None:
     """What a cluster with a control plane is made of."""
-    if os.geteuid() != 0:
-        pytest.fail("nodes are namespaces of their own: this needs root", pytrace=False)
-    need("make", "make")
-    wanted = {*PACKAGES, *seed.packages("sqlite"), "python3-keystoneauth1", "python3-psutil"}
-    missing = wanted - {*apt.versions(sorted(wanted))}
-    if missing:
-        pytest.fail(
-            f"not installed: {' '.join(sorted(missing))}; run: python3 -m lab.cluster install, "
-            "python3 -m lab.openstack install",
-            pytrace=False,
-        )
+    need_packages(
+        [*PACKAGES, *seed.packages("sqlite"), "python3-keystoneauth1", "python3-psutil"],
+        "python3 -m lab.cluster install, python3 -m lab.openstack install",
+    )
 
 
 @pytest.fixture(scope="session")

@@ -7,13 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from http.client import HTTPException
 from pathlib import Path
 
 import pytest
 
-from lab import apt, netns, seed
+from lab import netns, seed
 from lab.cluster import PACKAGES, Cluster, sweep
 from lab.errors import LabError
 from lab.node import PRIVATE
@@ -38,19 +38,15 @@ esac
 """
 
 
-def _ready() -> bool:
-    wanted = {*PACKAGES, *seed.packages("mysql")}
-    return os.geteuid() == 0 and len(apt.versions(sorted(wanted))) == len(wanted)
+pytestmark = pytest.mark.real
 
 
-pytestmark = [
-    pytest.mark.real,
-    pytest.mark.skipif(
-        not _ready(),
-        reason="needs root, and: python3 -m lab.cluster install, "
-        "python3 -m lab.openstack install --db mysql",
-    ),
-]
+@pytest.fixture(scope="module", autouse=True)
+def _prerequisites(need_packages: Callable[[Iterable[str], str], None]) -> None:
+    need_packages(
+        [*PACKAGES, *seed.packages("mysql")],
+        "python3 -m lab.cluster install, python3 -m lab.openstack install --db mysql",
+    )
 
 
 @pytest.fixture(scope="module")

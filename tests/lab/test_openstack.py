@@ -7,12 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
-from lab import apt, netns, process, seed
+from lab import netns, process, seed
 from lab.errors import LabError
 from lab.openstack import ControlPlane, strangers, sweep
 from lab.settings import CACHE
@@ -21,17 +21,12 @@ ROOT = Path(__file__).parents[2]
 IMAGES, VOLUMES = "/v2/images?limit=1", "/v3/volumes?limit=1"
 
 
-def _ready() -> bool:
-    wanted = seed.packages("mysql")
-    return os.geteuid() == 0 and len(apt.versions(wanted)) == len(wanted)
+pytestmark = pytest.mark.real
 
 
-pytestmark = [
-    pytest.mark.real,
-    pytest.mark.skipif(
-        not _ready(), reason="needs root, and: python3 -m lab.openstack install --db mysql"
-    ),
-]
+@pytest.fixture(scope="module", autouse=True)
+def _prerequisites(need_packages: Callable[[Iterable[str], str], None]) -> None:
+    need_packages(seed.packages("mysql"), "python3 -m lab.openstack install --db mysql")
 
 
 @pytest.fixture(scope="module")

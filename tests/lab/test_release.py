@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 
-from lab import apt, release, seed
+from lab import release, seed
 from lab.errors import LabError
 from lab.openstack import ControlPlane
 from lab.settings import NEWEST, NEWEST_ENVIRONMENT
 
-
-def _ready() -> bool:
-    wanted = seed.packages("sqlite", NEWEST)
-    return os.geteuid() == 0 and len(apt.versions(wanted)) == len(wanted)
+pytestmark = pytest.mark.real
 
 
-pytestmark = [
-    pytest.mark.real,
-    pytest.mark.skipif(
-        not _ready(), reason="needs root, and: python3 -m lab.openstack install --release newest"
-    ),
-]
+@pytest.fixture(scope="module", autouse=True)
+def _prerequisites(need_packages: Callable[[Iterable[str], str], None]) -> None:
+    need_packages(
+        seed.packages("sqlite", NEWEST),
+        "python3 -m lab.openstack install --release newest",
+    )
 
 
 def test_newest_services_serve_with_debians_keystone() -> None:

@@ -13,7 +13,6 @@ import socket
 import ssl
 import threading
 from pathlib import Path
-from types import TracebackType
 
 SAY = {
     "alert": b"\x15\x03\x03\x00\x02\x02\x28",
@@ -54,12 +53,7 @@ class Front:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept()
         self._thread.join()
         self._listener.close()
@@ -151,12 +145,7 @@ class Nameserver:
             self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join()

@@ -14,7 +14,6 @@ import os
 import signal
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from .ports import free_port
@@ -46,12 +45,7 @@ class DaemonConfig:
     def __enter__(self) -> DaemonConfig:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.kill()
 
     @property

@@ -5,8 +5,7 @@ The lab is one for the whole run: a namespace with Keystone. Each test starts wh
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,24 +13,17 @@ from typing import Any
 import pytest
 
 from harness import Resource, expect, start_of
-from lab import agents, apt, netns, seed
+from lab import agents, netns, seed
 from lab.openstack import ControlPlane
 from real.kit import MakeReal, Real, served_by
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _prerequisites(need: Callable[[str, str], str]) -> None:
-    if os.geteuid() != 0:
-        pytest.fail("the daemons run as users of their own: this needs root", pytrace=False)
-    need("make", "make")
-    wanted = (*seed.packages("mysql"), "python3-keystoneauth1", "python3-psutil")
-    missing = {*wanted} - {*apt.versions(wanted)}
-    if missing:
-        pytest.fail(
-            f"not installed: {' '.join(sorted(missing))}; "
-            "run: python3 -m lab.openstack install --db mysql",
-            pytrace=False,
-        )
+def _prerequisites(need_packages: Callable[[Iterable[str], str], None]) -> None:
+    need_packages(
+        [*seed.packages("mysql"), "python3-keystoneauth1", "python3-psutil"],
+        "python3 -m lab.openstack install --db mysql",
+    )
 
 
 @pytest.fixture(scope="session")
