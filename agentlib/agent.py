@@ -307,13 +307,14 @@ def start(call: Call) -> Outcome:
 class Birth:
     """A daemon that has just been spawned, and the means to tell what it says meanwhile."""
 
-    __slots__ = ("_begin", "_output", "_own_logs", "_secret", "child")
+    __slots__ = ("_begin", "_instance", "_output", "_own_logs", "_secret", "child")
 
     def __init__(self, call: Call, output: int) -> None:
         daemon, values = call.agent.daemon, call.values
+        self._instance = call.instance
         self._output = output
         self._begin = os.lseek(output, 0, os.SEEK_END)
-        self._own_logs = OwnLogs(daemon.account(values), daemon.log_folder)
+        self._own_logs = OwnLogs(daemon.account(values), daemon.log_folder, call.agent.name)
         self._secret = values.text("os_password")
         self.child = daemon.spawn(values, call.instance.tag, output)
 
@@ -321,7 +322,8 @@ class Birth:
         """The daemon's own last complaint, wherever it stands; without one its last words."""
         for complaining in (True,) if complaint else (True, False):
             words = (last_words(self._output, self._begin, self._secret, complaint=complaining)
-                     or self._own_logs.last_words(self._secret, complaint=complaining))
+                     or self._own_logs.last_words(
+                         self._instance.family, self._secret, complaint=complaining))
             if words:
                 return words
         return ""

@@ -52,6 +52,9 @@ FOOTNOTES = (
     r"|KeyboardInterrupt$|Traceback \(most")
 """How lines begin that stand after a complaint and say nothing of it; most are uWSGI's."""
 
+OSLO_PREFIX = r"\d{4}-[-\d:., ]+ (?P<level>[A-Z]+) [\w.]+"
+"""The time, pid, level and logger that oslo.log puts before the words."""
+
 LOG_LIMIT = 1 << 20
 """Bytes that the log file beside the state may have, since no logrotate knows of it."""
 
@@ -329,21 +332,32 @@ def last_words(output: int, since: int, *secrets: str, complaint: bool = False) 
 class OwnLogs:
     """The logs that the service itself keeps: often all it has to say is there.
 
-    Made before the daemon starts; read as its user, so that nothing else comes to light.
+    Made before the daemon starts; read as its user, so that nothing else comes to light. In the
+    same folder are the logs of the service's other daemons, whose words must not be taken for
+    ours: of logs with another name those count that nobody else writes to.
     """
 
-    __slots__ = ("_account", "_folder", "_sizes")
+    __slots__ = ("_account", "_folder", "_name", "_sizes")
 
-    def __init__(self, account: struct_passwd, folder: str) -> None:
+    def __init__(self, account: struct_passwd, folder: str, name: str) -> None:
         self._account = account
         self._folder = folder
+        self._name = name
         self._sizes = {path: status.st_size for path, status in self._files()}
 
-    def last_words(self, *secrets: str, complaint: bool = False) -> str:
-        """The last words in the log that was written to last; empty if none was."""
-        grown = [(status.st_mtime, path) for path, status in self._files()
-                 if status.st_size > self._sizes.get(path, 0)]
-        for _, path in sorted(grown, reverse=True):
+    def last_words(
+        self, family: Callable[[], list[Process]], *secrets: str, complaint: bool = False,
+    ) -> str:
+        """The last words in the log that was written to last; empty if none was.
+
+        family: gives the daemon's living processes.
+        """
+        grown = [(self._name in os.path.basename(path), status.st_mtime, path)
+                 for path, status in self._files() if status.st_size > self._sizes.get(path, 0)]
+        for by_name, _, path in sorted(grown, reverse=True):
+            others = set() if by_name else process.writers(path)
+            if others and not others.issubset(member.pid for member in family()):
+                continue
             try:
                 log = _opened_as(self._account, path, os.O_RDONLY)
             except OSError:
@@ -368,22 +382,25 @@ def _said(text: str) -> tuple[str, str]:
     """The last line with words, and the last that is a complaint: no level, or a high one."""
     import re
 
+    text = re.sub(r"\x1b\[[0-9;]*m", "", text)
     if "uWSGI" in text:
-        # Its workers talk at once, and mix the lines of their tracebacks: what they end in stands.
-        ends = re.findall(r"(?m)^(?:\w+\.)*[A-Z]\w+: .+", text)
-        if ends and "\nTraceback (most recent" in text:
+        # The first worker that cannot load the application has the others ended as they load:
+        # what they say of that comes after it.
+        text = text.partition("*** no app loaded. GAME OVER")[0]
+        # They talk at once, and mix the lines of their tracebacks: what they end in stands.
+        ends = [match["words"] for match in re.finditer(
+            rf"(?m)^({OSLO_PREFIX} )?(?P<words>(\w+\.)*[A-Z]\w+: .+)", text)]
+        if ends and "Traceback (most recent" in text:
             return one_line(ends[-1]), one_line(ends[-1])
     said = indented = ""
-    for coloured in reversed(text.splitlines()):
-        line = re.sub(r"\x1b\[[0-9;]*m", "", coloured).strip()
-        # The time, pid, level, logger and request that oslo.log puts before the words.
-        prefix = re.match(r"\d{4}-[-\d:., ]+ ([A-Z]+) [\w.]+( \[[^]]*\])?", line)
+    for line in reversed(text.splitlines()):
+        prefix = re.match(rf"{OSLO_PREFIX}( \[[^]]*\])?", line)
         words = one_line(line[prefix.end():] if prefix else line)
         if re.match(FOOTNOTES, words):
             continue
-        if coloured.startswith("  "):  # of a traceback, say
+        if line.startswith("  "):  # of a traceback, say
             indented = indented or words
-        elif words and not (prefix and prefix[1] in ("DEBUG", "INFO", "WARNING", "AUDIT")):
+        elif words and not (prefix and prefix["level"] in ("DEBUG", "INFO", "WARNING", "AUDIT")):
             return said or words, words
         else:
             said = said or words

@@ -239,6 +239,30 @@ def listeners(port: int, address: str = "") -> list[Process]:
     return [process for process in found if process]
 
 
+def writers(path: str) -> set[int]:
+    """The pids of those that have a file open for writing, as far as this can be seen."""
+    # By hand: psutil looks at each file of each process, which takes seconds on a busy node.
+    real = os.path.realpath(path)
+    return {candidate.pid for candidate in everyone() if _writes(candidate.pid, real)}
+
+
+def _writes(pid: int, path: str) -> bool:
+    try:
+        numbers = os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return False
+    for number in numbers:
+        try:
+            same = os.readlink(f"/proc/{pid}/fd/{number}") == path
+        except OSError:
+            continue  # It was closed meanwhile.
+        if same:
+            flags = _read(f"/proc/{pid}/fdinfo/{number}").partition(b"flags:")[2].split()
+            if flags and int(flags[0], 8) & os.O_ACCMODE != os.O_RDONLY:
+                return True
+    return False
+
+
 def _psutil() -> Any:
     try:
         import psutil

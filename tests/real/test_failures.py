@@ -113,6 +113,9 @@ def test_broken_configuration(make: MakeReal, cloud: ControlPlane, which: str) -
     cinder.resource.parameters["config"] = cloud.variant(
         "cinder", "broken", log_file="", api_paste_config="/etc/nope.ini"
     )
+    if which == "cinder-debian":  # whose log is one for all that run on this machine
+        log = cinder.resource.parameters["log_file"]
+        cinder.resource.parameters["additional_parameters"] = f"--logto={log}"
 
     result = cinder.resource.start()
 

@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_subprocess import FakeProcess
 
-from agentlib.daemon import LAST_WORDS, LOG_LIMIT, Daemon, keep_bounded, last_words
+from agentlib.daemon import LAST_WORDS, LOG_LIMIT, Daemon, OwnLogs, keep_bounded, last_words
 from agentlib.errors import (
     AgentError,
     ArgumentError,
@@ -669,6 +670,107 @@ def test_secret_at_the_edge(tmp_path: Path, cut: int) -> None:
     words = words_of(tmp_path, text.encode())
     assert "secret" not in words.partition("y")[0]
     assert "ret@db" not in words
+
+
+INTERRUPTED = """\
+2026-11-20 12:14:34.635 16278 CRITICAL cinder [-] Unhandled error: KeyboardInterrupt
+2026-11-20 12:14:34.635 16278 ERROR cinder Traceback (most recent call last):
+2026-11-20 12:14:34.635 16278 ERROR cinder     waiter.acquire()
+2026-11-20 12:14:34.635 16278 ERROR cinder KeyboardInterrupt
+2026-11-20 12:14:34.635 16278 ERROR cinder \x1b[00m
+unable to load app 0 (mountpoint='') (callable not found or import error)
+*** no app loaded. GAME OVER ***
+Gracefully killing worker 1 (pid: 16277)...
+goodbye to uWSGI.
+"""
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        """\
+2026-11-20 12:14:34.632 16277 CRITICAL cinder [-] Unhandled error: x.NotFound: no nope.ini
+2026-11-20 12:14:34.632 16277 ERROR cinder Traceback (most recent call last):
+2026-11-20 12:14:34.632 16277 ERROR cinder     raise NotFound()
+2026-11-20 12:14:34.632 16277 ERROR cinder x.NotFound: no nope.ini
+2026-11-20 12:14:34.632 16277 ERROR cinder \x1b[00m
+""",
+        """\
+2026-11-20 12:14:34.632 16277 ERROR cinder Traceback (most recent call last):
+2026-11-20 12:14:34.632 16277 ERROR cinder x.NotFound: no nope.ini
+2026-11-20 12:14:34.632 16278 ERROR cinder     raise NotFound()
+""",
+        "Traceback (most recent call last):\n    raise NotFound()\nx.NotFound: no nope.ini\n",
+    ],
+    ids=["logged", "mixed", "plain"],
+)
+def test_first_worker_that_falls(tmp_path: Path, cause: str) -> None:
+    """Of uWSGI's workers the first has the cause; what the others say is that they are ended."""
+    text = (
+        "*** Starting uWSGI 2.0.21-debian ***\n" + cause
+        + "unable to load app 0 (mountpoint='') (callable not found or import error)\n"
+        + "*** no app loaded. GAME OVER ***\n" + INTERRUPTED
+    )  # fmt: skip
+    assert words_of(tmp_path, text.encode()) == "x.NotFound: no nope.ini"
+
+
+# --- OwnLogs ------------------------------------------------------------------------------------
+
+
+@dataclass
+class Logs:
+    """A folder with the logs of all daemons of a service; ours is x-api."""
+
+    folder: Path
+    own: OwnLogs
+
+    def words(self, *family: Process) -> str:
+        return self.own.last_words(lambda: list(family))
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Logs:
+    (tmp_path / "x-api.log").write_text("ERROR: of an earlier run\n")
+    account = pwd.getpwuid(os.geteuid())
+    return Logs(tmp_path, OwnLogs(account, str(tmp_path), "x-api"))
+
+
+def append(path: Path, line: str) -> None:
+    with path.open("a") as file:
+        file.write(line)
+
+
+def test_own_logs_silent(logs: Logs) -> None:
+    """What stood in the logs before the daemon was started is not of it."""
+    assert logs.words() == ""
+
+
+def test_own_logs(logs: Logs) -> None:
+    """A log that bears the daemon's name goes before those that were written to later."""
+    append(logs.folder / "x-api.log", "ours\n")
+    append(logs.folder / "x-volume.log", "theirs\n")
+    os.utime(logs.folder / "x-api.log", (1, 1))
+    assert logs.words() == "ours"
+
+
+def test_own_log_of_another_name(logs: Logs) -> None:
+    """A log of another name counts where nobody writes to it any more, whoever reads it."""
+    append(logs.folder / "wsgi.log", "ours\n")
+    with (logs.folder / "wsgi.log").open():
+        assert logs.words() == "ours"
+
+
+@pytest.mark.parametrize("who", ["other", "ours"])
+def test_log_that_is_written_to(logs: Logs, zoo: Zoo, who: str) -> None:
+    """A log that another daemon writes to is not asked; one that ours writes to is."""
+    append(logs.folder / "wsgi.log", "disk full\n")
+    with (logs.folder / "wsgi.log").open("a") as file:
+        writer = find(zoo.sleeper(fds=(file.fileno(),)).pid)
+    assert writer
+    if who == "ours":
+        assert logs.words(writer) == "disk full"
+    else:
+        assert logs.words() == ""
 
 
 @given(st.binary(max_size=10_000), st.integers(0, 12_000))
