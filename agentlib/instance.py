@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 PATIENCE = 0.05
 """Seconds between two looks at processes that are to end."""
 
+LOOKS = 50
+"""Listings of /proc until nobody is born between two; on some nodes somebody always is."""
+
 NUDGE = 1.0
 """Seconds after which those are told again that may not have heard it."""
 
@@ -71,7 +74,7 @@ class Instance:
             if master:
                 return Presence(state, master, [])
         pidfile = self.store.read_pidfile()
-        family = self._family(process.everyone(), state, pidfile)
+        family = self._family(state, pidfile)
         # Where nothing is remembered, the oldest leader of a session is what start has spawned.
         # Else the master is dead, and the leader a worker that has made a session of its own.
         known = state.pid or pidfile
@@ -86,10 +89,15 @@ class Instance:
         return Presence(self._adopt(master), master, [])
 
     def family(self) -> list[Process]:
-        """Every living process of the instance, looked for all over /proc."""
-        return self._family(process.everyone(), self.store.read(), self.store.read_pidfile())
+        """The living processes of the instance, looked for all over /proc; none if none is there.
 
-    def _family(self, everyone: list[Process], state: State, pidfile: int) -> list[Process]:
+        Who forks while we look may leave a child that is seen by the next look only.
+        """
+        return self._family(self.store.read(), self.store.read_pidfile())
+
+    def _family(self, state: State, pidfile: int) -> list[Process]:
+        seen: set[int] = set()
+        everyone: list[Process] = []
         owners = {uid for uid in (self._owner(), state.uid) if uid is not None and uid >= 0}
 
         def ours(session: int) -> bool:
@@ -113,8 +121,18 @@ class Instance:
             return candidate.owner in {0, *(owners or (candidate.owner,))} \
                 and candidate.tagged(self.tag) and (not owners or candidate.owned_by(owners))
 
-        reused = any(p.pid == state.pid and p.start != state.start for p in everyone)
-        return process.descendants(everyone, [p for p in everyone if belongs(p)])
+        found: list[Process] = []
+        for _ in range(LOOKS):
+            before = len(seen)
+            born = process.everyone(seen)
+            everyone += born
+            reused = any(p.pid == state.pid and p.start != state.start for p in everyone)
+            found = [p for p in born if belongs(p)]
+            # One that was listed may have ended before it was looked at, and left a child that
+            # was not. Nobody is there only when nobody was born while we looked.
+            if found or len(seen) == before:
+                break
+        return process.descendants(everyone, found)
 
     def _from_pidfile(self, pid: int) -> Process | None:
         """The daemon that the pidfile names, if somebody else's agent has started it."""

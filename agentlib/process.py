@@ -168,16 +168,23 @@ def age() -> float:
     return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - born)
 
 
-def everyone() -> list[Process]:
-    """All living processes, but kernel threads and the caller."""
+def everyone(seen: set[int] | None = None) -> list[Process]:
+    """All living processes, but kernel threads and the caller.
+
+    seen: pids that are not looked at again; those that are, are added. A second call gives who
+        was born since the first.
+    """
     own = os.getpid()
     try:
         if int(os.readlink("/proc/self")) != own:
             raise OSError
-        names = os.listdir("/proc")
+        pids = {int(name) for name in os.listdir("/proc") if name.isdigit()}
     except (OSError, ValueError):
         raise AgentError("/proc shows no processes: nobody can tell what runs here") from None
-    found = (find(int(name)) for name in names if name.isdigit())
+    if seen is not None:
+        pids -= seen
+        seen |= pids
+    found = (find(pid) for pid in sorted(pids))
     return [process for process in found if process and not process.kernel
             and process.pid != own]
 

@@ -130,8 +130,9 @@ def sorted_out(
             counts["processes"][named(what, owners, service)] += 1
         elif not is_of_import(what, home):
             name = named(what, owners, service)
-            # How many others there are is the machine's affair; what is read of them is not.
-            if name.startswith("/proc/OTHER"):
+            # How many others there are, and whether some are born meanwhile, so that the list is
+            # read again, is the machine's affair; what is read of them is not.
+            if name == "/proc" or name.startswith("/proc/OTHER"):
                 others.add(name)
             else:
                 counts["files"][name] += 1

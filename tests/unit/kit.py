@@ -70,6 +70,15 @@ def told(*_):
             os.waitpid(pid, 0)
     os._exit(0)
 
+def hop():
+    report("master")
+    while os.path.exists(path):
+        if os.fork():
+            os._exit(0)  # and the child goes on
+    os._exit(0)
+
+if spec.get("hops"):
+    hop()
 workers = []
 for _ in range(spec.get("workers", 0)):
     pid = os.fork()

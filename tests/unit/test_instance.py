@@ -456,6 +456,15 @@ def test_end_of_those_born_meanwhile(home: Home, leaves: bool) -> None:
     assert not any(map(alive, [*tree.workers, *tree.pids("late")]))
 
 
+def test_fork_and_exit(home: Home) -> None:
+    """A process that forks and exits all the time, as one that daemonises twice, is seen."""
+    tree = home.zoo.tree(tag=home.tag, hops=True)
+    try:
+        assert all(home.family() for _ in range(100))
+    finally:
+        tree.config.unlink()
+
+
 @pytest.mark.parametrize("own_session", [False, True], ids=["same session", "own session"])
 def test_end_of_orphans(home: Home, own_session: bool) -> None:
     """Orphans are ended, each by itself."""

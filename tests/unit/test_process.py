@@ -154,6 +154,17 @@ def test_everyone(zoo: Zoo) -> None:
     assert os.getpid() not in pids
 
 
+def test_everyone_born_since(zoo: Zoo) -> None:
+    """Whoever was seen is left out the next time."""
+    seen: set[int] = set()
+    old = zoo.sleeper()
+    first = {p.pid for p in everyone(seen)}
+    new = zoo.sleeper()
+    second = {p.pid for p in everyone(seen)}
+    assert {old.pid} == {old.pid, new.pid} & first
+    assert {new.pid} == {old.pid, new.pid} & second
+
+
 NAMESPACE = """
 import os, signal, sys
 from agentlib.process import everyone
