@@ -381,10 +381,9 @@ def _await_ready(call: Call, state: State, birth: Birth | None) -> Outcome:
     limit = Deadline(call.deadline.remaining() - min(3.0, call.deadline.remaining() * 0.2))
     name, check = call.agent.name, call.agent.check
     while True:
-        if birth and birth.child.poll() is not None:
-            return birth.obituary(call)
-        if not birth and not process.find(state.pid, state.start):
-            return Outcome(ExitCode.ERR_GENERIC, f"{name} ended before it was ready")
+        ended = _ended(call, state, birth)
+        if ended:
+            return ended
         seen = ""
         found = sockets(call.instance.family(), check.port)
         for socket in found:
@@ -399,7 +398,8 @@ def _await_ready(call: Call, state: State, birth: Birth | None) -> Outcome:
                 if state.url != url:
                     state.url = url
                     call.store.write(state)
-                return Outcome(ExitCode.SUCCESS)
+                # What serves may be left of a master that has gone while we looked.
+                return _ended(call, state, birth) or Outcome(ExitCode.SUCCESS)
             seen = verdict.reason
         if limit.remaining() < LAST_LOOK:
             break
@@ -411,6 +411,15 @@ def _await_ready(call: Call, state: State, birth: Birth | None) -> Outcome:
     words = birth.words(complaint=True) if birth else ""
     return Outcome(ExitCode.ERR_GENERIC, f"{name} did not get ready: {seen}"
                    + (f"; it says: {words}" if words else ""))
+
+
+def _ended(call: Call, state: State, birth: Birth | None) -> Outcome | None:
+    """What is to be said of the master if it has ended."""
+    if birth:
+        return None if birth.child.poll() is None else birth.obituary(call)
+    if process.find(state.pid, state.start):
+        return None
+    return Outcome(ExitCode.ERR_GENERIC, f"{call.agent.name} ended before it was ready")
 
 
 def _sharer(call: Call, address: str, port: int) -> Process | None:

@@ -55,6 +55,15 @@ def test_dies_at_start(
     stops(service)
 
 
+@pytest.mark.shared
+def test_dies_of_the_first_question(make_service: MakeService) -> None:
+    """A daemon whose workers serve, and whose master has died meanwhile, has not started."""
+    service = make_service(fatal_request="yes")
+    expect(service.start(), 1, "was killed by signal 9")
+    assert service.gone()
+    expect(service.monitor(), 7)
+
+
 @pytest.mark.parametrize("seconds", [0.001, 0.02, 0.05, 0.1, 0.2])
 @pytest.mark.shared
 def test_dies_as_it_gets_ready(make_service: MakeService, seconds: float) -> None:

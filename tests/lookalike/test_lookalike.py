@@ -285,6 +285,14 @@ def test_storm(start: Start) -> None:
     assert 2 * 5 == len(daemon.config.pids())
 
 
+def test_fatal_request(start: Start) -> None:
+    """The answer comes when the master is dead."""
+    daemon = start(fatal_request="yes")
+    eventually(daemon.workers)
+    assert 300 == daemon.get("/").status
+    assert -signal.SIGKILL == daemon.process.poll()
+
+
 DEATHS: list[tuple[dict[str, object], int, str]] = [
     ({"exit_at_once": 3}, 3, "told to die"),
     ({"exit_at_once": 3, "last_words": "no such table"}, 3, "no such table"),
