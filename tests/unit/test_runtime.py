@@ -239,8 +239,10 @@ def test_interrupted(made: Made, zoo: Zoo) -> None:
     ready = made.place / "ready"
     more = (f"def hang(call):\n    import time\n    open({str(ready)!r}, 'w').close()\n"
             "    time.sleep(3600)\n\nmodule.FUNCTIONS['validate-all'] = hang\n")
-    child = subprocess.Popen([str(made.write(more)), "validate-all"], env=made.environ(),
-                             stderr=subprocess.PIPE, text=True)
+    # A shell has what it runs in the background ignore it.
+    child = subprocess.Popen(
+        ["env", "--default-signal=INT", str(made.write(more)), "validate-all"],
+        env=made.environ(), stderr=subprocess.PIPE, text=True)
     try:
         await_that(ready.exists)
         child.send_signal(signal.SIGINT)
