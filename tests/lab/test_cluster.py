@@ -226,6 +226,21 @@ def test_failure_is_told_with_its_reason(cluster: Cluster) -> None:
     assert {("node1", 1), ("node2", 1)} == {(done.node, done.code) for done in starts}
 
 
+def test_old_failures_are_cleared(pair: Cluster) -> None:
+    """A fail count that is left of a resource does not keep the next of its name from starting."""
+    failed = ["attrd_updater", "--name=fail-count-p_dummy#start_0", "--update=INFINITY"]
+    status = ["cibadmin", "--query", "--scope=status"]
+    for node in pair.nodes:
+        pair.exec(node, failed, check=True)
+    eventually(lambda: pair.exec("node1", status).stdout.count('"fail-count-p_dummy') == 2)
+
+    pair.clear()
+
+    pair.configure(DUMMY)
+    pair.until(lambda status: status.where("p_dummy"))
+    pair.clear()
+
+
 def test_history_of_a_resource(cluster: Cluster) -> None:
     """Probes, the start and the recurring monitor are in the history, with what came of them."""
     node = cluster.status().where("p_dummy")
