@@ -45,6 +45,17 @@ class Soak:
         self.told = self.begin
         self.tally.watch = self.watch
 
+    def run(self, agents: list[Path], chance: int) -> None:
+        """One seed after the other, until the time is over."""
+        try:
+            while time.monotonic() < self.end:  # a search that fails may not take a step
+                self.batch(agents[chance % len(agents)], chance)
+                chance += 1
+        except Over:
+            pass
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+
     def batch(self, agent: Path, chance: int) -> None:
         """The histories of one seed."""
         before = len(self.tally.violations)
@@ -138,14 +149,7 @@ def main() -> int:
     chance = random.randrange(1 << 32) if options.seed is None else options.seed
     print(f"{', '.join(agent.name for agent in agents)}; seed {chance}", flush=True)
     soak = Soak(options.minutes)
-    try:
-        while True:
-            soak.batch(agents[chance % len(agents)], chance)
-            chance += 1
-    except Over:
-        pass
-    except KeyboardInterrupt:
-        print("interrupted", flush=True)
+    soak.run(agents, chance)
     soak.report()
     return int(bool(soak.found))
 

@@ -13,11 +13,15 @@ FIRST, LAST = 20000, 32000
 # gets the port all the same, and until then a connection is refused
 _reserved: list[socket.socket] = []
 
+# of its own: hypothesis begins each example with the same seed, and a process that lives for
+# a thousand of them would have tried the same thousand ports each time
+_dice = random.SystemRandom()
+
 
 def free_port(host: str = "127.0.0.1") -> int:
     """A port that is free on `host` and stays ours until this process ends."""
     for _ in range(1000):
-        port = random.randint(FIRST, LAST)
+        port = _dice.randint(FIRST, LAST)
         holder = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         try:
             # without SO_REUSEADDR the bind fails when anybody has the port, reserved or in use;

@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import json
 import os
+import random
 import signal
 import socket
 import ssl
@@ -884,6 +885,14 @@ def test_free_ports_are_different_and_usable() -> None:
         socket.create_connection(("127.0.0.1", ports[0]))
     with socket.create_server(("0.0.0.0", ports[0])):
         socket.create_connection(("127.0.0.1", ports[0])).close()
+
+
+def test_free_ports_come_from_no_seed() -> None:
+    """Who begins with the same seed again and again, as hypothesis does, finds other ports."""
+    random.seed(0)
+    before = random.getstate()
+    free_port()
+    assert before == random.getstate()
 
 
 def test_readme_names_every_option_and_mode() -> None:
