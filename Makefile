@@ -33,7 +33,7 @@ SCRIPTS := $(shell find bench docs lab tests -type f -perm -u+x ! -name '*[.~]*'
 SOURCES = agentlib $(AGENTS:%=ocf/%) $(if $(wildcard bench/*.py),bench) docs lab tests $(SCRIPTS)
 
 # Debian packages: to run agents and lab; to test them as well. The daemons: see `openstack`.
-RUN_PACKAGES := python3 python3-keystoneauth1 python3-psutil python3-requests iproute2
+RUN_PACKAGES := python3 python3-keystoneauth1 python3-requests iproute2
 CLUSTER_PACKAGES := pacemaker corosync crmsh pcs resource-agents iputils-arping
 TEST_PACKAGES := $(RUN_PACKAGES) $(CLUSTER_PACKAGES) python3-venv groff-base libxml2-utils openssl \
 	python3-openstackclient bsdutils curl strace time uwsgi-plugin-python3

@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import time
 
-from . import process
-from .daemon import OwnLogs, keep_bounded, last_words
+from . import process, sockets
+from .daemon import keep_bounded
 from .deadline import Deadline
 from .errors import (
     AgentError,
+    ArgumentError,
     ConfigurationError,
-    NotInstalledError,
     PermissionDeniedError,
     StateError,
 )
@@ -22,6 +22,7 @@ from .exitcode import ExitCode
 from .instance import Instance, remembered
 from .metadata import Action, document
 from .parameters import Values
+from .reason import Reason, Spare
 from .state import Store
 
 TYPE_CHECKING = False
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from .environment import Environment
     from .log import Log
     from .process import Process
+    from .sockets import Listener
     from .state import Lock, State
 
 VERSION = "0.1.0"
@@ -153,8 +155,9 @@ def validate_all(call: Call) -> Outcome:
     validate(call)
     if level(call.environment) >= API:
         validate_host(call)
-        for remark in call.agent.daemon.remarks(call.values):
-            call.log.warning(remark)
+        for part in (call.agent.daemon, call.agent.check):
+            for remark in part.remarks(call.values):
+                call.log.warning(remark)
     return Outcome(ExitCode.SUCCESS)
 
 
@@ -167,7 +170,8 @@ def validate(call: Call) -> None:
 def validate_host(call: Call) -> None:
     """Raise NotInstalledError or ArgumentError if this node cannot run the daemon."""
     call.agent.daemon.validate_host(call.values)
-    process.listening([])
+    if call.values.given("pid") and (trouble := call.store.pidfile_trouble()):
+        raise ArgumentError(trouble)
     call.agent.check.validate_host(call.values)
 
 
@@ -214,44 +218,90 @@ def monitor(call: Call) -> Outcome:
 def _orphaned(call: Call, orphans: list[Process]) -> Outcome:
     return Outcome(
         ExitCode.ERR_GENERIC,
-        f"{call.agent.name}: the master process is gone, {len(orphans)} of its processes hold on "
-        f"({orphans[0]!r}); stop ends them")
+        Reason(
+            f"{call.agent.name}: the master process is gone, {len(orphans)} of its processes hold "
+            "on", Spare(f" ({orphans[0]!r})"), "; stop ends them"))
 
 
 def _check_api(call: Call, state: State, master: Process) -> Outcome:
-    known, token = state.url, state.token
-    if not state.url:
-        # Taken over, or found again: the address is learned now.
-        try:
-            found = sockets(call.instance.family(), call.agent.check.port)
-        except (NotInstalledError, PermissionDeniedError) as error:
-            # 5 would move away a service of which nothing bad is known.
-            return Outcome(
-                ExitCode.DEGRADED, f"{call.agent.name} runs; not checked: {error}")
-        if not found:
-            return Outcome(
-                ExitCode.ERR_GENERIC,
-                f"{call.agent.name}: {master!r} and its workers listen on no TCP port")
-        state.url = _serving(call, [url_of(*socket) for socket in found])
-    verdict = call.agent.check.verdict(call.agent.name, call.values, state, call.deadline)
-    if (state.url, state.token) != (known, token):
+    before = _learned(state)
+    try:
+        trouble = _learn_address(call, state, master)
+    except PermissionDeniedError as error:
+        # 4 would move away a service of which nothing bad is known.
+        return Outcome(ExitCode.DEGRADED, f"{call.agent.name} runs; not checked: {error}")
+    if trouble:
+        outcome = Outcome(ExitCode.ERR_GENERIC, trouble)
+    else:
+        verdict = call.agent.check.verdict(call.agent.name, call.values, state, call.deadline)
+        outcome = Outcome(verdict.code, verdict.reason)
+    if outcome.code == ExitCode.ERR_GENERIC:
+        # What has died under the question does not run; that is another thing than not to serve.
+        presence = call.instance.look()
+        if presence.orphans:
+            return _orphaned(call, presence.orphans)
+        if presence.master is None:
+            return Outcome(ExitCode.NOT_RUNNING)
+    if _learned(state) != before:
         _remember(call, state)
-    if verdict.reason and verdict.code == ExitCode.SUCCESS:
-        call.log.warning(verdict.reason)  # keystone_failure=ignore
-        return Outcome(verdict.code)
-    return Outcome(verdict.code, verdict.reason)
+    if outcome.reason and outcome.code == ExitCode.SUCCESS:
+        call.log.warning(outcome.reason)  # keystone_failure=ignore
+        return Outcome(outcome.code)
+    return outcome
 
 
-def _serving(call: Call, urls: list[str]) -> str:
+def _learned(state: State) -> tuple[object, ...]:
+    """What a monitor may learn."""
+    return state.url, state.inode, state.token, state.anonymous
+
+
+def _learn_address(call: Call, state: State, master: Process) -> str:
+    """See to it that the remembered address is the daemon's own; what is wrong if there is none.
+
+    Each monitor looks, before it asks: the daemon may have moved to another port by a reload of
+    its own, and what has the old one by now must not be sent a token, or answer in its place.
+    PermissionDeniedError where sockets may not be looked at.
+    """
+    if state.url and call.values.given("url"):
+        return ""  # The operator says who is asked.
+    if state.url and state.inode and sockets.holds(master.pid, state.descriptor, state.inode):
+        host, _, port = state.url.partition("://")[2].rpartition(":")
+        address = host.strip("[]").partition("%")[0]
+        takers = [listener for listener in sockets.listeners(int(port))
+                  if listener.rank(address)]
+        if [listener.inode for listener in takers] == [state.inode]:
+            return ""
+    found, strangers = _listening(call)
+    if not found:
+        return f"{call.agent.name}: {master!r} and its workers listen on no TCP port"
+    url = _serving(call, found)
+    taker = next((other for other in strangers if other.port == found[url].port), None)
+    if taker:
+        return _shared(call, url, taker)
+    _take_address(call, state, found[url])
+    return ""
+
+
+def _serving(call: Call, found: dict[str, Listener]) -> str:
     """Of several sockets the one that answers as the API does: uWSGI has some for other uses."""
-    if len(urls) > 1:
+    if len(found) > 1:
         limit = call.deadline.share(0.3)
-        for url in urls:
+        for url in found:
             verdict = call.agent.check.serves(
-                call.agent.name, call.values, url, limit.share(1 / len(urls)))
+                call.agent.name, call.values, url, limit.share(1 / len(found)))
             if verdict.code == ExitCode.SUCCESS:
                 return url
-    return urls[0]
+    return next(iter(found))
+
+
+def _take_address(call: Call, state: State, listener: Listener) -> None:
+    """Remember where the daemon listens, and by what this is to be known again."""
+    state.url = listener.url
+    state.inode = state.descriptor = 0
+    master = process.find(state.pid, state.start)
+    holder = sockets.held([master]).get(listener.inode) if master else None
+    if holder:
+        state.inode, state.descriptor = listener.inode, holder[1]
 
 
 def _remember(call: Call, state: State) -> None:
@@ -266,16 +316,38 @@ def _remember(call: Call, state: State) -> None:
         pass  # The lock is taken. The next monitor learns it again.
 
 
-def sockets(family: list[Process], port: int) -> list[tuple[str, int]]:
-    """Addresses and ports on which the processes listen; the usual port first."""
-    return sorted(process.listening(family), key=lambda socket: socket[1] != port)
+def _listening(call: Call) -> tuple[dict[str, Listener], list[Listener]]:
+    """Where the daemon listens, by URL, the usual port first; and which strangers take its share.
+
+    A worker that ends meanwhile takes its sockets with it, and one that is new is not in the
+    family yet: it is a stranger's only if a second look says so, too.
+    """
+    everything = sockets.listeners()
+    for last in (False, True):
+        inodes = sockets.held(call.instance.family())
+        found: dict[str, Listener] = {}
+        for listener in sorted(everything, key=lambda one: one.port != call.agent.check.port):
+            if listener.inode in inodes:
+                found.setdefault(listener.url, listener)
+        ports = {listener.port for listener in found.values()}
+        mine = [listener for listener in everything if listener.inode in inodes]
+        strangers = list(sockets.rivals(
+            mine, (listener for listener in everything if listener.port in ports)))
+        if not strangers or last:
+            break
+        everything = sockets.listeners()
+    return found, strangers
 
 
-def url_of(address: str, port: int) -> str:
-    """The URL by which this node reaches a socket of its own."""
-    # Who listens on all addresses is asked on the one that no VIP can take away.
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def _shared(call: Call, url: str, other: Listener) -> Reason:
+    """The kernel gives it a part of the requests, or all of them.
+
+    eventlet's servers allow it (SO_REUSEPORT), to all processes of the same user.
+    """
+    return Reason(
+        f"{call.agent.name}: ", Spare(f"{url} "), f"port {other.port} is shared with "
+        f"{sockets.holder(other, call.deadline.share(0.1))}",
+        Spare(", which is not of this resource"))
 
 
 # --- start --------------------------------------------------------------------------------
@@ -310,6 +382,8 @@ class Birth:
     __slots__ = ("_begin", "_instance", "_output", "_own_logs", "_secret", "child")
 
     def __init__(self, call: Call, output: int) -> None:
+        from .lastwords import OwnLogs
+
         daemon, values = call.agent.daemon, call.values
         self._instance = call.instance
         self._output = output
@@ -320,10 +394,13 @@ class Birth:
 
     def words(self, *, complaint: bool = False) -> str:
         """The daemon's own last complaint, wherever it stands; without one its last words."""
+        from .lastwords import last_words
+
         for complaining in (True,) if complaint else (True, False):
             words = (last_words(self._output, self._begin, self._secret, complaint=complaining)
                      or self._own_logs.last_words(
-                         self._instance.family, self._secret, complaint=complaining))
+                         self.child.pid, self._instance.family, self._secret,
+                         complaint=complaining))
             if words:
                 return words
         return ""
@@ -335,11 +412,13 @@ class Birth:
         words = self.words()
         advice = call.agent.daemon.advice(call.values, words)
         if advice:
-            return Outcome(ExitCode.ERR_INSTALLED, f"{name}: {advice} ({words})")
+            return Outcome(
+                ExitCode.ERR_INSTALLED, Reason(f"{name}: {advice}", Spare(f" ({words})")))
         how = f"ended with {status}" if status >= 0 else f"was killed by signal {-status}"
         return Outcome(
             ExitCode.ERR_GENERIC,
-            f"{name} {how} at start: {words or 'it said nothing; see its own log'}")
+            Reason(name, Spare(f" {how}"), " at start: ",
+                   words or "it said nothing; see its own log"))
 
 
 def _spawn(call: Call, output: int, path: str, lock: Lock) -> Outcome:
@@ -369,7 +448,7 @@ def _spawn(call: Call, output: int, path: str, lock: Lock) -> Outcome:
             call.log.info(f"started, pid {birth.child.pid}, log {path}")
         else:
             _end(call, call.deadline, grace=0.0)
-            call.store.forget()
+            call.store.forget([birth.child.pid])
 
 
 def _await_ready(call: Call, state: State, birth: Birth | None) -> Outcome:
@@ -385,18 +464,15 @@ def _await_ready(call: Call, state: State, birth: Birth | None) -> Outcome:
         if ended:
             return ended
         seen = ""
-        found = sockets(call.instance.family(), check.port)
-        for socket in found:
-            url = url_of(*socket)
+        found, strangers = _listening(call)
+        for url, listener in found.items():
             verdict = check.serves(name, call.values, url, limit.share(0.5 / len(found)))
             if verdict.code == ExitCode.SUCCESS:
-                other = _sharer(call, *socket)
+                other = next((one for one in strangers if one.port == listener.port), None)
                 if other:
-                    return Outcome(
-                        ExitCode.ERR_GENERIC,
-                        f"{name}: {url} is shared with {other!r}, which is not of this resource")
-                if state.url != url:
-                    state.url = url
+                    return Outcome(ExitCode.ERR_GENERIC, _shared(call, url, other))
+                if state.url != url or not state.inode:
+                    _take_address(call, state, listener)
                     call.store.write(state)
                 # What serves may be left of a master that has gone while we looked.
                 return _ended(call, state, birth) or Outcome(ExitCode.SUCCESS)
@@ -405,12 +481,17 @@ def _await_ready(call: Call, state: State, birth: Birth | None) -> Outcome:
             break
         time.sleep(READY_PAUSE)
     if not seen:
-        others = process.listeners(check.port)
-        seen = "listens on no TCP port" + (
-            f", {check.port} is held by {others[0]!r}" if others else "")
+        others = sockets.listeners(check.port)
+        seen = "listens on no TCP port"
+        if others:
+            by = sockets.holder(others[0], call.deadline.share(0.1))
+            seen = Reason(seen, f", {check.port} is held by ", by)
     words = birth.words(complaint=True) if birth else ""
-    return Outcome(ExitCode.ERR_GENERIC, f"{name} did not get ready: {seen}"
-                   + (f"; it says: {words}" if words else ""))
+    if not words:
+        return Outcome(ExitCode.ERR_GENERIC, Reason(f"{name} did not get ready: ", seen))
+    return Outcome(
+        ExitCode.ERR_GENERIC,
+        Reason(f"{name} did not get ready: ", Spare(f"{seen}; "), f"it says: {words}"))
 
 
 def _ended(call: Call, state: State, birth: Birth | None) -> Outcome | None:
@@ -420,17 +501,6 @@ def _ended(call: Call, state: State, birth: Birth | None) -> Outcome | None:
     if process.find(state.pid, state.start):
         return None
     return Outcome(ExitCode.ERR_GENERIC, f"{call.agent.name} ended before it was ready")
-
-
-def _sharer(call: Call, address: str, port: int) -> Process | None:
-    """Who else listens on the socket's address: the kernel gives him a part of the requests.
-
-    eventlet's servers allow it (SO_REUSEPORT), to all that run as the same user.
-    """
-    others = process.listeners(port, address)
-    family = {member.pid for member in call.instance.family()}
-    # Of the others those that still live: workers come and go.
-    return next((other for other in process.living(others) if other.pid not in family), None)
 
 
 # --- stop ---------------------------------------------------------------------------------
@@ -458,7 +528,9 @@ def _stop(call: Call) -> Outcome:
         if left:
             return _undead(call, left)
         call.log.info(f"stopped, {len(there)} processes")
-    call.store.forget()
+    remark = call.store.forget(member.pid for member in there)
+    if remark:
+        call.log.warning(remark)
     return Outcome(ExitCode.SUCCESS)
 
 

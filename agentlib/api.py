@@ -7,32 +7,32 @@ healthy API helps nobody while Keystone is down.
 """
 from __future__ import annotations
 
-import errno
 import time
 
 from . import keystone
+from .deadline import Bell, Deadline, Pending
 from .errors import AgentError, ConfigurationError
 from .exitcode import ExitCode
+from .http import LATE, NO_MEMORY, Answer, get, split
 from .keystone import NoTokenError, RefusedError
 from .parameters import Parameter
+from .reason import Reason, Spare
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
-    from http.client import HTTPConnection
-    from typing import Any
+    from collections.abc import Iterator
 
-    from .deadline import Deadline
     from .keystone import Identity
     from .parameters import Values
     from .state import State
 
-BODY_LIMIT = 1 << 20
-"""Bytes: far more than one image, one volume or a version document take."""
-
 API_SHARE, TOKEN_SHARE = 0.4, 0.6
-"""Parts of the time left that a question to the API and one to Keystone may take. Of Keystone
-more depends: without its answer in time nobody can be blamed."""
+"""Parts of the time left: after API_SHARE without an answer of the API Keystone is asked as well,
+which gets TOKEN_SHARE. The API may answer until all of the time is over."""
+
+REFUSED, SERVED = "refused", "served"
+"""What a request without a token came to (State.anonymous)."""
 
 POLICIES = {"degraded": ExitCode.DEGRADED, "ignore": ExitCode.SUCCESS,
             "fail": ExitCode.ERR_GENERIC}
@@ -48,39 +48,25 @@ class Verdict:
         self.reason = reason
 
 
-class Answer:
-    """What came back: an HTTP status with its whole body; or none (0), and what happened."""
-
-    __slots__ = ("body", "status", "trouble")
-
-    def __init__(self, status: int = 0, body: bytes = b"", trouble: str = "") -> None:
-        self.status = status
-        self.body = body
-        self.trouble = trouble or f"answers {status}"
-
-    @property
-    def late(self) -> bool:
-        """Nothing came in time: the one trouble that may have come from behind the API."""
-        return self.trouble == LATE
-
-
-LATE = "does not answer in time"
-
-
 class ApiCheck:
     """How to check a service's API.
 
     port: where it listens by default; chooses between the sockets of a daemon with several.
     path: of the authenticated GET; it must read the database.
+    authentication: the option that makes the service ask for a token, as `[section] name = value`.
     hint: what a 404 to it may come from.
     token_url: default of keystone_get_token_url.
     """
 
-    __slots__ = ("hint", "parameters", "path", "port")
+    __slots__ = ("authentication", "hint", "parameters", "path", "port")
 
-    def __init__(self, *, port: int, path: str, hint: str = "", token_url: str = "") -> None:
+    def __init__(
+        self, *, port: int, path: str, authentication: str = "", hint: str = "",
+        token_url: str = "",
+    ) -> None:
         self.port = port
         self.path = path
+        self.authentication = authentication
         self.hint = hint
         self.parameters = (
             Parameter(
@@ -97,6 +83,12 @@ class ApiCheck:
                 "degraded (exit code 190: Pacemaker leaves the resource alone and shows the "
                 "reason), ignore (0) or fail (1: the server is restarted).",
                 default="degraded", reloadable=True),
+            Parameter(
+                "allow_anonymous", "Whether requests without a token are meant to be served",
+                "With each new token the monitor makes one request without any. If the server "
+                "answers it, it asks nobody for a token, and anybody may read and write: exit "
+                f"code 190, until {authentication or 'the configuration'} is set. true: it is "
+                "meant to be so.", kind="boolean", default="false", reloadable=True),
         )
 
     def validate(self, values: Values) -> None:
@@ -108,10 +100,18 @@ class ApiCheck:
         keystone.identity(values)
         keystone.verification(values)
         values.choice("keystone_failure", POLICIES)
+        values.boolean("allow_anonymous")
 
     def validate_host(self, values: Values) -> None:
         """Look at this node; NotInstalledError for a package or a CA file that is missing."""
         keystone.validate_host(values)
+
+    def remarks(self, values: Values) -> Iterator[str]:
+        """What is sound, but not as it looks; for who validates."""
+        identity = keystone.identity(values)
+        if identity and identity.port:
+            yield (f"os_auth_url is not given: Keystone is asked at {identity.url}, and only "
+                   "while a service of the system listens there; give os_auth_url")
 
     def serves(self, name: str, values: Values, url: str, deadline: Deadline) -> Verdict:
         """Whether the public version document is there; for start, which needs no Keystone.
@@ -134,13 +134,34 @@ class ApiCheck:
             target = self._target(name, values, state.url)
             identity = keystone.identity(values)
             policy = POLICIES[values.choice("keystone_failure", POLICIES)]
+            open_door = values.boolean("allow_anonymous")
         except AgentError as error:
             # Whoever mistyped a parameter of the monitor did not mean the service to stop.
             target = self._simple_target(name, values, state.url)
             return target.without_token(f"not checked: {error}", ExitCode.DEGRADED, deadline)
         if identity is None:
             return target.public(deadline)
-        return _examine(target, identity, state, policy, deadline)
+        verdict = _examine(target, identity, state, policy, deadline)
+        if verdict.code == ExitCode.SUCCESS and not verdict.reason and not open_door:
+            return self._anonymous(target, state, deadline)
+        return verdict
+
+    def _anonymous(self, target: Target, state: State, deadline: Deadline) -> Verdict:
+        """0, unless the service answers a request without a token.
+
+        It is asked once in a token's life; while it does answer, each time, so that the mending
+        shows at once.
+        """
+        if state.anonymous != REFUSED:
+            answer = target.ask("", deadline)
+            if answer.status == 200:
+                state.anonymous = SERVED
+                return Verdict(
+                    ExitCode.DEGRADED, f"{target.name} serves without authentication: set "
+                    + (self.authentication or "it in its configuration"))
+            if answer.status in (401, 403):
+                state.anonymous = REFUSED
+        return Verdict(ExitCode.SUCCESS)
 
     def _simple_target(self, name: str, values: Values, url: str) -> Target:
         """Where the version document is to be had, when a parameter of the check is wrong.
@@ -152,7 +173,7 @@ class ApiCheck:
         if given.lower().startswith("https:"):
             try:
                 given = keystone.checked_url("url", given, query=True)
-                return Target(name, _split(given)[0] + self.path, tls=keystone.tls(verify=False))
+                return Target(name, split(given)[0] + self.path, tls=keystone.tls(verify=False))
             except ConfigurationError:
                 pass
         return Target(name, url + self.path, local=True)
@@ -163,7 +184,7 @@ class ApiCheck:
         if not given:
             return Target(name, url + self.path, local=True, hint=self.hint)
         given = keystone.checked_url("url", given, query=True)
-        root, _, rest = _split(given)
+        root, _, rest = split(given)
         if not rest.strip("/"):
             given = root + self.path
         tls = keystone.tls(keystone.verification(values)) if given.startswith("https:") else None
@@ -174,7 +195,7 @@ def _examine(
     target: Target, identity: Identity, state: State, policy: ExitCode, deadline: Deadline,
 ) -> Verdict:
     """The verdict table of docs/verdicts.md, from top to bottom."""
-    answer = Answer()
+    questions = Questions(target, deadline)
     token = ""
     if (keystone.is_token(state.token) and state.token_until > time.time()
             and identity.sealed(state.token_key)):
@@ -185,25 +206,91 @@ def _examine(
                 new = identity.token(deadline.share(TOKEN_SHARE))
             except RefusedError as error:
                 # Not Keystone's fault, nor the service's: the policy has no say.
-                return target.without_token(str(error), ExitCode.DEGRADED, deadline, answer)
+                return questions.without_token(error.reason, ExitCode.DEGRADED)
             except NoTokenError as error:
-                return target.without_token(str(error), policy, deadline, answer)
+                return questions.without_token(error.reason, policy)
             except AgentError as error:
-                return target.without_token(str(error), ExitCode.DEGRADED, deadline, answer)
+                return questions.without_token(str(error), ExitCode.DEGRADED)
             token = new.text
             state.token, state.token_until, state.token_key = token, new.until, identity.seal()
-        answer = target.ask(token, deadline.share(API_SHARE))
-        if answer.status == 200:
-            return Verdict(ExitCode.SUCCESS)
-        if answer.status == 403:
-            return Verdict(
-                ExitCode.DEGRADED,
-                f"{target.name} answers, but forbids {identity.user} to read {target.path} (403)")
-        if not (answer.status in (401, 503) or answer.late):
+            state.anonymous = ""
+        answer = questions.ask(token, deadline.share(API_SHARE))
+        if answer.status not in (401, 503) and not answer.late:
             break
         # Is it Keystone, which the service asks about the token? A new token tells.
         token = ""
+    else:
+        answer = questions.last(answer)
+    if answer.status == 200:
+        return Verdict(ExitCode.SUCCESS)
+    if answer.status == 403:
+        return Verdict(
+            ExitCode.DEGRADED,
+            f"{target.name} answers, but forbids {identity.user} to read {target.path} (403)")
     return target.failure(answer)
+
+
+class Questions:
+    """The authenticated GETs of one monitor.
+
+    One that is late is not given up: the API may be slow, and is well if it answers in the end.
+    Keystone, and the API once more, are asked beside it. (A call to `last` or `without_token` is
+    the end of it.)
+    """
+
+    __slots__ = ("_asked", "_bell", "_deadline", "_target")
+
+    def __init__(self, target: Target, deadline: Deadline) -> None:
+        self._target = target
+        self._deadline = deadline
+        self._bell = Bell()
+        self._asked: list[Pending] = []
+
+    def ask(self, token: str, deadline: Deadline) -> Answer:
+        """Ask, and wait until the deadline for any answer that settles it."""
+        try:
+            self._asked.append(self._target.begin(token, self._deadline, self._bell))
+        except MemoryError:
+            return Answer(trouble=NO_MEMORY, local=True)
+        return self._wait(deadline)
+
+    def last(self, answer: Answer) -> Answer:
+        """The answer that settles it, if one comes while there is time; else the given one."""
+        if not answer.late and all(question.over for question in self._asked):
+            return answer
+        settled = self._wait(self._deadline)
+        return answer if settled.late else settled
+
+    def without_token(self, trouble: str, code: ExitCode) -> Verdict:
+        """The verdict where Keystone gives no token: does the API answer at all?"""
+        target = self._target
+        before = self._settled()
+        if before and before.status == 200:
+            return Verdict(ExitCode.SUCCESS)
+        answer = target.version_document(self._deadline)
+        if answer.status in (200, 300):
+            return Verdict(code, Reason(f"{target.name} answers; ", trouble))
+        before = self._settled()
+        if before and before.status == 200:
+            return Verdict(ExitCode.SUCCESS)
+        answers = [question.result() for question in self._asked if question.over]
+        seen = next((given for given in answers if given.status), answer)
+        return target.failed(seen, trouble)
+
+    def _wait(self, deadline: Deadline) -> Answer:
+        self._bell.wait(
+            lambda: self._settled() or all(question.over for question in self._asked), deadline)
+        settled = self._settled()
+        if settled:
+            return settled
+        over = [question.result() for question in self._asked if question.over]
+        return over[-1] if over else Answer(trouble=LATE)
+
+    def _settled(self) -> Answer | None:
+        """An answer that no other question can change: all but what Keystone may be behind."""
+        answers = [question.result() for question in self._asked if question.over]
+        return next((answer for answer in answers
+                     if answer.status not in (401, 503) and not answer.late), None)
 
 
 class Target:
@@ -225,140 +312,63 @@ class Target:
         self._hint = hint
         self.path = "/" + url.partition("://")[2].partition("/")[2].partition("?")[0]
 
+    def begin(self, token: str, deadline: Deadline, bell: Bell) -> Pending:
+        """The authenticated GET, under way; MemoryError if it cannot be."""
+        return Pending(self._get, self._url, token, deadline, bell=bell)
+
     def ask(self, token: str, deadline: Deadline) -> Answer:
-        """The authenticated GET."""
-        return self._get(self._url, token, deadline)
+        """One GET of the check's path, and its answer."""
+        return self._answer(self._url, token, deadline)
 
     def public(self, deadline: Deadline) -> Verdict:
         """0 if the public version document is served, else 1."""
-        answer = self._version_document(deadline)
+        answer = self.version_document(deadline)
         if answer.status in (200, 300):
             return Verdict(ExitCode.SUCCESS)
-        return Verdict(ExitCode.ERR_GENERIC, f"{self.name} at {self._root} {answer.trouble}")
+        return self.failed(answer)
 
-    def without_token(
-        self, trouble: str, code: ExitCode, deadline: Deadline, before: Answer | None = None,
-    ) -> Verdict:
+    def without_token(self, trouble: str, code: ExitCode, deadline: Deadline) -> Verdict:
         """The given code with the trouble as reason, if the public version document is there."""
-        answer = self._version_document(deadline)
+        answer = self.version_document(deadline)
         if answer.status in (200, 300):
-            return Verdict(code, f"{self.name} answers; {trouble}")
-        seen = before if before and before.status else answer
+            return Verdict(code, Reason(f"{self.name} answers; ", trouble))
+        return self.failed(answer, trouble)
+
+    def failed(self, answer: Answer, trouble: str = "") -> Verdict:
+        """1: it runs and does not serve; 190 where this node could not even ask."""
         return Verdict(
-            ExitCode.ERR_GENERIC, f"{self.name} at {self._root} {seen.trouble}; {trouble}")
+            ExitCode.DEGRADED if answer.local else ExitCode.ERR_GENERIC,
+            Reason(self.name, Spare(f" at {self._root}"), f" {answer.trouble}",
+                   *(("; ", trouble) if trouble else ())))
 
     def failure(self, answer: Answer) -> Verdict:
-        """1: it runs and does not serve."""
+        """The same, of the authenticated GET."""
+        if not answer.status:
+            return self.failed(answer)
         hint = f" ({self._hint})" if answer.status == 404 and self._hint else ""
         return Verdict(
             ExitCode.ERR_GENERIC,
-            f"{self.name} {answer.trouble} to GET {self.path} at {self._root}{hint}"
-            if answer.status else f"{self.name} at {self._root} {answer.trouble}")
+            Reason(f"{self.name} {answer.trouble} to GET {self.path}",
+                   Spare(f" at {self._root}"), hint))
 
     @property
     def _root(self) -> str:
-        return _split(self._url)[0]
+        return split(self._url)[0]
 
-    def _version_document(self, deadline: Deadline) -> Answer:
-        answer = self._get(self._root + "/", "", deadline)
+    def version_document(self, deadline: Deadline) -> Answer:
+        """The answer to GET /, which needs no token; no status if it is something else."""
+        answer = self._answer(self._root + "/", "", deadline)
         if answer.status in (200, 300) and b'"versions"' not in answer.body:
             return Answer(trouble="serves something else than its versions")
         return answer
 
-    def _get(self, url: str, token: str, deadline: Deadline) -> Answer:
+    def _answer(self, url: str, token: str, deadline: Deadline) -> Answer:
         try:
-            return deadline.within(
-                _get, url, token, max(0.1, deadline.remaining()), self._local, self._tls)
+            return deadline.within(self._get, url, token, deadline)
         except TimeoutError:
             return Answer(trouble=LATE)
+        except MemoryError:
+            return Answer(trouble=NO_MEMORY, local=True)
 
-
-def _split(url: str) -> tuple[str, str, str]:
-    """A URL in three: what is before the version, the version, and what follows it."""
-    scheme, _, rest = url.partition("://")
-    parts = rest.split("/")
-    for index, part in enumerate(parts[1:], 1):
-        if part[:1] == "v" and part[1:2].isdigit():
-            return (f"{scheme}://{'/'.join(parts[:index])}", part,
-                    "/".join(parts[index + 1:]))
-    return f"{scheme}://{parts[0]}", "", "/".join(parts[1:])
-
-
-def _get(
-    url: str, token: str, seconds: float, local: bool, tls: ssl.SSLContext | None,
-) -> Answer:
-    """One GET, redirects not followed. The caller sees to it that it ends in time."""
-    import socket
-
-    client = _http_client(secure=tls is not None)
-    authority, slash, path = url.partition("://")[2].partition("/")
-    headers = {"Accept": "application/json", "Connection": "close",
-               "User-Agent": "openstack-ocf-agents"}
-    if token:
-        headers["X-Auth-Token"] = token
-    connection: HTTPConnection | None = None
-    try:
-        if tls:
-            connection = client.HTTPSConnection(authority, timeout=seconds, context=tls)
-        else:
-            # Bound to the very address that is asked, a connection can come about on this host
-            # only: when a VIP has moved, the node that has it now must not answer for this one.
-            source = (authority.rpartition(":")[0].strip("[]"), 0) if local else None
-            connection = client.HTTPConnection(
-                authority, timeout=seconds, source_address=source)
-        connection.request("GET", slash + path or "/", headers=headers)
-        response = connection.getresponse()
-        body = response.read(BODY_LIMIT + 1)
-        if len(body) > BODY_LIMIT:
-            return Answer(trouble="answers without end")
-        if response.length:  # what the peer promised and did not send
-            return Answer(trouble="cuts its answer off")
-        return Answer(response.status, body)
-    except (TimeoutError, socket.timeout):  # two classes in Python 3.9
-        return Answer(trouble=LATE)
-    except (socket.gaierror, UnicodeError):  # the latter of what is no name at all
-        return Answer(trouble="has a name that does not resolve")
-    except ConnectionRefusedError:
-        return Answer(trouble="refuses connections")
-    except client.IncompleteRead:
-        return Answer(trouble="cuts its answer off")
-    except (ConnectionError, client.RemoteDisconnected):
-        return Answer(trouble="cuts the connection")
-    except client.HTTPException:
-        return Answer(trouble="does not speak HTTP")
-    except OSError as error:
-        if local and error.errno == errno.EADDRNOTAVAIL:
-            return Answer(trouble="listens on an address that is not on this node (any more)")
-        return Answer(trouble=f"cannot be asked: {_said(error)}")
-    except ValueError:
-        return Answer(trouble="does not speak HTTP")
-    finally:
-        if connection:
-            connection.close()
-
-
-def _http_client(*, secure: bool) -> Any:
-    """http.client; without TLS unless it is wanted.
-
-    It would import ssl in any case, and that is the greater part of what a monitor costs: 4 MB,
-    and with hashlib's 5 of 32 ms of CPU.
-    """
-    import sys
-
-    if not secure and "http.client" not in sys.modules:
-        sys.modules["ssl"] = None  # type: ignore[assignment]  # to the import: there is none
-        try:
-            import http.client
-        finally:
-            del sys.modules["ssl"]
-    import http.client
-
-    if secure and not hasattr(http.client, "HTTPSConnection"):
-        import importlib
-
-        importlib.reload(http.client)
-    return http.client
-
-
-def _said(error: OSError) -> str:
-    return str(getattr(error, "verify_message", "") or error.strerror or error)
+    def _get(self, url: str, token: str, deadline: Deadline) -> Answer:
+        return get(url, token, max(0.1, deadline.remaining()), local=self._local, tls=self._tls)

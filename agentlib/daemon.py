@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 
 from . import process
 from .errors import (
@@ -16,9 +15,11 @@ from .errors import (
     ConfigurationError,
     NotInstalledError,
     PermissionDeniedError,
+    StateError,
 )
-from .log import one_line, scrubbed
 from .parameters import Parameter, shown
+from .safefile import opened_as
+from .state import LOGS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,25 +39,8 @@ _NO_SERVER = {"standalone", "no", "longer"}
 
 SERVERS = (STANDALONE, UWSGI) = ("standalone", "uwsgi")
 
-LAST_WORDS = 1 << 16
-"""Bytes of a log that are looked at; workers that fall one after the other say much."""
-
-FOOTNOTES = (
-    r"\(Background on this error at:|/\S+:\d+: \w*Warning: "  # SQLAlchemy's, and Python's
-    r"|(\w+ \w+ +\d+ [\d:]+ \d+ - )?(need-app requested|graceful shutdown)|unable to load app"
-    r"|\*\*\* (no app loaded|end of backtrace|uWSGI is running)|spawned uWSGI|running \"unix_signal"
-    r"|OOPS ! failed loading app|object (address|refcount|type|repr)|lost sys\.std"
-    r"|/\S+\(.*\) \[0x|!!! uWSGI process|\*\*\* backtrace of|\[uwsgi\] implicit|\[uWSGI\] "
-    r"|SIGINT/SIGTERM received|worker \d+ buried|goodbye to uWSGI|getopt_long\(\) error|VACUUM:"
-    # Of workers that were still loading when the first one failed.
-    r"|KeyboardInterrupt$|Traceback \(most")
-"""How lines begin that stand after a complaint and say nothing of it; most are uWSGI's."""
-
-OSLO_PREFIX = r"\d{4}-[-\d:., ]+ (?P<level>[A-Z]+) [\w.]+"
-"""The time, pid, level and logger that oslo.log puts before the words."""
-
 LOG_LIMIT = 1 << 20
-"""Bytes that the log file beside the state may have, since no logrotate knows of it."""
+"""Bytes that the bounded log file (state.LOGS) may have, since no logrotate knows of it."""
 
 
 class Daemon:
@@ -104,8 +88,9 @@ class Daemon:
                 "log_file", "File for the server's output",
                 "Takes what the server writes to stdout and stderr, appended; it is opened as "
                 f"the server's user. By default {log_folder}/$OCF_RESOURCE_INSTANCE.log; where "
-                "this cannot be written, a file of at most 1 MiB beside the agent's state. The "
-                "server's own log is a matter of its own configuration."),
+                f"this cannot be written, a file in {LOGS} that the monitor empties at 1 MiB. "
+                "/dev/null throws the output away. The server's own log is a matter of its own "
+                "configuration."),
             Parameter(
                 "shutdown_timeout", "Time to finish requests, in seconds",
                 "How long the server may take to finish its requests at stop before it is "
@@ -150,6 +135,10 @@ class Daemon:
                 raise ArgumentError(f"{name}: folder {shown(folder)} does not exist on this node")
             if folder and os.path.isdir(values.path(name)):
                 raise ArgumentError(f"{name}={shown(values.path(name))} is a folder, not a file")
+        log_file = values.path("log_file")
+        if log_file and os.path.exists(log_file) and not os.path.isfile(log_file) \
+                and log_file != os.devnull:
+            raise ArgumentError(f"log_file={shown(log_file)} is neither a file nor /dev/null")
         wsgi = self._wsgi(values)
         if wsgi:
             wsgi.validate_host(values)
@@ -251,8 +240,9 @@ class Daemon:
                 "extra_groups": os.getgrouplist(account.pw_name, account.pw_gid),
             }
         environment = {
+            process.TAG: tag,  # the first: to find it, little of an environment has to be read
             "PATH": process.PATH, "LANG": "C.UTF-8", "HOME": account.pw_dir,
-            "USER": account.pw_name, "LOGNAME": account.pw_name, process.TAG: tag,
+            "USER": account.pw_name, "LOGNAME": account.pw_name,
         }
         wsgi = self._wsgi(values)
         if wsgi:
@@ -276,13 +266,18 @@ class Daemon:
         account = self.account(values)
         path = values.path("log_file") or os.path.join(self.log_folder, instance + ".log")
         try:
-            return _opened_as(account, path), path
+            return opened_as(account, path), path
         except OSError as error:
             trouble = f"log_file={shown(path)} cannot be written: {error.strerror or error}"
             if values.given("log_file"):
                 raise ArgumentError(trouble) from error
-            log.warning(f"{trouble}; using {store.log}")
-        return store.open_log(), store.log
+        try:
+            descriptor, path = store.open_log(), store.log
+        except StateError as error:
+            log.warning(str(error))
+            descriptor, path = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC), os.devnull
+        log.warning(f"{trouble}; using {path}")
+        return descriptor, path
 
 
 def _close_at_exec() -> None:
@@ -313,100 +308,6 @@ def _default_signals() -> None:
             signal.signal(number, signal.SIG_DFL)
 
 
-def last_words(output: int, since: int, *secrets: str, complaint: bool = False) -> str:
-    """What the daemon wrote last since an offset of its log: one line, without secrets.
-
-    Its last complaint; where it did not complain its last line, unless a complaint is wanted.
-    """
-    end = os.lseek(output, 0, os.SEEK_END)
-    since = since if since <= end else 0  # it was emptied meanwhile
-    # Twice what is used: a secret that is cut at the beginning is in the half that is not.
-    begin = max(since, end - 2 * LAST_WORDS)
-    text = os.pread(output, end - begin, begin)
-    used = len(text[-LAST_WORDS:].decode("utf-8", "surrogateescape"))
-    said, complained = _said(
-        scrubbed(text.decode("utf-8", "surrogateescape"), *secrets)[-used:])
-    return complained if complaint else complained or said
-
-
-class OwnLogs:
-    """The logs that the service itself keeps: often all it has to say is there.
-
-    Made before the daemon starts; read as its user, so that nothing else comes to light. In the
-    same folder are the logs of the service's other daemons, whose words must not be taken for
-    ours: of logs with another name those count that nobody else writes to.
-    """
-
-    __slots__ = ("_account", "_folder", "_name", "_sizes")
-
-    def __init__(self, account: struct_passwd, folder: str, name: str) -> None:
-        self._account = account
-        self._folder = folder
-        self._name = name
-        self._sizes = {path: status.st_size for path, status in self._files()}
-
-    def last_words(
-        self, family: Callable[[], list[Process]], *secrets: str, complaint: bool = False,
-    ) -> str:
-        """The last words in the log that was written to last; empty if none was.
-
-        family: gives the daemon's living processes.
-        """
-        grown = [(self._name in os.path.basename(path), status.st_mtime, path)
-                 for path, status in self._files() if status.st_size > self._sizes.get(path, 0)]
-        for by_name, _, path in sorted(grown, reverse=True):
-            others = set() if by_name else process.writers(path)
-            if others and not others.issubset(member.pid for member in family()):
-                continue
-            try:
-                log = _opened_as(self._account, path, os.O_RDONLY)
-            except OSError:
-                continue
-            try:
-                return last_words(
-                    log, self._sizes.get(path, 0), *secrets, complaint=complaint)
-            finally:
-                os.close(log)
-        return ""
-
-    def _files(self) -> list[tuple[str, os.stat_result]]:
-        try:
-            with os.scandir(self._folder) as entries:
-                return [(entry.path, entry.stat(follow_symlinks=False))
-                        for entry in entries if entry.name.endswith(".log")]
-        except OSError:
-            return []
-
-
-def _said(text: str) -> tuple[str, str]:
-    """The last line with words, and the last that is a complaint: no level, or a high one."""
-    import re
-
-    text = re.sub(r"\x1b\[[0-9;]*m", "", text)
-    if "uWSGI" in text:
-        # The first worker that cannot load the application has the others ended as they load:
-        # what they say of that comes after it.
-        text = text.partition("*** no app loaded. GAME OVER")[0]
-        # They talk at once, and mix the lines of their tracebacks: what they end in stands.
-        ends = [match["words"] for match in re.finditer(
-            rf"(?m)^({OSLO_PREFIX} )?(?P<words>(\w+\.)*[A-Z]\w+: .+)", text)]
-        if ends and "Traceback (most recent" in text:
-            return one_line(ends[-1]), one_line(ends[-1])
-    said = indented = ""
-    for line in reversed(text.splitlines()):
-        prefix = re.match(rf"{OSLO_PREFIX}( \[[^]]*\])?", line)
-        words = one_line(line[prefix.end():] if prefix else line)
-        if re.match(FOOTNOTES, words):
-            continue
-        if line.startswith("  "):  # of a traceback, say
-            indented = indented or words
-        elif words and not (prefix and prefix["level"] in ("DEBUG", "INFO", "WARNING", "AUDIT")):
-            return said or words, words
-        else:
-            said = said or words
-    return said or indented, ""
-
-
 def keep_bounded(path: str) -> None:
     """Empty the log beside the state when it has grown too large.
 
@@ -417,30 +318,3 @@ def keep_bounded(path: str) -> None:
             os.truncate(path, 0)
     except OSError:
         pass
-
-
-def _opened_as(
-    account: struct_passwd, path: str, how: int = os.O_RDWR | os.O_APPEND | os.O_CREAT,
-) -> int:
-    """Open a regular file as this user, so that only what he may use is used."""
-    flags = how | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-    switch = os.geteuid() == 0 and account.pw_uid != 0
-    if switch:
-        groups = os.getgroups()
-        os.setgroups(os.getgrouplist(account.pw_name, account.pw_gid))
-        os.setegid(account.pw_gid)
-        os.seteuid(account.pw_uid)
-    umask = os.umask(0o027)
-    try:
-        descriptor = os.open(path, flags, 0o640)
-    finally:
-        os.umask(umask)
-        if switch:
-            os.seteuid(0)
-            os.setegid(0)
-            os.setgroups(groups)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "not a regular file")
-    os.set_blocking(descriptor, True)
-    return descriptor

@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import time
 
+from . import sockets
 from .errors import ConfigurationError, NotInstalledError
 from .parameters import Parameter, shown
+from .reason import Reason, Spare
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,7 +95,11 @@ class Token:
 
 
 class NoTokenError(Exception):
-    """Keystone gave no token; the message says why."""
+    """Keystone gave no token. reason: why, in parts, as an exit reason needs it."""
+
+    def __init__(self, *parts: str) -> None:
+        super().__init__("".join(parts))
+        self.reason = Reason(*parts)
 
 
 class RefusedError(NoTokenError):
@@ -108,13 +114,15 @@ class Identity:
     """Credentials of the API check.
 
     url: the Identity root, without a version. verify: for https, a CA file, or whether at all.
+    port: of this node, where the URL is a default that nobody gave; else 0.
     """
 
-    __slots__ = ("_password", "_project", "_project_domain", "_user_domain", "url", "user",
-                 "verify")
+    __slots__ = ("_password", "_project", "_project_domain", "_user_domain", "port", "url",
+                 "user", "verify")
 
     def __init__(self, values: Values) -> None:
         self.url = identity_root(values)
+        self.port = 0 if url_given(values) else int(self.url.rpartition(":")[2])
         self.user = values.text("os_username")
         self._password = values.text("os_password")
         self._project = _same(values, "os_project_name", "os_tenant_name")
@@ -141,11 +149,22 @@ class Identity:
         return bool(colon) and salt.isalnum() and salt.isascii() and seal == self.seal(salt)
 
     def token(self, deadline: Deadline) -> Token:
-        """A new token; NoTokenError, or NotInstalledError without keystoneauth1."""
+        """A new token; NoTokenError, or NotInstalledError without keystoneauth1.
+
+        ConfigurationError where the password would go to whatever process of any user has
+        opened the port of a default URL.
+        """
+        if self.port and not sockets.of_system(self.port):
+            raise ConfigurationError(
+                f"no service of the system listens on port {self.port}, the default: give "
+                "os_auth_url")
+        if isinstance(self.verify, str) and not os.path.isfile(self.verify):
+            # A FIFO, say, would hold up whatever reads it.
+            raise NotInstalledError(f"os_cacert={shown(self.verify)} is not a file on this node")
         try:
             return deadline.within(self._ask, max(0.1, deadline.remaining()))
         except TimeoutError:
-            raise NoTokenError(f"Keystone at {self.url} does not answer in time") from None
+            raise self._failed("does not answer in time") from None
 
     def _ask(self, seconds: float) -> Token:
         session, plugin, exceptions = _keystoneauth(self, seconds)
@@ -157,31 +176,37 @@ class Identity:
             if error.http_status in (400, 401, 403):
                 raise RefusedError(
                     f"Keystone refuses user {self.user} ({error.http_status})") from None
-            raise NoTokenError(f"Keystone at {self.url} answers {error.http_status}") from None
+            raise self._failed(f"answers {error.http_status}") from None
         except exceptions.ConnectTimeout:
-            raise NoTokenError(f"Keystone at {self.url} does not answer in time") from None
+            raise self._failed("does not answer in time") from None
         except exceptions.SSLError:
             try:
                 tls(self.verify)
             except ConfigurationError as error:  # It is our own file, not Keystone's.
                 raise NotInstalledError(str(error)) from error
-            raise NoTokenError(f"Keystone at {self.url}: TLS certificate not accepted") from None
-        except exceptions.ConnectFailure:
-            raise NoTokenError(f"Keystone at {self.url} cannot be reached") from None
+            raise self._failed("has a TLS certificate that is not accepted") from None
+        except exceptions.ConnectFailure as error:
+            # It was there, and let go: uWSGI does so where Keystone has no database.
+            if _let_go(error):
+                raise self._failed("closes the connection without an answer",
+                                   Spare(" (its database?)")) from None
+            raise self._failed("cannot be reached") from None
         except BadAnswerError as error:
-            raise NoTokenError(f"Keystone at {self.url} {error}") from None
+            raise self._failed(str(error)) from None
         except OSError as error:  # so requests says it of os_cacert
             raise NotInstalledError(
                 f"os_cacert={shown(str(self.verify))} cannot be used") from error
         except Exception as error:  # noqa: BLE001 - what a peer says can break it anywhere
-            raise NoTokenError(
-                f"Keystone at {self.url} answers nonsense ({type(error).__name__})") from None
+            raise self._failed(f"answers nonsense ({type(error).__name__})") from None
         if not is_token(text):
-            raise NoTokenError(f"Keystone at {self.url} gives a token that is none")
+            raise self._failed("gives an empty or unprintable token")
         if life <= 0:
-            raise NoTokenError(f"Keystone at {self.url} gives tokens that have expired already")
+            raise self._failed("gives tokens that have expired already")
         # By the difference of Keystone's times: its clock and ours may be a day apart.
         return Token(text, time.time() + life * (1 - MARGIN))
+
+    def _failed(self, *symptom: str) -> NoTokenError:
+        return NoTokenError("Keystone", Spare(f" at {self.url}"), " ", *symptom)
 
 
 def is_token(text: str) -> bool:
@@ -196,15 +221,20 @@ def identity(values: Values) -> Identity | None:
         "os_password": values.given("os_password"),
         "os_project_name": values.given("os_project_name") or values.given("os_tenant_name"),
     }
-    url_given = values.given("os_auth_url") or values.given("keystone_get_token_url")
-    if not any(names.values()) and not url_given:
+    given = url_given(values)
+    if not any(names.values()) and not given:
         return None
-    names["os_auth_url"] = url_given or bool(values.text("keystone_get_token_url"))
+    names["os_auth_url"] = given or bool(values.text("keystone_get_token_url"))
     missing = [name for name, there in names.items() if not there]
     if missing:
         raise ConfigurationError(
             f"{', '.join(missing)} missing: give the user, password, project and URL, or none")
     return Identity(values)
+
+
+def url_given(values: Values) -> bool:
+    """Whether the operator gave an Identity URL, rather than left a default."""
+    return values.given("os_auth_url") or values.given("keystone_get_token_url")
 
 
 def identity_root(values: Values) -> str:
@@ -260,6 +290,8 @@ def tls(verify: str | bool) -> ssl.SSLContext:
     import ssl
 
     cafile = verify if isinstance(verify, str) else None
+    if cafile and not os.path.isfile(cafile):
+        raise ConfigurationError(f"os_cacert={shown(cafile)} is not a file on this node")
     try:
         context = ssl.create_default_context(cafile=cafile)
     except OSError as error:  # ssl.SSLError is one
@@ -319,6 +351,23 @@ def _keystoneauth(identity: Identity, seconds: float) -> tuple[Any, Any, Any]:
     return session.Session(
         session=transport, verify=identity.verify, timeout=seconds, redirect=False), \
         plugin, exceptions
+
+
+def _let_go(error: BaseException | None) -> bool:
+    """Whether behind a failure is a peer that had taken the connection."""
+    from http.client import RemoteDisconnected
+
+    seen: set[int] = set()
+    queue = [error]
+    for cause in queue:
+        if cause is None or id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        if isinstance(cause, (RemoteDisconnected, ConnectionResetError, BrokenPipeError)):
+            return True
+        queue += [cause.__cause__, cause.__context__]
+        queue += [part for part in cause.args if isinstance(part, BaseException)]
+    return False
 
 
 def _bounded(response: Any, *_: object, **__: object) -> None:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 
+from .reason import fitting, one_line
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .environment import Environment
+    import re
 
-REASON_LENGTH = 119
-"""Characters of an exit reason: Pacemaker keeps about 128."""
+    from .environment import Environment
 
 FACILITIES = ("AUTH", "AUTHPRIV", "CRON", "DAEMON", "KERN", "LPR", "MAIL", "NEWS", "SYSLOG",
               "USER", "UUCP", *(f"LOCAL{number}" for number in range(8)))
@@ -49,9 +50,8 @@ class Log:
 
         (OCF 1.1, "Exit reasons"; Pacemaker keeps the last such line on stderr.)
         """
-        message = one_line(message)
         self.error(message)
-        to_stderr("ocf-exit-reason:" + shortened(message, REASON_LENGTH))
+        to_stderr("ocf-exit-reason:" + fitting(message))
 
     def _write(self, level: str, message: str) -> None:
         line = one_line(message)
@@ -122,24 +122,24 @@ def to_stderr(line: str) -> None:
         pass
 
 
-def one_line(text: str) -> str:
-    """Printable ASCII on one line: exit reasons pass through XML attributes and terminals."""
-    return "".join(c if " " <= c <= "~" else " " if c.isspace() else "?" for c in text).strip()
-
-
-def shortened(text: str, length: int) -> str:
-    """At most `length` characters, with dots where the rest was."""
-    return text if len(text) <= length else text[:length - 3] + "..."
-
-
 def scrubbed(text: str, *secrets: str) -> str:
-    """A daemon's words without passwords: the given ones, and those in URLs."""
+    """A daemon's words without passwords: the given ones, and those in URLs.
+
+    Foreign text of any length: the time it takes is linear.
+    """
     import re
 
     for secret in filter(None, secrets):
         for form in _forms(secret):
             text = text.replace(form, "***")
-    return re.sub(r"://\S*@", "://***@", text)
+    return re.sub(r"\S+", _without_login, text)
+
+
+def _without_login(word: re.Match[str]) -> str:
+    """A word in which what stands between :// and the last @ is hidden."""
+    before, slashes, rest = word[0].partition("://")
+    _, at, after = rest.rpartition("@")
+    return before + slashes + "***" + at + after if at else word[0]
 
 
 def _forms(secret: str) -> list[str]:

@@ -1,21 +1,19 @@
-"""Processes of this node: who they are, whom they descend from, what they listen on.
+"""Processes of this node: what they are, and what they descend from.
 
-A process is its pid *and* its start time; a pid alone may be a stranger's by now. The everyday
-look goes to /proc directly, since importing psutil would cost a probe more than all else that
-it does; psutil serves where sockets are matched to processes, at start and adoption.
+A process is its pid *and* its start time; a pid alone may be a stranger's by now. The look goes
+to /proc directly: importing a library for it would cost a probe more than all else that it does.
 Called by `instance` (who is there) and `daemon` (spawn).
 """
 from __future__ import annotations
 
 import os
 
-from .errors import AgentError, NotInstalledError, PermissionDeniedError
+from .errors import AgentError, NotInstalledError
 from .parameters import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where a program without a folder is looked for, and a daemon's own PATH."""
@@ -210,47 +208,14 @@ def living(processes: Iterable[Process]) -> list[Process]:
     return [process for process in found if process]
 
 
-def listening(processes: Iterable[Process]) -> list[tuple[str, int]]:
-    """Addresses and ports on which the processes listen for TCP.
+def writers(path: str, user: int) -> set[int]:
+    """The pids of the user's processes that have a file open for writing.
 
-    NotInstalledError without psutil.
+    Of other users' none is looked at: their descriptors may be millions.
     """
-    psutil = _psutil()
-    found: dict[tuple[str, int], None] = {}
-    for process in processes:
-        try:
-            entry = psutil.Process(process.pid)
-            # psutil 6 has renamed it; Debian 12 has 5.9.
-            connections = getattr(entry, "net_connections", None) or entry.connections
-            for connection in connections(kind="tcp"):
-                if connection.status == psutil.CONN_LISTEN:
-                    found[connection.laddr.ip, connection.laddr.port] = None
-        except psutil.AccessDenied:
-            raise PermissionDeniedError(
-                f"must not look whose sockets there are (pid {process.pid}): "
-                "CAP_SYS_PTRACE is missing") from None
-        except psutil.Error:
-            continue  # It is gone.
-    return list(found)
-
-
-def listeners(port: int, address: str = "") -> list[Process]:
-    """The processes that listen on a TCP port (of this address), one for each socket."""
-    psutil = _psutil()
-    pids = {
-        connection.pid for connection in psutil.net_connections(kind="tcp")
-        if connection.status == psutil.CONN_LISTEN and connection.pid
-        and connection.laddr.port == port and address in ("", connection.laddr.ip)
-    }
-    found = (find(pid) for pid in sorted(pids))
-    return [process for process in found if process]
-
-
-def writers(path: str) -> set[int]:
-    """The pids of those that have a file open for writing, as far as this can be seen."""
-    # By hand: psutil looks at each file of each process, which takes seconds on a busy node.
     real = os.path.realpath(path)
-    return {candidate.pid for candidate in everyone() if _writes(candidate.pid, real)}
+    return {candidate.pid for candidate in everyone()
+            if candidate.owned_by({user}) and _writes(candidate.pid, real)}
 
 
 def _writes(pid: int, path: str) -> bool:
@@ -268,18 +233,6 @@ def _writes(pid: int, path: str) -> bool:
             if flags and int(flags[0], 8) & os.O_ACCMODE != os.O_RDONLY:
                 return True
     return False
-
-
-def _psutil() -> Any:
-    try:
-        import psutil
-    except ImportError as error:
-        raise NotInstalledError(
-            f"Python package psutil is missing ({error}): install python3-psutil") from error
-    except Exception as error:
-        raise NotInstalledError(
-            f"Python package psutil is broken ({type(error).__name__})") from error
-    return psutil
 
 
 def _read(path: str) -> bytes:

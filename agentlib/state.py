@@ -7,18 +7,24 @@ remembered with what runs.
 """
 from __future__ import annotations
 
-import errno
 import os
 import stat
 
 from .errors import AgentError, ConfigurationError, StateError
-from .parameters import is_port
+from .parameters import is_port, shown
+from .safefile import READ, contents, replace, sweep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .deadline import Deadline
 
 FOLDER = "openstack"
+LOGS = "/var/log/openstack-ocf"
+"""Folder of the logs of daemons whose service has no log folder: on disk, for it may be much."""
+LONGEST_NAME = 200
+"""Bytes of a tag that stand in a file's name; a longer tag has a digest in its place."""
 STATE_SIZE = 65536
 PIDFILE_SIZE = 64
 FOREVER = 1e11
@@ -26,11 +32,10 @@ FOREVER = 1e11
 PID_LIMIT = 2**22
 """The kernel's own limit of pid_max."""
 
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _KINDS: dict[str, type | tuple[type, ...]] = {
-    "pid": int, "start": int, "session": int, "uid": int, "url": str, "log": str,
-    "token": str, "token_key": str, "token_until": (int, float),
+    "pid": int, "start": int, "session": int, "uid": int, "url": str, "inode": int,
+    "descriptor": int, "log": str, "token": str, "token_key": str, "token_until": (int, float),
+    "anonymous": str,
 }
 
 
@@ -40,17 +45,20 @@ class State:
     pid, start: the master process and its start time (clock ticks since boot); pid 0: none.
     session, uid: of the master; they outlive it in its orphaned workers.
     url: scheme, address and port that the daemon listens on, as `http://127.0.0.1:9292`.
-    log: the daemon's log file, if it is the bounded one beside the state.
+    inode, descriptor: of that listening socket, and where the master has it; 0 if not known.
+    log: the daemon's log file, if it is the bounded one of LOGS.
     token, token_key, token_until: a Keystone token, the digest of the credentials that got
         it, and the time (seconds since the epoch) after which it is not to be used.
+    anonymous: what a request without a token came to in this token's life: "refused",
+        "served", or "" while nobody has asked.
     """
 
     __slots__ = tuple(_KINDS)
 
     def __init__(self) -> None:
-        self.pid = self.start = self.session = 0
+        self.pid = self.start = self.session = self.inode = self.descriptor = 0
         self.uid = -1
-        self.url = self.log = ""
+        self.url = self.log = self.anonymous = ""
         self.token = self.token_key = ""
         self.token_until = 0.0
 
@@ -61,25 +69,27 @@ class Store:
     tag: agent and instance, `glance-api:p_glance-api`; names the files.
     """
 
-    __slots__ = ("_folder", "_rsctmp", "_stem", "pidfile")
+    __slots__ = ("_folder", "_own", "_rsctmp", "_stem", "_tag", "pidfile")
 
     def __init__(self, rsctmp: str, tag: str, instance: str, pidfile: str) -> None:
-        if "/" in tag or not tag.isprintable() or len(tag) > 200:
+        if "/" in tag or not tag.isprintable():
             raise ConfigurationError("OCF_RESOURCE_INSTANCE is not a name of a resource")
         self._rsctmp = rsctmp
         self._folder = os.path.join(rsctmp, FOLDER)
-        self._stem = tag
-        self.pidfile = pidfile or os.path.join(rsctmp, instance + ".pid")
+        self._tag = tag
+        self._stem = _file_name(tag)
+        self._own = not pidfile
+        self.pidfile = pidfile or os.path.join(rsctmp, _file_name(instance) + ".pid")
 
     @property
     def log(self) -> str:
         """Path of the bounded log file, for a service without a log folder."""
-        return os.path.join(self._folder, self._stem + ".log")
+        return os.path.join(LOGS, self._stem + ".log")
 
     def open_log(self) -> int:
         """A descriptor for the bounded log; StateError if it cannot be written."""
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        return self._open(self._stem + ".log", flags)
+        return _open_in(LOGS, os.path.basename(self.log), flags)
 
     # --- the state file ---------------------------------------------------------------
 
@@ -87,11 +97,11 @@ class Store:
         """What is remembered; an empty State where there is nothing, or nothing sound."""
         state = State()
         try:
-            folder = self._open_folder()
+            folder = _open_folder(self._folder)
         except OSError:
             return state
         try:
-            text = _contents(self._stem + ".json", STATE_SIZE, folder)
+            text = contents(self._stem + ".json", STATE_SIZE, folder)
         finally:
             os.close(folder)
         if not text:
@@ -103,7 +113,7 @@ class Store:
         except (ValueError, RecursionError):
             return state
         # Somebody may have copied it: then it is another instance's daemon that it names.
-        if not isinstance(record, dict) or record.get("tag", self._stem) != self._stem:
+        if not isinstance(record, dict) or record.get("tag", self._tag) != self._tag:
             return state
         for name, kind in _KINDS.items():
             value = record.get(name)
@@ -112,7 +122,7 @@ class Store:
         if not 1 < state.pid < PID_LIMIT:
             state.pid = 0
         if not _is_address(state.url):
-            state.url = ""
+            state.url, state.inode = "", 0
         if state.log != self.log:  # it is emptied when it has grown: no other file
             state.log = ""
         if not state.token_until < FOREVER:  # also what is not a number
@@ -123,67 +133,75 @@ class Store:
         """Remember; StateError if the folder cannot be written or is not root's alone."""
         import json
 
-        record = {"tag": self._stem, **{name: getattr(state, name) for name in _KINDS}}
+        record = {"tag": self._tag, **{name: getattr(state, name) for name in _KINDS}}
         try:
-            folder = self._make_folder()
+            folder = _make_folder(self._folder)
             try:
-                _replace(self._stem + ".json", json.dumps(record), 0o600, folder)
+                replace(self._stem + ".json", json.dumps(record), 0o600, folder)
             finally:
                 os.close(folder)
         except OSError as error:
             raise StateError(
                 f"cannot write state in {self._folder}: {error.strerror or error}") from error
 
-    def forget(self) -> None:
-        """Remove state and pidfile; what cannot be removed does no harm."""
+    def forget(self, pids: Iterable[int] = ()) -> str:
+        """Remove state and pidfile; what cannot be removed does no harm.
+
+        pids: of the instance's processes that have been ended. A pidfile at a place that the
+        operator chose is removed only if it holds the remembered pid or one of these: any file
+        with a number in it looks like a pidfile. Returns a remark on one that was left.
+        """
+        remark = ""
         paths = [os.path.join(self._folder, self._stem + ".json")]
-        # Nothing but a pidfile: where it is, is a parameter, and agents run as root.
-        if self.read_pidfile():
+        number = self.read_pidfile()
+        if number and (self._own or number in {self.read().pid, *pids}):
             paths.append(self.pidfile)
+        elif number:
+            remark = (f"pid={shown(self.pidfile)} holds {number}, which is no process of this "
+                      "resource: it is left there")
         for path in paths:
             try:
                 os.unlink(path)
             except OSError:
                 pass
-        _sweep(self._folder, self._stem + ".json")
-        _sweep(*os.path.split(self.pidfile))
-
-    def _open_folder(self) -> int:
-        """The folder, if it is ours; else OSError. HA_RSCTMP might be open to all."""
-        folder = os.open(self._folder, os.O_DIRECTORY | _READ)
-        status = os.fstat(folder)
-        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
-            os.close(folder)
-            raise PermissionError(1, "it is not root's alone; remove it")
-        return folder
-
-    def _make_folder(self) -> int:
-        umask = os.umask(0o022)
-        try:
-            os.makedirs(self._rsctmp, exist_ok=True)
-            os.mkdir(self._folder, 0o700)
-        except FileExistsError:
-            pass
-        finally:
-            os.umask(umask)
-        folder = self._open_folder()
-        if os.fstat(folder).st_mode & 0o777 != 0o700:  # made under another umask, or by hand
-            os.fchmod(folder, 0o700)
-        return folder
+        sweep(self._folder, self._stem + ".json")
+        sweep(*os.path.split(self.pidfile))
+        return remark
 
     # --- the pidfile --------------------------------------------------------------------
 
     def read_pidfile(self) -> int:
         """The pid in the pidfile, 0 if there is none that could be a daemon's."""
-        text = (_contents(self.pidfile, PIDFILE_SIZE) or b"").strip()
+        text = (contents(self.pidfile, PIDFILE_SIZE) or b"").strip()
         if text.isdigit() and len(text) <= 7 and 1 < int(text) < PID_LIMIT:
             return int(text)
         return 0
 
+    def pidfile_trouble(self) -> str:
+        """Why the pidfile must not be replaced; empty if nothing is in the way.
+
+        A path that was mistyped may name a device, or somebody's configuration.
+        """
+        try:
+            status = os.lstat(self.pidfile)
+        except (OSError, ValueError):
+            return ""  # Nothing is there, or writing will say what is wrong.
+        if stat.S_ISLNK(status.st_mode):
+            return ""  # It is replaced, not followed.
+        if not stat.S_ISREG(status.st_mode):
+            return f"pid={shown(self.pidfile)} is not a regular file: name another"
+        text = (contents(self.pidfile, PIDFILE_SIZE) or b"").strip()
+        if status.st_size and not text.isdigit():
+            return f"pid={shown(self.pidfile)} is no pidfile, it holds something else: name another"
+        return ""
+
     def write_pidfile(self, pid: int) -> None:
         """Put the pid alone into the pidfile; StateError if that cannot be."""
+        trouble = "" if self._own else self.pidfile_trouble()
+        if trouble:
+            raise StateError(trouble)
         try:
-            _replace(self.pidfile, f"{pid}\n", 0o644)
+            replace(self.pidfile, f"{pid}\n", 0o644)
         except OSError as error:
             raise StateError(
                 f"cannot write pid={self.pidfile}: {error.strerror or error}") from error
@@ -197,22 +215,10 @@ class Store:
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         while True:
-            lock = Lock(self._open(self._stem + ".lock", flags), deadline)
+            lock = Lock(_open_in(self._folder, self._stem + ".lock", flags), deadline)
             if lock.valid():
                 return lock
             lock.release()  # Its file was removed while we waited.
-
-    def _open(self, name: str, flags: int) -> int:
-        """A file of the folder; StateError if that cannot be."""
-        try:
-            folder = self._make_folder()
-            try:
-                return os.open(name, flags, 0o600, dir_fd=folder)
-            finally:
-                os.close(folder)
-        except OSError as error:
-            raise StateError(
-                f"cannot use {self._folder}: {error.strerror or error}") from error
 
 
 class Lock:
@@ -261,63 +267,48 @@ def _is_address(url: str) -> bool:
             and url.isascii() and url.isprintable() and "/" not in host and " " not in host)
 
 
-def _contents(path: str, limit: int, folder: int | None = None) -> bytes | None:
-    """A small regular file's contents, empty if it is too large; None if it is no such thing."""
-    try:
-        descriptor = os.open(path, _READ, dir_fd=folder)
-    except (OSError, ValueError):
-        return None
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return None
-        text = os.read(descriptor, limit + 1)
-        return text if len(text) <= limit else b""
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
+def _file_name(name: str) -> str:
+    """The name, if a file's name can hold it with what is put around it; else a digest in it."""
+    if len(os.fsencode(name)) <= LONGEST_NAME:
+        return name
+    from hashlib import blake2b
+
+    digest = blake2b(os.fsencode(name), digest_size=8).hexdigest()
+    return os.fsdecode(os.fsencode(name)[:LONGEST_NAME]) + "~" + digest
 
 
-def _sweep(folder: str, name: str) -> None:
-    """Remove what agents that were killed had begun to write in the place of a file."""
-    head = f".{name}."
-    try:
-        left = [entry for entry in os.listdir(folder)
-                if entry.startswith(head) and entry[len(head):].isdigit()]
-    except OSError:
-        return
-    for entry in left:
-        try:
-            os.unlink(os.path.join(folder, entry))
-        except OSError:
-            pass
+def _open_folder(path: str) -> int:
+    """A folder of ours; OSError if it is not root's alone. HA_RSCTMP might be open to all."""
+    folder = os.open(path, os.O_DIRECTORY | READ)
+    status = os.fstat(folder)
+    if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        os.close(folder)
+        raise PermissionError(1, "it is not root's alone; remove it")
+    return folder
 
 
-def _replace(path: str, text: str, mode: int, folder: int | None = None) -> None:
-    """Write a file whole or not at all; what stood there is replaced, never followed."""
-    head, tail = os.path.split(path)
-    new = os.path.join(head, f".{tail}.{os.getpid()}")
+def _make_folder(path: str) -> int:
+    umask = os.umask(0o022)
     try:
-        os.unlink(new, dir_fd=folder)  # of an agent that was killed, and had our pid
-    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        os.mkdir(path, 0o700)
+    except FileExistsError:
         pass
-    descriptor = os.open(new, _CREATE, 0o600, dir_fd=folder)
-    try:
-        try:
-            os.fchmod(descriptor, mode)
-            if os.write(descriptor, text.encode()) < len(text.encode()):
-                raise OSError(errno.ENOSPC, "no space left")
-        finally:
-            os.close(descriptor)
-        try:
-            os.rename(new, path, src_dir_fd=folder, dst_dir_fd=folder)
-        except IsADirectoryError:
-            if folder is None:
-                raise
-            # In our own folder, where it is junk; but whose, nobody knows.
-            os.rename(path, f"{path}.junk.{os.getpid()}", src_dir_fd=folder, dst_dir_fd=folder)
-            os.rename(new, path, src_dir_fd=folder, dst_dir_fd=folder)
-    except OSError:
-        os.unlink(new, dir_fd=folder)
-        raise
+    finally:
+        os.umask(umask)
+    folder = _open_folder(path)
+    if os.fstat(folder).st_mode & 0o777 != 0o700:  # made under another umask, or by hand
+        os.fchmod(folder, 0o700)
+    return folder
 
+
+def _open_in(path: str, name: str, flags: int) -> int:
+    """A file of a folder of ours; StateError if that cannot be."""
+    try:
+        folder = _make_folder(path)
+        try:
+            return os.open(name, flags, 0o600, dir_fd=folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise StateError(f"cannot use {path}: {error.strerror or error}") from error

@@ -30,10 +30,10 @@ from lab.openstack import ControlPlane
 
 PACKAGES = (
     "make", "curl", "strace", "time", "resource-agents", "python3-openstackclient",
-    "python3-glanceclient", "python3-keystoneauth1", "python3-psutil", "python3-requests",
+    "python3-glanceclient", "python3-keystoneauth1", "python3-requests",
 )  # fmt: skip
 VERSIONS = (
-    "python3.11", "python3-keystoneauth1", "python3-requests", "python3-psutil",
+    "python3.11", "python3-keystoneauth1", "python3-requests",
     "python3-glanceclient", "python3-openstackclient", "curl", "resource-agents", "keystone",
     "glance-api", "cinder-api", "mariadb-server-core",
 )  # fmt: skip
@@ -214,7 +214,7 @@ def main() -> int:
             raise LabError("this needs root: it starts daemons as other users")
         before = os.getloadavg()[0]
         if options.scale:
-            apt.install(("python3-keystoneauth1", "python3-psutil", "python3-requests"))
+            apt.install(("python3-keystoneauth1", "python3-requests"))
             many = scale.page(SCALE, options.resources, options.seconds, before)
             text = f"{parts()[0]}\n{many}"
         else:

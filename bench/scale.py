@@ -41,7 +41,7 @@ BURST = 3  # intervals
 USER, OTHER = "daemon", "nobody"
 PROCESSES = (0, 500, 2000)
 ROUNDS = 15
-PACKAGES = ("python3.11", "python3-psutil")
+PACKAGES = ("python3.11",)
 
 PROBE, SCAN, SCAN_MORE = "probe", "scan of stat", "scan of stat and environ"
 

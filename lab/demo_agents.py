@@ -23,7 +23,7 @@ from lab.command import exit_code
 from lab.errors import LabError
 from lab.openstack import ControlPlane, strangers
 
-PACKAGES = ("make", "python3-keystoneauth1", "python3-psutil", "python3-requests")
+PACKAGES = ("make", "python3-keystoneauth1", "python3-requests")
 HANGS = 8.0  # seconds; where something hangs, a monitor takes as long as it may
 PATIENCE = 20.0
 COLOURS = {0: show.GREEN, 190: show.YELLOW, 1: show.RED}

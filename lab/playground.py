@@ -33,7 +33,6 @@ PACKAGES = (
     *seed.packages(DATABASE),
     "make",
     "python3-keystoneauth1",
-    "python3-psutil",
     "python3-requests",
 )
 CRM_MON = ("crm_mon", "--one-shot", "--include=none,nodes,resources,failures")

@@ -289,6 +289,44 @@ class Mounts:
         assert 0 == self.run(f'mount -o "remount,{options}" "$0"')
 
 
+class Network:
+    """A network namespace of its own, in which lo is up; it is gone when its holder is.
+
+    script: commands of a shell that make it as a test wants it.
+    """
+
+    def __init__(self, script: str = "") -> None:
+        self._holder = subprocess.Popen(
+            [
+                "/usr/bin/setpriv", "--pdeathsig=KILL", "/usr/bin/unshare", "--net",
+                "/bin/sh", "-ec",
+                f"ip link set lo up\n{script}\necho ready\nexec sleep 3600",
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+        )  # fmt: skip
+
+    def __enter__(self) -> Network:
+        assert self._holder.stdout
+        assert b"ready\n" == self._holder.stdout.readline()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._holder.kill()
+        self._holder.communicate()
+
+    @property
+    def prefix(self) -> list[str]:
+        """What runs a command in there."""
+        return ["/usr/bin/nsenter", f"--net=/proc/{self._holder.pid}/ns/net", "--"]
+
+    def run(self, *command: str) -> str:
+        """What a command says in there."""
+        return subprocess.run(
+            [*self.prefix, *command], stdout=subprocess.PIPE, text=True, check=True
+        ).stdout
+
+
 # ---- a daemon that the HA guide's shell agent has started
 
 

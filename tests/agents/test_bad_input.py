@@ -138,7 +138,9 @@ BAD = [
     Bad("log-folder-missing", {"log_file": "/nowhere/x.log"}, 2, ("log_file", "/nowhere")),
     Bad("log-is-folder", {"log_file": "{folder}"}, 2, ("log_file", "folder")),
     Bad("log-forbidden", {"log_file": "{folder}/x.log"}, 2, ("log_file", "cannot be written")),
-    Bad("log-device", {"log_file": "/dev/null"}, 2, ("log_file",)),
+    Bad("log-device", {"log_file": "/dev/zero"}, 2, ("log_file",)),
+    Bad("pid-device", {"pid": "/dev/null"}, 2, ("pid=/dev/null", "not a regular file")),
+    Bad("pid-is-config", {"pid": "{folder}/etc/daemon.conf"}, 2, ("pid=", "something else")),
     Bad("arguments-quote", {"additional_parameters": "--a 'b"}, 6, ("additional_parameters",)),
     Bad("arguments-escape", {"additional_parameters": "--a \\"}, 6, ("additional_parameters",)),
     Bad("arguments-nul", {"additional_parameters": "--a \\0 '"}, 6, ("additional_parameters",)),
@@ -176,7 +178,7 @@ def test_refused(service: Service, case: Bad) -> None:
     """start and validate-all name the parameter, and nothing is run; stop is 0 all the same."""
     given = case.given(service)
     for action in ("start", "validate-all"):
-        if case.name in ("log-forbidden", "log-device") and action == "validate-all":
+        if case.name == "log-forbidden" and action == "validate-all":
             continue  # only who opens it can tell
         result = expect(service.call(action, parameters=given), case.code, *case.words)
         assert SECRET not in result.stdout + result.stderr

@@ -165,7 +165,8 @@ def test_check_level(make_service: MakeService, level: int | None, requests: int
     expect(service.start(), 0)
     before = len(service.config.requests())
     expect(service.monitor(level=level), 0)
-    assert requests == len(service.config.requests()) - before
+    made = service.config.requests()[before:]
+    assert requests == sum(token != "token:-" for _, _, token in made)
     assert requests == service.asked()
 
 
@@ -296,6 +297,71 @@ API = [
 def test_service_in_trouble(watched: Service, case: Case) -> None:
     """Whatever is not exactly 200 is the service's fault, when Keystone is well."""
     judge(watched, case)
+
+
+# ---- the open door
+
+
+def anonymous(service: Service) -> int:
+    """How many requests for what needs a token came without one."""
+    path = declaration(service.agent).check.path
+    return service.config.requests().count(("GET", path, "token:-"))
+
+
+@pytest.mark.own
+def test_open_door(make_service: MakeService) -> None:
+    """A service that asks nobody for a token is degraded, with the remedy, until it is mended."""
+    service = make_service(credentials=True)
+    expect(service.start(), 0)
+    service.config.set(api="200")
+    for _ in range(2):
+        expect(service.monitor(), 190, "serves without authentication: set [")
+    expect(service.monitor(parameters={"allow_anonymous": "true"}), 0)
+    service.config.set(api=None)
+    expect(service.monitor(), 0)
+    assert 1 == service.asked()
+
+
+@pytest.mark.own
+def test_open_door_costs_little(make_service: MakeService) -> None:
+    """One request without a token is made in a token's life, and none where that is meant."""
+    service = make_service(credentials=True)
+    expect(service.start(), 0)
+    expect(service.monitor(parameters={"allow_anonymous": "yes"}), 0)
+    assert 0 == anonymous(service)
+    for _ in range(3):
+        expect(service.monitor(), 0)
+    assert 1 == anonymous(service)
+    service.keystone.revoke()
+    expect(service.monitor(), 0)
+    assert 2 == anonymous(service)
+
+
+@pytest.mark.own
+@pytest.mark.parametrize("answer", ["500", "503", "404", "close", "hang"])
+def test_door_that_cannot_be_tried(make_service: MakeService, answer: str) -> None:
+    """What else comes of the request without a token says nothing, and is tried again."""
+    service = make_service(credentials=True)
+    service.config.set(no_token=answer)
+    expect(service.start(), 0)
+    for tried in (1, 2):
+        expect(service.monitor(), 0)
+        assert tried == anonymous(service)
+
+
+# ---- slow, and well
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("remembered", [True, False], ids=["remembered", "new"])
+def test_slow_is_not_dead(make_service: MakeService, remembered: bool) -> None:
+    """An API that needs most of the monitor's time, and answers, is well."""
+    service = make_service(credentials=True)
+    expect(service.start(), 0)
+    if remembered:
+        expect(service.monitor(), 0)
+    service.config.set(api_slow=14)
+    expect(service.monitor(timeout=30), 0)
 
 
 # ---- no credentials

@@ -125,6 +125,47 @@ STATES: dict[str, object] = {
 
 
 @pytest.mark.own
+@pytest.mark.parametrize("action", ["start", "stop"])
+def test_precious_number(service: Service, stranger: Strangers, action: str) -> None:
+    """A file with a number in it, that pid= names by mistake, is not removed by stop."""
+    counter = service.folder / "counter"
+    counter.write_text(f"{stranger()}\n", encoding="utf-8")
+    content = counter.read_bytes()
+    if action == "stop":
+        service.parameters["pid"] = counter
+        expect(service.stop(), 0)
+        assert "is left there" in service.log.read_text(encoding="utf-8")
+    else:
+        expect(service.start(), 0)
+        expect(service.stop(parameters={"pid": counter}), 0)
+        assert service.gone()
+    assert content == counter.read_bytes()
+
+
+def test_own_pidfile_goes(service: Service) -> None:
+    """A pidfile of the agent's own, wherever pid= puts it, is gone after stop."""
+    service.parameters["pid"] = service.folder / "x.pid"
+    expect(service.start(), 0)
+    assert service.pidfile.exists()
+    service.state_file.unlink()
+    expect(service.stop(), 0)
+    assert not service.pidfile.exists()
+
+
+@pytest.mark.own
+@pytest.mark.shared
+@pytest.mark.parametrize("length", [199, 255, 1000])
+def test_long_name(make_service: MakeService, length: int) -> None:
+    """A resource's name may be as long as Pacemaker takes it."""
+    service = make_service(name=f"p_{os.getpid()}_".ljust(length, "x"))
+    expect(service.stop(), 0)
+    expect(service.start(), 0)
+    expect(service.probe(), 0)
+    expect(service.monitor(), 0)
+    stops(service)
+
+
+@pytest.mark.own
 @pytest.mark.parametrize("kind", STATES)
 @pytest.mark.shared
 def test_state_junk(service: Service, kind: str) -> None:

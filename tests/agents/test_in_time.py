@@ -152,6 +152,11 @@ FAULTS = [
     Fault("hangs", "start", 1, ("in time",), HANGS, timeouts=ALL),
     Fault("drips", "start", 1, ("in time",), DRIPS),
     Fault("1xx", "start", 1, (), {"public": "endless_1xx"}),
+    # Expressions over what a daemon says must not take longer than it is long.
+    Fault("says-many-urls", "start", 1, ("no such table",),
+          {"exit_at_once": 1, "last_words": "://" * 20_000 + " no such table"}),
+    Fault("says-many-parentheses", "start", 1, ("uWSGI",),
+          {"exit_at_once": 1, "last_words": "uWSGI /" + "(" * 60_000}),
     Fault("orphans-that-stay", "start", 1, ("listens",), {"ignore_term": "both"},
           prepare=orphaned),
     Fault("url-resolver", "start", 1, (), {"public": "500"}, prepare=mute_resolver("url")),

@@ -206,6 +206,25 @@ def test_dies_when_ready(service: Service) -> None:
     stops(service)
 
 
+@pytest.mark.shared
+@pytest.mark.parametrize(("orphans", "code"), [("end", 7), ("live", 1)])
+def test_dies_under_the_question(make_service: MakeService, orphans: str, code: int) -> None:
+    """A daemon that dies while the monitor asks is gone or orphaned: not "cuts the connection"."""
+    service = make_service(credentials=True, orphans=orphans)
+    expect(service.start(), 0)
+    expect(service.monitor(), 0)
+    service.config.set(api="close", fatal_request="yes")
+    words = ["stop ends them"] if code == 1 else []
+    result = service.monitor()
+    if orphans == "end" and result.code == 1:
+        # Its workers were there still, at the moment of the second look.
+        expect(result, 1, "stop ends them")
+        eventually(lambda: not service.pids())
+        result = service.monitor()
+    expect(result, code, *words)
+    stops(service)
+
+
 def test_workers_die(service: Service) -> None:
     """A daemon that has lost its workers, and has others, is well."""
     expect(service.start(), 0)

@@ -403,13 +403,29 @@ def test_log_attack(service: Service, attack: str) -> None:
 
 @pytest.mark.own
 def test_log_by_default(service: Service) -> None:
-    """Where the service's own log folder cannot be written, the log is beside the state."""
+    """Where the service's own log folder cannot be written, root has one, and not in memory."""
     del service.parameters["log_file"]
+    log = Path("/var/log/openstack-ocf") / f"{service.tag}.log"
+    try:
+        expect(service.start(), 0)
+        assert "listening" in log.read_text(encoding="utf-8")
+        assert 0o600 == stat.S_IMODE(log.stat().st_mode)
+        assert {"json", "lock"} == {
+            path.name.rpartition(".")[2] for path in service.state_folder.iterdir()
+        }
+        expect(service.stop(), 0)
+    finally:
+        log.unlink(missing_ok=True)
+
+
+def test_output_to_nowhere(service: Service) -> None:
+    """log_file=/dev/null throws the output away, and is well in every action."""
+    service.parameters["log_file"] = "/dev/null"
+    expect(service.call("validate-all"), 0)
     expect(service.start(), 0)
-    log = service.state_folder / f"{service.tag}.log"
-    assert "listening" in log.read_text(encoding="utf-8")
-    assert 0o600 == stat.S_IMODE(log.stat().st_mode)
+    expect(service.monitor(), 0)
     expect(service.stop(), 0)
+    assert Path("/dev/null").is_char_device()
 
 
 @pytest.mark.parametrize("name", ["daemon.log", "{instance}.log"])

@@ -19,7 +19,7 @@ from lab.openstack import ControlPlane
 def prerequisites(need_packages: Callable[[Iterable[str], str], None]) -> None:
     """What a cluster with a control plane is made of."""
     need_packages(
-        [*PACKAGES, *seed.packages("sqlite"), "python3-keystoneauth1", "python3-psutil"],
+        [*PACKAGES, *seed.packages("sqlite"), "python3-keystoneauth1"],
         "python3 -m lab.cluster install, python3 -m lab.openstack install",
     )
 

@@ -21,7 +21,7 @@ from real.kit import MakeReal, Real, served_by
 @pytest.fixture(scope="session", autouse=True)
 def _prerequisites(need_packages: Callable[[Iterable[str], str], None]) -> None:
     need_packages(
-        [*seed.packages("mysql"), "python3-keystoneauth1", "python3-psutil"],
+        [*seed.packages("mysql"), "python3-keystoneauth1"],
         "python3 -m lab.openstack install --db mysql",
     )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from agentlib import state
 from agentlib.environment import Environment
 from agentlib.log import Log
 from unit.kit import Service, Zoo
@@ -19,6 +20,15 @@ settings.register_profile(
     "unit", deadline=None, database=None, derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 settings.load_profile("unit")
+
+
+@pytest.fixture(autouse=True)
+def _logs(tmp_path: Path) -> Iterator[None]:
+    """No log of a daemon's goes to /var/log."""
+    # Not the test's own monkeypatch, which would then be undone after what else a test asks for.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(state, "LOGS", str(tmp_path / "logs"))
+        yield
 
 
 @pytest.fixture

@@ -254,11 +254,13 @@ class Service:
     public: how the version document is answered: a status or a misbehaviour of the look-alikes.
     answers: how the requests with a token are answered, in turn; the last stays.
     good: the only tokens that are not answered 401; None takes any.
+    anonymous: how what needs a token is answered without one.
     """
 
     def __init__(self, family: socket.AddressFamily = socket.AF_INET, host: str = "127.0.0.1"
                  ) -> None:
         self.public = "300"
+        self.anonymous = "401"
         self.answers = ["200"]
         self.good: set[str] | None = None
         self.raw: bytes | None = None
@@ -322,6 +324,8 @@ class Service:
     def _answer(self, connection: socket.socket, request: wire.Request) -> None:
         if self.raw is not None:
             connection.sendall(self.raw)
+        elif not request.token and not request.path.endswith("/"):
+            wire.misbehave(connection, request, self.anonymous)
         elif not request.token:
             if self.public in ("200", "300"):
                 body = VERSIONS if self.body is None else self.body

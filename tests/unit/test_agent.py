@@ -6,8 +6,6 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -23,12 +21,9 @@ from agentlib.agent import (
     PROCESS,
     Agent,
     Call,
-    _sharer,
     act,
     level,
     seconds,
-    sockets,
-    url_of,
 )
 from agentlib.api import ApiCheck
 from agentlib.daemon import Daemon
@@ -393,44 +388,3 @@ def test_start_validates(node: Node, parameters: dict[str, str], code: int) -> N
     """Start refuses what is wrong before it starts anything."""
     assert code == node.act("start", **parameters)[0]
     assert 7 == node.probe()
-
-
-# --- where it listens ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("found", "urls"),
-    [
-        ([], []),
-        ([("127.0.0.1", 5)], ["http://127.0.0.1:5"]),
-        ([("0.0.0.0", 5)], ["http://127.0.0.1:5"]),
-        ([("::", 5)], ["http://[::1]:5"]),
-        ([("::1", 5)], ["http://[::1]:5"]),
-        ([("2001:db8::1", 5)], ["http://[2001:db8::1]:5"]),
-        ([("10.0.0.1", 5), ("10.0.0.1", 9292), ("10.0.0.1", 6)],
-         ["http://10.0.0.1:9292", "http://10.0.0.1:5", "http://10.0.0.1:6"]),
-    ],
-)
-def test_sockets_as_urls(
-    found: list[tuple[str, int]], urls: list[str], monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Sockets as URLs: the usual port first, all addresses as the one no VIP takes away."""
-    monkeypatch.setattr(process, "listening", lambda family: found)
-    own = process.find(os.getpid())
-    assert own is not None
-    assert urls == [url_of(*socket) for socket in sockets([own], 9292)]
-
-
-@pytest.mark.parametrize("alive", [True, False], ids=["lives", "gone"])
-def test_sharer(alive: bool, zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who listens beside the daemon is named; a worker that has ended meanwhile is not."""
-    child = zoo.sleeper()
-    other = process.find(child.pid)
-    assert other is not None
-    if not alive:
-        child.kill()
-        child.wait()
-    monkeypatch.setattr(process, "listeners", lambda port, address: [other])
-    call: Any = SimpleNamespace(instance=SimpleNamespace(family=list))
-    found = _sharer(call, "127.0.0.1", 9292)
-    assert (other.pid if alive else None) == (found.pid if found else None)

@@ -11,7 +11,6 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_subprocess import FakeProcess
 
-from agentlib.daemon import LAST_WORDS, LOG_LIMIT, Daemon, OwnLogs, keep_bounded, last_words
+from agentlib.daemon import LOG_LIMIT, Daemon, keep_bounded
 from agentlib.errors import (
     AgentError,
     ArgumentError,
@@ -542,7 +541,7 @@ def trap(kind: str, folder: Path) -> Path:
     elif kind == "root's folder":
         folder.chmod(0o755)
     elif kind == "device":
-        path = Path("/dev/null")
+        path = Path("/dev/zero")
     elif kind == "hard link to root's file":
         victim.chmod(0o600)
         os.link(victim, path)
@@ -574,7 +573,7 @@ def test_given_log_file_cannot_be_opened(
 def test_default_log_file_cannot_be_opened(
     daemon: Daemon, place: Path, store: Store, log: Log, logged: Callable[[], str], kind: str,
 ) -> None:
-    """Where the default log cannot be written, the one beside the state serves; this is said."""
+    """Where the default log cannot be written, the bounded one serves; this is said."""
     folder = place / "log"
     folder.mkdir()
     path = trap(kind, folder)
@@ -589,196 +588,36 @@ def test_default_log_file_cannot_be_opened(
     assert "precious\n" == (folder / "victim").read_text()
 
 
+@ROOT_ONLY
+def test_output_to_nowhere(daemon: Daemon, place: Path, store: Store, log: Log) -> None:
+    """/dev/null may be given as the log_file: what the daemon says is thrown away."""
+    values = values_for(daemon, log_file="/dev/null")
+    output, name = daemon.open_log(values, "p_unit", store, log)
+    os.write(output, b"a word\n")
+    os.close(output)
+    assert "/dev/null" == name
+    assert Path(name).is_char_device()
+
+
+def test_no_log_at_all(
+    daemon: Daemon, store: Store, log: Log, logged: Callable[[], str], tmp_path: Path,
+) -> None:
+    """Where no log can be written the daemon starts all the same; this is said."""
+    Path(store.log).parent.write_text("a file in the folder's place")
+    output, name = daemon.open_log(values_for(daemon), "p_unit", store, log)
+    os.close(output)
+    assert "/dev/null" == name
+    assert "using /dev/null" in logged()
+
+
 def test_no_log_folder(
     daemon: Daemon, store: Store, log: Log, logged: Callable[[], str],
 ) -> None:
-    """A service without a log folder has its log beside the state."""
+    """A service without a log folder has the bounded log."""
     output, name = daemon.open_log(values_for(daemon), "p_unit", store, log)
     os.close(output)
     assert store.log == name
     assert "No such file or directory" in logged()
-
-
-# --- last words ---------------------------------------------------------------------------------
-
-
-def words_of(tmp_path: Path, text: bytes, since: int = 0, *secrets: str) -> str:
-    path = tmp_path / "x.log"
-    path.write_bytes(text)
-    with path.open("rb") as file:
-        return last_words(file.fileno(), since, *secrets)
-
-
-LATER = b"""\
-2026-11-20 06:35:01.120 4242 ERROR cinder   File "/usr/lib/python3/eventlet/convenience.py"\x1b[00m
-2026-11-20 06:35:01.120 4242 ERROR cinder OSError: [Errno 99] Cannot assign the address\x1b[00m
-2026-11-20 06:35:01.120 4242 ERROR cinder \x1b[00m
-2026-11-20 06:35:01.121 4242 INFO oslo_service.service [-] Parent process has died\x1b[00m
-"""
-
-
-@pytest.mark.parametrize(
-    ("text", "since", "words"),
-    [
-        (b"", 0, ""),
-        (b"\n \n\t\n", 0, ""),
-        (b"one\ntwo\n", 0, "two"),
-        (b"one\ntwo", 0, "two"),
-        (b"one\ntwo\n\n  \n", 0, "two"),
-        (b"old\n", 4, ""),
-        (b"old\nnew\n", 4, "new"),
-        (b"\xff\xfe \x1b[31mred\n", 0, "?? red"),
-        (b"OperationalError: no database\n(Background on this error at: https://x)\n", 0,
-         "OperationalError: no database"),
-        (LATER, 0, "OSError: [Errno 99] Cannot assign the address"),
-        (b"after logrotate\n", 99999, "after logrotate"),
-        (b"x\n" * 100_000 + b"last\n", 0, "last"),
-        ("M\u00e4rz\n".encode(), 0, "M?rz"),
-    ],
-    ids=["nothing", "blank", "lines", "no newline", "blank at the end", "nothing new", "new",
-         "binary", "footnote", "complaint of oslo.log", "truncated meanwhile", "much", "not ASCII"],
-)
-def test_last_words(tmp_path: Path, text: bytes, since: int, words: str) -> None:
-    """The last words are the last line with something on it, of this run."""
-    assert words == words_of(tmp_path, text, since)
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("cannot log in as monitor with s3cret!", "cannot log in as monitor with ***"),
-        ("mysql://glance:pa/ss@wd@db/glance gone", "mysql://***@db/glance gone"),
-        ("Traceback\nOperationalError: mysql://u:p@db", "OperationalError: mysql://***@db"),
-    ],
-)
-def test_last_words_hold_no_secret(tmp_path: Path, text: str, words: str) -> None:
-    """No password is repeated, neither the monitor's nor that of a URL."""
-    assert words == words_of(tmp_path, text.encode(), 0, "s3cret!")
-
-
-def test_secret_of_two_lines(tmp_path: Path) -> None:
-    """A password with a newline is not repeated by halves."""
-    words = words_of(tmp_path, b"wrong password: half-one\nhalf-two\n", 0, "half-one\nhalf-two")
-    assert "half-two" not in words
-
-
-@pytest.mark.parametrize("cut", range(1, 12))
-def test_secret_at_the_edge(tmp_path: Path, cut: int) -> None:
-    """A password that is cut by the end of what is read is not repeated by halves."""
-    secret = "mysql://u:topsecret@db/"
-    text = "x" * 100 + secret + "y" * (LAST_WORDS - len(secret) + 10 + cut)
-    words = words_of(tmp_path, text.encode())
-    assert "secret" not in words.partition("y")[0]
-    assert "ret@db" not in words
-
-
-INTERRUPTED = """\
-2026-11-20 12:14:34.635 16278 CRITICAL cinder [-] Unhandled error: KeyboardInterrupt
-2026-11-20 12:14:34.635 16278 ERROR cinder Traceback (most recent call last):
-2026-11-20 12:14:34.635 16278 ERROR cinder     waiter.acquire()
-2026-11-20 12:14:34.635 16278 ERROR cinder KeyboardInterrupt
-2026-11-20 12:14:34.635 16278 ERROR cinder \x1b[00m
-unable to load app 0 (mountpoint='') (callable not found or import error)
-*** no app loaded. GAME OVER ***
-Gracefully killing worker 1 (pid: 16277)...
-goodbye to uWSGI.
-"""
-
-
-@pytest.mark.parametrize(
-    "cause",
-    [
-        """\
-2026-11-20 12:14:34.632 16277 CRITICAL cinder [-] Unhandled error: x.NotFound: no nope.ini
-2026-11-20 12:14:34.632 16277 ERROR cinder Traceback (most recent call last):
-2026-11-20 12:14:34.632 16277 ERROR cinder     raise NotFound()
-2026-11-20 12:14:34.632 16277 ERROR cinder x.NotFound: no nope.ini
-2026-11-20 12:14:34.632 16277 ERROR cinder \x1b[00m
-""",
-        """\
-2026-11-20 12:14:34.632 16277 ERROR cinder Traceback (most recent call last):
-2026-11-20 12:14:34.632 16277 ERROR cinder x.NotFound: no nope.ini
-2026-11-20 12:14:34.632 16278 ERROR cinder     raise NotFound()
-""",
-        "Traceback (most recent call last):\n    raise NotFound()\nx.NotFound: no nope.ini\n",
-    ],
-    ids=["logged", "mixed", "plain"],
-)
-def test_first_worker_that_falls(tmp_path: Path, cause: str) -> None:
-    """Of uWSGI's workers the first has the cause; what the others say is that they are ended."""
-    text = (
-        "*** Starting uWSGI 2.0.21-debian ***\n" + cause
-        + "unable to load app 0 (mountpoint='') (callable not found or import error)\n"
-        + "*** no app loaded. GAME OVER ***\n" + INTERRUPTED
-    )  # fmt: skip
-    assert words_of(tmp_path, text.encode()) == "x.NotFound: no nope.ini"
-
-
-# --- OwnLogs ------------------------------------------------------------------------------------
-
-
-@dataclass
-class Logs:
-    """A folder with the logs of all daemons of a service; ours is x-api."""
-
-    folder: Path
-    own: OwnLogs
-
-    def words(self, *family: Process) -> str:
-        return self.own.last_words(lambda: list(family))
-
-
-@pytest.fixture
-def logs(tmp_path: Path) -> Logs:
-    (tmp_path / "x-api.log").write_text("ERROR: of an earlier run\n")
-    account = pwd.getpwuid(os.geteuid())
-    return Logs(tmp_path, OwnLogs(account, str(tmp_path), "x-api"))
-
-
-def append(path: Path, line: str) -> None:
-    with path.open("a") as file:
-        file.write(line)
-
-
-def test_own_logs_silent(logs: Logs) -> None:
-    """What stood in the logs before the daemon was started is not of it."""
-    assert logs.words() == ""
-
-
-def test_own_logs(logs: Logs) -> None:
-    """A log that bears the daemon's name goes before those that were written to later."""
-    append(logs.folder / "x-api.log", "ours\n")
-    append(logs.folder / "x-volume.log", "theirs\n")
-    os.utime(logs.folder / "x-api.log", (1, 1))
-    assert logs.words() == "ours"
-
-
-def test_own_log_of_another_name(logs: Logs) -> None:
-    """A log of another name counts where nobody writes to it any more, whoever reads it."""
-    append(logs.folder / "wsgi.log", "ours\n")
-    with (logs.folder / "wsgi.log").open():
-        assert logs.words() == "ours"
-
-
-@pytest.mark.parametrize("who", ["other", "ours"])
-def test_log_that_is_written_to(logs: Logs, zoo: Zoo, who: str) -> None:
-    """A log that another daemon writes to is not asked; one that ours writes to is."""
-    append(logs.folder / "wsgi.log", "disk full\n")
-    with (logs.folder / "wsgi.log").open("a") as file:
-        writer = find(zoo.sleeper(fds=(file.fileno(),)).pid)
-    assert writer
-    if who == "ours":
-        assert logs.words(writer) == "disk full"
-    else:
-        assert logs.words() == ""
-
-
-@given(st.binary(max_size=10_000), st.integers(0, 12_000))
-def test_any_last_words(tmp_path: Path, text: bytes, since: int) -> None:
-    """Whatever the daemon says, the last words are bounded and printable."""
-    words = words_of(tmp_path, text, since)
-    assert len(words) <= LAST_WORDS
-    assert words == "" or (words.isascii() and words.isprintable())
 
 
 # --- keep_bounded -------------------------------------------------------------------------------
@@ -786,7 +625,7 @@ def test_any_last_words(tmp_path: Path, text: bytes, since: int) -> None:
 
 @pytest.mark.parametrize(("size", "left"), [(0, 0), (LOG_LIMIT, LOG_LIMIT), (LOG_LIMIT + 1, 0)])
 def test_keep_bounded(tmp_path: Path, size: int, left: int) -> None:
-    """The log beside the state is emptied when it is too large, and not before."""
+    """The bounded log is emptied when it is too large, and not before."""
     path = tmp_path / "x.log"
     path.write_bytes(b"x" * size)
     keep_bounded(str(path))

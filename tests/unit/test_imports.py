@@ -19,8 +19,9 @@ from agentlib.state import State, Store
 from unit.kit import PYTHON, ROOT, Service, Zoo
 
 # from the bottom to the top: a module imports only from those before it
-ORDER = ["exitcode", "errors", "environment", "deadline", "parameters", "metadata", "log", "state",
-         "process", "instance", "wsgi", "daemon", "keystone", "api", "agent", "runtime"]
+ORDER = ["exitcode", "errors", "environment", "deadline", "parameters", "metadata", "reason", "log",
+         "safefile", "state", "process", "sockets", "instance", "lastwords", "wsgi", "daemon",
+         "http", "keystone", "api", "agent", "runtime"]
 
 MODULES = {path.stem: ast.parse(path.read_text())
            for path in sorted((ROOT / "agentlib").glob("*.py"))}
@@ -84,8 +85,9 @@ def test_downwards(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("package", "only"),
-    [("psutil", {"process"}), ("requests", {"keystone"}), ("keystoneauth1", {"keystone"}),
-     ("sys", {"runtime", "api", "keystone"}), ("syslog", {"log"}), ("subprocess", {"daemon"}),
+    [("psutil", set()), ("requests", {"keystone"}), ("keystoneauth1", {"keystone"}),
+     ("sys", {"runtime", "http", "keystone", "sockets"}), ("syslog", {"log"}),
+     ("subprocess", {"daemon"}),
      ("fcntl", {"state"}), ("shlex", {"daemon", "log"}), ("configparser", {"wsgi"})])
 def test_only_user(package: str, only: set[str]) -> None:
     """What is costly or delicate has one place."""
@@ -203,6 +205,7 @@ def state_of(zoo: Zoo, folder: Path, url: str, values: Values | None) -> None:
     if values:
         state.token, state.token_until = "known", time.time() + 1000
         state.token_key = Identity(values).seal()
+        state.anonymous = "refused"
     name = zoo.place.name
     Store(str(folder), f"unit-api:{name}", name, "").write(state)
 
@@ -228,7 +231,7 @@ def test_everyday_monitor_loads_no_client(
     from agentlib.keystone import parameters
     state_of(zoo, tmp_path, service.url, Values(parameters(), given))
     environ = {"HA_RSCTMP": str(tmp_path), "OCF_RESOURCE_INSTANCE": zoo.place.name,
-               "OCF_RESKEY_CRM_meta_interval": "30000",
+               "OCF_RESKEY_CRM_meta_interval": "30000", "OCF_RESKEY_url": service.url,
                **{"OCF_RESKEY_" + name: value for name, value in given.items()}}
     found = tops(crept_in(agent, environ, "monitor", 0))
     assert set() == found & {"psutil", "requests", "keystoneauth1", "subprocess", "logging",

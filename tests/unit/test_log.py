@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from agentlib import log
 from agentlib.environment import Environment
-from agentlib.log import REASON_LENGTH, Log, one_line, scrubbed, shortened
+from agentlib.log import Log, scrubbed
+from agentlib.reason import LENGTH, one_line, shortened
 from unit.kit import ROOT
 
 ANYTHING = st.text(st.characters())
@@ -47,8 +48,8 @@ def test_reason(capfd: pytest.CaptureFixture[str]) -> None:
         ("\r\n a\tb \v\f", "a b"),
         ("M\u00e4rz \u2028 \ud800 \x00 \x1b[31m", "M?rz   ? ? ?[31m"),
         ("x" * 119, "x" * 119),
-        ("x" * 120, "x" * 116 + "..."),
-        ("x" * 1_000_000, "x" * 116 + "..."),
+        ("x" * 60 + "y" * 60, "x" * 46 + "..." + "x" * 10 + "y" * 60),
+        ("x" * 1_000_000, "x" * 46 + "..." + "x" * 70),
     ],
     ids=["newline", "white space", "not ASCII", "119", "120", "a megabyte"],
 )
@@ -63,7 +64,7 @@ def test_reason_is_one_short_line(
 @given(message=ANYTHING)
 def test_any_reason(message: str) -> None:
     """Whatever the message, one line of at most 119 printable ASCII characters comes of it."""
-    line = shortened(one_line(message), REASON_LENGTH)
+    line = shortened(one_line(message), LENGTH)
     assert len(line) <= 119
     assert line.isascii()
     assert line == "" or line.isprintable()

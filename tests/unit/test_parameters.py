@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentlib.errors import ConfigurationError
-from agentlib.log import one_line
 from agentlib.parameters import Parameter, Values, shown
+from agentlib.reason import one_line
 from unit.kit import values_of
 
 WORD = Parameter("word", "A word", "A word.", default="default")

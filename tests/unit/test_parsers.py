@@ -18,17 +18,21 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agentlib import Agent, ApiCheck, Daemon
-from agentlib.agent import Call, act, url_of
-from agentlib.api import Target, _split
-from agentlib.daemon import keep_bounded, last_words
+from agentlib.agent import Call, act
+from agentlib.api import Target
+from agentlib.daemon import keep_bounded
 from agentlib.deadline import Deadline
 from agentlib.environment import Environment, whole
 from agentlib.errors import AgentError, ConfigurationError
+from agentlib.http import split
 from agentlib.keystone import Identity, NoTokenError, checked_url, identity_root, is_token
 from agentlib.keystone import parameters as keystone_parameters
-from agentlib.log import Log, one_line, scrubbed
+from agentlib.lastwords import last_words
+from agentlib.log import Log, scrubbed
 from agentlib.parameters import Values, is_port
 from agentlib.process import Process
+from agentlib.reason import one_line
+from agentlib.sockets import Listener
 from agentlib.state import FOREVER, PID_LIMIT, State, Store
 from unit.kit import VERSIONS, Service
 
@@ -54,7 +58,7 @@ def made(folder: Path) -> Store:
 def put(store: Store, content: bytes) -> None:
     """Write a state file by hand."""
     store.write(State())
-    (Path(store.log).parent / "unit-api:p_unit.json").write_bytes(content)
+    (Path(store.pidfile).parent / "openstack" / "unit-api:p_unit.json").write_bytes(content)
 
 
 # --- pidfile and state --------------------------------------------------------------------------
@@ -87,6 +91,7 @@ RECORDS = st.fixed_dictionaries({}, optional={
     "session": st.integers(0, PID_LIMIT) | JSON,
     "uid": st.integers(-1, 2**32) | JSON,
     "url": st.from_regex(r"https?://[a-z0-9\[\]:./ ]{0,9}:[0-9]{0,6}", fullmatch=True) | JSON,
+    "inode": st.integers() | JSON, "descriptor": st.integers() | JSON, "anonymous": JSON,
     "log": JSON, "token": JSON, "token_key": JSON, "token_until": JSON})
 
 
@@ -125,7 +130,7 @@ def test_every_state(
     store = made(tmp_path)
     state = State()
     state.pid, state.start, state.session, state.uid = numbers
-    state.url, state.log = url_of(*socket), store.log
+    state.url, state.log = Listener(*socket, inode=7, user=0).url, store.log
     state.token, state.token_key, state.token_until = token, token[::-1], until
     store.write(state)
     found = store.read()
@@ -140,7 +145,7 @@ def test_half_a_state(part: float, tmp_path: Path) -> None:
     state = State()
     state.pid, state.token = 4242, "gAAAA"
     store.write(state)
-    path = Path(store.log).with_suffix(".json")
+    path = Path(store.pidfile).parent / "openstack" / "unit-api:p_unit.json"
     put(store, path.read_bytes()[:int(part * path.stat().st_size)])
     assert (0, "") == (store.read().pid, store.read().token)
 
@@ -158,7 +163,7 @@ ROOTS = st.builds(
 @given(socket=ADDRESSES)
 def test_every_socket(socket: tuple[str, int]) -> None:
     """Whatever a daemon listens on, its URL leads there, and is a URL for others, too."""
-    url = url_of(*socket)
+    url = Listener(*socket, inode=7, user=0).url
     parts = urlsplit(url)
     anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
     assert (anywhere.get(*socket[:1] * 2), socket[1]) == (parts.hostname, parts.port)
@@ -169,7 +174,7 @@ def test_every_socket(socket: tuple[str, int]) -> None:
        rest=st.from_regex(r"(/[a-z0-9?=]{0,5}){0,3}", fullmatch=True))
 def test_every_version(root: str, version: str, rest: str) -> None:
     """A URL is split at its version, wherever that stands, and nothing of it is lost."""
-    assert (root, version, rest[1:]) == _split(f"{root}/{version}{rest}")
+    assert (root, version, rest[1:]) == split(f"{root}/{version}{rest}")
 
 
 @given(root=ROOTS, blank=st.sampled_from(["{}", " {}", "{}\n"]), suffix=st.sampled_from(
@@ -191,7 +196,7 @@ def test_checked_once(url: str) -> None:
     parts = urlsplit(value)
     assert parts.hostname and parts.username is None and parts.password is None
     assert value == checked_url("url", value, query=True)
-    assert value.startswith(_split(value)[0])
+    assert value.startswith(split(value)[0])
 
 
 # --- parameters ---------------------------------------------------------------------------------

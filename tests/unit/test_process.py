@@ -1,4 +1,4 @@
-"""Processes of this node: who they are, whom they descend from, what they listen on."""
+"""Processes of this node: what they are, and what they descend from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import platform
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,9 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentlib import process
-from agentlib.errors import NotInstalledError
-from agentlib.process import TAG, Process, descendants, everyone, find, listening, living
+from agentlib.process import TAG, Process, descendants, everyone, find, living
 from unit.kit import NOBODY, OTHER, ROOT, Zoo, alive, await_that, fields_of
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run another user's process")
@@ -391,71 +388,3 @@ def test_living(zoo: Zoo) -> None:
     first.kill()
     first.wait()
     assert [second.pid] == [p.pid for p in living(both)]
-
-
-# --- sockets ------------------------------------------------------------------------------------
-
-
-def bound(host: str) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    result = socket.socket(family)
-    try:
-        result.bind((host, 0))
-    except OSError as error:
-        result.close()
-        pytest.skip(f"no {host} here: {error}")
-    return result
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "127.0.0.2", "::1", "::"])
-def test_listening(host: str, zoo: Zoo) -> None:
-    """A socket that a process has inherited is its own, for IPv4 and for IPv6."""
-    with bound(host) as listener:
-        listener.listen()
-        child = zoo.sleeper(fds=(listener.fileno(),))
-        assert [(host, listener.getsockname()[1])] == listening([seen(child.pid)])
-
-
-def test_listening_together(zoo: Zoo) -> None:
-    """A socket that several share is named once; those of all are named."""
-    with bound("127.0.0.1") as one, bound("127.0.0.1") as two:
-        one.listen()
-        two.listen()
-        first = zoo.sleeper(fds=(one.fileno(), two.fileno()))
-        second = zoo.sleeper(fds=(one.fileno(),))
-        family = [seen(first.pid), seen(second.pid)]
-        assert sorted([one.getsockname(), two.getsockname()]) == sorted(listening(family))
-
-
-def test_not_listening(zoo: Zoo) -> None:
-    """A socket that is bound, connected or of UDP is none that anybody listens on."""
-    with bound("127.0.0.1") as server, bound("127.0.0.1") as idle, \
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
-        datagrams.bind(("127.0.0.1", 0))
-        server.listen()
-        with socket.create_connection(server.getsockname()) as client:
-            child = zoo.sleeper(fds=(idle.fileno(), client.fileno(), datagrams.fileno()))
-            assert [] == listening([seen(child.pid)])
-
-
-def test_listening_of_the_dead(zoo: Zoo) -> None:
-    """A process that has gone meanwhile listens on nothing."""
-    child = zoo.sleeper()
-    found = seen(child.pid)
-    child.kill()
-    child.wait()
-    assert [] == listening([found])
-
-
-def test_no_psutil(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without psutil the error names the package to install."""
-    monkeypatch.setitem(sys.modules, "psutil", None)
-    with pytest.raises(NotInstalledError, match="psutil is missing .*install python3-psutil"):
-        listening([])
-
-
-def test_psutil_is_not_needed_to_look(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who is there can be told without psutil."""
-    monkeypatch.setitem(sys.modules, "psutil", None)
-    tree = zoo.tree(tag="a:b", workers=1)
-    assert tree.everyone() == sorted(p.pid for p in process.everyone() if p.tagged("a:b"))

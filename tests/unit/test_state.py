@@ -248,10 +248,11 @@ def test_modes(mask: int, store: Store, tmp_path: Path, umask: Callable[[int], i
         pass
     os.close(store.open_log())
     umask(0o022)
+    assert 0o700 == stat.S_IMODE((tmp_path / "logs").stat().st_mode)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode)
              for path in (tmp_path, *tmp_path.rglob("*"))[1:]}
     assert modes.pop("p_unit.pid") == 0o644
-    assert modes.pop("openstack") == 0o700
+    assert modes.pop("openstack") == modes.pop("logs") == 0o700
     assert {"unit-api:p_unit.json", "unit-api:p_unit.lock", "unit-api:p_unit.log"} == set(modes)
     assert not [name for name, mode in modes.items() if mode & 0o077]
 
@@ -312,12 +313,29 @@ def test_no_folder(kind: str, store: Store, tmp_path: Path) -> None:
     assert kind != "dangling" or not victim.exists()
 
 
-@pytest.mark.parametrize("tag", ["a:b/c", "a:../b", "a:b\nc", "a:b\0c", "a:" + "b" * 300, "a:\x7f"],
+@pytest.mark.parametrize("tag", ["a:b/c", "a:../b", "a:b\nc", "a:b\0c", "a:\x7f"],
                          ids=lambda tag: ascii(tag[:12]))
 def test_no_name(tag: str, tmp_path: Path) -> None:
     """An instance name that could lead out of the folder is refused."""
     with pytest.raises(ConfigurationError, match="OCF_RESOURCE_INSTANCE"):
         Store(str(tmp_path), tag, tag[2:], "")
+
+
+def test_long_name(tmp_path: Path) -> None:
+    """A name that no file's name can hold has files all the same, and they are its own."""
+    stores = [Store(str(tmp_path), f"a:{name}", name, "") for name in ("x" * 300, "x" * 301)]
+    for pid, store in enumerate(stores, 100):
+        state = State()
+        state.pid = pid
+        store.write(state)
+        store.write_pidfile(pid)
+        with store.lock(Deadline(10)):
+            pass
+        os.close(store.open_log())
+    assert [100, 101] == [store.read().pid for store in stores]
+    assert [100, 101] == [store.read_pidfile() for store in stores]
+    stores[0].forget()
+    assert [0, 101] == [store.read().pid for store in stores]
 
 
 # --- whole or not at all ------------------------------------------------------------------------
@@ -436,7 +454,7 @@ def test_any_pidfile(tmp_path: Path, content: bytes) -> None:
     assert pid == 0 or (1 < pid < 2**22 and int(content.strip()) == pid)
 
 
-@pytest.mark.parametrize("kind", ["symlink", "dangling", "fifo", "missing folder"])
+@pytest.mark.parametrize("kind", ["symlink", "dangling", "missing folder"])
 def test_no_pidfile(kind: str, tmp_path: Path) -> None:
     """What is no regular file holds no pid, and is not followed."""
     path, victim = tmp_path / "p_unit.pid", tmp_path / "victim"
@@ -467,7 +485,7 @@ def test_pid_parameter_names_a_folder(tmp_path: Path) -> None:
     folder = tmp_path / "precious"
     folder.mkdir()
     (folder / "file").write_text("x")
-    with pytest.raises(StateError, match="cannot write pid="):
+    with pytest.raises(StateError, match="is not a regular file"):
         made(tmp_path, str(folder)).write_pidfile(4242)
     assert (folder / "file").exists()
 
@@ -501,6 +519,44 @@ def test_forget_leaves_what_is_no_pidfile(content: bytes, tmp_path: Path) -> Non
     assert content == path.read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("remembered", "ended", "gone"),
+    [(4242, [], True), (0, [4242], True), (0, [], False), (77, [78], False)])
+def test_forget_a_pidfile_of_ours(
+    remembered: int, ended: list[int], gone: bool, tmp_path: Path,
+) -> None:
+    """A pidfile that the operator has named goes only if it holds a pid of this instance."""
+    path = tmp_path / "counter"
+    path.write_text("4242\n")
+    store = made(tmp_path, str(path))
+    state = State()
+    state.pid = remembered
+    store.write(state)
+    remark = store.forget(ended)
+    assert gone is not path.exists()
+    assert gone is (remark == "")
+    assert gone or str(path)[:40] in remark
+
+
+@pytest.mark.parametrize(
+    ("content", "fine"),
+    [(b"", True), (b"4242\n", True), (b"4242", True), (b"[DEFAULT]\n", False), (b"12 x\n", False),
+     (b"1" * 100, False)])
+def test_what_a_pidfile_may_replace(content: bytes, fine: bool, tmp_path: Path) -> None:
+    """Only what may be a pidfile is replaced by one, where the operator has named the place."""
+    path = tmp_path / "x"
+    path.write_bytes(content)
+    store = made(tmp_path, str(path))
+    if fine:
+        store.write_pidfile(77)
+        assert 77 == store.read_pidfile()
+    else:
+        assert "holds something else" in store.pidfile_trouble()
+        with pytest.raises(StateError, match="holds something else"):
+            store.write_pidfile(77)
+        assert content == path.read_bytes()
+
+
 @pytest.mark.parametrize("kind", ["symlink", "folder"])
 def test_forget_follows_nothing(kind: str, store: Store, tmp_path: Path) -> None:
     """Neither what a symlink leads to nor a folder is removed."""
@@ -514,24 +570,25 @@ def test_forget_follows_nothing(kind: str, store: Store, tmp_path: Path) -> None
     assert victim.exists()
 
 
-# --- the log beside the state -----------------------------------------------------------------
+# --- the bounded log --------------------------------------------------------------------------
 
 
 def test_log(store: Store, tmp_path: Path) -> None:
-    """The log beside the state is appended to, and named."""
+    """The bounded log is appended to, and named; it is not in the tmpfs of the state."""
     for word in (b"one ", b"two"):
         descriptor = store.open_log()
         os.write(descriptor, word)
         os.close(descriptor)
-    assert str(tmp_path / "openstack" / "unit-api:p_unit.log") == store.log
+    assert str(tmp_path / "logs" / "unit-api:p_unit.log") == store.log
+    assert not (tmp_path / "openstack").exists()
     assert b"one two" == Path(store.log).read_bytes()
 
 
 @pytest.mark.parametrize("kind", ["symlink", "folder"])
 def test_no_log(kind: str, store: Store, tmp_path: Path) -> None:
     """What stands in the log's place is not followed."""
-    put(tmp_path, "")
     path, victim = Path(store.log), tmp_path / "victim"
+    path.parent.mkdir(mode=0o700)
     if kind == "folder":
         path.mkdir()
     else:
