@@ -1,6 +1,6 @@
 """What Pacemaker said: the action, the instance and its parameters, the time there is.
 
-Made once by `runtime.run` from argv and the environment (OCF 1.1, "Parameter passing"; the
+Made once by `runtime.run` from argv and the environment (OCF 1.1, "Parameter Passing"; the
 CRM_meta_* names are Pacemaker's). Nothing else in agentlib reads os.environ.
 """
 from __future__ import annotations
@@ -18,11 +18,16 @@ LONGEST = 86400.0
 PARAMETER_PREFIX = "OCF_RESKEY_"
 META_PREFIX = "OCF_RESKEY_CRM_meta_"
 
+API_MAJOR = "1"
+"""The major version of the resource agent API that the agents keep to."""
+
 
 class Environment:
     """One invocation.
 
     action: the action's name; status is monitor under another name.
+    api_major: major version of the API that the caller keeps to (OCF_RA_VERSION_MAJOR), as it
+        stands; by hand it is unset, and the agents' own.
     instance: name of the resource instance (OCF_RESOURCE_INSTANCE), `p_glance-api` or `p:0`.
     parameters: instance parameters by name; the empty ones are left out, since for Pacemaker
         an empty value means the default.
@@ -32,11 +37,12 @@ class Environment:
     rsctmp: folder for the files of a running resource.
     """
 
-    __slots__ = ("action", "check_level", "instance", "log", "parameters", "probe", "rsctmp",
-                 "timeout")
+    __slots__ = ("action", "api_major", "check_level", "instance", "log", "parameters", "probe",
+                 "rsctmp", "timeout")
 
     def __init__(self, action: str, default_instance: str, environ: Mapping[str, str]) -> None:
         self.action = "monitor" if action == "status" else action
+        self.api_major = environ.get("OCF_RA_VERSION_MAJOR") or API_MAJOR
         self.instance = environ.get("OCF_RESOURCE_INSTANCE") or default_instance
         self.parameters = {
             name[len(PARAMETER_PREFIX):]: value

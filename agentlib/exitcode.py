@@ -5,10 +5,10 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What an action tells Pacemaker (OCF 1.1, "Exit status codes").
+    """What an action tells Pacemaker (OCF 1.1, "Exit Status Codes").
 
-    190 and 191 are Pacemaker's extension ("Pacemaker Explained", OCF return codes): the
-    resource works and stays where it is, and the operator is told that something is not right.
+    190 and 191: the resource works and stays where it is, and the operator is told that
+    something is not right. 8, 9 and 191 are for resources with roles, which ours have not.
     """
 
     SUCCESS = 0

@@ -48,7 +48,7 @@ class Log:
     def reason(self, message: str) -> None:
         """Log the failure, and give it to Pacemaker as the exit reason: the last line said.
 
-        (OCF 1.1, "Exit reasons"; Pacemaker keeps the last such line on stderr.)
+        (Exit reasons are Pacemaker's, not the standard's: it keeps the last such line on stderr.)
         """
         self.error(message)
         to_stderr("ocf-exit-reason:" + fitting(message))

@@ -40,7 +40,7 @@ def document(
     name: str, version: str, title: str, text: str,
     parameters: Iterable[Parameter], actions: Iterable[Action],
 ) -> str:
-    """The meta-data of an agent (OCF 1.1, "Metadata")."""
+    """The meta-data of an agent (OCF 1.1, "Resource Agent Meta-Data")."""
     return "".join((
         HEAD,
         f'<resource-agent name="{_escaped(name)}" version="{_escaped(version)}">\n',

@@ -11,7 +11,7 @@ import os
 import sys
 import time
 
-from .environment import Environment
+from .environment import API_MAJOR, Environment
 from .errors import AgentError, PermissionDeniedError, UnimplementedError
 from .exitcode import ExitCode
 from .log import Log, to_stderr
@@ -53,7 +53,9 @@ def _taken_environment() -> dict[str, str]:
 
 
 def _invoke(agent: Agent, arguments: list[str], environ: Mapping[str, str]) -> ExitCode:
-    action = arguments[0] if len(arguments) == 1 else ""
+    # What follows the action is left for extensions of the standard to come (OCF 1.1,
+    # "Execution Syntax").
+    action = arguments[0] if arguments else ""
     if action == "meta-data":
         return _print(agent.metadata())
     if action in ("usage", "help", "--help", "-h"):
@@ -85,7 +87,9 @@ def _act(agent: Agent, environment: Environment, log: Log, action: str) -> ExitC
     if action not in FUNCTIONS:
         raise UnimplementedError(
             f"{agent.name} has no action {action[:30]!r}" if action else
-            f"{agent.name} wants one action: {', '.join(FUNCTIONS)}, meta-data or usage")
+            f"{agent.name} wants an action: {', '.join(FUNCTIONS)}, meta-data or usage")
+    if environment.api_major != API_MAJOR and action != "stop":
+        return _foreign_api(agent, environment, log)
     if action in NEEDS_ROOT and os.geteuid() != 0:
         raise PermissionDeniedError(f"{action} must be run as root")
     call = Call(agent, environment, log, process.age())
@@ -97,6 +101,22 @@ def _act(agent: Agent, environment: Environment, log: Log, action: str) -> ExitC
     if outcome.reason:
         log.reason(outcome.reason)
     return outcome.code
+
+
+def _foreign_api(agent: Agent, environment: Environment, log: Log) -> ExitCode:
+    """Refuse a caller with another major version of the API (OCF 1.1, "API Version Numbers").
+
+    3 is the code for it because of what Pacemaker makes of a probe (docs/ocf.md): 2 and 5 count
+    as "not running", and the service would be started on another node beside the one that runs
+    here. 3 has this one stopped, which stop does under any version, and another node tried; 6
+    would rule out all of them, and 1 would try this one again.
+    """
+    from .parameters import shown
+
+    log.reason(
+        f"{agent.name} knows version {API_MAJOR} of the OCF API, the cluster speaks "
+        f"{shown(environment.api_major[:9])}: install agents made for it")
+    return ExitCode.ERR_UNIMPLEMENTED
 
 
 def _watch(action: str, deadline: Deadline, log: Log) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
+import uuid
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
@@ -216,8 +218,8 @@ def test_state_sequence(service: Service) -> None:
         pytest.param(("monitor\n",), id="newline"),
         pytest.param(("monito",), id="part"),
         pytest.param(("start stop",), id="substring"),
-        pytest.param(("monitor", "monitor"), id="two"),
-        pytest.param(("meta-data", "start"), id="two-other"),
+        pytest.param(("", "start"), id="second"),
+        pytest.param(("restart", "stop"), id="unknown-and-known"),
         pytest.param(("\x1b[31m\udcff",), id="nonsense"),
     ],
 )
@@ -225,9 +227,113 @@ def test_state_sequence(service: Service) -> None:
 def test_unknown_action(
     resource: Resource, arguments: tuple[str, ...], parameters: dict[str, str]
 ) -> None:
-    """An unknown action, none or two are 3, before any parameter is looked at."""
+    """An unknown action, or none, is 3, before any parameter is looked at."""
     expect(resource.call("", *arguments, parameters=parameters), 3)
     assert not resource.state_folder.exists()
+
+
+def test_more_arguments(service: Service) -> None:
+    """What follows the action is ignored: it is left for extensions of the standard to come."""
+    more = ("stop", "", "--force", "\udcff")
+    expect(service.call("monitor", *more), 7)
+    expect(service.call("start", *more), 0)
+    expect(service.call("validate-all", *more), 0)
+    expect(service.call("reload-agent", *more), 0)
+    expect(service.call("monitor", *more), 0)
+    assert service.call("meta-data", *more).stdout == document(service.agent)
+    expect(service.call("stop", "start"), 0)
+    assert not service.pids()
+
+
+@pytest.mark.parametrize(
+    "version", ["2", "0", "10", "1.1", "01", "-1", "\x1b[31m\udcff", "9" * 999], ids=ascii
+)
+def test_foreign_api(service: Service, version: str) -> None:
+    """Another major version of the API is refused, and nothing done, but for stop."""
+    foreign = {"OCF_RA_VERSION_MAJOR": version}
+    refused = ("start", "monitor", "status", "reload-agent", "validate-all")
+    for action in refused:
+        expect(service.call(action, environ=foreign), 3, "OCF API", "install agents")
+    assert not service.pids()
+    assert not service.state_folder.exists()
+    expect(service.start(), 0)
+    there = service.pids()
+    for action in refused:
+        expect(service.call(action, environ=foreign), 3)
+    expect(service.monitor(environ=foreign), 3)
+    assert there == service.pids()
+    assert service.call("meta-data", environ=foreign).stdout == document(service.agent)
+    expect(service.call("usage", environ=foreign), 0)
+    expect(service.call("promote", environ=foreign), 3, "no action")
+    expect(service.stop(environ=foreign), 0)
+    assert not service.pids()
+    if version == "2":
+        assert "the cluster speaks 2" in service.log.read_text(encoding="utf-8")
+
+
+PLANS = {
+    # what ended in the code: what Pacemaker plans
+    "monitor_0=3": ["Recover", "node1 -> node2"],
+    "monitor_0=1": ["Recover", "node1"],
+    "monitor_0=2": ["Start", "node2"],
+    "monitor_0=5": ["Start", "node2"],
+    "monitor_0=6": ["Stop", "node1"],
+    "monitor_30000=3": ["Recover", "node1"],
+    "start_0=3": ["Recover", "node1 -> node2"],
+}
+
+
+@pytest.mark.own
+@pytest.mark.parametrize("ended", PLANS)
+def test_pacemaker_on_codes(ended: str, tmp_path: Path, need: Need) -> None:
+    """Pacemaker makes of a code what the choice of 3 for a foreign API rests on."""
+    need("crm_simulate", "pacemaker")
+    action, _, code = ended.partition("=")
+    operations = [("monitor_0", 7), ("start_0", 0), ("monitor_30000", 0)]
+    before = operations[: [name for name, _ in operations].index(action)]
+    cib = tmp_path / "cib.xml"
+    cib.write_text(history([*before, (action, int(code))]), encoding="utf-8")
+    run = subprocess.run(
+        ["crm_simulate", "--xml-file", str(cib), "--run"], env={"PATH": os.environ["PATH"]},
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    _, _, summary = run.stdout.partition("Transition Summary:")
+    (plan,) = re.findall(r"\* (\w+) +p +\( (\S+(?: -> \S+)?) \)", summary)
+    assert PLANS[ended] == list(plan), run.stdout
+
+
+def history(operations: list[tuple[str, int]]) -> str:
+    """A CIB of two nodes, and on the first of them a resource with these results."""
+
+    def of_node(name: str, results: list[tuple[str, int]]) -> str:
+        entries = []
+        for call, (operation, code) in enumerate(results, 1):
+            action, _, interval = operation.partition("_")
+            key = f"{call}:1:{7 if operation == 'monitor_0' else 0}:{uuid.UUID(int=1)}"
+            entries.append(
+                f'<lrm_rsc_op id="p_{call}" operation_key="p_{operation}" operation="{action}"'
+                f' interval="{interval}" transition-key="{key}" transition-magic="0:{code};{key}"'
+                f' call-id="{call}" rc-code="{code}" op-status="0"'
+                f' last-rc-change="{1700000000 + call}" on_node="{name}"/>'
+            )
+        return (
+            f'<node_state id="{name}" uname="{name}" in_ccm="true" crmd="online" join="member"'
+            f' expected="member"><lrm id="{name}"><lrm_resources>'
+            '<lrm_resource id="p" class="ocf" provider="pacemaker" type="Dummy">'
+            f'{"".join(entries)}</lrm_resource></lrm_resources></lrm></node_state>'
+        )
+
+    return (
+        '<cib crm_feature_set="3.16.2" validate-with="pacemaker-3.9" epoch="1" num_updates="0"'
+        ' admin_epoch="0" have-quorum="1" dc-uuid="node1"><configuration><crm_config>'
+        '<cluster_property_set id="o"><nvpair id="s" name="stonith-enabled" value="false"/>'
+        '</cluster_property_set></crm_config><nodes><node id="node1" uname="node1"/>'
+        '<node id="node2" uname="node2"/></nodes><resources>'
+        '<primitive id="p" class="ocf" provider="pacemaker" type="Dummy"><operations>'
+        '<op id="m" name="monitor" interval="30s"/></operations></primitive></resources>'
+        f'<constraints/></configuration><status>{of_node("node1", operations)}'
+        f'{of_node("node2", [("monitor_0", 7)])}</status></cib>'
+    )
 
 
 @pytest.mark.parametrize("action", ["meta-data", "usage", "help"])

@@ -145,8 +145,9 @@ STRANGE = [
     ),
     # what OCF and Pacemaker say
     Strange("no-ocf-root", {"OCF_ROOT": None}),
-    Strange("ocf-version-2", {"OCF_RA_VERSION_MAJOR": "2", "OCF_RA_VERSION_MINOR": "9"}),
-    Strange("ocf-version-nonsense", {"OCF_RA_VERSION_MAJOR": "x", "OCF_RA_VERSION_MINOR": "\a"}),
+    Strange("ocf-version-1.9", {"OCF_RA_VERSION_MINOR": "9"}),
+    Strange("ocf-version-minor-nonsense", {"OCF_RA_VERSION_MINOR": "\a"}),
+    Strange("ocf-version-empty", {"OCF_RA_VERSION_MAJOR": "", "OCF_RA_VERSION_MINOR": ""}),
     Strange("no-ocf-version", {"OCF_RA_VERSION_MAJOR": None, "OCF_RA_VERSION_MINOR": None}),
     Strange("other-type", {"OCF_RESOURCE_TYPE": "apache", "OCF_RESOURCE_PROVIDER": "heartbeat"}),
     Strange("no-type", {"OCF_RESOURCE_TYPE": None, "OCF_RESOURCE_PROVIDER": None}),
