@@ -32,7 +32,11 @@ EXIT_CODES = (
         "on without their master.",
     ),
     (2, "OCF_ERR_ARGS", "A parameter is wrong on this node: a file that cannot be used."),
-    (3, "OCF_ERR_UNIMPLEMENTED", "There is no such action."),
+    (
+        3,
+        "OCF_ERR_UNIMPLEMENTED",
+        "There is no such action, or the cluster speaks another version of the OCF API.",
+    ),
     (4, "OCF_ERR_PERM", "The action must be run as root."),
     (
         5,

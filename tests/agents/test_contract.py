@@ -127,6 +127,36 @@ def test_valid_ocf_1_1(agent: Path, need: Need) -> None:
     assert 0 == run.returncode, run.stderr
 
 
+def test_stricter_than_pcs(agent: Path) -> None:
+    """What the standard's own schema and text ask of the meta-data, and pcs's copy leaves open."""
+    root = ElementTree.fromstring(document(agent))
+    assert ["version", "longdesc", "shortdesc", "parameters", "actions"] == [e.tag for e in root]
+    assert "1.1" == root.findtext("version")
+    for description in (*root.iter("longdesc"), *root.iter("shortdesc")):
+        assert {"lang": "en"} == description.attrib
+        assert not list(description), "no more than text"
+        assert (description.text or "").strip()
+    for parameter in root.iter("parameter"):
+        assert ["longdesc", "shortdesc", "content"] == [element.tag for element in parameter]
+        assert parameter[-1].get("type") in ("boolean", "integer", "string")
+    for action in root.iter("action"):
+        assert {"name", "timeout"} <= set(action.attrib) <= {"name", "timeout", "interval", "depth"}
+
+
+def test_parameter_names(agent: Path) -> None:
+    """A parameter's name is once there, and can be that of a POSIX environment variable."""
+    names = [p.get("name", "") for p in ElementTree.fromstring(document(agent)).iter("parameter")]
+    assert len(names) == len(set(names))
+    assert not [name for name in names if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name)]
+
+
+@pytest.mark.parametrize("form", ["text", "html", "xml", "nonsense", ""])
+def test_output_format(resource: Resource, form: str) -> None:
+    """meta-data is XML, which is the one format there has to be, whatever is asked for."""
+    done = expect(resource.call("meta-data", environ={"OCF_OUTPUT_FORMAT": form}), 0)
+    assert document(resource.agent) == done.stdout
+
+
 def test_guide_parameters(agent: Path) -> None:
     """Every parameter of the HA guide is there, with the guide's default."""
     declared = defaults(agent)
@@ -202,6 +232,43 @@ def test_state_sequence(service: Service) -> None:
     expect(service.stop(), 0)
     expect(service.monitor(), 7)
     expect(service.probe(), 7)
+
+
+def test_left_after_stop(make_service: Callable[..., Service]) -> None:
+    """stop leaves nothing behind but the lock, which is empty, and the daemon's own log.
+
+    Who removed the lock would let two start at once: one that waits for it, and one that makes
+    it anew.
+    """
+    service = make_service(credentials=True)
+    expect(service.start(), 0)
+    expect(service.monitor(), 0)
+    there = {path for path in service.rsctmp.rglob("*") if not path.is_dir()}
+    assert {service.state_file, service.pidfile} < there
+    expect(service.stop(), 0)
+    left = {path for path in service.rsctmp.rglob("*") if not path.is_dir()}
+    assert {service.state_file.with_suffix(".lock")} == left
+    assert b"" == left.pop().read_bytes()
+
+
+NOT_HERE = {
+    "binary": "/nowhere/server", "config": "/nowhere/server.conf", "user": "not-here",
+    "pid": "/nowhere/server.pid", "log_file": "/nowhere/server.log", "os_cacert": "/nowhere/ca.pem",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NOT_HERE)
+def test_validate_all_elsewhere(make_service: Callable[..., Service], name: str) -> None:
+    """validate-all of level 0 says the same on a node that will never run it; level 10 looks."""
+    service = make_service(credentials=True)
+    expect(service.call("validate-all", level=0, parameters=NOT_HERE), 0)
+    for level in (10, None):
+        expect(service.call("validate-all", level=level), 0)
+        wrong = {name: NOT_HERE[name]}
+        result = service.call("validate-all", level=level, parameters=wrong)
+        assert result.code in (2, 5), result
+        assert f"{name}=" in result.reason or f"{name}:" in result.reason, result
+    assert not service.state_folder.exists()
 
 
 @pytest.mark.parametrize(
