@@ -343,10 +343,13 @@ PLANS = {
     "monitor_0=3": ["Recover", "node1 -> node2"],
     "monitor_0=1": ["Recover", "node1"],
     "monitor_0=2": ["Start", "node2"],
+    "monitor_0=4": ["Recover", "node1 -> node2"],
     "monitor_0=5": ["Start", "node2"],
     "monitor_0=6": ["Stop", "node1"],
     "monitor_30000=3": ["Recover", "node1"],
+    "start_0=2": ["Recover", "node1 -> node2"],
     "start_0=3": ["Recover", "node1 -> node2"],
+    "start_0=5": ["Recover", "node1 -> node2"],
 }
 
 

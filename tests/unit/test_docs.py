@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import runpy
 import shutil
 import subprocess
@@ -56,3 +58,27 @@ def test_man_pages_are_sound(tmp_path: Path) -> None:
         assert not page.stderr
         for name in ("NAME", "additional_parameters", "keystone_failure", "OCF_DEGRADED"):
             assert name in page.stdout
+
+
+def test_tests_of_the_standard_exist() -> None:
+    """Each row of docs/ocf.md names tests that there are, or says by a dash that there is none."""
+    page = (ROOT / "docs" / "ocf.md").read_text()
+    table, why, _ = page.partition("\n## Why")
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    rows = [row for row in rows if row[0] not in ("---", "the standard asks")]
+    assert why and len(rows) > 40
+    for row in rows:
+        assert len(row) == 3, row
+        tests = re.sub(r"`\w+/test_\w+\.py::test_\w+`", "TEST", row[2])
+        assert re.fullmatch("–|TEST(, TEST)*", tests), row
+
+    named = set(re.findall(r"`(\w+/\w+\.py)::(\w+)`", page))
+    there = {(file, name) for file in {file for file, _ in named}
+             for name in functions(ROOT / "tests" / file)}
+    assert set() == named - there
+
+
+def functions(path: Path) -> set[str]:
+    """The functions of a module, by its text: to import it would need all that it needs."""
+    tree = ast.parse(path.read_text())
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}

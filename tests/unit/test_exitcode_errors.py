@@ -10,7 +10,7 @@ from agentlib import errors
 from agentlib.errors import AgentError
 from agentlib.exitcode import ExitCode
 
-# OCF 1.1, "Exit status codes", and Pacemaker's extension
+# OCF 1.1, "Exit Status Codes"
 NUMBERS = {
     "SUCCESS": 0, "ERR_GENERIC": 1, "ERR_ARGS": 2, "ERR_UNIMPLEMENTED": 3, "ERR_PERM": 4,
     "ERR_INSTALLED": 5, "ERR_CONFIGURED": 6, "NOT_RUNNING": 7, "RUNNING_PROMOTED": 8,
