@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from lab.errors import LabError
 from lab.settings import APIS, PORTS, USERS, Settings, reachable
 from lab.web import Server
 
@@ -35,11 +36,18 @@ def write(settings: Settings) -> None:
         folder = settings.config(service).parent
         folder.mkdir(parents=True, exist_ok=True)
         for shipped in SHIPPED[service]:
-            shutil.copy(settings.shipped(service, shipped), folder)
+            _copy(settings.shipped(service, shipped), folder, service)
         _save(_parser(contents[service](settings)), settings.config(service))
         for path in (folder, *folder.iterdir()):
             shutil.chown(path, "root", USERS[service])
             path.chmod(0o750 if path.is_dir() else 0o640)
+
+
+def _copy(shipped: Path, folder: Path, service: str) -> None:
+    try:
+        shutil.copy(shipped, folder)
+    except FileNotFoundError:
+        raise LabError(f"{service} has come without {shipped}: install it again") from None
 
 
 def change(path: Path, section: str, option: str, value: str) -> None:

@@ -44,12 +44,13 @@ GRANTS = {
     "cinder": ("admin", "service"),
     "monitor": ("reader",),
 }
-MARIADB_FILES = Path("/usr/share/mysql")
+# MariaDB is about to drop the name of MySQL: new releases have new names, Debian 12 the old ones.
+MARIADB_FOLDERS = (Path("/usr/share/mariadb"), Path("/usr/share/mysql"))
 SYSTEM_TABLES = (
-    "mysql_system_tables.sql",
-    "mysql_performance_tables.sql",
-    "mysql_system_tables_data.sql",
-    "maria_add_gis_sp_bootstrap.sql",
+    ("mariadb_system_tables.sql", "mysql_system_tables.sql"),
+    ("mariadb_performance_tables.sql", "mysql_performance_tables.sql"),
+    ("mariadb_system_tables_data.sql", "mysql_system_tables_data.sql"),
+    ("maria_add_gis_sp_bootstrap.sql",),
 )
 
 
@@ -193,7 +194,8 @@ def _write_ahead(build: Settings, service: str) -> None:
 def _create_mariadb(build: Settings) -> None:
     # What mariadb-install-db does; that needs my_print_defaults, and with it 60 MB of packages.
     sql = ["create database if not exists mysql;", "use mysql;", "set @auth_root_socket='root';"]
-    sql += [(MARIADB_FILES / name).read_text() for name in SYSTEM_TABLES]
+    tables = [_of_mariadb(*names) for names in SYSTEM_TABLES]
+    sql += [file.read_text() for file in tables]
     sql += ["flush privileges;"]
     for service in APIS:
         user = f"'{service}'@'localhost'"
@@ -202,8 +204,22 @@ def _create_mariadb(build: Settings) -> None:
             f"create user {user} identified by '{build.passwords['db']}';",
             f"grant all on {service}.* to {user};",
         ]
-    command = services.mariadbd(build, "--bootstrap", f"--lc-messages-dir={MARIADB_FILES}/english")
+    messages = f"--lc-messages-dir={tables[0].parent}/english"
+    command = services.mariadbd(build, "--bootstrap", messages)
     _run(command, build, "db", stdin="\n".join([*sql, ""]))
+
+
+def _of_mariadb(*names: str) -> Path:
+    """The file that came with MariaDB under one of these names."""
+    for folder in MARIADB_FOLDERS:
+        for name in names:
+            if (folder / name).is_file():
+                return folder / name
+    folders_asked = " or ".join(str(folder) for folder in MARIADB_FOLDERS)
+    raise LabError(
+        f"there is no {' or '.join(names)} in {folders_asked}; "
+        f"run: apt-get install --reinstall {MARIADB}"
+    )
 
 
 def _bootstrap(build: Settings) -> None:

@@ -22,6 +22,7 @@ from lab.web import Server
 READY = 60.0  # seconds; a loaded machine is slow to import OpenStack
 GRACE = 8.0  # MariaDB has something to write down
 READY_PATHS = {"keystone": "/v3", "glance": "/healthcheck", "cinder": "/healthcheck"}
+KEYSTONE_SCRIPT = Path("/usr/bin/keystone-wsgi-public")
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -78,7 +79,7 @@ def command(settings: Settings, service: str) -> list[str]:
     if service == "db":
         return mariadbd(settings, f"--socket={settings.socket}", "--max-connections=500")
     if service == "keystone":
-        return uwsgi(settings, service, "--wsgi-file=/usr/bin/keystone-wsgi-public")
+        return uwsgi(settings, service, _keystone())
     configuration = f"--config-file={settings.config(service)}"
     if environment := settings.environment(service):
         return uwsgi(
@@ -89,6 +90,13 @@ def command(settings: Settings, service: str) -> list[str]:
             *([f"--pyargv={configuration}"] if service == "cinder" else []),
         )
     return [f"/usr/bin/{service}-api", configuration]
+
+
+def _keystone() -> str:
+    """Keystone's application, as uWSGI is told: a script, or a module where there is none."""
+    if KEYSTONE_SCRIPT.exists():
+        return f"--wsgi-file={KEYSTONE_SCRIPT}"
+    return "--module=keystone.wsgi.api:application"
 
 
 def mariadbd(settings: Settings, *options: str) -> list[str]:

@@ -245,6 +245,28 @@ def test_service_that_dies_is_reported_with_its_last_words(empty: ControlPlane) 
     assert not netns.exists(empty.namespace)
 
 
+def test_mariadb_without_its_files(folder: Path) -> None:
+    """A file of MariaDB's that is missing, or elsewhere, is told in one line with its remedy."""
+    # Hidden from this command alone; and so are the seeds that were made with these files.
+    hidden = [place for place in (*seed.MARIADB_FOLDERS, CACHE, Path("/run")) if place.exists()]
+    mounts = [f"mount --types=tmpfs tmpfs {place}" for place in hidden]
+    init = f"/usr/bin/python3 -m lab.openstack init --db mysql --dir {folder}/lab"
+    failed = subprocess.run(
+        ["unshare", "--mount", "--propagation=private", "sh", "-ec", "\n".join([*mounts, init])],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert 1 == failed.returncode
+    (line,) = failed.stderr.splitlines()
+    assert line.startswith("lab: there is no mariadb_system_tables.sql")
+    assert line.endswith("; run: apt-get install --reinstall mariadb-server-core")
+    assert not (folder / "lab").exists()
+
+
 def test_mariadb_serves_and_hangs() -> None:
     """With MariaDB a service reads its database, and gets no answer while it hangs."""
     with ControlPlane.temporary(db="mysql") as cloud:
