@@ -22,8 +22,24 @@ LINE = re.compile(
     r"\((?:log_execute|log_executor_event|update_peer_state_iter)\)\s+\w+: (.*)"
 )
 BEGUN = re.compile(r"executing - rsc:(\S+) action:(\S+) call_id:\d+")
-DONE = re.compile(r"Result of (\S+) operation for (\S+) on \S+: (.+?) \| .*key=\S+_(\d+)")
+DONE = re.compile(
+    r"Result of (\S+) operation for (\S+) on \S+: (.+?) \| .*key=\S+_(\d+)(?: rc=(\d+))?"
+)
 LOST = re.compile(r"Node (\S+) state is now lost")
+
+# Pacemaker 3 has other words than Pacemaker 2; the codes are the same. What ended without a code,
+# such as a timeout, is told in Pacemaker's own words.
+RESULTS = {
+    0: "ok",
+    1: "error",
+    2: "invalid parameter",
+    3: "unimplemented feature",
+    4: "insufficient privileges",
+    5: "not installed",
+    6: "not configured",
+    7: "not running",
+    190: "OCF_DEGRADED",
+}
 
 
 @dataclass(frozen=True)
@@ -31,8 +47,8 @@ class Event:
     """Something that a node wrote down.
 
     at: seconds of the epoch. what: start, stop, monitor or probe; or "lost": another node, in
-    the place of a resource. result: "" when it begins, then ok, error, not running, degraded, ...;
-    a monitor's is told when it is another than before. seconds: what a start or stop took.
+    the place of a resource. result: "" when it begins, then one of RESULTS, Cancelled, ...; a
+    monitor's is told when it is another than before. seconds: what a start or stop took.
     interval: of a monitor, in seconds.
     """
 
@@ -74,8 +90,9 @@ def _event(stamp: str, node: str, said: str, begun: dict[tuple[str, str], float]
         begun[resource, what] = at
         return Event(at, node, what, resource)
     if found := DONE.match(said):
-        what, resource, outcome, interval = found.groups()
-        result, _, reason = outcome.partition(" (")
+        what, resource, outcome, interval, code = found.groups()
+        words, _, reason = outcome.partition(" (")
+        result = RESULTS.get(int(code), words) if code else words
         seconds = at - begun.pop((resource, what), at)
         reason = reason.removesuffix(")")
         return Event(at, node, what, resource, result, reason, seconds, int(interval) / 1000)

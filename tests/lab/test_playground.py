@@ -89,6 +89,33 @@ def test_journal() -> None:
     assert [] == list(events(LOG, time.time() + 366 * 86400))
 
 
+def test_journal_of_a_pacemaker_with_other_words() -> None:
+    """What an operation came to is told by its code: Pacemaker 3 has other words for it."""
+    done = (
+        "Nov 20 06:59:52.{at} node1 pacemaker-controld  [57] (log_executor_event) \tnotice: Result "
+        "of monitor operation for p_x on node1: {said} | graph action unconfirmed; call=20 "
+        "key=p_x_monitor_5000{code}\n"
+    )
+    said = {
+        "OK": 0,
+        "Error occurred (no answer (yet))": 1,
+        "Not running": 7,
+        "Service is active but might fail soon (Keystone is down)": 190,
+    }
+    lines = [done.format(at=600 + c, said=text, code=f" rc={c}") for text, c in said.items()]
+    lines.append(done.format(at=999, said="Timed out after 2s (no result)", code=""))
+
+    found = [(event.result, event.reason) for event in events("".join(lines), 0)]
+
+    assert [
+        ("ok", ""),
+        ("error", "no answer (yet)"),
+        ("not running", ""),
+        ("OCF_DEGRADED", "Keystone is down"),
+        ("Timed out after 2s", "no result"),
+    ] == found
+
+
 def test_outages() -> None:
     """From the last answer to the next; a failure, or two seconds of silence, make an outage."""
     def asked(sent: float, served: bool = True) -> Asked:
