@@ -23,6 +23,18 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 MARK = re.compile(r"<!-- (.*) -->")
 FENCE = re.compile(r"```(\w*)")
+# What Pacemaker 3 calls an exit code, and what Pacemaker 2 does, as the pages have it.
+CALLED = {
+    "OK": "ok",
+    "Error occurred": "error",
+    "Invalid parameter": "invalid parameter",
+    "Insufficient privileges": "insufficient privileges",
+    "Not installed": "not installed",
+    "Not configured": "not configured",
+    "Not running": "not running",
+    "Service is active but might fail soon": "OCF_DEGRADED",
+}
+RETURNED = re.compile(rf"(returned (?:'|\d+ \())({'|'.join(CALLED)})\b")
 KINDS = ("run", "output", "set", "shown", "twin", "not run")
 
 
@@ -88,5 +100,6 @@ def shows(said: str, wanted: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    """Without colours, and with one blank for many: tools align their columns by the terminal."""
-    return re.sub(r"\s+", " ", re.sub(r"\033\[[0-9;]*m", "", text)).strip()
+    """Without colours, one blank for many, codes by one name: as any terminal and Pacemaker has it."""
+    text = re.sub(r"\s+", " ", re.sub(r"\033\[[0-9;]*m", "", text)).strip()
+    return RETURNED.sub(lambda found: found[1] + CALLED[found[2]], text)
