@@ -100,6 +100,6 @@ def shows(said: str, wanted: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    """Without colours, one blank for many, codes by one name: as any terminal and Pacemaker has it."""
+    """Without colours, with one blank for many, and one name for an exit code."""
     text = re.sub(r"\s+", " ", re.sub(r"\033\[[0-9;]*m", "", text)).strip()
     return RETURNED.sub(lambda found: found[1] + CALLED[found[2]], text)
