@@ -7,10 +7,16 @@ by:
     run: node1, exit 1       the same, and this is how it ends
     run: node1, edit: s/a/b/ the same, where the operator's editor makes this change
     output                   what the block before has said; `...` stands for anything
+    found: image             the same, and where clients find such a service in the catalogue
     set: glance              options of a service's configuration file, set for what follows
+    checked: glance          the same, not set: tests/real/test_guides.py asks the service's code
     shown: crm_mon           what crm_mon says at this place, sooner or later
     twin: glance-api.crm     pcs commands that do what the snippet does
+    undo: client             the way back, run when the page is over
+    case: no service         run as client, but in this case only, by tests/real/test_guides.py
     not run: why             nobody runs it
+
+One mark stands without a block: `given: node1, COMMAND` is what the reader's cluster has already.
 """
 
 from __future__ import annotations
@@ -22,6 +28,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 MARK = re.compile(r"<!-- (.*) -->")
+GIVEN = re.compile(r"<!-- given: (\w+), (.*) -->")
+HEADING = re.compile(r"#+ (.*)")
 FENCE = re.compile(r"```(\w*)")
 # What Pacemaker 3 calls an exit code, and what Pacemaker 2 does, as the pages have it.
 CALLED = {
@@ -35,17 +43,24 @@ CALLED = {
     "Service is active but might fail soon": "OCF_DEGRADED",
 }
 RETURNED = re.compile(rf"(returned (?:'|\d+ \())({'|'.join(CALLED)})\b")
-KINDS = ("run", "output", "set", "shown", "twin", "not run")
+KINDS = (
+    *("run", "output", "found", "set", "checked", "shown", "twin", "undo", "case"),
+    *("given", "not run"),
+)
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block. where: page and line. kind, argument: its mark, in two."""
+    """A fenced block. where: page and line. kind, argument: its mark, in two.
+
+    section: the heading that it is under.
+    """
 
     where: str
     kind: str
     argument: str
     text: str
+    section: str = ""
 
     @property
     def place(self) -> str:
@@ -67,21 +82,25 @@ class Block:
 def blocks(page: Path) -> list[Block]:
     """The fenced blocks of a page, in its order; one without a mark has no kind."""
     found = []
-    mark, begin, fence = "", 0, ""
+    mark, begin, fence, section = "", 0, "", ""
     text: list[str] = []
     for number, line in enumerate(page.read_text().splitlines(), 1):
         if fence:
             if line == fence:
                 kind, _, argument = mark.partition(": ")
                 content = "\n".join(text) + "\n"
-                found.append(Block(f"{page.name}:{begin}", kind, argument, content))
+                found.append(Block(f"{page.name}:{begin}", kind, argument, content, section))
                 mark, fence = "", ""
             else:
                 text.append(line)
         elif FENCE.fullmatch(line):
             begin, fence, text = number, "```", []
+        elif given := GIVEN.fullmatch(line):
+            found.append(Block(f"{page.name}:{number}", "given", given[1], given[2], section))
         elif comment := MARK.fullmatch(line):
             mark = comment[1]
+        elif heading := HEADING.fullmatch(line):
+            section, mark = heading[1], ""
         else:
             mark = ""
     assert not fence, f"{page.name}:{begin}: a block without an end"

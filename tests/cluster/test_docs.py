@@ -9,11 +9,12 @@ from __future__ import annotations
 import configparser
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from cluster import docs_catalogue
 from cluster.docs_page import DOCS, KINDS, ROOT, Block, blocks, matches, shows
 from lab.agents import Result
 from lab.cluster import SWITCH, Cluster
@@ -23,6 +24,10 @@ pytestmark = pytest.mark.real
 
 PAGES = ("ha-image-api.md", "ha-block-storage-api.md", "mistakes.md", "pcs.md", "uwsgi.md")
 VIPS = {"glance": "10.99.0.101", "cinder": "10.99.0.102"}
+PUBLIC = {"glance": "10.99.0.104", "cinder": "10.99.0.105"}
+OLD = "10.99.0.9"
+"""Where the catalogue says that the services are, when a page begins: there is nothing."""
+TYPES = {"image": "glance", "volumev3": "cinder"}
 EVERY = "every node"
 CLIENT = "client"
 SHOWN = 60.0
@@ -53,7 +58,8 @@ def docs_pair() -> Iterator[Cluster]:
 def docs_cloud(docs_pair: Cluster) -> Iterator[ControlPlane]:
     """Keystone at the switch; the nodes have the configuration of the services in /etc."""
     bind = {"keystone": docs_pair.address, **VIPS}
-    with ControlPlane.temporary(netns=docs_pair.outside, bind=bind) as cloud:
+    old = {"keystone": docs_pair.address, **dict.fromkeys(VIPS, OLD)}
+    with ControlPlane.temporary(netns=docs_pair.outside, bind=bind, endpoint=old) as cloud:
         cloud.up("keystone")
         for service in VIPS:
             folder = str(cloud.config(service).parent)
@@ -87,7 +93,9 @@ class Reader:
             "10.0.0.11": self.cluster.address,
             "10.0.0.12": VIPS["glance"],
             "10.0.0.13": VIPS["cinder"],
-            "10.0.0.14": "10.99.0.104",
+            "10.0.0.14": PUBLIC["glance"],
+            "10.0.0.15": PUBLIC["cinder"],
+            "10.0.0.9:": f"{OLD}:",
             "SECRET": self.cloud.credentials.password,
         }
         for old, new in known.items():
@@ -97,11 +105,14 @@ class Reader:
     def follow(self, block: Block) -> None:
         """Do what a block says, or compare what it shows."""
         text = self.here(block.text)
-        if block.kind == "run":
+        if block.kind in ("run", "given"):
             self.run(block, text)
-        elif block.kind == "output":
+        elif block.kind in ("output", "found"):
             said = self.here(self.said)  # agents give the addresses of this page as examples
             assert matches(said, text), f"{block.where}: what was said is\n{self.said}"
+            if block.kind == "found":
+                found = self.catalogue(block.argument)
+                assert matches("\n".join(found), text), f"{block.where}: clients find {found}"
         elif block.kind == "set":
             self.set(block.argument, text)
         elif block.kind == "shown":
@@ -137,6 +148,16 @@ class Reader:
             lines += [f"export EDITOR={editor}"]
         return self.cluster.exec(place, ["sh", "-c", "\n".join([*lines, text])], timeout=150)
 
+    def catalogue(self, kind: str) -> list[str]:
+        """Where a client finds a service of this type, whenever it looks."""
+        variables = [f"{name}={value}" for name, value in self.cloud.admin.environment().items()]
+
+        def say(command: Sequence[str]) -> str:
+            done = self.cluster.exec(SWITCH, ["env", *variables, *command], check=True)
+            return done.stdout
+
+        return docs_catalogue.listing(say, kind, self.cloud.settings.region)
+
     def set(self, service: str, text: str) -> None:
         parser = configparser.RawConfigParser(default_section="")
         parser.read_string(text)
@@ -168,7 +189,9 @@ def test_page(docs_pair: Cluster, docs_cloud: ControlPlane, folder: Path, page: 
     files = {docs_cloud.config(service): "" for service in VIPS}
     files = {path: path.read_text() for path in files}
     reader = Reader(docs_pair, docs_cloud, folder)
+    before = {kind: reader.catalogue(kind) for kind in TYPES}
     wrong: list[str] = []
+    way_back = [block for block in blocks(DOCS / page) if block.kind == "undo"]
     try:
         for block in blocks(DOCS / page):
             try:
@@ -179,4 +202,7 @@ def test_page(docs_pair: Cluster, docs_cloud: ControlPlane, folder: Path, page: 
         for path, text in files.items():
             path.write_text(text)
         docs_pair.clear()
+        for block in reversed(way_back):
+            reader.run(block, reader.here(block.text))
     assert not wrong, "\n\n".join(wrong)
+    assert before == {kind: reader.catalogue(kind) for kind in TYPES}
