@@ -12,6 +12,7 @@ by:
     checked: glance          the same, not set: tests/real/test_guides.py asks the service's code
     shown: crm_mon           what crm_mon says at this place, sooner or later
     twin: glance-api.crm     pcs commands that do what the snippet does
+    like: PAGE, SNIPPET      pcs commands that do what a page does to what the snippet has made
     undo: client             the way back, run when the page is over
     case: no service         run as client, but in this case only, by tests/real/test_guides.py
     not run: why             nobody runs it
@@ -44,7 +45,7 @@ CALLED = {
 }
 RETURNED = re.compile(rf"(returned (?:'|\d+ \())({'|'.join(CALLED)})\b")
 KINDS = (
-    *("run", "output", "found", "set", "checked", "shown", "twin", "undo", "case"),
+    *("run", "output", "found", "set", "checked", "shown", "twin", "like", "undo", "case"),
     *("given", "not run"),
 )
 

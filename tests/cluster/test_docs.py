@@ -7,14 +7,17 @@ there are an ssh and an scp of our own, which work on the disk of the other node
 from __future__ import annotations
 
 import configparser
+import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from cluster import docs_catalogue
+from cluster.docs_cib import meaning
 from cluster.docs_page import DOCS, KINDS, ROOT, Block, blocks, matches, shows
 from lab.agents import Result
 from lab.cluster import SWITCH, Cluster
@@ -180,6 +183,34 @@ def test_every_block_has_a_mark(page: str) -> None:
     for block in blocks(DOCS / page):
         assert block.kind in KINDS, f"{block.where}: no mark"
         assert block.kind == "output" or block.argument, f"{block.where}: a mark without more"
+
+
+PCS = blocks(DOCS / "pcs.md")
+
+
+@pytest.mark.parametrize("like", [block for block in PCS if block.kind == "like"], ids=str)
+def test_pcs_is_like_the_page(docs_pair: Cluster, folder: Path, like: Block) -> None:
+    """Commands of pcs come to the same CIB as those of crmsh on another page."""
+    page, _, snippet = like.argument.partition(", ")
+    (before,) = [block for block in PCS if (block.kind, block.argument) == ("twin", snippet)]
+    (crm,) = [
+        block for block in blocks(DOCS / page) if block.kind == "run" and "modgroup" in block.text
+    ]
+    there = re.search(r"crm configure <<END\n.*?\nEND\n", crm.text, re.DOTALL)
+    assert there
+    by_pcs, by_crmsh = (folder / name for name in ("pcs", "crmsh"))
+    saved = docs_pair.exec("node1", ["pcs", "cluster", "cib"], check=True).stdout
+    for place, text in ((by_pcs, like.text), (by_crmsh, there[0])):
+        place.mkdir()
+        (place / "cib.xml").write_text(saved)
+        file = f"CIB_file={place}/cib.xml"  # crmsh changes that, and not the cluster
+        script = f"cd {place} && set -e\n{before.text}\nexport {file}\n{text}"
+        docs_pair.exec("node1", ["sh", "-c", script], check=True)
+
+    found = [ElementTree.parse(place / "cib.xml").getroot() for place in (by_pcs, by_crmsh)]
+    assert meaning(found[0]) == meaning(found[1])
+    (members,) = meaning(found[0])["groups"].values()
+    assert 3 == len(members)
 
 
 @pytest.mark.parametrize("page", PAGES)

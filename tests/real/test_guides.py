@@ -88,7 +88,8 @@ class Catalogue:
 
     def extend(self, kind: str, service: str, address: str, region: str) -> None:
         """Endpoints in one more region."""
-        self.admin.call("PUT", f"/regions/{region}", {"region": {}})
+        if region not in [one["id"] for one in self.admin.call("GET", "/regions")["regions"]]:
+            self.admin.call("PUT", f"/regions/{region}", {"region": {}})
         for interface in docs_catalogue.INTERFACES:
             self.admin.create(
                 "endpoint",

@@ -16,6 +16,7 @@ from agentlib.exitcode import ExitCode
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs" / "reference.py"
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 AGENTS = sorted(path.name for path in runpy.run_path(str(REFERENCE))["agents"]())
 
 
@@ -33,6 +34,28 @@ def test_pages_are_up_to_date(tmp_path: Path) -> None:
 
     assert [f"{agent}.md" for agent in AGENTS] == sorted(pages)
     assert pages == there
+
+
+def headings(page: Path) -> set[str]:
+    """The names by which a link finds the headings of a page, as GitHub and GitLab make them."""
+    text = re.sub(r"(?ms)^```.*?^```$", "", page.read_text())
+    found = re.findall(r"(?m)^#+ (.*)$", text)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """What a page links to is there: the file, and the heading in it."""
+    wrong = []
+    for link in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        name, _, heading = link.partition("#")
+        target = page.parent / name if name else page
+        if "://" not in link and (
+            not target.exists() or (heading and heading not in headings(target))
+        ):
+            wrong.append(link)
+
+    assert [] == wrong
 
 
 def test_exit_codes_have_their_names() -> None:
