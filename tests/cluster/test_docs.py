@@ -33,7 +33,8 @@ OLD = "10.99.0.9"
 TYPES = {"image": "glance", "volumev3": "cinder"}
 EVERY = "every node"
 CLIENT = "client"
-SHOWN = 60.0
+SHOWN = 90.0
+"""Seconds; only a busy machine needs them: a start may take 60 s of them."""
 SSH = """#!/bin/sh
 # ssh [-o OPTION] NODE -- COMMAND, on that node's disk
 while [ "$1" = -o ]; do shift 2; done
@@ -186,9 +187,10 @@ def test_every_block_has_a_mark(page: str) -> None:
 
 
 PCS = blocks(DOCS / "pcs.md")
+LIKE = [block for block in PCS if block.kind == "like"]
 
 
-@pytest.mark.parametrize("like", [block for block in PCS if block.kind == "like"], ids=str)
+@pytest.mark.parametrize("like", LIKE, ids=[one.argument for one in LIKE])
 def test_pcs_is_like_the_page(docs_pair: Cluster, folder: Path, like: Block) -> None:
     """Commands of pcs come to the same CIB as those of crmsh on another page."""
     page, _, snippet = like.argument.partition(", ")
