@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -229,7 +229,9 @@ def execute(
     try:
         out, err = child.communicate(timeout=timeout)
     except BaseException as error:
-        os.killpg(child.pid, signal.SIGKILL)
+        # An interrupt finds a short command ended, as often as not: its group may have gone.
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
         out, err = child.communicate()
         if not isinstance(error, subprocess.TimeoutExpired):
             raise

@@ -1,15 +1,17 @@
 """What the demo and the benchmark of failovers rest on: snippets, journal and client.
 
-All of it is text or numbers; the playground itself is shown by `make demo`.
+Nearly all of it is text or numbers; the playground itself is shown by `make demo`.
 """
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 
 import pytest
 
+from lab.agents import execute
 from lab.client import Asked, outages
 from lab.errors import LabError
 from lab.journal import events
@@ -130,3 +132,20 @@ def test_outages() -> None:
     gone = [asked(1.0), asked(1.2, False)]
     assert [(1.01, 2.0, False)] == [(o.begin, o.end, o.over) for o in outages(gone, 1.0, 2.0)]
     assert [] == outages([asked(1.0), asked(1.2)], 1.0, 1.3)
+
+
+def test_interrupted_command_has_ended() -> None:
+    """An interrupt is an interrupt, also where the command under way ends before it is killed."""
+
+    def interrupt(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(KeyboardInterrupt):
+            # subprocess itself gives it a moment to end.
+            execute(["sleep", "0.2"], {"PATH": "/usr/bin:/bin"}, 60, None)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
