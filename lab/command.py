@@ -21,6 +21,8 @@ SAID = 300  # characters of an error that are shown
 def exit_code(name: str, work: Callable[[], int]) -> int:
     """Do the work; its exit code, or that of what ended it. SIGTERM undoes what was begun."""
     signal.signal(signal.SIGTERM, _terminated)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupted)
     try:
         return work()
     except LabError as error:
@@ -42,6 +44,12 @@ def exit_code(name: str, work: Callable[[], int]) -> int:
         what = f"{type(error).__name__}: {said}".rstrip(": ")
         print(f"{name}: {what}; please report it, with {where}", file=sys.stderr)
         return 1
+
+
+def _interrupted(signum: int, frame: object) -> NoReturn:
+    # Once: who presses Ctrl-C again must not stop what is being undone, nor the tools that do it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _terminated(signum: int, frame: object) -> NoReturn:
