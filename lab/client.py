@@ -6,6 +6,7 @@ not those before it were answered: one that hangs does not hide that another one
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -24,11 +25,15 @@ CROWD = 4  # requests under way, of one service: each may cost a new worker a qu
 
 @dataclass(frozen=True)
 class Asked:
-    """One request: when it was sent and answered (seconds of the epoch), and whether with 200."""
+    """One request: when it was sent and answered (seconds of the epoch), and whether with 200.
+
+    late: it had no answer in time, which on a busy machine is not the service's fault.
+    """
 
     sent: float
     done: float
     served: bool
+    late: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,12 +108,15 @@ class Watch:
 
     def _ask(self, service: str) -> None:
         sent = time.time()
+        served = late = False
         try:
             path, server = PATHS[service], self._servers[service]
             served = server.get(path, token=self.token, timeout=PATIENCE).status == 200
+        except (TimeoutError, socket.timeout):  # two classes in Python 3.9
+            late = True
         except (OSError, HTTPException, LabError):
-            served = False
-        self._asked[service].append(Asked(sent, time.time(), served))
+            pass
+        self._asked[service].append(Asked(sent, time.time(), served, late))
 
 
 def outages(asked: list[Asked], since: float, now: float) -> list[Outage]:
