@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,10 +23,11 @@ from lab.agents import Resource, Result
 from lab.command import exit_code
 from lab.errors import LabError
 from lab.openstack import ControlPlane, strangers
+from lab.process import Process
 
 PACKAGES = ("make", "python3-keystoneauth1", "python3-requests")
-HANGS = 8.0  # seconds; where something hangs, a monitor takes as long as it may
-PATIENCE = 20.0
+HANGS = 10.0  # seconds; where something hangs, a monitor takes as long as it may
+PATIENCE = 180.0  # for what takes a second on an idle machine
 COLOURS = {0: show.GREEN, 190: show.YELLOW, 1: show.RED}
 
 
@@ -96,12 +98,25 @@ def each_worker(resource: Resource) -> None:
 
 
 def new_workers(resource: Resource) -> None:
-    """Kill the workers; the master starts others, which have never seen a token."""
+    """Kill the workers; the master starts others, which have never seen a token.
+
+    What a monitor has little time for is not that they are born.
+    """
     old = resource.processes()
     for worker in old[1:]:
         worker.send(signal.SIGKILL)
     gone = {worker.pid for worker in old[1:]}
-    eventually(lambda: len(resource.pids()) == len(old) and not gone & {*resource.pids()})
+    eventually(lambda: len(pids := resource.pids()) == len(old) and not gone & {*pids})
+    new = resource.processes()
+    agents.each_worker(new, lambda: eventually(lambda: serves(resource)))
+
+
+def serves(resource: Resource) -> bool:
+    """Whether the daemon answers who has no token."""
+    try:
+        return resource.cloud.server(resource.service).get("/").status == 300
+    except (OSError, HTTPException):
+        return False
 
 
 def hang(resource: Resource) -> None:
@@ -126,15 +141,19 @@ def kill_master_await_workers(resource: Resource) -> None:
 def nothing_left(resource: Resource) -> str:
     """Whether a process of the daemon is left, or anybody listens on its port."""
     name = resource.agent.name.encode()
-    left = [
-        str(found.pid)
-        for found in strangers(resource.cloud)
-        if name in Path(f"/proc/{found.pid}/cmdline").read_bytes()
-    ]
+    left = [str(found.pid) for found in strangers(resource.cloud) if name in command_line(found)]
     if left:
         return f"still there: {' '.join(left)}"
     listens = agents.listens(resource.cloud, resource.service)
     return "somebody still listens on its port" if listens else ""
+
+
+def command_line(found: Process) -> bytes:
+    """The command line of a process; empty if it has gone since it was found."""
+    try:
+        return Path(f"/proc/{found.pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def eventually(condition: Callable[[], bool]) -> None:
