@@ -18,7 +18,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from harness import TAG, environ_of, eventually
-from lab import identity, process
+from lab import agents, identity, process
 from lab.cib import Failure, Operation, Status
 from lab.cluster import Cluster
 from lab.errors import LabError
@@ -28,7 +28,7 @@ from lab.process import Process
 VIPS = {"glance": "10.99.0.101", "cinder": "10.99.0.102"}
 CHECKS = {"glance": "/v2/images?limit=1", "cinder": "/v3/volumes?limit=1"}
 LOGS = {"glance": "/var/log/glance/glance-api.log", "cinder": "/var/log/cinder/cinder.log"}
-PATIENCE = 90.0
+PATIENCE = 180.0
 """Seconds that a test waits for what must come; only a busy machine needs them."""
 CALM = 20.0
 """Seconds within which what an earlier test left behind is well, or made anew."""
@@ -99,7 +99,7 @@ class Group:
             f"{self.address()}\n"
             f"primitive {self.name} ocf:openstack:{self.service}-api params {params} "
             "op start timeout=90s interval=0 op stop timeout=60s interval=0 "
-            "op monitor interval=2s timeout=15s\n"
+            "op monitor interval=2s timeout=30s\n"
             f"group {self.group} {self.ip} {self.name} meta resource-stickiness=100"
         )
 
@@ -164,6 +164,20 @@ class Group:
             for failure in status.failed(self.name)
             if failure.operation == operation and code in (None, failure.code)
         ]
+
+    def await_death(self) -> Failure:
+        """Wait until crm_mon shows that a monitor found its master dead; which monitor it was.
+
+        What it found depends on when it looked: nothing (7), or what had not yet died with the
+        master, or holds on without it (1). Anything else is wrong, such as a trouble of the API.
+        """
+        failure = self.await_failure("monitor", None)
+        if failure.code == 7:
+            assert "" == failure.reason
+        else:
+            assert 1 == failure.code
+            assert f"{self.service}-api: the master process is gone" in failure.reason
+        return failure
 
     def await_monitor(self, code: int) -> None:
         """Wait until the recurring monitor has come to a code, where it runs."""
@@ -252,16 +266,41 @@ class Group:
     # What is done to it
 
     def kill(self, victims: Sequence[Process]) -> None:
-        """Kill processes; those that are together die together."""
+        """Kill processes, none of which sees another one die.
+
+        One after the other: a monitor whose connection dies with a worker finds the master, which
+        is the first of a family, dead already.
+        """
         process.freeze(victims)
         for victim in victims:
             victim.send(signal.SIGKILL)
-        eventually(lambda: not any(victim.alive() for victim in victims))
+            await_end([victim])
 
     def forget(self) -> None:
         """Take away what the agent remembers in the node: its token, among others."""
         script = "rm /run/resource-agents/openstack/*:$0.json"
         self.cluster.exec(self.node(), ["sh", "-c", script, self.name], check=True)
+
+    def remembered_token(self) -> str:
+        """The token that the agent remembers in the node; "" for none."""
+        state = f"/run/resource-agents/openstack/{self.service}-api:{self.name}.json"
+        done = self.cluster.exec(self.node(), ["cat", state])
+        return str(json.loads(done.stdout)["token"]) if done.code == 0 else ""
+
+    def introduce(self) -> None:
+        """Have the agent get a new token, and each worker meet it: that is good for 5 minutes.
+
+        A monitor that is kept waiting, as one is whose worker is stopped while it answers, gets
+        another token than the one that was introduced: then all begins anew.
+        """
+
+        def introduced() -> bool:
+            self.forget()
+            token = eventually(self.remembered_token, PATIENCE)
+            agents.each_worker(self.family(), lambda: self.await_monitors(1))
+            return token == self.remembered_token()
+
+        eventually(introduced, PATIENCE)
 
     def set(self, parameter: str, value: str) -> None:
         """Change a parameter in the CIB."""
@@ -314,6 +353,11 @@ class Group:
         )
         eventually(lambda: [0] == self.codes("monitor", self.node()), seconds)
         eventually(lambda: self.get() == 200, seconds)
+
+
+def await_end(family: Sequence[Process]) -> None:
+    """Wait until none of these processes is left."""
+    eventually(lambda: not any(member.alive() for member in family), PATIENCE)
 
 
 def settle(cluster: Cluster) -> None:

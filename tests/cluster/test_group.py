@@ -74,7 +74,7 @@ def test_maintenance_mode(glance: Group, pair: Cluster) -> None:
     pair.crm("configure", "property", "maintenance-mode=false")
     settle(pair)
     calm()
-    pair.until(lambda status: status.resources[glance.name].managed)
+    pair.until(lambda status: status.resources[glance.name].managed, timeout=PATIENCE)
 
     pair.crm("configure", "property", "maintenance-mode=true")
     settle(pair)
@@ -83,6 +83,5 @@ def test_maintenance_mode(glance: Group, pair: Cluster) -> None:
     assert [] == glance.family(node)
     assert 0 == glance.get()
     pair.crm("configure", "property", "maintenance-mode=false")
-    failure = glance.await_failure("monitor", 7)
-    assert node == failure.node
+    assert node == glance.await_death().node
     assert node == glance.await_settled()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster.kit import PATIENCE
 from lab.cib import Operation, Status
 from lab.cluster import Cluster
 from lab.openstack import ControlPlane
@@ -45,6 +46,9 @@ primitive p_cinder-api ocf:openstack:cinder-api \\
 def guide_pair() -> Iterator[Cluster]:
     """Two nodes."""
     with Cluster.temporary() as cluster:
+        # The guide leaves the time of a start to Pacemaker, which gives it 20 s: on a machine that
+        # is busy with other tests not always enough.
+        cluster.crm("configure", "op_defaults", "timeout=90s")
         yield cluster
 
 
@@ -78,7 +82,9 @@ def test_primitive_of_the_guide(
         done = guide_pair.exec("node1", ["sh", "-c", typed], check=True)
         assert "ERROR" not in done.stdout + done.stderr
 
-        first = guide_pair.until(lambda s: s.where(name) and _monitors(guide_pair, name))
+        first = guide_pair.until(
+            lambda s: s.where(name) and _monitors(guide_pair, name), timeout=PATIENCE
+        )
         node = first.where(name)
 
         assert node
@@ -90,7 +96,7 @@ def test_primitive_of_the_guide(
         assert '"token": "gAAAA' in kept
         # And a password that Keystone refuses does not go unnoticed.
         guide_pair.crm("resource", "param", name, "set", "os_password", "wrong")
-        status = guide_pair.until(lambda status: _degraded(status, name))
+        status = guide_pair.until(lambda status: _degraded(status, name), timeout=PATIENCE)
         assert node == status.where(name)
         assert "Keystone refuses user" in status.failed(name)[0].reason
     finally:

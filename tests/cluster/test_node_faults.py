@@ -88,7 +88,7 @@ def test_quorum_lost(prerequisites: None) -> None:
             lost = [name for name in cluster.nodes if name != left]
 
             cluster.kill(lost[0])
-            cluster.until(lambda status: not status.online(lost[0]))
+            cluster.until(lambda status: not status.online(lost[0]), timeout=PATIENCE)
             settle(cluster)
             assert left == glance.await_settled()
             cluster.kill(lost[1])

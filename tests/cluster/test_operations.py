@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cluster.kit import PATIENCE, Group, settle, unharmed
+from harness import eventually
 from lab.cluster import Cluster
 
 pytestmark = pytest.mark.real
@@ -19,7 +20,8 @@ def test_daemon_of_a_shell_agent(pair: Cluster, groups: dict[str, Group]) -> Non
     group = groups["glance"]
     pair.clear()
     pair.configure(group.address())
-    node = pair.until(lambda status: status.where(group.ip)).where(group.ip)
+    started = pair.until(lambda status: status.where(group.ip), timeout=PATIENCE)
+    node = started.where(group.ip)
     pidfile = f"/run/resource-agents/{group.name}.pid"
     pair.exec(
         node,
@@ -30,6 +32,8 @@ def test_daemon_of_a_shell_agent(pair: Cluster, groups: dict[str, Group]) -> Non
         check=True,
     )
     group.await_served()
+    # The first worker may serve before the last one is born.
+    eventually(lambda: len(group.family(node)) == 1 + group.cloud.settings.workers, PATIENCE)
     family = group.family(node)
 
     pair.configure(group.text())
@@ -97,7 +101,7 @@ def test_pacemaker_restarted_in_maintenance_mode(glance: Group, pair: Cluster) -
     assert 200 == glance.get()
     pair.crm("configure", "property", "maintenance-mode=false")
 
-    pair.until(lambda status: status.resources[glance.name].managed)
+    pair.until(lambda status: status.resources[glance.name].managed, timeout=PATIENCE)
     settle(pair)
     calm()
     glance.await_monitor(0)

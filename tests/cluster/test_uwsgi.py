@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cluster.kit import PATIENCE, Group, mend, settle
-from harness import eventually
+from cluster.kit import Group, await_end, mend, settle
 from lab.cluster import Cluster
 from lab.openstack import ControlPlane
-from lab.process import Process
 from lab.settings import NEWEST, NEWEST_ENVIRONMENT
 
 pytestmark = pytest.mark.real
@@ -24,10 +22,6 @@ PROCESSES = {"processes": 2, "threads": 4}
 def programs(group: Group) -> set[str]:
     """What its processes run, by the name of the executable."""
     return {Path(f"/proc/{each.pid}/exe").resolve().name for each in group.family()}
-
-
-def await_end(family: Sequence[Process]) -> None:
-    eventually(lambda: not any(member.alive() for member in family), PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +77,7 @@ def test_failover(pair: Cluster, every: list[Group]) -> None:
         group.kill(family[:1])
         await_end(family)
     for group in every:
-        # 7; or 1, of a monitor that was asking just then
-        failure = group.await_failure("monitor", None)
+        failure = group.await_death()
         assert failure.node == group.await_on(failure.node)
 
     first, left = pair.nodes
