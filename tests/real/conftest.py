@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from harness import Resource, expect, start_of
+from harness import expect, start_of
 from lab import agents, netns, seed
 from lab.openstack import ControlPlane
-from real.kit import MakeReal, Real, served_by
+from real.kit import MakeReal, Patient, Real, served_by
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -53,7 +53,7 @@ def build(cloud: ControlPlane, home: Path) -> Callable[[str, Path], Real]:
         server = server or "standalone"
         user = cloud.credentials
         name = f"{service}-api"
-        resource = Resource(home / name, folder, prefix=netns.argv(cloud.namespace, ()), **options)
+        resource = Patient(home / name, folder, prefix=netns.argv(cloud.namespace, ()), **options)
         resource.parameters = {
             "config": cloud.config(service),
             "log_file": cloud.log(service).with_name(f"{resource.name}.log"),

@@ -14,7 +14,7 @@ import pytest
 from harness import INTERPRETERS, eventually, expect
 from lab.openstack import ControlPlane
 from lab.settings import PORTS, USERS
-from real.kit import MakeReal, Real, also
+from real.kit import PATIENCE, MakeReal, Real, also
 
 pytestmark = pytest.mark.real
 
@@ -84,9 +84,10 @@ def test_hup_is_no_failure(make: MakeReal, which: str) -> None:
     master, workers = real.master(), set(real.pids()[1:])
 
     master.send(signal.SIGHUP)
-    eventually(lambda: len(real.pids()) > 1 and not workers & set(real.pids()))
+    eventually(lambda: len(pids := real.pids()) > 1 and not workers & {*pids}, PATIENCE)
 
-    eventually(lambda: not real.refused())  # uWSGI has a socket again before it serves
+    # New workers of uWSGI load the service: with a socket, but for longer than a monitor has.
+    eventually(real.serves, PATIENCE)
     expect(real.resource.monitor(), 0)
     assert master == real.master()
 
@@ -97,7 +98,7 @@ def test_ended_by_somebody_else(real: Real) -> None:
     real.have_loaded().start()
 
     real.master().send(signal.SIGTERM)
-    eventually(lambda: not real.pids())
+    eventually(lambda: not real.pids(), PATIENCE)
 
     expect(real.resource.monitor(), 7)
     expect(real.resource.stop(), 0)
@@ -128,7 +129,7 @@ def test_taken_over_from_the_shell_agent(real: Real) -> None:
         check=True,
     )
     pid = int(resource.pidfile.read_text())
-    eventually(lambda: not real.refused())
+    eventually(lambda: not real.refused(), PATIENCE)
 
     expect(resource.probe(), 0)
     expect(resource.start(), 0)

@@ -9,13 +9,9 @@ import pytest
 from harness import eventually, expect
 from lab import config
 from lab.openstack import ControlPlane
-from real.kit import MakeReal, Real
+from real.kit import PATIENCE, SHORT, MakeReal, Real
 
 pytestmark = pytest.mark.real
-
-SHORT = 8.0
-"""Seconds that a monitor has where something hangs."""
-
 
 def token_requests(cloud: ControlPlane) -> int:
     """How many tokens Keystone was asked for, by its own log."""
@@ -31,7 +27,7 @@ def test_one_token_for_many_monitors(unharmed: Real, cloud: ControlPlane) -> Non
     for _ in range(5):
         expect(unharmed.resource.monitor(), 0)
 
-    eventually(lambda: token_requests(cloud) > before)
+    eventually(lambda: token_requests(cloud) > before, PATIENCE)
     assert before + 1 == token_requests(cloud)
 
 
@@ -120,7 +116,7 @@ def test_database_hangs(make: MakeReal, cloud: ControlPlane) -> None:
             expect(glance.resource.monitor(), 0)
             with other.frozen("db"):
                 expect(glance.resource.monitor(timeout=SHORT), 1, "does not answer in time")
-            eventually(lambda: glance.resource.monitor().code == 0)
+            eventually(lambda: glance.resource.monitor().code == 0, PATIENCE)
             expect(glance.resource.stop(), 0)
         finally:
             cloud.set("glance", "database", "connection", before)

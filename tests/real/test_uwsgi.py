@@ -13,7 +13,7 @@ from harness import eventually, expect
 from lab import config, identity, netns
 from lab.openstack import ControlPlane
 from lab.settings import PORTS
-from real.kit import MakeReal
+from real.kit import PATIENCE, MakeReal
 
 pytestmark = pytest.mark.real
 
@@ -115,7 +115,7 @@ def test_stop_while_it_loads(make: MakeReal) -> None:
     """A start that is killed leaves a uWSGI that loads, and does not hear TERM: stop ends it."""
     cinder = make("cinder-uwsgi")
     starting = cinder.resource.begin("start", timeout=60)
-    eventually(lambda: len(cinder.pids()) > 1)
+    eventually(lambda: len(cinder.pids()) > 1, PATIENCE)
     starting.kill()
     assert starting.wait().code == -9
 
