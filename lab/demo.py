@@ -25,7 +25,7 @@ from lab.errors import LabError
 from lab.journal import Event
 from lab.playground import Playground
 
-PATIENCE = 180.0  # seconds, for what takes ten on an idle machine
+PATIENCE = 600.0  # seconds, for what takes ten on an idle machine
 POLL = 0.2
 FURTHER = 2  # monitors, after the first that has noticed that Keystone is down
 DEGRADED = "OCF_DEGRADED"
@@ -78,7 +78,9 @@ class Stage:
         deadline = time.monotonic() + PATIENCE
         while not condition():
             if time.monotonic() > deadline:
-                raise LabError("Pacemaker does not do what this demo is about to show")
+                raise LabError(
+                    f"after {PATIENCE:.0f} s Pacemaker has not done what this demo is about to show"
+                )
             self.tell()
             time.sleep(POLL)
         self.tell()
