@@ -1,9 +1,27 @@
 """What is there of one resource instance on this node, and the end of all of it.
 
-Called by the actions in `agent`. A process belongs to the instance if it is the master that is
-remembered, or carries the instance's tag, or is of the session that the master led, or descends
-from any such: so neither a lost pidfile nor a lost state makes a daemon invisible, and no worker
-is left behind. A stranger who has the master's old pid is none of these.
+Called by the actions in `agent`. Neither a lost pidfile nor a lost state makes a daemon invisible,
+and no worker is left behind, since there are several signs. Each is enough by itself:
+
+| sign    | a process is ours                     | provided that |
+| ------- | ------------------------------------- | ------------- |
+| master  | with the remembered pid and its start | - |
+| parent  | that descends from one of ours        | - |
+| session | in the session that the master leads  | user, not older than the master |
+| session | in the session that it was in         | the same, and the number is not reused; and  |
+|         |                                       | likeness, or it led the session and one there |
+|         |                                       | has the tag |
+| tag     | whose environment names this instance | user, PID namespace |
+| pidfile | that the pidfile names                | user, PID namespace, likeness, and that its |
+|         |                                       | environment names no other instance |
+
+user: of the parameter, or as remembered. likeness: the command line is that of this daemon. A
+stranger that has the master's old pid has none of these.
+
+The signs are looked at in this order: the first three are free for all to see, and cannot block.
+The environment and the command line can, as long as their process likes; so of other users'
+processes they are not looked at, and for our user's there is a limit. What remains unknown then is
+a doubt: where nothing else is found the answer is an error, neither "not running" nor "stopped".
 """
 from __future__ import annotations
 
@@ -11,14 +29,14 @@ import os
 import time
 
 from . import process
-from .errors import StateError
+from .deadline import Deadline
+from .errors import AgentError, StateError
 from .state import State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .deadline import Deadline
     from .log import Log
     from .process import Process
     from .state import Store
@@ -31,8 +49,15 @@ PATIENCE = 0.05
 LOOKS = 50
 """Listings of /proc until nobody is born between two; on some nodes somebody always is."""
 
+DOUBT = 2.0
+"""Seconds for which looks are repeated while it cannot be told whether a process is ours."""
+
 NUDGE = 1.0
 """Seconds after which those are told again that may not have heard it."""
+
+
+class DoubtError(AgentError):
+    """There may be processes of the instance: 1."""
 
 
 class Presence:
@@ -85,64 +110,122 @@ class Instance:
             known in (0, p.pid) or 1 < len(family) == len(process.descendants(family, [p])))]
         master = min(leaders, key=lambda p: p.start, default=None) or self._from_pidfile(pidfile)
         if master is None:
+            if family:  # It may have ended while we looked, and orphans often do.
+                family = process.living(family) or self._family(state, pidfile)
             return Presence(state, None, family)
         return Presence(self._adopt(master), master, [])
 
     def family(self) -> list[Process]:
         """The living processes of the instance, looked for all over /proc; none if none is there.
 
-        Who forks while we look may leave a child that is seen by the next look only.
+        Who forks while we look may leave a child that is seen by the next look only. DoubtError
+        if nothing is found for certain, but something may be there.
         """
         return self._family(self.store.read(), self.store.read_pidfile())
 
     def _family(self, state: State, pidfile: int) -> list[Process]:
+        limit = Deadline(DOUBT)
+        while True:
+            family, doubts = self._search(state, pidfile)
+            # What has no memory for a moment, or a busy one, may soon be known.
+            if family or not doubts:
+                return family
+            doubtful, why = doubts[0]
+            if why == process.FORBIDDEN or not limit.remaining():
+                raise DoubtError(f"cannot tell whether {doubtful!r} is of this resource: {why}")
+            time.sleep(PATIENCE)
+
+    def _search(
+        self, state: State, pidfile: int,
+    ) -> tuple[list[Process], list[tuple[Process, str]]]:
+        """The living processes of the instance; and those that may be, with the reason."""
         seen: set[int] = set()
         everyone: list[Process] = []
-        owners = {uid for uid in (self._owner(), state.uid) if uid is not None and uid >= 0}
-
-        def ours(session: int) -> bool:
-            # The number of a session whose members are all gone may be a stranger's by now.
-            return any(p.session == session and p.tagged(self.tag) for p in everyone)
-
-        def belongs(candidate: Process) -> bool:
-            if candidate.pid == state.pid and candidate.start == state.start:
-                return True
-            # A worker may outlive the leader of its session; a process that has the leader's
-            # pid and is not the leader proves that the number went to somebody else. In a
-            # session that the master did not lead there may be others of the same user.
-            if (state.pid and candidate.session == state.session and not reused
-                    and candidate.start >= state.start and candidate.owned_by({state.uid})
-                    and (self._resembles(candidate)
-                         or (state.session == state.pid and ours(state.session)))):
-                return True
-            if candidate.pid == pidfile and self._adoptable(candidate):
-                return True
-            # Anybody may put the tag into the environment of his own processes.
-            return candidate.owner in {0, *(owners or (candidate.owner,))} \
-                and candidate.tagged(self.tag) and (not owners or candidate.owned_by(owners))
-
         found: list[Process] = []
+        doubts: list[tuple[Process, str]] = []
         for _ in range(LOOKS):
             before = len(seen)
             born = process.everyone(seen)
             everyone += born
+            # A process that has the leader's pid and is not the leader proves that the number,
+            # of the session as well, went to somebody else.
             reused = any(p.pid == state.pid and p.start != state.start for p in everyone)
-            found = [p for p in born if belongs(p)]
+            found, doubtful = self._judge(born, state, 0 if reused else state.session, pidfile)
+            doubts += doubtful
             # One that was listed may have ended before it was looked at, and left a child that
             # was not. Nobody is there only when nobody was born while we looked.
             if found or len(seen) == before:
                 break
-        return process.descendants(everyone, found)
+        return process.descendants(everyone, found), [
+            (p, why) for p, why in doubts if process.find(p.pid, p.start)]
+
+    def _judge(
+        self, born: list[Process], state: State, session: int, pidfile: int,
+    ) -> tuple[list[Process], list[tuple[Process, str]]]:
+        """Those that have a sign of their own (see the module's table); and the doubtful.
+
+        session: number of the session that is remembered, 0 if none, or if it has been reused.
+        """
+        owner = self._owner()
+        users = {uid for uid in (owner, state.uid) if uid is not None and uid >= 0}
+        led = state.session == state.pid
+
+        def of_session(p: Process) -> bool:
+            return bool(state.pid and session and p.session == session
+                        and p.start >= state.start and p.owned_by({state.uid}))
+
+        master = next((p for p in born if p.pid == state.pid and p.start == state.start), None)
+        found = [master] if master else []
+        if master and led:
+            # While it lives nobody can be in its session but its own.
+            found += [p for p in born if p is not master and of_session(p)]
+        kin = {p.pid for p in process.descendants(born, found)} if found else set()
+
+        def candidate(p: Process) -> bool:
+            if p.pid in kin or p.pid == 1:
+                return False
+            # Anybody may put the tag into the environment of his own processes. Where the
+            # account is gone there is nobody to compare with.
+            if users and not p.owned_by(users) and not (owner is None and p.pid == pidfile):
+                return False
+            return p.local() or of_session(p)
+
+        candidates = [p for p in born if candidate(p)]
+        known, unknown = process.environments(candidates)
+        tagged = [p for p in candidates
+                  if process.carries(known.get(p.pid, b""), self.tag) and p.local()]
+        # In a session that the master did not lead there may be others of the same user.
+        sure = led and any(p.session == session for p in tagged)
+        ours = {p.pid for p in tagged}
+        ours.update(p.pid for p in candidates
+                    if p.pid not in ours and of_session(p) and (sure or self._resembles(p)))
+        ours.update(p.pid for p in candidates
+                    if p.pid not in ours and p.pid == pidfile and self._adoptable(
+                        p, known.get(p.pid), unknown.get(p.pid)))
+        # Where no user is known all are candidates, and a stranger's could be made unreadable.
+        doubts = [(p, unknown[p.pid]) for p in candidates
+                  if users and p.pid in unknown and p.pid not in ours and p.start >= state.start]
+        return found + [p for p in candidates if p.pid in ours], doubts
 
     def _from_pidfile(self, pid: int) -> Process | None:
         """The daemon that the pidfile names, if somebody else's agent has started it."""
         candidate = process.find(pid) if pid else None
-        return candidate if candidate and self._adoptable(candidate) else None
+        if not candidate or self._owner() not in (None, candidate.real_owner()):
+            return None
+        known, unknown = process.environments([candidate])
+        adoptable = self._adoptable(candidate, known.get(pid), unknown.get(pid))
+        return candidate if adoptable else None
 
-    def _adoptable(self, candidate: Process) -> bool:
-        owner = self._owner()
-        return (candidate.pid != os.getpid() and owner in (None, candidate.real_owner())
-                and candidate.claimed_by() in ("", self.tag, self.tag.partition(":")[2])
+    def _adoptable(self, candidate: Process, environment: bytes | None, why: str | None) -> bool:
+        """environment: None where it is not known, and why."""
+        if environment is None:
+            # Where it must not be read, the likeness and root's own pidfile have to do.
+            if why != process.FORBIDDEN:
+                return False
+            environment = b""
+        return (candidate.pid != os.getpid() and candidate.local()
+                and self._owner() in (None, candidate.real_owner())
+                and process.claim(environment) in ("", self.tag, self.tag.partition(":")[2])
                 and self._resembles(candidate))
 
     def _adopt(self, master: Process) -> State:
@@ -186,15 +269,26 @@ class Instance:
                     told.add((member.pid, member.start))
                     member.signal(signal.SIGTERM)
             time.sleep(PATIENCE)
-            family = process.living(family) or self.family()
+            family = process.living(family) or self._left(deadline)
         while family:
             for member in family:
                 member.signal(signal.SIGKILL)
             time.sleep(PATIENCE)
-            family = self.family()
+            family = self._left(deadline)
             if not deadline.remaining():
                 break
         return family
+
+    def _left(self, deadline: Deadline) -> list[Process]:
+        """The family after the end of others; what is doubtful may be about to end with them."""
+        limit = Deadline(min(DOUBT, deadline.remaining()))
+        while True:
+            try:
+                return self.family()
+            except DoubtError:
+                if not limit.remaining():
+                    raise
+            time.sleep(PATIENCE)
 
 
 def remembered(master: Process) -> State:

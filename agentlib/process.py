@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import os
 
+from .deadline import Deadline
 from .errors import AgentError, NotInstalledError
 from .parameters import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where a program without a folder is looked for, and a daemon's own PATH."""
@@ -21,21 +25,33 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 TAG = "OPENSTACK_OCF_INSTANCE"
 """Environment variable by which every process of an instance is known, `agent:instance`."""
 
-_PAGE, _ENVIRONMENT_SIZE = 1 << 14, 1 << 20
+READING, READING_ALL = 1.0, 2.0
+"""Seconds in which one process's environment or command line has to come, and those of all.
+
+They lie in its own memory, whose lock it may keep busy, or hold in an exec that does not end: who
+reads them waits, and no signal but KILL ends that. Nothing else that is read here can block."""
+
+FORBIDDEN = "CAP_SYS_PTRACE is missing"
+UNREADABLE = "its environment cannot be read"
+"""Why an environment is not known."""
+
+_PAGE, _MOST = 1 << 14, 1 << 17
 _KERNEL_THREAD = 0x00200000  # PF_KTHREAD of the kernel's sched.h
+_TURN, _LOOKS, _PAUSE = 64, 50, 0.01
+_START_CODE, _ENV_START, _ENV_END = 23, 47, 48
+"""Fields 26, 50 and 51 of /proc/PID/stat (proc(5)), counted from the one after the name."""
 
 
 class Process:
     """A living process, as one look at /proc/PID/stat found it (proc(5)).
 
-    start: clock ticks since boot. parent, session: pids. owner: user id. kernel: a thread of
-    the kernel's. state: as in proc(5). threads: how many.
+    start: clock ticks since boot. parent, session: pids. kernel: a thread of the kernel's.
+    state: as in proc(5). threads: how many.
     """
 
-    __slots__ = ("kernel", "name", "owner", "parent", "pid", "session", "start", "state",
-                 "threads")
+    __slots__ = ("kernel", "name", "parent", "pid", "session", "start", "state", "threads")
 
-    def __init__(self, pid: int, line: bytes, owner: int) -> None:
+    def __init__(self, pid: int, line: bytes) -> None:
         # The name, in parentheses, may itself hold blanks and parentheses.
         head, _, tail = line.rpartition(b")")
         fields = tail.split()
@@ -47,7 +63,6 @@ class Process:
         self.session = int(fields[3])
         self.threads = int(fields[17])
         self.start = int(fields[19])
-        self.owner = owner
 
     def __repr__(self) -> str:
         return f"pid {self.pid} ({self.name}, state {self.state})"
@@ -60,38 +75,96 @@ class Process:
         """
         return self.state not in "ZX" or self.threads > 1
 
-    def tagged(self, tag: str) -> bool:
-        """Whether it carries the tag, from birth or from its parent."""
-        environment = _read(f"/proc/{self.pid}/environ")
-        return f"\0{TAG}={tag}\0".encode() in b"\0" + environment + b"\0"
+    # --- what cannot block: this may be asked of every process ----------------------------
 
-    def claimed_by(self) -> str:
-        """The instance that its environment names: our tag, else OCF_RESOURCE_INSTANCE.
+    def owner(self) -> int:
+        """User id as which it acts, -1 if it is gone.
 
-        The HA guide's agents let their daemons inherit the latter.
+        That is the owner of its folder. The files in there are root's where a process is not
+        dumpable, as one that has dropped its privileges, or has asked for it.
         """
-        fields = dict(field.partition(b"=")[::2]
-                      for field in _read(f"/proc/{self.pid}/environ").split(b"\0"))
-        name = fields.get(TAG.encode()) or fields.get(b"OCF_RESOURCE_INSTANCE") or b""
-        return os.fsdecode(name)
+        try:
+            return os.stat(f"/proc/{self.pid}").st_uid
+        except OSError:
+            return -1
 
     def real_owner(self) -> int:
-        """User id of who started it, -1 if it is gone. (What runs setuid shows another owner.)"""
-        for line in _read(f"/proc/{self.pid}/status").splitlines():
-            if line.startswith(b"Uid:"):
-                return int(line.split()[1])
-        return -1
+        """User id of what started it, -1 if it is gone. (What runs setuid has another owner.)"""
+        return int((self._status(b"\nUid:") or [b"-1"])[0])
 
-    def owned_by(self, owners: set[int]) -> bool:
-        """Whether one of the users runs it, though it may have dropped its privileges to do so.
+    def owned_by(self, users: set[int]) -> bool:
+        """Whether it is one of the users' own, and not some other user's that runs setuid."""
+        owner = self.owner()
+        if owner != 0 and owner not in users:
+            return False
+        real = self.real_owner()
+        return real in users or (real == 0 and owner in users)
 
-        For such a process /proc shows root as the owner.
+    def local(self) -> bool:
+        """Whether it is of the PID namespace that /proc shows, not of one below: a container's."""
+        return len(self._status(b"\nNSpid:")) < 2
+
+    def _status(self, name: bytes) -> list[bytes]:
+        text = _read(f"/proc/{self.pid}/status").partition(name)[2]
+        return text.partition(b"\n")[0].split()
+
+    # --- what may block: of the service's own processes only, and with a limit ------------
+
+    def environment(self) -> bytes:
+        """The environment that it was started with, or the beginning of a large one.
+
+        PermissionError where it must not be read. TimeoutError where it does not come: in the
+        middle of an exec, and at the end of its life, a process has no memory for a moment.
+        This may block: `environments` sets a limit.
         """
-        return self.owner in owners or (self.owner == 0 and self.real_owner() in owners)
+        import time
+
+        for _ in range(_LOOKS):
+            folder = self._folder()
+            text = b""
+            try:
+                text = _contents(f"{folder}/environ")
+            except PermissionError:
+                raise
+            except OSError:
+                pass  # It is gone, or all but gone.
+            if text:
+                return text
+            there = find(self.pid, self.start)
+            if not there:
+                return b""
+            self.state = there.state
+            fields = _read(f"{folder}/stat").rpartition(b")")[2].split()
+            if len(fields) > _ENV_END:
+                if int(fields[_ENV_END]) and fields[_ENV_START] == fields[_ENV_END]:
+                    return b""
+                if fields[_START_CODE] == b"1":  # so the kernel says that it does not tell
+                    raise PermissionError
+            time.sleep(_PAUSE)
+        raise TimeoutError
 
     def arguments(self) -> list[str]:
-        """Its command line."""
-        return os.fsdecode(_read(f"/proc/{self.pid}/cmdline")).rstrip("\0").split("\0")
+        """Its command line; a single empty word where it is gone, or cannot be read in time."""
+        try:
+            text = _within(READING, _contents, f"{self._folder()}/cmdline")
+        except OSError:
+            text = b""
+        return os.fsdecode(text).rstrip("\0").split("\0")
+
+    def _folder(self) -> str:
+        """The folder in /proc from which its memory can be seen.
+
+        Where the first thread has ended while others go on, that is another thread's.
+        """
+        folder = f"/proc/{self.pid}"
+        if self.state in "ZX":
+            try:
+                others = [name for name in os.listdir(f"{folder}/task") if name != str(self.pid)]
+            except OSError:
+                others = []
+            if others:
+                return f"{folder}/task/{others[-1]}"
+        return folder
 
     def signal(self, number: int) -> None:
         """Send a signal to this process, and to no other that may have its pid by now.
@@ -145,7 +218,7 @@ def find(pid: int, start: int | None = None) -> Process | None:
     except OSError:
         return None
     try:
-        process = Process(pid, os.read(descriptor, 4096), os.fstat(descriptor).st_uid)
+        process = Process(pid, os.read(descriptor, 4096))
     except (OSError, ValueError, IndexError):
         return None  # It ended between open and read.
     finally:
@@ -208,6 +281,57 @@ def living(processes: Iterable[Process]) -> list[Process]:
     return [process for process in found if process]
 
 
+def environments(processes: Iterable[Process]) -> tuple[dict[int, bytes], dict[int, str]]:
+    """The environments of processes by their pids; and why others are not known.
+
+    It costs a thread (see Deadline.within) where there is something to read, else nothing.
+    """
+    known: dict[int, bytes] = {}
+    unknown: dict[int, str] = {}
+
+    def read(some: list[Process]) -> None:
+        for process in some:
+            try:
+                known[process.pid] = process.environment()
+            except PermissionError:
+                unknown[process.pid] = FORBIDDEN
+            except TimeoutError:
+                unknown[process.pid] = UNREADABLE
+
+    rest = list(processes)
+    limit = Deadline(READING_ALL)
+    while rest and limit.remaining():
+        # A few at a time, so that the limit of one does not fall on one of many that are slow.
+        some = rest[:_TURN]
+        try:
+            _within(min(READING, limit.remaining()), read, some)
+        except TimeoutError:
+            for process in list(some):
+                if process.pid not in known and process.pid not in unknown:
+                    unknown[process.pid] = UNREADABLE
+                    del some[some.index(process) + 1:]
+                    break
+        rest = rest[len(some):]
+    unknown.update({process.pid: UNREADABLE for process in rest})
+    # Copies: what was stuck may come on, and write.
+    return dict(known), dict(unknown)
+
+
+def carries(environment: bytes, tag: str) -> bool:
+    """Whether it has the tag, from birth or from its parent."""
+    return f"\0{TAG}={tag}\0".encode() in b"\0" + environment + b"\0"
+
+
+def claim(environment: bytes) -> str:
+    """The instance that it names: our tag, else OCF_RESOURCE_INSTANCE.
+
+    The HA guide's agents let their daemons inherit the latter.
+    """
+    fields = dict(field.partition(b"=")[::2] for field in environment.split(b"\0"))
+    name = fields.get(TAG.encode()) or fields.get(b"OCF_RESOURCE_INSTANCE") or b""
+    return os.fsdecode(name)
+
+
 def writers(path: str, user: int) -> set[int]:
     """The pids of the user's processes that have a file open for writing.
 
@@ -235,14 +359,30 @@ def _writes(pid: int, path: str) -> bool:
     return False
 
 
+def _within(seconds: float, function: Callable[..., T], *arguments: Any) -> T:
+    """Call the function; TimeoutError when it is not back in time."""
+    try:
+        return Deadline(seconds).within(function, *arguments)
+    except MemoryError:
+        return function(*arguments)  # There is too little for a thread.
+
+
 def _read(path: str) -> bytes:
     try:
-        with open(path, "rb", buffering=0) as file:
-            # Nearly all are small; to ask for much at once would triple what a look costs.
-            text = file.read(_PAGE) or b""
-            return text if len(text) < _PAGE else text + (file.read(_ENVIRONMENT_SIZE) or b"")
+        return _contents(path)
     except OSError:
         return b""
+
+
+def _contents(path: str) -> bytes:
+    # open() would ask twice as much of the kernel, and this is read of many in a look.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        text = os.read(descriptor, _PAGE)
+        # Nearly all are small; to ask for much at once would triple what a look costs.
+        return text if len(text) < _PAGE else text + os.read(descriptor, _MOST - _PAGE)
+    finally:
+        os.close(descriptor)
 
 
 def _kill(pid: int, number: int) -> None:

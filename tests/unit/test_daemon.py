@@ -27,7 +27,7 @@ from agentlib.errors import (
 )
 from agentlib.log import Log
 from agentlib.parameters import Values
-from agentlib.process import TAG, Process, find
+from agentlib.process import TAG, Process, carries, find
 from agentlib.state import Store
 from unit.kit import NOBODY, PYTHON, ROOT, Zoo, await_that
 
@@ -456,7 +456,7 @@ def test_spawned_is_found(daemon: Daemon, zoo: Zoo, place: Path, output: int) ->
     await_that((place / "unit.conf.report").exists)
     found = find(child.pid)
     assert found is not None
-    assert found.tagged("unit-daemon:p_unit")
+    assert carries(found.environment(), "unit-daemon:p_unit")
     assert daemon.resembles(values)(found)
 
 

@@ -251,14 +251,14 @@ def test_any_port(text: str) -> None:
 def test_any_stat(line: bytes) -> None:
     """Whatever /proc says of a process: a process, or what find() takes for its end."""
     with contextlib.suppress(ValueError, IndexError):
-        assert repr(Process(42, line, 0)).isprintable()
+        assert repr(Process(42, line)).isprintable()
 
 
 @given(name=st.binary(max_size=15), parent=st.integers(0, PID_LIMIT))
 def test_any_bytes_for_a_name(name: bytes, parent: int) -> None:
     """A process may call itself what it likes, in no encoding: the fields are read right."""
     fields = b" ".join([b"S", b"%d" % parent, b"7", b"8", *[b"0"] * 15, b"99", *[b"0"] * 30])
-    found = Process(42, b"42 (" + name + b") " + fields, 0)
+    found = Process(42, b"42 (" + name + b") " + fields)
     assert (parent, 8, 99) == (found.parent, found.session, found.start)
 
 

@@ -16,7 +16,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentlib.process import TAG, Process, descendants, everyone, find, living
+from agentlib.process import (
+    TAG,
+    Process,
+    carries,
+    claim,
+    descendants,
+    everyone,
+    find,
+    living,
+)
 from unit.kit import NOBODY, OTHER, ROOT, Zoo, alive, await_that, fields_of
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run another user's process")
@@ -44,7 +53,7 @@ def test_find(zoo: Zoo) -> None:
     fields = fields_of(child.pid)
     found = seen(child.pid)
     assert (child.pid, "sleep", os.getpid(), child.pid, int(fields[19]), os.geteuid(), True) == (
-        found.pid, found.name, found.parent, found.session, found.start, found.owner, found.alive)
+        found.pid, found.name, found.parent, found.session, found.start, found.owner(), found.alive)
 
 
 def test_find_self() -> None:
@@ -131,13 +140,13 @@ def test_any_real_name(name: str, zoo: Zoo) -> None:
        parent=st.integers(0, 2**22), start=st.integers(0, 2**63))
 def test_any_name(name: str, parent: int, start: int) -> None:
     """Whatever stands between the parentheses, the fields after them are read right."""
-    found = Process(42, line(42, name, parent, start), 0)
+    found = Process(42, line(42, name, parent, start))
     assert (42, parent, 7, start) == (found.pid, found.parent, found.session, found.start)
 
 
 def test_repr() -> None:
     """A process shows itself as an exit reason can carry it."""
-    assert "pid 42 (x, state S)" == repr(Process(42, line(), 0))
+    assert "pid 42 (x, state S)" == repr(Process(42, line()))
 
 
 # --- everyone -----------------------------------------------------------------------------------
@@ -211,7 +220,7 @@ def test_pid_two_of_a_namespace() -> None:
 )
 def test_tagged(env: dict[str, str], tagged: bool, zoo: Zoo) -> None:
     """A process carries a tag if its environment has exactly that."""
-    assert tagged is seen(zoo.sleeper(env=env).pid).tagged("glance-api:p")
+    assert tagged is carries(seen(zoo.sleeper(env=env).pid).environment(), "glance-api:p")
 
 
 def test_tag_of_the_dead(zoo: Zoo) -> None:
@@ -220,7 +229,7 @@ def test_tag_of_the_dead(zoo: Zoo) -> None:
     found = seen(child.pid)
     child.kill()
     child.wait()
-    assert (False, "", -1) == (found.tagged("a:b"), found.claimed_by(), found.real_owner())
+    assert (b"", -1, -1) == (found.environment(), found.owner(), found.real_owner())
 
 
 @pytest.mark.parametrize(
@@ -237,7 +246,7 @@ def test_tag_of_the_dead(zoo: Zoo) -> None:
 )
 def test_claimed_by(env: dict[str, str], name: str, zoo: Zoo) -> None:
     """A process names the instance that it is of by our tag, else by what shell agents leave."""
-    assert name == seen(zoo.sleeper(env=env).pid).claimed_by()
+    assert name == claim(seen(zoo.sleeper(env=env).pid).environment())
 
 
 def test_arguments(zoo: Zoo) -> None:
@@ -252,7 +261,7 @@ def test_arguments(zoo: Zoo) -> None:
 def test_owner(user: int, zoo: Zoo) -> None:
     """A process is owned by the user that runs it."""
     found = seen(zoo.sleeper(user=user).pid)
-    assert (user, user) == (found.owner, found.real_owner())
+    assert (user, user) == (found.owner(), found.real_owner())
     assert (True, False) == (found.owned_by({user}), found.owned_by({12345}))
 
 
@@ -373,7 +382,7 @@ PARENTS = [(10, 1), (11, 10), (12, 11), (13, 12), (20, 1), (21, 20), (30, 30), (
 )
 def test_families(ancestors: list[int], family: list[int]) -> None:
     """Children of children belong to it, each once, whatever circles a race has drawn."""
-    processes = {pid: Process(pid, line(pid, parent=parent), 0) for pid, parent in PARENTS}
+    processes = {pid: Process(pid, line(pid, parent=parent)) for pid, parent in PARENTS}
     found = descendants(processes.values(), [processes[pid] for pid in ancestors])
     assert family == sorted(p.pid for p in found)
 
