@@ -190,7 +190,8 @@ class Instance:
                 return False
             return p.local() or of_session(p)
 
-        candidates = [p for p in born if candidate(p)]
+        somebody = not users or owner is None or process.present(users)
+        candidates = [p for p in born if somebody and candidate(p)]
         known, unknown = process.environments(candidates)
         tagged = [p for p in candidates
                   if process.carries(known.get(p.pid, b""), self.tag) and p.local()]
