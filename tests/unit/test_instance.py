@@ -147,6 +147,21 @@ def test_orphan_without_tag(home: Home) -> None:
     assert (0, tree.workers) == home.look()
 
 
+def test_orphan_that_ends_meanwhile(home: Home, log: Log) -> None:
+    """An orphan that ends while it is looked at is none: what is said is true when it is said."""
+    tree = home.zoo.tree(workers=1)
+    home.remember(tree)
+    tree.kill_master()
+
+    def end(orphan: Process) -> bool:
+        os.kill(orphan.pid, signal.SIGKILL)
+        await_that(lambda: not alive(orphan.pid), "the end of the orphan")
+        return True
+
+    home.instance = Instance(home.tag, home.store, lambda: NOBODY, end, log)
+    assert (0, []) == home.look()
+
+
 def test_orphans_and_no_state(home: Home) -> None:
     """Orphans are seen by their tag, too, when nothing is remembered."""
     tree = home.start(workers=2)

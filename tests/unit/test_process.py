@@ -25,6 +25,7 @@ from agentlib.process import (
     everyone,
     find,
     living,
+    present,
 )
 from unit.kit import NOBODY, OTHER, ROOT, Zoo, alive, await_that, fields_of
 
@@ -249,6 +250,62 @@ def test_claimed_by(env: dict[str, str], name: str, zoo: Zoo) -> None:
     assert name == claim(seen(zoo.sleeper(env=env).pid).environment())
 
 
+def test_environment_in_an_exec(zoo: Zoo) -> None:
+    """A process has no environment in the middle of an exec: it is looked at again."""
+    script = zoo.place / "again"
+    script.write_text('exec /bin/sh "$0"\n')
+    found = seen(zoo.run(["/bin/sh", str(script)], env={TAG: "a:b"}).pid)
+    await_that(lambda: b"again" in Path(f"/proc/{found.pid}/cmdline").read_bytes())
+    assert all(carries(found.environment(), "a:b") for _ in range(3000))
+
+
+def test_empty_environment(zoo: Zoo) -> None:
+    """An environment that is really empty is known, and waited for no longer."""
+    child = zoo.run(["/usr/bin/env", "-i", "/bin/sleep", "3600"])
+    await_that(lambda: Path(f"/proc/{child.pid}/cmdline").read_bytes()[:10] == b"/bin/sleep")
+    assert b"" == seen(child.pid).environment()
+
+
+def test_environment_that_blocks(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment that does not come is given up; the others are known all the same."""
+    children = [seen(zoo.sleeper(env={TAG: f"a:{n}"}).pid) for n in range(3)]
+    fifo = zoo.place / "fifo"
+    os.mkfifo(fifo)
+    real = os.open
+
+    def instead(path: str, flags: int, *more: int) -> int:
+        stuck = path == f"/proc/{children[1].pid}/environ"
+        return real(fifo if stuck else path, flags, *more)
+
+    monkeypatch.setattr(process, "READING", 0.3)
+    monkeypatch.setattr(os, "open", instead)
+    try:
+        known, unknown = environments(children)
+    finally:
+        os.close(real(fifo, os.O_RDWR))  # the thread goes on, and ends
+    assert {children[0].pid, children[2].pid} == set(known)
+    assert {children[1].pid: process.UNREADABLE} == unknown
+
+
+@ROOT_ONLY
+def test_present(zoo: Zoo) -> None:
+    """Whether a user has processes is told, of several users and of none."""
+    zoo.sleeper(user=NOBODY)
+    assert present({NOBODY})
+    assert present({54321, NOBODY})
+    assert not present({54321})
+    assert not present(set())
+
+
+@ROOT_ONLY
+def test_local(zoo: Zoo) -> None:
+    """A process of a PID namespace below is told from one of the caller's own."""
+    child = zoo.run(["unshare", "--pid", "--fork", "--kill-child", "/bin/sleep", "3600"])
+    inner = Path(f"/proc/{child.pid}/task/{child.pid}/children")
+    await_that(inner.read_text)
+    assert (True, False) == (seen(child.pid).local(), seen(int(inner.read_text())).local())
+
+
 def test_arguments(zoo: Zoo) -> None:
     """The command line comes as it was given, empty and odd arguments too."""
     child = zoo.run([sys.executable, "-c", "import signal; signal.pause()", "a b", "", "M\u00e4rz"])
@@ -283,9 +340,11 @@ def test_first_thread_gone(zoo: Zoo) -> None:
     code = ("import ctypes, signal, threading\n"
             "threading.Thread(target=lambda: signal.sigwait([signal.SIGUSR1])).start()\n"
             f"ctypes.CDLL(None).syscall({number}, 0)")
-    child = zoo.run([sys.executable, "-c", code])
+    child = zoo.run([sys.executable, "-c", code], env={TAG: "a:b"})
     await_that(lambda: fields_of(child.pid)[0] == "Z")
     assert (True, "Z") == (seen(child.pid).alive, seen(child.pid).state)
+    assert carries(seen(child.pid).environment(), "a:b")
+    assert code == seen(child.pid).arguments()[-1]
     seen(child.pid).signal(signal.SIGKILL)
     child.wait(60)
     assert find(child.pid) is None

@@ -1,0 +1,251 @@
+"""What a look at /proc may open, what it believes, and what it must not guess.
+
+The promises: no local user makes an action wait or fail by what his processes do; the daemon of a
+container is not ours, whatever its environment says; and where an agent cannot look, it says so
+instead of "not running" or "stopped".
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from agents.kit import MakeService, Strangers, children_of, one_daemon, stops, words_of
+from harness import TAG, eventually, expect
+from lookalike.service import USER, Service
+
+ANOTHER = "daemon"
+
+UNDUMPABLE = "import ctypes, signal; ctypes.CDLL(None).prctl(4, 0); signal.pause()"
+"""Of such a process all files in /proc/PID are root's, as of one that has used setuid."""
+
+
+def undumpable(stranger: Strangers) -> int:
+    """A stranger whose user only its folder in /proc tells."""
+    pid = stranger("/usr/bin/python3", "-ESsc", UNDUMPABLE, user=ANOTHER)
+    eventually(lambda: os.stat(f"/proc/{pid}/stat").st_uid == 0)
+    return pid
+
+
+def stuck(service: Service, pid: int) -> list[str]:
+    """A prefix under which whoever opens a process's environment or arguments does not come back.
+
+    So it is with one whose exec does not end, or which keeps the lock of its memory busy.
+    """
+    fifo = service.folder / f"fifo-{pid}"
+    os.mkfifo(fifo)
+    mounts = [f"mount --bind {fifo} /proc/{pid}/{name}" for name in ("environ", "cmdline")]
+    return ["unshare", "--mount", "sh", "-c", f'{" && ".join(mounts)} && exec "$0" "$@"']
+
+
+def run_as(service: Service, user: str) -> None:
+    """Let the daemon run as a user that nothing else on this machine runs as."""
+    service.parameters["user"] = user
+    for folder in ("etc", "log"):
+        for path in (service.folder / folder, *(service.folder / folder).iterdir()):
+            shutil.chown(path, user)
+
+
+# ---- strangers
+
+
+@pytest.mark.own
+@pytest.mark.parametrize("lost", ["", "state", "all"])
+@pytest.mark.shared
+def test_nothing_of_a_stranger_is_opened(service: Service, stranger: Strangers, lost: str) -> None:
+    """Of another user's process nothing is looked at but what cannot block: ids, kinship, state."""
+    pid = undumpable(stranger)
+    trace = service.folder / "trace"
+    prefix = ["strace", "-f", "-qq", "-o", str(trace), "-e", "trace=%file"]
+
+    def looked_at() -> set[str]:
+        return set(re.findall(rf'"/proc/{pid}((?:/[^"]*)?)"', trace.read_text("utf-8", "replace")))
+
+    expect(service.probe(prefix=prefix), 7)
+    assert "/stat" in looked_at() <= {"", "/stat", "/status"}
+    expect(service.start(), 0)
+    if lost == "state":
+        service.state_file.unlink()
+    elif lost == "all":
+        shutil.rmtree(service.rsctmp)
+    for code, action in ((0, service.probe), (0, service.monitor), (0, service.stop)):
+        expect(action(prefix=prefix), code)
+        assert looked_at() <= {"", "/stat", "/status"}
+    assert not service.pids()
+
+
+@pytest.mark.parametrize("fault", ["", "orphaned", "lost"])
+@pytest.mark.shared
+def test_stuck_stranger(make_service: MakeService, stranger: Strangers, fault: str) -> None:
+    """A local user whose process blocks whoever looks into it keeps no action from its end."""
+    service = make_service(orphans="live")
+    service.prefix = tuple(stuck(service, undumpable(stranger)))
+    expect(service.probe(), 7)
+    expect(service.stop(), 0)
+    expect(service.start(), 0)
+    one_daemon(service)
+    if fault == "orphaned":
+        eventually(lambda: len(service.pids()) == 3)
+        os.kill(service.master(), signal.SIGKILL)
+        expect(service.probe(), 1, "master process is gone")
+    elif fault == "lost":
+        shutil.rmtree(service.rsctmp)
+        one_daemon(service)
+    stops(service)
+
+
+@pytest.mark.own
+@pytest.mark.shared
+def test_stuck_of_our_user(service: Service, stranger: Strangers) -> None:
+    """One of the daemon's user that cannot be looked at is a doubt, in time, and with its pid.
+
+    But it is none once a daemon is remembered that is younger.
+    """
+    run_as(service, "games")
+    pid = stranger(user="games")
+    prefix = stuck(service, pid)
+    expect(service.probe(prefix=prefix), 1, f"pid {pid}", "cannot be read")
+    expect(service.stop(prefix=prefix), 1, f"pid {pid}", "cannot be read")
+    expect(service.start(), 0)
+    expect(service.probe(prefix=prefix), 0)
+    expect(service.monitor(prefix=prefix), 0)
+    expect(service.stop(prefix=prefix), 0)
+    stops(service)
+
+
+@pytest.mark.own
+@pytest.mark.shared
+def test_stuck_and_younger(service: Service, stranger: Strangers) -> None:
+    """If it is younger it may be left of the daemon: the daemon is ended, and stop is 1."""
+    run_as(service, "news")
+    expect(service.start(), 0)
+    pid = stranger(user="news")
+    expect(service.stop(prefix=stuck(service, pid)), 1, f"pid {pid}", "cannot be read")
+    assert not service.pids()
+    stops(service)
+
+
+# ---- containers
+
+MakeContained = Callable[..., int]
+
+
+@pytest.fixture
+def contained() -> Iterator[MakeContained]:
+    """Runs a command in a PID namespace of its own, as the daemon's user; its pid out here."""
+    holders = []
+
+    def run(*command: object, env: dict[str, str]) -> int:
+        account = pwd.getpwnam(USER)
+        holders.append(
+            subprocess.Popen(
+                [
+                    "unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "setpriv",
+                    f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups",
+                    *(str(word) for word in command),
+                ],
+                env=env, stdin=subprocess.DEVNULL, start_new_session=True,
+            )
+        )  # fmt: skip
+        (pid,) = eventually(lambda: children_of(holders[-1].pid))
+        eventually(lambda: words_of(pid)[0] == str(command[0]).encode())
+        return pid
+
+    yield run
+    for holder in holders:
+        holder.kill()
+        holder.wait()
+
+
+@pytest.mark.own
+@pytest.mark.parametrize("sign", ["tag", "pidfile"])
+@pytest.mark.shared
+def test_daemon_of_a_container(service: Service, contained: MakeContained, sign: str) -> None:
+    """The same daemon in a container on this node, with our tag or in our pidfile, is not ours."""
+    words: tuple[object, ...] = ("/bin/sleep", "3600")
+    if sign == "pidfile":
+        command = "/usr/bin/tail -f /dev/null; true"
+        words = ("/bin/sh", "-c", command, service.binary, "--config-file", service.config.path)
+    pid = contained(*words, env={TAG: service.tag} if sign == "tag" else {})
+    if sign == "pidfile":
+        service.pidfile.write_text(f"{pid}\n", encoding="utf-8")
+    expect(service.probe(), 7)
+    expect(service.stop(), 0)
+    expect(service.start(), 0)
+    expect(service.probe(), 0)
+    expect(service.stop(), 0)
+    expect(service.probe(), 7)
+    assert words_of(pid)[0] == str(words[0]).encode(), "it was ended"
+
+
+# ---- without CAP_SYS_PTRACE
+
+DOCKER = (
+    "/usr/bin/setpriv", "--inh-caps=-all",
+    "--bounding-set=-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,"
+    "+net_bind_service,+net_raw,+sys_chroot,+mknod,+audit_write,+setfcap",
+)  # fmt: skip
+"""Runs an agent with the capabilities that a container has by default. (To take CAP_SYS_PTRACE
+alone away does nothing: since Linux 6.15 CAP_PERFMON, or CAP_SYS_ADMIN, may read a memory, too.)"""
+
+
+@pytest.mark.own
+@pytest.mark.shared
+def test_blind(service: Service) -> None:
+    """Where no environment may be read, what is remembered is told from the rest by other signs."""
+    run_as(service, "uucp")
+    service.prefix = DOCKER
+    expect(service.probe(), 7)
+    expect(service.stop(), 0)
+    expect(service.start(prefix=()), 0)
+    expect(service.probe(), 0)
+    expect(service.monitor(), 0)
+    service.state_file.unlink()
+    expect(service.probe(), 0)
+    expect(service.stop(), 0)
+    assert not service.pids()
+    expect(service.probe(), 7)
+
+
+@pytest.mark.own
+@pytest.mark.shared
+def test_blind_and_orphaned(make_service: MakeService) -> None:
+    """Workers without their master are still known by its session and their command line."""
+    service = make_service(orphans="live")
+    run_as(service, "proxy")
+    service.prefix = DOCKER
+    expect(service.start(prefix=()), 0)
+    eventually(lambda: len(service.pids()) == 3)
+    os.kill(service.master(), signal.SIGKILL)
+    expect(service.probe(), 1, "master process is gone")
+    expect(service.stop(), 0)
+    assert not service.pids()
+    expect(service.probe(), 7)
+
+
+@pytest.mark.own
+@pytest.mark.parametrize(("fault", "user"), [("", "list"), ("orphaned", "irc")])
+@pytest.mark.shared
+def test_blind_and_forgetful(make_service: MakeService, fault: str, user: str) -> None:
+    """Where nothing is remembered, either, nobody says that nothing is there, or was ended."""
+    service = make_service(orphans="live")
+    run_as(service, user)
+    expect(service.start(), 0)
+    eventually(lambda: len(service.pids()) == 3)
+    if fault:
+        os.kill(service.master(), signal.SIGKILL)
+        eventually(lambda: len(service.pids()) == 2)
+    before = service.pids()
+    shutil.rmtree(service.rsctmp)
+    for action in (service.probe, service.monitor, service.stop):
+        expect(action(prefix=DOCKER), 1, "CAP_SYS_PTRACE is missing")
+    assert before == service.pids()
+    expect(service.probe(), 1 if fault else 0)
+    stops(service)
