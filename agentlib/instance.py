@@ -254,16 +254,27 @@ class Instance:
         for member in family:
             member.signal(signal.SIGCONT)  # The stopped do not hear TERM.
         told: set[tuple[int, int]] = set()
+        stuck: dict[int, int] = {}
         nudge = time.monotonic() + NUDGE
         while family and grace.remaining():
             pids = {member.pid for member in family}
+            workers = [member for member in family
+                       if member.name.startswith("uwsgi") and member.parent in pids]
             if time.monotonic() > nudge:
                 nudge += NUDGE
                 # By HUP uWSGI's master has its workers end; but one that is still loading does
                 # not hear it, and the master would wait a minute.
-                for member in family:
-                    if member.name.startswith("uwsgi") and member.parent in pids:
-                        member.signal(signal.SIGHUP)
+                for member in workers:
+                    member.signal(signal.SIGHUP)
+            for member in workers:
+                # To HUP a worker waits in the handler for its threads. If it was in Python code
+                # then, it still has Python's lock, for which they wait: no request goes on. So
+                # it is with requests that have piled up while the processes were stopped.
+                # (A thread that waits for Python's lock wakes up now and then to ask for it.)
+                looks = stuck.get(member.pid, 0)
+                stuck[member.pid] = looks + 1 if member.deadlocked() else max(0, looks - 5)
+                if looks * PATIENCE > NUDGE:
+                    member.signal(signal.SIGKILL)
             for member in family:
                 # Workers whose master has gone before them are told in their turn.
                 if member.parent not in pids and (member.pid, member.start) not in told:

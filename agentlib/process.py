@@ -104,6 +104,23 @@ class Process:
         text = _read(f"/proc/{self.pid}/status").partition(name)[2]
         return text.partition(b"\n")[0].split()
 
+    def deadlocked(self) -> bool:
+        """Whether it handles HUP, and each of its threads waits for a lock, as long as this lasts.
+
+        Known where the kernel shows what threads wait in (wchan in proc(5)), to whoever may
+        trace them; else not.
+        """
+        blocked = (self._status(b"\nSigBlk:") or [b"0"])[0]
+        if not int(blocked, 16) & 1:  # HUP: it is blocked while it is handled
+            return False
+        try:
+            threads = os.listdir(f"/proc/{self.pid}/task")
+        except OSError:
+            return False
+        return bool(threads) and all(
+            _read(f"/proc/{self.pid}/task/{thread}/wchan").startswith((b"futex_", b"rt_mutex_"))
+            for thread in threads)
+
     # --- what may block: of the service's own processes only, and with a limit ------------
 
     def environment(self) -> bytes:

@@ -535,6 +535,28 @@ def test_stuck_requests(service: UwsgiService, timeout: float) -> None:
     assert not service.pids()
 
 
+@pytest.mark.shared
+def test_deadlocked(service: UwsgiService) -> None:
+    """A worker that locks itself up when it is told to end is not waited for.
+
+    uWSGI waits in a signal handler for its threads. They wait for Python's lock, if that is where
+    the signal found the first of them; and after the processes were stopped it often does.
+    """
+    service.parameters["processes"] = 1
+    expect(service.start(), 0)
+    (worker,) = workers(service, 1)
+    service.config.set(api="seize")
+    with ExitStack() as stack:
+        for _ in range(4):  # one for each thread: the first has one of them, too
+            client = stack.enter_context(socket.create_connection(
+                (service.config.host, service.config.port)))
+            client.sendall(b"GET /v2/seize HTTP/1.1\r\nHost: x\r\n\r\n")
+        eventually(lambda: b"pause" in Path(f"/proc/{worker}/wchan").read_bytes())
+        result = expect(service.stop(timeout=60), 0)
+    assert result.seconds < 30, "waited for the deadlocked"
+    assert not service.pids()
+
+
 @pytest.mark.parametrize("ini", [None, {}], ids=["own", "ini"])
 @pytest.mark.shared
 def test_request_under_way(make_service: MakeService, ini: dict[str, object] | None) -> None:

@@ -11,14 +11,17 @@ What differs: the socket is uWSGI's, so at start the options say how the applica
     load_fails = text           it raises RuntimeError(text)
     load_exits = code           it ends the process
 and of the misbehaviours there are a status, `hang` (until the end of the process), `drip`,
-`close` (raises) and `die` (the process is gone).
+`close` (raises), `die` (the process is gone) and `seize` (as `hang`, and the first thread does not
+give Python's lock away, so that no other goes on).
 """
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
 import sys
+import threading
 import time
 from importlib.machinery import SourceFileLoader
 from typing import Any
@@ -42,7 +45,7 @@ def _wire() -> Any:
 
 wire = _wire()
 wire.OPTIONS.update(load_fails="", load_exits="")
-wire.MISBEHAVIOURS["die"] = lambda conn, request: os._exit(3)
+wire.MISBEHAVIOURS["die"] = wire.MISBEHAVIOURS["seize"] = lambda conn, request: os._exit(3)
 
 
 def load() -> Any:
@@ -88,7 +91,9 @@ class Application:
         part = "api" if is_api else "healthcheck" if path == "/healthcheck" else "public"
         time.sleep(self.config.seconds(f"{part}_slow"))
         how = self.config.text(part) or (self.worker.refusal(request) if is_api else "")
-        while how == "hang":
+        if how == "seize" and threading.get_native_id() == os.getpid():
+            ctypes.PyDLL(None).pause()
+        while how in ("hang", "seize"):
             time.sleep(0.2)
         if how == "die":
             os._exit(3)
