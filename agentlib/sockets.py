@@ -150,7 +150,7 @@ def holder(listener: Listener, deadline: Deadline) -> str:
     def search() -> str:
         for candidate in process.everyone():
             try:
-                if candidate.owner == listener.user and listener.inode in held([candidate]):
+                if candidate.owner() == listener.user and listener.inode in held([candidate]):
                     return repr(candidate)
             except PermissionDeniedError:
                 pass

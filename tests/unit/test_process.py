@@ -16,12 +16,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentlib import process
 from agentlib.process import (
     TAG,
     Process,
     carries,
     claim,
     descendants,
+    environments,
     everyone,
     find,
     living,
