@@ -240,9 +240,10 @@ class Daemon:
                 "extra_groups": os.getgrouplist(account.pw_name, account.pw_gid),
             }
         environment = {
-            process.TAG: tag,  # the first: to find it, little of an environment has to be read
             "PATH": process.PATH, "LANG": "C.UTF-8", "HOME": account.pw_dir,
             "USER": account.pw_name, "LOGNAME": account.pw_name,
+            # The last: a program that gives itself a title writes over what comes first.
+            process.TAG: tag,
         }
         wsgi = self._wsgi(values)
         if wsgi:

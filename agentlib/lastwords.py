@@ -25,7 +25,7 @@ SIZE = 1 << 16
 """Bytes of a log that are looked at; workers that fall one after the other say much."""
 
 LINE = 4000
-"""Characters of a line that are looked at."""
+"""Characters of a line that are looked at: half of them at its end, where the cause often is."""
 
 FOOTNOTES = (
     r"\(Background on this error at:|/\S+:\d+: \w*Warning: "  # SQLAlchemy's, and Python's
@@ -124,7 +124,8 @@ def _said(text: str, pids: set[int]) -> tuple[str, str]:
         # The first worker that cannot load the application has the others ended as they load:
         # what they say of that comes after it.
         text = text.partition("*** no app loaded. GAME OVER")[0]
-    lines = [line[:LINE] for line in text.splitlines()]
+    lines = [line if len(line) <= LINE else line[:LINE // 2] + "..." + line[-LINE // 2:]
+             for line in text.splitlines()]
     if pids:
         lines = [line for line in lines
                  if (of := re.match(OSLO_PREFIX, line)) and int(of["pid"][:9]) in pids]

@@ -530,7 +530,7 @@ def test_no_instance(service: Service) -> None:
     assert before == service.pids()
 
 
-INSTANCES = ["a/b", "../../etc/x", "a\nb", "a\x1bb", "\udcff", "x" * 5000]
+INSTANCES = ["a/b", "../../etc/x", "a\nb", "a\x1bb", "\udcff"]
 
 
 @pytest.mark.parametrize("name", INSTANCES, ids=lambda name: ascii(name)[1:20])
