@@ -226,13 +226,11 @@ def _orphaned(call: Call, orphans: list[Process]) -> Outcome:
 def _check_api(call: Call, state: State, master: Process) -> Outcome:
     before = _learned(state)
     try:
-        trouble = _learn_address(call, state, master)
+        outcome = _learn_address(call, state, master)
     except PermissionDeniedError as error:
         # 4 would move away a service of which nothing bad is known.
         return Outcome(ExitCode.DEGRADED, f"{call.agent.name} runs; not checked: {error}")
-    if trouble:
-        outcome = Outcome(ExitCode.ERR_GENERIC, trouble)
-    else:
+    if not outcome:
         verdict = call.agent.check.verdict(call.agent.name, call.values, state, call.deadline)
         outcome = Outcome(verdict.code, verdict.reason)
     if outcome.code == ExitCode.ERR_GENERIC:
@@ -255,31 +253,49 @@ def _learned(state: State) -> tuple[object, ...]:
     return state.url, state.inode, state.token, state.anonymous
 
 
-def _learn_address(call: Call, state: State, master: Process) -> str:
-    """See to it that the remembered address is the daemon's own; what is wrong if there is none.
+def _learn_address(call: Call, state: State, master: Process) -> Outcome | None:
+    """See to it that the remembered address is the daemon's own, and nothing else's.
+
+    None if it is; else what the monitor has to say of it.
 
     Each monitor looks, before it asks: the daemon may have moved to another port by a reload of
     its own, and what has the old one by now must not be sent a token, or answer in its place.
     PermissionDeniedError where sockets may not be looked at.
     """
     if state.url and call.values.given("url"):
-        return ""  # The operator says who is asked.
+        return None  # The operator says who is asked.
     if state.url and state.inode and sockets.holds(master.pid, state.descriptor, state.inode):
         host, _, port = state.url.partition("://")[2].rpartition(":")
         address = host.strip("[]").partition("%")[0]
         takers = [listener for listener in sockets.listeners(int(port))
                   if listener.rank(address)]
         if [listener.inode for listener in takers] == [state.inode]:
-            return ""
+            return None
     found, strangers = _listening(call)
     if not found:
-        return f"{call.agent.name}: {master!r} and its workers listen on no TCP port"
+        return Outcome(
+            ExitCode.ERR_GENERIC,
+            f"{call.agent.name}: {master!r} and its workers listen on no TCP port")
     url = _serving(call, found)
     taker = next((other for other in strangers if other.port == found[url].port), None)
     if taker:
-        return _shared(call, url, taker)
+        return _beside(call, found[url], taker)
     _take_address(call, state, found[url])
-    return ""
+    return None
+
+
+def _beside(call: Call, own: Listener, taker: Listener) -> Outcome:
+    """What is to be said of a daemon that serves while something else takes its requests.
+
+    No token is sent where that may get it. The daemon is asked where the other does not listen,
+    if there is such an address: one that does not answer is at fault. Else a restart mends
+    nothing, and the one that came later may be about to be refused.
+    """
+    url = own.aside(taker)
+    verdict = call.agent.check.serves(call.agent.name, call.values, url, call.deadline)
+    if verdict.code != ExitCode.SUCCESS:
+        return Outcome(verdict.code, verdict.reason)
+    return Outcome(ExitCode.DEGRADED, _shared(call, own.url, taker))
 
 
 def _serving(call: Call, found: dict[str, Listener]) -> str:
@@ -345,9 +361,9 @@ def _shared(call: Call, url: str, other: Listener) -> Reason:
     eventlet's servers allow it (SO_REUSEPORT), to all processes of the same user.
     """
     return Reason(
-        f"{call.agent.name}: ", Spare(f"{url} "), f"port {other.port} is shared with "
-        f"{sockets.holder(other, call.deadline.share(0.1))}",
-        Spare(", which is not of this resource"))
+        f"{call.agent.name}: ", url, " is shared with ",
+        sockets.holder(other, call.deadline.share(0.1)), Spare(", which is"),
+        " not of this resource")
 
 
 # --- start --------------------------------------------------------------------------------
@@ -414,10 +430,11 @@ class Birth:
         if advice:
             return Outcome(
                 ExitCode.ERR_INSTALLED, Reason(f"{name}: {advice}", Spare(f" ({words})")))
-        how = f"ended with {status}" if status >= 0 else f"was killed by signal {-status}"
+        how = ((" ended", f" with {status}") if status >= 0 else
+               (" was killed", f" by signal {-status}"))
         return Outcome(
             ExitCode.ERR_GENERIC,
-            Reason(name, Spare(f" {how}"), " at start: ",
+            Reason(name, how[0], Spare(how[1]), " at start: ",
                    words or "it said nothing; see its own log"))
 
 

@@ -26,6 +26,7 @@ LISTEN = "0A"
 
 ANY, ANY6 = "0.0.0.0", "::"  # noqa: S104 - to be compared with
 LOOPBACK, LOOPBACK6 = "127.0.0.1", "::1"
+ELSEWHERE = "127.0.0.2"
 
 SYSTEM_USERS = 1000
 """User ids below it belong to the system and its services (SYS_UID_MAX of login.defs)."""
@@ -77,6 +78,15 @@ class Listener:
             # A link-local address is one of an interface; without it the kernel says EINVAL.
             host += f"%{_zones().get(host, '')}".rstrip("%")
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    def aside(self, other: Listener) -> str:
+        """The URL by which it is reached and the other is not, if there is one.
+
+        All of 127.0.0.0/8 is this node, and a wildcard socket listens on all of it.
+        """
+        if self.address in (ANY, ANY6) and other.address not in (ANY, ANY6, ELSEWHERE):
+            return f"http://{ELSEWHERE}:{self.port}"
+        return self.url
 
 
 def listeners(port: int = 0) -> list[Listener]:

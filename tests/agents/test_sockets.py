@@ -7,6 +7,7 @@ ours, however well it answers. What this node is short of is no fault of the ser
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -49,19 +50,38 @@ def test_narrower_address_at_start(
 def test_narrower_address_later(
     make_service: MakeService, stranger: Strangers, folder: Path
 ) -> None:
-    """A stopped daemon is not well because another answers at its port."""
+    """A daemon that serves while another takes its requests is degraded; one that hangs fails.
+
+    The other is sent no token.
+    """
     service = make_service(credentials=True, reuse_port="yes")
     anywhere(service)
     expect(service.start(), 0)
     expect(service.monitor(), 0)
-    signal_all(service.pids(), 19)
     other = sister_daemon(folder, port=service.config.port, reuse_port="yes")
     stranger(service.binary, "--config-file", other.path)
     eventually(lambda: len(other.pids()) == 3)
-    expect(service.monitor(), 1, "shared with pid")
-    assert not other.requests(), "the token was sent to a stranger"
-    signal_all(service.pids(), 18)
+    expect(service.monitor(), 190, "shared with pid", "not of this resource")
+    signal_all(service.pids(), signal.SIGSTOP)
+    expect(service.monitor(timeout=8), 1, "does not answer in time")
+    signal_all(service.pids(), signal.SIGCONT)
+    assert {token for _, _, token in other.requests()} <= {"token:-"}
     assert 3 == len(other.pids())
+
+
+@pytest.mark.shared
+def test_second_resource_on_the_port(
+    make_service: MakeService, stranger: Strangers, folder: Path
+) -> None:
+    """A daemon on the very same address and port leaves the first one well enough to go on."""
+    service = make_service(credentials=True, reuse_port="yes")
+    expect(service.start(), 0)
+    expect(service.monitor(), 0)
+    other = sister_daemon(folder, port=service.config.port, reuse_port="yes")
+    stranger(service.binary, "--config-file", other.path)
+    eventually(lambda: len(other.pids()) == 3)
+    expect(service.monitor(), 190, "shared with pid", "not of this resource")
+    assert {token for _, _, token in other.requests()} <= {"token:-"}
 
 
 @pytest.mark.own
