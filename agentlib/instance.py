@@ -42,12 +42,14 @@ if TYPE_CHECKING:
     from .state import Store
 
     Judge = Callable[[Process], bool]
+    Who = tuple[int | None, set[int]]
+    """The user id of the parameter, None if there is no such account; and all that may be ours."""
 
 PATIENCE = 0.05
 """Seconds between two looks at processes that are to end."""
 
-LOOKS = 50
-"""Listings of /proc until nobody is born between two; on some nodes somebody always is."""
+LOOKS, QUIET = 50, 2
+"""Listings of /proc, at most, until so many show nothing new; on some nodes there always is."""
 
 DOUBT = 2.0
 """Seconds for which looks are repeated while it cannot be told whether a process is ours."""
@@ -143,31 +145,57 @@ class Instance:
         everyone: list[Process] = []
         found: list[Process] = []
         doubts: list[tuple[Process, str]] = []
+        owner = self._owner()
+        who = owner, {uid for uid in (owner, state.uid) if uid is not None and uid >= 0}
+        quiet = 0
         for _ in range(LOOKS):
             before = len(seen)
-            born = process.everyone(seen)
-            everyone += born
-            # A process that has the leader's pid and is not the leader proves that the number,
-            # of the session as well, went to somebody else.
-            reused = any(p.pid == state.pid and p.start != state.start for p in everyone)
-            found, doubtful = self._judge(born, state, 0 if reused else state.session, pidfile)
+            if everyone:
+                # What is born now may live for less than a thread takes to begin: it is looked at
+                # as soon as it is seen, in a thread for all of it.
+                known = set(seen)
+                try:
+                    found, doubtful = process.within(
+                        process.READING, self._look_at_new, seen, everyone, state, pidfile, who,
+                        True)
+                except TimeoutError:
+                    seen = known
+                    found, doubtful = self._look_at_new(seen, everyone, state, pidfile, who, False)
+            else:
+                found, doubtful = self._look_at_new(seen, everyone, state, pidfile, who, False)
             doubts += doubtful
             # One that was listed may have ended before it was looked at, and left a child that
-            # was not. Nobody is there only when nobody was born while we looked.
-            if found or len(seen) == before:
+            # was not. Nothing is there only when nothing was born while we looked; and a listing is
+            # not made at one moment: where pids begin anew, it can miss what takes a low one.
+            quiet = quiet + 1 if len(seen) == before else 0
+            if found or quiet == QUIET:
                 break
         return process.descendants(everyone, found), [
             (p, why) for p, why in doubts if process.find(p.pid, p.start)]
 
+    def _look_at_new(
+        self, seen: set[int], everyone: list[Process], state: State, pidfile: int, who: Who,
+        limited: bool,
+    ) -> tuple[list[Process], list[tuple[Process, str]]]:
+        """Of the processes that were not seen before those with a sign; and the doubtful."""
+        born = process.everyone(seen)
+        everyone += born
+        # A process that has the leader's pid and is not the leader proves that the number, of
+        # the session as well, went to another.
+        reused = any(p.pid == state.pid and p.start != state.start for p in everyone)
+        return self._judge(born, state, 0 if reused else state.session, pidfile, who,
+                           limited)
+
     def _judge(
-        self, born: list[Process], state: State, session: int, pidfile: int,
+        self, born: list[Process], state: State, session: int, pidfile: int, who: Who,
+        limited: bool,
     ) -> tuple[list[Process], list[tuple[Process, str]]]:
         """Those that have a sign of their own (see the module's table); and the doubtful.
 
         session: number of the session that is remembered, 0 if none, or if it has been reused.
+        limited: whether the caller has a limit for what may block.
         """
-        owner = self._owner()
-        users = {uid for uid in (owner, state.uid) if uid is not None and uid >= 0}
+        owner, users = who
         led = state.session == state.pid
 
         def of_session(p: Process) -> bool:
@@ -190,9 +218,9 @@ class Instance:
                 return False
             return p.local() or of_session(p)
 
-        somebody = not users or owner is None or process.present(users)
+        somebody = limited or not users or owner is None or process.present(users)
         candidates = [p for p in born if somebody and candidate(p)]
-        known, unknown = process.environments(candidates)
+        known, unknown = process.environments(candidates, limited=limited)
         tagged = [p for p in candidates
                   if process.carries(known.get(p.pid, b""), self.tag) and p.local()]
         # In a session that the master did not lead there may be others of the same user.

@@ -37,7 +37,7 @@ UNREADABLE = "its environment cannot be read"
 
 _PAGE, _MOST = 1 << 14, 1 << 17
 _KERNEL_THREAD = 0x00200000  # PF_KTHREAD of the kernel's sched.h
-_TURN, _LOOKS, _PAUSE = 64, 50, 0.01
+_TURN, _LOOKS, _PAUSE, _AGREE = 64, 50, 0.01, 3
 _START_CODE, _ENV_START, _ENV_END = 23, 47, 48
 """Fields 26, 50 and 51 of /proc/PID/stat (proc(5)), counted from the one after the name."""
 
@@ -132,6 +132,7 @@ class Process:
         """
         import time
 
+        empty = 0
         for _ in range(_LOOKS):
             folder = self._folder()
             text = b""
@@ -149,7 +150,12 @@ class Process:
             self.state = there.state
             fields = _read(f"{folder}/stat").rpartition(b")")[2].split()
             if len(fields) > _ENV_END:
+                # At the end of an exec it begins and ends at one place, too, until it is filled.
                 if int(fields[_ENV_END]) and fields[_ENV_START] == fields[_ENV_END]:
+                    empty += 1
+                else:
+                    empty = 0
+                if empty == _AGREE:
                     return b""
                 if fields[_START_CODE] == b"1":  # so the kernel says that it does not tell
                     raise PermissionError
@@ -159,7 +165,7 @@ class Process:
     def arguments(self) -> list[str]:
         """Its command line; a single empty word where it is gone, or cannot be read in time."""
         try:
-            text = _within(READING, _contents, f"{self._folder()}/cmdline")
+            text = within(READING, _contents, f"{self._folder()}/cmdline")
         except OSError:
             text = b""
         return os.fsdecode(text).rstrip("\0").split("\0")
@@ -294,10 +300,13 @@ def living(processes: Iterable[Process]) -> list[Process]:
     return [process for process in found if process]
 
 
-def environments(processes: Iterable[Process]) -> tuple[dict[int, bytes], dict[int, str]]:
+def environments(
+    processes: Iterable[Process], *, limited: bool = False,
+) -> tuple[dict[int, bytes], dict[int, str]]:
     """The environments of processes by their pids; and why others are not known.
 
     It costs a thread (see Deadline.within) where there is something to read, else nothing.
+    limited: the caller has a limit of its own.
     """
     known: dict[int, bytes] = {}
     unknown: dict[int, str] = {}
@@ -312,12 +321,15 @@ def environments(processes: Iterable[Process]) -> tuple[dict[int, bytes], dict[i
                 unknown[process.pid] = UNREADABLE
 
     rest = list(processes)
+    if limited:
+        read(rest)
+        return known, unknown
     limit = Deadline(READING_ALL)
     while rest and limit.remaining():
         # A few at a time, so that the limit of one does not fall on one of many that are slow.
         some = rest[:_TURN]
         try:
-            _within(min(READING, limit.remaining()), read, some)
+            within(min(READING, limit.remaining()), read, some)
         except TimeoutError:
             for process in list(some):
                 if process.pid not in known and process.pid not in unknown:
@@ -388,7 +400,7 @@ def _writes(pid: int, path: str) -> bool:
     return False
 
 
-def _within(seconds: float, function: Callable[..., T], *arguments: Any) -> T:
+def within(seconds: float, function: Callable[..., T], *arguments: Any) -> T:
     """Call the function; TimeoutError when it is not back in time."""
     try:
         return Deadline(seconds).within(function, *arguments)
