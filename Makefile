@@ -157,7 +157,7 @@ uninstall: ## remove them again, and nothing else
 	library="$$DESTDIR$$OCF_ROOT/lib/openstack"
 	for agent in $(AGENTS); do
 		# An agent of this name may be somebody else's: the HA guide has them, too.
-		if grep -qs '^from agentlib import' "$$agents/$$agent"; then
+		if grep -qs '^from agentlib' "$$agents/$$agent"; then
 			rm -f "$$agents/$$agent"
 			echo "removed $$agents/$$agent"
 		fi
@@ -268,11 +268,15 @@ man: ## make man pages of the agents in build/man
 .PHONY: golden
 golden: test-packages tools ## take the agents' meta-data, and what an action costs, for what the tests expect
 	@mkdir -p tests/golden
-	for agent in $(AGENTS); do
-		$(SYSTEM_PYTHON) -EsB "ocf/$$agent" meta-data >"tests/golden/$$agent.new"
-		mv "tests/golden/$$agent.new" "tests/golden/$$agent.xml"
-		echo "tests/golden/$$agent.xml"
+	for golden in tests/golden/*.xml; do
+		agent=$$(basename "$$golden" .xml)
+		$(SYSTEM_PYTHON) -ESsB "ocf/$$agent" meta-data >"$$golden.new"
+		mv "$$golden.new" "$$golden"
+		echo "$$golden"
 	done
+	PYTHONPATH=.:tests $(VENV_PYTHON) -B -m declaration.table >tests/golden/agents.new
+	mv tests/golden/agents.new tests/golden/agents.txt
+	echo tests/golden/agents.txt
 	RECORD_COST=1 $(VENV_PYTHON) -m pytest -q tests/agents/test_cost.py </dev/null
 
 .PHONY: clean

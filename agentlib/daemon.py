@@ -1,14 +1,16 @@
 """The daemon that an agent manages: command line, user, working files.
 
-A Daemon is part of an agent's declaration; the actions in `agent` call its methods with the
-parameters' Values. What becomes of the process afterwards is the business of `instance`.
+A Daemon is part of a Service's declaration; the actions in `service` and `start` call its methods
+with the parameters' Values. What serves it is asked of its server (`standalone`, `uwsgi`); what
+becomes of the process afterwards is the business of `instance`.
 """
 from __future__ import annotations
 
 import errno
 import os
 
-from . import process
+from . import program
+from .environment import LOGS
 from .errors import (
     AgentError,
     ArgumentError,
@@ -17,49 +19,64 @@ from .errors import (
     PermissionDeniedError,
     StateError,
 )
-from .parameters import Parameter, shown
-from .safefile import opened_as
-from .state import LOGS
+from .parameters import Parameter, shown, unused_parameter
+from .standalone import Standalone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pwd import struct_passwd
     from subprocess import Popen
-    from typing import Any
+    from typing import Any, Union
 
     from .log import Log
     from .parameters import Values
     from .process import Process
     from .state import Store
-    from .wsgi import Wsgi
+    from .uwsgi import Uwsgi
+
+    Server = Union[Standalone, Uwsgi]
 
 _NO_SERVER = {"standalone", "no", "longer"}
 """Words with which a binary says that its service has to be served by another."""
 
 SERVERS = (STANDALONE, UWSGI) = ("standalone", "uwsgi")
 
-LOG_LIMIT = 1 << 20
-"""Bytes that the bounded log file (state.LOGS) may have, since no logrotate knows of it."""
-
 
 class Daemon:
     """What to run.
 
+    project: of OpenStack, as `glance`; user, configuration and log folder are named after it.
     binary, config, user: the defaults of the parameters of these names.
     log_folder: where the service has its logs.
-    client_binary: the client that the HA guide's agent called.
-    wsgi: its application, where the service can also be served by uWSGI.
+    port: where it listens by default; 0 for a daemon without a port.
+    configs: parameters that name a further configuration file each, with their defaults; a
+        default that is not on the node is left out.
+    arguments: that the binary always gets.
+    options: parameters that become an option of the binary where they are given, by name.
+    one_session: what the daemon starts in a session of its own goes on when it is stopped.
+    uwsgi: its WSGI application, where uWSGI can serve it.
+    unused: parameters that other agents of this name have, accepted and not used, with their
+        defaults.
     """
 
-    __slots__ = ("log_folder", "parameters", "wsgi")
+    __slots__ = ("_configs", "_options", "_standalone", "log_folder", "one_session",
+                 "parameters", "port", "uwsgi")
 
     def __init__(
-        self, *, binary: str, config: str, user: str, log_folder: str, client_binary: str = "",
-        wsgi: Wsgi | None = None,
+        self, *, project: str, binary: str, config: str = "", user: str = "",
+        log_folder: str = "", port: int = 0, configs: Mapping[str, str] | None = None,
+        arguments: Sequence[str] = (), options: Mapping[str, str] | None = None,
+        one_session: bool = False, uwsgi: Uwsgi | None = None,
+        unused: Mapping[str, str] | None = None,
     ) -> None:
-        self.log_folder = log_folder
-        self.wsgi = wsgi
+        self.port = port
+        self.log_folder = log_folder or f"/var/log/{project}"
+        self.one_session = one_session
+        self.uwsgi = uwsgi
+        self._configs = tuple(configs or {})
+        self._options = dict(options or {})
+        self._standalone = Standalone(arguments)
         self.parameters = (
             Parameter(
                 "binary", "Server binary",
@@ -68,11 +85,16 @@ class Daemon:
             Parameter(
                 "config", "Configuration file",
                 "The configuration file that the server is started with (--config-file).",
-                default=config),
+                default=config or f"/etc/{project}/{project}.conf"),
+            *(Parameter(
+                name, "Further configuration file",
+                "A configuration file that the server is started with after config; what it "
+                "says counts more. The default is left out where there is no such file.",
+                default=default) for name, default in (configs or {}).items()),
             Parameter(
                 "user", "User",
                 "The user that the server runs as, with all groups that this user is in.",
-                default=user),
+                default=user or project),
             Parameter(
                 "pid", "Pidfile",
                 "The pidfile; it holds the pid of the master process. By default "
@@ -87,21 +109,23 @@ class Daemon:
             Parameter(
                 "log_file", "File for the server's output",
                 "Takes what the server writes to stdout and stderr, appended; it is opened as "
-                f"the server's user. By default {log_folder}/$OCF_RESOURCE_INSTANCE.log; where "
-                f"this cannot be written, a file in {LOGS} that the monitor empties at 1 MiB. "
-                "/dev/null throws the output away. The server's own log is a matter of its own "
-                "configuration."),
+                f"the server's user. By default {self.log_folder}/$OCF_RESOURCE_INSTANCE.log; "
+                f"where this cannot be written, a file in {LOGS} that the monitor empties at "
+                "1 MiB. /dev/null throws the output away. The server's own log is a matter of "
+                "its own configuration."),
             Parameter(
                 "shutdown_timeout", "Time to finish requests, in seconds",
                 "How long the server may take to finish its requests at stop before it is "
                 "killed, in seconds. By default, and at most, the timeout of the stop operation "
                 "less what the killing may take.",
                 kind="integer", reloadable=True),
-            Parameter(
-                "client_binary", "Client binary (not used)",
-                "The client that the agents of the HA guide called. Accepted and not used.",
-                default=client_binary, reloadable=True),
-            *(wsgi.parameters if wsgi else ()),
+            *(Parameter(
+                name, f"Option {option} of the server",
+                f"Given to the server as {option}; by default the server's own configuration "
+                "counts.") for name, option in self._options.items()),
+            *(unused_parameter(name, default) for name, default in
+              (unused or {}).items()),
+            *(uwsgi.parameters(port) if uwsgi else ()),
         )
 
     # --- what the parameters say --------------------------------------------------------
@@ -113,21 +137,23 @@ class Daemon:
                 raise ConfigurationError(f"{name}={shown(values.text(name))} is not a name")
         if "/" in values.text("binary"):
             values.path("binary")
-        for name in ("config", "pid", "log_file"):
+        for name in ("config", *self._configs, "pid", "log_file"):
             values.path(name)
         values.seconds("shutdown_timeout")
         self._further_arguments(values)
-        if self.wsgi and values.choice("server", SERVERS) == UWSGI:
-            self.wsgi.validate(values)
+        if self.uwsgi:
+            values.choice("server", (UWSGI,) if self.uwsgi.only else SERVERS)
+        self._server(values).validate(values)
 
     def validate_host(self, values: Values) -> None:
         """Look at this node; NotInstalledError or ArgumentError for what is not there."""
         self.executable(values)
-        config = values.path("config")
-        if not os.path.exists(config):
-            raise NotInstalledError(f"config={shown(config)} does not exist on this node")
-        if not os.path.isfile(config):
-            raise ArgumentError(f"config={shown(config)} is not a file")
+        for name in ("config", *(name for name in self._configs if values.given(name))):
+            path = values.path(name)
+            if not os.path.exists(path):
+                raise NotInstalledError(f"{name}={shown(path)} does not exist on this node")
+            if not os.path.isfile(path):
+                raise ArgumentError(f"{name}={shown(path)} is not a file")
         self.account(values)
         for name in ("pid", "log_file"):
             folder = os.path.dirname(values.path(name))
@@ -139,29 +165,19 @@ class Daemon:
         if log_file and os.path.exists(log_file) and not os.path.isfile(log_file) \
                 and log_file != os.devnull:
             raise ArgumentError(f"log_file={shown(log_file)} is neither a file nor /dev/null")
-        wsgi = self._wsgi(values)
-        if wsgi:
-            wsgi.validate_host(values)
+        self._server(values).validate_host(values, self.port)
 
     def remarks(self, values: Values) -> Iterable[str]:
-        """What is sound, but not as it looks; for who validates."""
-        wsgi = self._wsgi(values)
-        return wsgi.remarks(values) if wsgi else ()
+        """What is allowed and may still surprise; validate-all logs it."""
+        return self._server(values).remarks(values, self.port)
 
     def executable(self, values: Values) -> str:
         """The path of the binary; NotInstalledError if there is none on this node."""
-        wsgi = self._wsgi(values)
-        return wsgi.executable(values) if wsgi else process.binary(values.text("binary"))
+        return self._server(values).executable(values)
 
     def account(self, values: Values) -> struct_passwd:
         """The user's account; NotInstalledError if there is none on this node."""
-        import pwd
-
-        user = values.text("user")
-        try:
-            return pwd.getpwnam(user)
-        except (KeyError, ValueError):
-            raise NotInstalledError(f"user={shown(user)} does not exist on this node") from None
+        return program.account(values.text("user"))
 
     def owner(self, values: Values) -> int | None:
         """The user's id, None where the account does not exist."""
@@ -170,40 +186,50 @@ class Daemon:
         except NotInstalledError:
             return None
 
+    def files(self, values: Values) -> list[str]:
+        """The configuration files in their order: what the last one says counts."""
+        further = (values.path(name) for name in self._configs
+                   if values.given(name) or os.path.isfile(values.text(name)))
+        return [values.path("config"), *further]
+
+    def read_files(self, values: Values) -> list[str]:
+        """The configuration files, with those that additional_parameters name."""
+        found = self.files(values)
+        words = self._further_arguments(values)
+        for word, following in zip(words, [*words[1:], ""]):
+            option, equals, value = word.partition("=")
+            path = value if equals else following
+            if option == "--config-file":
+                found.append(path)
+            elif option == "--config-dir" and os.path.isdir(path):
+                found += sorted(os.path.join(path, name) for name in os.listdir(path)
+                                if name.endswith(".conf"))
+        return found
+
     def command(self, values: Values) -> list[str]:
         """The command line."""
-        further = self._further_arguments(values)
-        wsgi = self._wsgi(values)
-        if wsgi:
-            return wsgi.command(values, further)
-        return [self.executable(values), "--config-file", values.path("config"), *further]
+        further = [f"{option}={values.text(name)}" for name, option in self._options.items()
+                   if values.given(name)]
+        return self._server(values).command(
+            values, self.files(values), [*further, *self._further_arguments(values)], self.port)
 
     def resembles(self, values: Values) -> Callable[[Process], bool]:
-        """A judge of processes: does it run this binary with this configuration file?"""
-        name = os.path.basename(values.text("binary"))
-        config = values.text("config")
-        wsgi = self._wsgi(values)
-
-        def judge(candidate: Process) -> bool:
-            arguments = candidate.arguments()
-            if wsgi:
-                return wsgi.resembles(arguments, values)
-            # A script's first argument is its interpreter, which may have an option or two.
-            names = [os.path.basename(argument) for argument in arguments[:4]]
-            return name in names and (
-                config in arguments or f"--config-file={config}" in arguments)
-
-        return judge
+        """A test of processes: does it run this binary with this configuration file?"""
+        server = self._server(values)
+        return lambda candidate: server.resembles(candidate.arguments(), values)
 
     def advice(self, values: Values, words: str) -> str:
         """What to do about a daemon's last words, where they are known; else nothing."""
-        if self.wsgi and not self._wsgi(values) and _NO_SERVER.issubset(words.lower().split()):
+        if self.uwsgi and self._server(values) is not self.uwsgi \
+                and _NO_SERVER.issubset(words.lower().split()):
             return "this release has no standalone server: set server=uwsgi"
         return ""
 
-    def _wsgi(self, values: Values) -> Wsgi | None:
-        """The application, if it is uWSGI that serves it."""
-        return self.wsgi if self.wsgi and values.text("server") == UWSGI else None
+    def _server(self, values: Values) -> Server:
+        """What serves it: uWSGI if the parameter says so, else the binary."""
+        if self.uwsgi and values.text("server") == UWSGI:
+            return self.uwsgi
+        return self._standalone
 
     def _further_arguments(self, values: Values) -> list[str]:
         text = values.text("additional_parameters")
@@ -229,6 +255,8 @@ class Daemon:
         """
         import subprocess
 
+        from .tags import TAG
+
         account = self.account(values)
         command = self.command(values)
         identity: dict[str, Any] = {}
@@ -240,14 +268,12 @@ class Daemon:
                 "extra_groups": os.getgrouplist(account.pw_name, account.pw_gid),
             }
         environment = {
-            "PATH": process.PATH, "LANG": "C.UTF-8", "HOME": account.pw_dir,
+            "PATH": program.PATH, "LANG": "C.UTF-8", "HOME": account.pw_dir,
             "USER": account.pw_name, "LOGNAME": account.pw_name,
+            **self._server(values).environment(values, self.files(values)),
             # The last: a program that gives itself a title writes over what comes first.
-            process.TAG: tag,
+            TAG: tag,
         }
-        wsgi = self._wsgi(values)
-        if wsgi:
-            environment.update(wsgi.environment(values))
         _default_signals()
         _close_at_exec()
         try:
@@ -264,6 +290,8 @@ class Daemon:
 
     def open_log(self, values: Values, instance: str, store: Store, log: Log) -> tuple[int, str]:
         """A descriptor for the daemon's output, and the path of the log file."""
+        from .safefile import opened_as
+
         account = self.account(values)
         path = values.path("log_file") or os.path.join(self.log_folder, instance + ".log")
         try:
@@ -282,10 +310,10 @@ class Daemon:
 
 
 def _close_at_exec() -> None:
-    """See to it that the daemon inherits nothing but its output.
+    """Have the daemon inherit nothing but its output.
 
-    Not by Popen's close_fds: that closes before the exec, the lock included. Should we be killed
-    then, the child would hold nothing and carry no tag yet: not to be seen by anybody.
+    Not by Popen's close_fds: that closes before the exec, the lock included. An agent that is
+    killed then leaves a child that holds nothing and has no tag yet: it could not be found.
     """
     for name in os.listdir("/proc/self/fd"):
         try:
@@ -298,8 +326,8 @@ def _close_at_exec() -> None:
 def _default_signals() -> None:
     """Undo what was ignored or blocked when the agent was called: the daemon would inherit it.
 
-    Under nohup, say, it would be deaf to HUP. SIGPIPE and SIGXFSZ are Python's own, and Popen
-    restores them.
+    Under nohup, for example, it would not get HUP. SIGPIPE and SIGXFSZ are Python's own, and
+    Popen restores them.
     """
     import signal
 
@@ -307,15 +335,3 @@ def _default_signals() -> None:
     for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
-
-
-def keep_bounded(path: str) -> None:
-    """Empty the log beside the state when it has grown too large.
-
-    The daemon appends, so its next line begins the file anew.
-    """
-    try:
-        if os.stat(path, follow_symlinks=False).st_size > LOG_LIMIT:
-            os.truncate(path, 0)
-    except OSError:
-        pass

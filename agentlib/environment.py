@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 RSCTMP = "/run/resource-agents"
 """Where agents keep their files; Pacemaker does not set HA_RSCTMP, ocf-directories has this."""
 
+LOGS = "/var/log/openstack-ocf"
+"""Folder of the logs of daemons whose service has no log folder: on disk, for it may be much."""
+
 LONGEST = 86400.0
 """Seconds; a timeout above a day is none, and more than the system's clocks can wait for."""
 

@@ -1,6 +1,6 @@
 """One HTTP request, one answer: GET without redirects, with a bounded body.
 
-Called by `api`, in threads of a deadline (`deadline.Pending`). An answer tells apart what the
+Called by `target`, in threads of a deadline (`deadline.Pending`). An answer tells apart what the
 peer did from what went wrong on this node: the latter is nobody's fault but the node's.
 """
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Mapping
     from http.client import HTTPConnection
     from socket import socket
     from typing import Any
@@ -52,19 +53,20 @@ class Answer:
 
 
 def get(
-    url: str, token: str, seconds: float, *, local: bool = False,
-    tls: ssl.SSLContext | None = None,
+    url: str, token: str, seconds: float, *, headers: Mapping[str, str] | None = None,
+    local: bool = False, tls: ssl.SSLContext | None = None,
 ) -> Answer:
     """One GET, redirects not followed. The caller sees to it that it ends in time.
 
-    seconds: that the peer may be silent for. local: only this host may answer.
+    seconds: that the peer may be silent for. headers: further ones. local: only this host may
+    answer.
     """
     client = _http_client(secure=tls is not None)
     authority, slash, path = url.partition("://")[2].partition("/")
-    headers = {"Accept": "application/json", "Connection": "close",
-               "User-Agent": "openstack-ocf-agents"}
+    fields = {"Accept": "application/json", "Connection": "close",
+              "User-Agent": "openstack-ocf-agents", **(headers or {})}
     if token:
-        headers["X-Auth-Token"] = token
+        fields["X-Auth-Token"] = token
     connection: HTTPConnection | None = None
     try:
         if tls:
@@ -72,9 +74,9 @@ def get(
         else:
             connection = client.HTTPConnection(authority, timeout=seconds)
             if local:
-                headers["Host"] = _without_zone(authority)
+                fields["Host"] = _without_zone(authority)
                 connection.sock = _connected(*_host_and_port(authority), seconds)
-        connection.request("GET", slash + path or "/", headers=headers)
+        connection.request("GET", slash + path or "/", headers=fields)
         response = connection.getresponse()
         body = response.read(BODY_LIMIT + 1)
         if len(body) > BODY_LIMIT:

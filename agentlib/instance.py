@@ -16,7 +16,8 @@ and no worker is left behind, since there are several signs. Each is enough by i
 |         |                                       | environment names no other instance |
 
 user: of the parameter, or as remembered. likeness: the command line is that of this daemon. A
-stranger that has the master's old pid has none of these.
+stranger that has the master's old pid has none of these. With one_session (neutron's agents)
+parent and tag count only within the session of the master, or of a process with likeness.
 
 The signs are looked at in this order: the first three are free for all to see, and cannot block.
 The environment and the command line can, as long as their process likes; so of other users'
@@ -28,7 +29,7 @@ from __future__ import annotations
 import os
 import time
 
-from . import process
+from . import process, tags
 from .deadline import Deadline
 from .errors import AgentError, StateError
 from .state import State
@@ -54,9 +55,6 @@ LOOKS, QUIET = 50, 2
 DOUBT = 2.0
 """Seconds for which looks are repeated while it cannot be told whether a process is ours."""
 
-NUDGE = 1.0
-"""Seconds after which those are told again that may not have heard it."""
-
 
 class DoubtError(AgentError):
     """There may be processes of the instance: 1."""
@@ -80,13 +78,17 @@ class Instance:
     store: its files.
     owner: user id that its daemon runs as, None where the account does not exist.
     resembles: tells whether a process without a tag looks like this instance's daemon.
+    one_session: what the daemon has started in a session of its own is not ours: it is to go on
+        when the daemon is stopped, as the dnsmasq of a neutron-dhcp-agent.
     """
 
-    __slots__ = ("_log", "_owner", "_resembles", "store", "tag")
+    __slots__ = ("_log", "_one_session", "_owner", "_resembles", "store", "tag")
 
     def __init__(
         self, tag: str, store: Store, owner: Callable[[], int | None], resembles: Judge, log: Log,
+        *, one_session: bool = False,
     ) -> None:
+        self._one_session = one_session
         self.tag = tag
         self.store = store
         self._owner = owner
@@ -133,7 +135,7 @@ class Instance:
             if family or not doubts:
                 return family
             doubtful, why = doubts[0]
-            if why == process.FORBIDDEN or not limit.remaining():
+            if why == tags.FORBIDDEN or not limit.remaining():
                 raise DoubtError(f"cannot tell whether {doubtful!r} is of this resource: {why}")
             time.sleep(PATIENCE)
 
@@ -170,8 +172,13 @@ class Instance:
             quiet = quiet + 1 if len(seen) == before else 0
             if found or quiet == QUIET:
                 break
-        return process.descendants(everyone, found), [
+        return self._with_descendants(everyone, found), [
             (p, why) for p, why in doubts if process.find(p.pid, p.start)]
+
+    def _with_descendants(self, everyone: list[Process], found: list[Process]) -> list[Process]:
+        sessions = {p.session for p in found}
+        return [p for p in process.descendants(everyone, found)
+                if p.session in sessions or not self._one_session]
 
     def _look_at_new(
         self, seen: set[int], everyone: list[Process], state: State, pidfile: int, who: Who,
@@ -207,7 +214,7 @@ class Instance:
         if master and led:
             # While it lives nobody can be in its session but its own.
             found += [p for p in born if p is not master and of_session(p)]
-        kin = {p.pid for p in process.descendants(born, found)} if found else set()
+        kin = {p.pid for p in self._with_descendants(born, found)} if found else set()
 
         def candidate(p: Process) -> bool:
             if p.pid in kin or p.pid == 1:
@@ -220,9 +227,13 @@ class Instance:
 
         somebody = limited or not users or owner is None or process.present(users)
         candidates = [p for p in born if somebody and candidate(p)]
-        known, unknown = process.environments(candidates, limited=limited)
+        known, unknown = tags.environments(candidates, limited=limited)
         tagged = [p for p in candidates
-                  if process.carries(known.get(p.pid, b""), self.tag) and p.local()]
+                  if tags.carries(known.get(p.pid, b""), self.tag) and p.local()]
+        if self._one_session:
+            # A child inherits the tag, too.
+            sessions = {session or -1, *(p.session for p in tagged if self._resembles(p))}
+            tagged = [p for p in tagged if p.session in sessions]
         # In a session that the master did not lead there may be others of the same user.
         sure = led and any(p.session == session for p in tagged)
         ours = {p.pid for p in tagged}
@@ -241,7 +252,7 @@ class Instance:
         candidate = process.find(pid) if pid else None
         if not candidate or self._owner() not in (None, candidate.real_owner()):
             return None
-        known, unknown = process.environments([candidate])
+        known, unknown = tags.environments([candidate])
         adoptable = self._adoptable(candidate, known.get(pid), unknown.get(pid))
         return candidate if adoptable else None
 
@@ -249,12 +260,12 @@ class Instance:
         """environment: None where it is not known, and why."""
         if environment is None:
             # Where it must not be read, the likeness and root's own pidfile have to do.
-            if why != process.FORBIDDEN:
+            if why != tags.FORBIDDEN:
                 return False
             environment = b""
         return (candidate.pid != os.getpid() and candidate.local()
                 and self._owner() in (None, candidate.real_owner())
-                and process.claim(environment) in ("", self.tag, self.tag.partition(":")[2])
+                and tags.claim(environment) in ("", self.tag, self.tag.partition(":")[2])
                 and self._resembles(candidate))
 
     def _adopt(self, master: Process) -> State:
@@ -269,42 +280,28 @@ class Instance:
             self._log.warning(str(error))  # It runs all the same.
         return state
 
-    def end(self, deadline: Deadline, grace: Deadline) -> list[Process]:
+    def end(
+        self, deadline: Deadline, grace: Deadline,
+        nudge: Callable[[list[Process]], None] = lambda family: None,
+    ) -> list[Process]:
         """End every process of the instance; return those that are still there, if any.
 
         TERM to the master, or to all where there is none, and time until `grace` to finish
-        what they do; then KILL to all. It is over when a look all over /proc finds nothing: a
-        look by kinship alone would miss those that were born meanwhile, or lost their parents.
+        requests; then KILL to all. It is over when a search all over /proc finds nothing: a
+        search by kinship alone would miss a process that was forked meanwhile, or lost its parent.
+        nudge: called with the family at each look until `grace` is over.
         """
         import signal
 
         family = self.family()
         for member in family:
-            member.signal(signal.SIGCONT)  # The stopped do not hear TERM.
+            member.signal(signal.SIGCONT)  # A stopped process does not handle TERM.
         told: set[tuple[int, int]] = set()
-        stuck: dict[int, int] = {}
-        nudge = time.monotonic() + NUDGE
         while family and grace.remaining():
             pids = {member.pid for member in family}
-            workers = [member for member in family
-                       if member.name.startswith("uwsgi") and member.parent in pids]
-            if time.monotonic() > nudge:
-                nudge += NUDGE
-                # By HUP uWSGI's master has its workers end; but one that is still loading does
-                # not hear it, and the master would wait a minute.
-                for member in workers:
-                    member.signal(signal.SIGHUP)
-            for member in workers:
-                # To HUP a worker waits in the handler for its threads. If it was in Python code
-                # then, it still has Python's lock, for which they wait: no request goes on. So
-                # it is with requests that have piled up while the processes were stopped.
-                # (A thread that waits for Python's lock wakes up now and then to ask for it.)
-                looks = stuck.get(member.pid, 0)
-                stuck[member.pid] = looks + 1 if member.deadlocked() else max(0, looks - 5)
-                if looks * PATIENCE > NUDGE:
-                    member.signal(signal.SIGKILL)
+            nudge(family)
             for member in family:
-                # Workers whose master has gone before them are told in their turn.
+                # Workers whose master has ended before them get TERM in their turn.
                 if member.parent not in pids and (member.pid, member.start) not in told:
                     told.add((member.pid, member.start))
                     member.signal(signal.SIGTERM)

@@ -1,6 +1,6 @@
 """What a daemon said before it ended: the cause that stands in the exit reason of start.
 
-Called by the action start in `agent`, when a daemon ends or does not get ready. It reads the end
+Called by the action in `start`, when a daemon ends or does not get ready. It reads the end
 of what the daemon wrote to its output, and of the logs that the service itself keeps. All of it
 is foreign text, and may be made to be slow or long: each expression here takes a time that is
 linear in the length of a line, and lines are cut.
@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 
-from . import process
-from .log import scrubbed
+from . import process, uwsgi
 from .reason import one_line
-from .safefile import opened_as
+from .safefile import contents, opened_as
+from .secrets import scrubbed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,14 +29,8 @@ LINE = 4000
 
 FOOTNOTES = (
     r"\(Background on this error at:|/\S+:\d+: \w*Warning: "  # SQLAlchemy's, and Python's
-    r"|(\w+ \w+ +\d+ [\d:]+ \d+ - )?(need-app requested|graceful shutdown)|unable to load app"
-    r"|\*\*\* (no app loaded|end of backtrace|uWSGI is running)|spawned uWSGI|running \"unix_signal"
-    r"|OOPS ! failed loading app|object (address|refcount|type|repr)|lost sys\.std"
-    r"|/[^\s(]+\([^)]*\) \[0x|!!! uWSGI process|\*\*\* backtrace of|\[uwsgi\] implicit|\[uWSGI\] "
-    r"|SIGINT/SIGTERM received|worker \d+ buried|goodbye to uWSGI|getopt_long\(\) error|VACUUM:"
-    # Of workers that were still loading when the first one failed.
-    r"|KeyboardInterrupt$|Traceback \(most")
-"""How lines begin that stand after a complaint and say nothing of it; most are uWSGI's."""
+    r"|" + uwsgi.NOISE)
+"""How lines begin that follow a complaint and say nothing of it."""
 
 OSLO_PREFIX = r"\d{4}-\d\d-\d\d [\d:.,]+ (?P<pid>\d+) (?P<level>[A-Z]+) [\w.]+"
 """The time, pid, level and logger that oslo.log puts before the words."""
@@ -90,7 +84,7 @@ class OwnLogs:
                  for path, status in self._files() if status.st_size > self._sizes.get(path, 0)]
         for by_name, _, path in sorted(grown, reverse=True):
             ours = {master, *(member.pid for member in family())}
-            shared = bool(process.writers(path, self._account.pw_uid) - ours)
+            shared = bool(_writers(path, self._account.pw_uid) - ours)
             if shared and not by_name:
                 continue  # The log of another daemon, in all likelihood.
             try:
@@ -115,15 +109,41 @@ class OwnLogs:
             return []
 
 
+def _writers(path: str, user: int) -> set[int]:
+    """The pids of the user's processes that have a file open for writing.
+
+    Of other users' none is looked at: their descriptors may be millions.
+    """
+    real = os.path.realpath(path)
+    return {candidate.pid for candidate in process.everyone()
+            if candidate.owned_by({user}) and _writes(candidate.pid, real)}
+
+
+def _writes(pid: int, path: str) -> bool:
+    try:
+        numbers = os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return False
+    for number in numbers:
+        try:
+            same = os.readlink(f"/proc/{pid}/fd/{number}") == path
+        except OSError:
+            continue  # It was closed meanwhile.
+        if same:
+            record = contents(f"/proc/{pid}/fdinfo/{number}", SIZE) or b""
+            flags = record.partition(b"flags:")[2].split()
+            if flags and int(flags[0], 8) & os.O_ACCMODE != os.O_RDONLY:
+                return True
+    return False
+
+
 def _said(text: str, pids: set[int]) -> tuple[str, str]:
     """The last line with words, and the last that is a complaint: no level, or a high one."""
     import re
 
     text = re.sub(r"\x1b\[[0-9;]*m", "", text)
     if "uWSGI" in text:
-        # The first worker that cannot load the application has the others ended as they load:
-        # what they say of that comes after it.
-        text = text.partition("*** no app loaded. GAME OVER")[0]
+        text = text.partition(uwsgi.GAME_OVER)[0]
     lines = [line if len(line) <= LINE else line[:LINE // 2] + "..." + line[-LINE // 2:]
              for line in text.splitlines()]
     if pids:

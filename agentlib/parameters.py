@@ -1,7 +1,7 @@
 """Parameter records, and the values they resolve to.
 
-The parts of an agent (`daemon.Daemon`, `api.ApiCheck`) declare Parameters; `metadata` prints
-them; an action reads them through Values. A value is looked at when it is asked for, not
+The parts of an agent (`daemon.Daemon`, the checks) declare Parameters; `metadata` prints them;
+an action reads them through Values. A value is looked at when it is asked for, not
 before: stop must work whatever stands in a parameter that it does not need.
 """
 from __future__ import annotations
@@ -40,6 +40,37 @@ class Parameter:
         self.default = default
         self.reloadable = reloadable
         self.unique = unique
+
+
+UNUSED = {
+    "client_binary": ("Client binary", "The client that the agents of the HA guide called."),
+    "database_server_port": (
+        "Port of the database", "The port by which older agents looked for a connection."),
+    "amqp_server_port": (
+        "Port of the message broker", "The port by which older agents looked for a connection."),
+    "neutron_server_port": (
+        "Port of the Networking API", "The port by which older agents looked for a connection."),
+    "multibackend": (
+        "Whether there are several backends", "Older agents looked at the child processes then."),
+    "zeromq": ("Whether ZeroMQ is used", "Older agents looked for no connection then."),
+    "server_port": ("Port of the API", "The port by which older agents looked for a listener."),
+    "console_port": ("Port of the proxy", "The port by which older agents looked for a listener."),
+}
+"""Parameters of other agents of the same names that have no use here: what they were for."""
+
+_UNUSED_KINDS = {
+    "database_server_port": "integer", "amqp_server_port": "integer",
+    "neutron_server_port": "integer", "multibackend": "boolean", "zeromq": "boolean",
+    "server_port": "integer", "console_port": "integer",
+}
+
+
+def unused_parameter(name: str, default: str = "") -> Parameter:
+    """A parameter that is accepted and not used, so that an existing CIB keeps its meaning."""
+    title, text = UNUSED.get(name, ("Accepted", "Other agents of this name have it."))
+    return Parameter(
+        name, f"{title} (not used)", f"{text} Accepted and not used.",
+        kind=_UNUSED_KINDS.get(name, "string"), default=default, reloadable=True)
 
 
 class Values:

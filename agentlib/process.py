@@ -1,16 +1,15 @@
 """Processes of this node: what they are, and what they descend from.
 
-A process is its pid *and* its start time; a pid alone may be a stranger's by now. The look goes
-to /proc directly: importing a library for it would cost a probe more than all else that it does.
-Called by `instance` (who is there) and `daemon` (spawn).
+A process is its pid *and* its start time; a pid alone may be another process's by now. /proc is
+read directly: importing a library for it would cost a probe more than all else that it does.
+Called by `instance` (what is there), `sockets` and the checks.
 """
 from __future__ import annotations
 
 import os
 
 from .deadline import Deadline
-from .errors import AgentError, NotInstalledError
-from .parameters import shown
+from .errors import AgentError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,25 +18,16 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""Where a program without a folder is looked for, and a daemon's own PATH."""
+READING = 1.0
+"""Seconds in which a process's environment or command line has to come.
 
-TAG = "OPENSTACK_OCF_INSTANCE"
-"""Environment variable by which every process of an instance is known, `agent:instance`."""
-
-READING, READING_ALL = 1.0, 2.0
-"""Seconds in which one process's environment or command line has to come, and those of all.
-
-They lie in its own memory, whose lock it may keep busy, or hold in an exec that does not end: who
-reads them waits, and no signal but KILL ends that. Nothing else that is read here can block."""
-
-FORBIDDEN = "CAP_SYS_PTRACE is missing"
-UNREADABLE = "its environment cannot be read"
-"""Why an environment is not known."""
+They lie in its own memory. It may keep the lock of that busy, or hold it in an exec that does not
+end: a reader waits then, and no signal but KILL ends that. Nothing else that is read here can
+block."""
 
 _PAGE, _MOST = 1 << 14, 1 << 17
 _KERNEL_THREAD = 0x00200000  # PF_KTHREAD of the kernel's sched.h
-_TURN, _LOOKS, _PAUSE, _AGREE = 64, 50, 0.01, 3
+_LOOKS, _PAUSE, _AGREE = 50, 0.01, 3
 _START_CODE, _ENV_START, _ENV_END = 23, 47, 48
 """Fields 26, 50 and 51 of /proc/PID/stat (proc(5)), counted from the one after the name."""
 
@@ -212,24 +202,6 @@ class Process:
             os.close(descriptor)
 
 
-def program(name: str) -> str:
-    """The path of an executable, by its name or path; empty if there is none on this node."""
-    for folder in PATH.split(":") if "/" not in name else ("",):
-        path = os.path.join(folder, name)
-        if os.path.isfile(path) and os.access(path, os.X_OK):
-            return path
-    return ""
-
-
-def binary(name: str) -> str:
-    """The path of what the parameter binary names; NotInstalledError if there is none here."""
-    found = program(name)
-    if not found:
-        raise NotInstalledError(
-            f"binary={shown(name)} is not an executable on this node; is it installed?")
-    return found
-
-
 def find(pid: int, start: int | None = None) -> Process | None:
     """The living process with this pid (and this start time), or None."""
     try:
@@ -247,15 +219,15 @@ def find(pid: int, start: int | None = None) -> Process | None:
     return process
 
 
-def age() -> float:
-    """Seconds since the caller's own process was born; zero where /proc does not tell."""
-    own = find(os.getpid())
-    if not own:
+def age(process: Process | None = None) -> float:
+    """Seconds since a process was started, by default the caller's; zero where /proc fails."""
+    process = process or find(os.getpid())
+    if not process:
         return 0.0
     import time
 
-    born = own.start / os.sysconf("SC_CLK_TCK")
-    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - born)
+    started = process.start / os.sysconf("SC_CLK_TCK")
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started)
 
 
 def everyone(seen: set[int] | None = None) -> list[Process]:
@@ -294,52 +266,29 @@ def descendants(processes: Iterable[Process], ancestors: Iterable[Process]) -> l
     return list(family.values())
 
 
+def tree(master: Process) -> list[Process]:
+    """The master process and its descendants, found by kinship alone: no search through /proc.
+
+    What has lost its parent is not in it: that is for `instance` to find.
+    """
+    found = [master]
+    for member in found:
+        try:
+            threads = os.listdir(f"/proc/{member.pid}/task")
+        except OSError:
+            continue  # It has ended.
+        for thread in threads:
+            for pid in _read(f"/proc/{member.pid}/task/{thread}/children").split():
+                child = find(int(pid))
+                if child and child.parent == member.pid:
+                    found.append(child)
+    return found
+
+
 def living(processes: Iterable[Process]) -> list[Process]:
     """Those that still live, looked at anew."""
     found = (find(process.pid, process.start) for process in processes)
     return [process for process in found if process]
-
-
-def environments(
-    processes: Iterable[Process], *, limited: bool = False,
-) -> tuple[dict[int, bytes], dict[int, str]]:
-    """The environments of processes by their pids; and why others are not known.
-
-    It costs a thread (see Deadline.within) where there is something to read, else nothing.
-    limited: the caller has a limit of its own.
-    """
-    known: dict[int, bytes] = {}
-    unknown: dict[int, str] = {}
-
-    def read(some: list[Process]) -> None:
-        for process in some:
-            try:
-                known[process.pid] = process.environment()
-            except PermissionError:
-                unknown[process.pid] = FORBIDDEN
-            except TimeoutError:
-                unknown[process.pid] = UNREADABLE
-
-    rest = list(processes)
-    if limited:
-        read(rest)
-        return known, unknown
-    limit = Deadline(READING_ALL)
-    while rest and limit.remaining():
-        # A few at a time, so that the limit of one does not fall on one of many that are slow.
-        some = rest[:_TURN]
-        try:
-            within(min(READING, limit.remaining()), read, some)
-        except TimeoutError:
-            for process in list(some):
-                if process.pid not in known and process.pid not in unknown:
-                    unknown[process.pid] = UNREADABLE
-                    del some[some.index(process) + 1:]
-                    break
-        rest = rest[len(some):]
-    unknown.update({process.pid: UNREADABLE for process in rest})
-    # Copies: what was stuck may come on, and write.
-    return dict(known), dict(unknown)
 
 
 def present(users: set[int]) -> bool:
@@ -355,48 +304,6 @@ def present(users: set[int]) -> bool:
         except OSError:
             pass  # It does not tell.
         return True
-    return False
-
-
-def carries(environment: bytes, tag: str) -> bool:
-    """Whether it has the tag, from birth or from its parent."""
-    return f"\0{TAG}={tag}\0".encode() in b"\0" + environment + b"\0"
-
-
-def claim(environment: bytes) -> str:
-    """The instance that it names: our tag, else OCF_RESOURCE_INSTANCE.
-
-    The HA guide's agents let their daemons inherit the latter.
-    """
-    fields = dict(field.partition(b"=")[::2] for field in environment.split(b"\0"))
-    name = fields.get(TAG.encode()) or fields.get(b"OCF_RESOURCE_INSTANCE") or b""
-    return os.fsdecode(name)
-
-
-def writers(path: str, user: int) -> set[int]:
-    """The pids of the user's processes that have a file open for writing.
-
-    Of other users' none is looked at: their descriptors may be millions.
-    """
-    real = os.path.realpath(path)
-    return {candidate.pid for candidate in everyone()
-            if candidate.owned_by({user}) and _writes(candidate.pid, real)}
-
-
-def _writes(pid: int, path: str) -> bool:
-    try:
-        numbers = os.listdir(f"/proc/{pid}/fd")
-    except OSError:
-        return False
-    for number in numbers:
-        try:
-            same = os.readlink(f"/proc/{pid}/fd/{number}") == path
-        except OSError:
-            continue  # It was closed meanwhile.
-        if same:
-            flags = _read(f"/proc/{pid}/fdinfo/{number}").partition(b"flags:")[2].split()
-            if flags and int(flags[0], 8) & os.O_ACCMODE != os.O_RDONLY:
-                return True
     return False
 
 

@@ -81,23 +81,22 @@ def _invoke(agent: Agent, arguments: list[str], environ: Mapping[str, str]) -> E
 
 
 def _act(agent: Agent, environment: Environment, log: Log, action: str) -> ExitCode:
-    from . import process
-    from .agent import FUNCTIONS, NEEDS_ROOT, Call, act
+    from .process import age
 
-    if action not in FUNCTIONS:
+    if action not in agent.actions:
         raise UnimplementedError(
             f"{agent.name} has no action {action[:30]!r}" if action else
-            f"{agent.name} wants an action: {', '.join(FUNCTIONS)}, meta-data or usage")
+            f"{agent.name} wants an action: {', '.join(agent.actions)}, meta-data or usage")
     if environment.api_major != API_MAJOR and action != "stop":
         return _foreign_api(agent, environment, log)
-    if action in NEEDS_ROOT and os.geteuid() != 0:
+    if action != "validate-all" and os.geteuid() != 0:
         raise PermissionDeniedError(f"{action} must be run as root")
-    call = Call(agent, environment, log, process.age())
+    call = agent.call(environment, log, age())
     try:
         _thread.start_new_thread(_watch, (action, call.deadline, log))
     except RuntimeError:
         pass  # Too little memory for it; what needs none goes on.
-    outcome = act(call)
+    outcome = agent.manages.act(call)
     if outcome.reason:
         log.reason(outcome.reason)
     return outcome.code

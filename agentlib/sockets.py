@@ -1,9 +1,9 @@
-"""TCP sockets of this node: which address has a listener, and whose process holds it.
+"""TCP sockets of this node: listeners, connections, and the processes that hold them.
 
-Called by the actions in `agent` (where does the daemon listen, and does anything else share its
-port?) and by `keystone` (may a password be sent there?). All of it comes from /proc/net, which
-costs a monitor far less than a library would, and from the descriptors of the instance's own
-processes: a descriptor of a stranger is never looked at.
+Called by `listening` (where does the daemon listen, and does anything else share its port?), by
+`broker` and `database` (is it connected?) and by `keystone` (may a password be sent there?). All
+of it comes from /proc/net, which costs a monitor far less than a library would, and from the
+descriptors of the instance's own processes: the descriptors of others are not looked at.
 """
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from .deadline import Deadline
     from .process import Process
 
-LISTEN = "0A"
-"""State of a listening socket in /proc/net/tcp (TCP_LISTEN of the kernel's tcp_states.h)."""
+TABLES = ("/proc/self/net/tcp", "/proc/self/net/tcp6")
+LISTEN, ESTABLISHED = "0A", "01"
+"""States of a socket in them (the kernel's tcp_states.h)."""
 
 ANY, ANY6 = "0.0.0.0", "::"  # noqa: S104 - to be compared with
 LOOPBACK, LOOPBACK6 = "127.0.0.1", "::1"
@@ -92,7 +93,7 @@ class Listener:
 def listeners(port: int = 0) -> list[Listener]:
     """The listening sockets of this network namespace, on one port or on all."""
     found = []
-    for name in ("/proc/self/net/tcp", "/proc/self/net/tcp6"):
+    for name in TABLES:
         for fields in _lines(name):
             if fields[3:4] != [LISTEN]:
                 if fields[0] == "sl":
@@ -103,6 +104,32 @@ def listeners(port: int = 0) -> list[Listener]:
                 found.append(Listener(
                     _address(host), int(number, 16), int(fields[9]), int(fields[7])))
     return found
+
+
+class Connection:
+    """An established connection, as one line of /proc/net/tcp or tcp6 has it (proc(5)).
+
+    port: of the peer. inode: by which its holders are known. unsent: bytes that the peer has not
+    acknowledged. unread: bytes that the own process has not read. retransmits: how often the
+    oldest unacknowledged bytes were sent again.
+    """
+
+    __slots__ = ("inode", "port", "retransmits", "unread", "unsent")
+
+    def __init__(self, fields: list[str]) -> None:
+        self.port = int(fields[2].rpartition(":")[2], 16)
+        unsent, _, unread = fields[4].partition(":")
+        self.unsent = int(unsent, 16)
+        self.unread = int(unread, 16)
+        self.retransmits = int(fields[6], 16)
+        self.inode = int(fields[9])
+
+
+def connections(ports: set[int]) -> list[Connection]:
+    """The established connections of this network namespace to these ports."""
+    wanted = {f"{port:04X}" for port in ports}
+    return [Connection(fields) for name in TABLES for fields in _lines(name)
+            if fields[3] == ESTABLISHED and fields[2].rpartition(":")[2] in wanted]
 
 
 def held(processes: Iterable[Process]) -> dict[int, tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""What an instance remembers between actions: pidfile, identity, URL, token. And its lock.
+"""What an instance remembers between actions: pidfile, identity, and what its checks learned.
 
 The pidfile keeps the place and the form that the HA guide's agents gave it: the pid alone. All
 else is one small JSON file in a folder that only root can enter. What is read here is a hint:
@@ -10,32 +10,33 @@ from __future__ import annotations
 import os
 import stat
 
-from .errors import AgentError, ConfigurationError, StateError
-from .parameters import is_port, shown
+from .environment import LOGS
+from .errors import ConfigurationError, StateError
+from .lock import Lock
+from .parameters import shown
 from .safefile import READ, contents, replace, sweep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
     from .deadline import Deadline
 
 FOLDER = "openstack"
-LOGS = "/var/log/openstack-ocf"
-"""Folder of the logs of daemons whose service has no log folder: on disk, for it may be much."""
+LOG_LIMIT = 1 << 20
+"""Bytes that the bounded log file (LOGS) may have, since no logrotate knows of it."""
+
 LONGEST_NAME = 200
 """Bytes of a tag that stand in a file's name; a longer tag has a digest in its place."""
-STATE_SIZE = 65536
+STATE_SIZE, NESTED = 65536, 200
+"""Bytes, and brackets, that a state file has at most; what is nested deeper cannot be shown."""
 PIDFILE_SIZE = 64
-FOREVER = 1e11
-"""Seconds since the epoch: no token lives until then."""
 PID_LIMIT = 2**22
 """The kernel's own limit of pid_max."""
 
-_KINDS: dict[str, type | tuple[type, ...]] = {
-    "pid": int, "start": int, "session": int, "uid": int, "url": str, "inode": int,
-    "descriptor": int, "log": str, "token": str, "token_key": str, "token_until": (int, float),
-    "anonymous": str,
+_KINDS: dict[str, type] = {
+    "pid": int, "start": int, "session": int, "uid": int, "log": str, "checks": dict,
 }
 
 
@@ -44,23 +45,30 @@ class State:
 
     pid, start: the master process and its start time (clock ticks since boot); pid 0: none.
     session, uid: of the master; they outlive it in its orphaned workers.
-    url: scheme, address and port that the daemon listens on, as `http://127.0.0.1:9292`.
-    inode, descriptor: of that listening socket, and where the master has it; 0 if not known.
     log: the daemon's log file, if it is the bounded one of LOGS.
-    token, token_key, token_until: a Keystone token, the digest of the credentials that got
-        it, and the time (seconds since the epoch) after which it is not to be used.
-    anonymous: what a request without a token came to in this token's life: "refused",
-        "served", or "" while nobody has asked.
+    checks: what each check has learned, by the name of the check. Whether it is sound is for
+        the check to ask: any of it may be of another release, or junk.
     """
 
     __slots__ = tuple(_KINDS)
 
     def __init__(self) -> None:
-        self.pid = self.start = self.session = self.inode = self.descriptor = 0
+        self.pid = self.start = self.session = 0
         self.uid = -1
-        self.url = self.log = self.anonymous = ""
-        self.token = self.token_key = ""
-        self.token_until = 0.0
+        self.log = ""
+        self.checks: dict[str, Any] = {}
+
+
+def keep_bounded(path: str) -> None:
+    """Empty the log in LOGS when it has grown too large.
+
+    The daemon appends, so its next line begins the file anew.
+    """
+    try:
+        if os.stat(path, follow_symlinks=False).st_size > LOG_LIMIT:
+            os.truncate(path, 0)
+    except OSError:
+        pass
 
 
 class Store:
@@ -104,13 +112,13 @@ class Store:
             text = contents(self._stem + ".json", STATE_SIZE, folder)
         finally:
             os.close(folder)
-        if not text:
+        if not text or text.count(b"[") + text.count(b"{") > NESTED:
             return state
         import json
 
         try:
             record = json.loads(text)
-        except (ValueError, RecursionError):
+        except ValueError:
             return state
         # Somebody may have copied it: then it is another instance's daemon that it names.
         if not isinstance(record, dict) or record.get("tag", self._tag) != self._tag:
@@ -121,12 +129,11 @@ class Store:
                 setattr(state, name, value)
         if not 1 < state.pid < PID_LIMIT:
             state.pid = 0
-        if not _is_address(state.url):
-            state.url, state.inode = "", 0
+        for name in [*state.checks]:
+            if not isinstance(state.checks[name], dict):
+                del state.checks[name]
         if state.log != self.log:  # it is emptied when it has grown: no other file
             state.log = ""
-        if not state.token_until < FOREVER:  # also what is not a number
-            state.token_until = 0.0
         return state
 
     def write(self, state: State) -> None:
@@ -219,52 +226,6 @@ class Store:
             if lock.valid():
                 return lock
             lock.release()  # Its file was removed while we waited.
-
-
-class Lock:
-    """flock: the kernel lets go of it when its holder dies, however it dies."""
-
-    __slots__ = ("_descriptor",)
-
-    def __init__(self, descriptor: int, deadline: Deadline) -> None:
-        import fcntl
-        import time
-
-        self._descriptor = descriptor
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except OSError as error:
-                if not isinstance(error, BlockingIOError):
-                    os.close(descriptor)
-                    raise StateError(f"cannot lock: {error.strerror}") from error
-                if not deadline.remaining():
-                    os.close(descriptor)
-                    raise AgentError(
-                        "another start or stop of this resource is still at work") from None
-                time.sleep(0.05)
-
-    def __enter__(self) -> Lock:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
-
-    def release(self) -> None:
-        """Let others have it."""
-        os.close(self._descriptor)
-
-    def valid(self) -> bool:
-        """Whether its file is still there: who removes that makes a second lock possible."""
-        return os.fstat(self._descriptor).st_nlink > 0
-
-
-def _is_address(url: str) -> bool:
-    """Whether it is a URL as we write it: scheme, address, port."""
-    host, colon, port = url.partition("://")[2].rpartition(":")
-    return (url.startswith("http://") and bool(host and colon) and is_port(port)
-            and url.isascii() and url.isprintable() and "/" not in host and " " not in host)
 
 
 def _file_name(name: str) -> str:

@@ -71,7 +71,8 @@ class Bench:
     def ours(self) -> list[Candidate]:
         """The agents' actions, as Pacemaker calls them."""
         agent = str(self.glance.agent)
-        empty = {**json.loads(self.state), "token": "", "token_key": "", "token_until": 0}
+        empty = json.loads(self.state)
+        empty["checks"]["api"] = {}
         absent = {**environment(self.glance, 0), "OCF_RESOURCE_INSTANCE": "p_absent"}
         return [
             Candidate(META_DATA, [agent, "meta-data"], {"OCF_ROOT": "/usr/lib/ocf"}),

@@ -31,7 +31,7 @@ FURTHER = 2  # monitors, after the first that has noticed that Keystone is down
 DEGRADED = "OCF_DEGRADED"
 COLOURS = {"ok": show.GREEN, DEGRADED: show.YELLOW}
 STATE = "/run/resource-agents/openstack/*.json"
-FORGET = f"""sed -i 's/"token_until": [0-9.]*/"token_until": 0/' {STATE}"""
+FORGET = f"""sed -i 's/"until": [0-9.]*/"until": 0/' {STATE}"""
 
 # Run by sh with pids. The master is dead before its workers are killed: a monitor whose connection
 # dies with a worker finds that, too. And a signal that was sent is not yet taken.

@@ -6,9 +6,10 @@
         expect(resource.stop(), 0)
     # whatever carries the resource's name is gone, by pid
 
-AGENTS are all executables in ocf/; declaration() reads one of them as a module. With
-FAULTS_AGENT=path in the environment they are that agent alone, which may be a shell agent of the
-HA guide: `make faults` shows what it makes of the same faults.
+EVERY_AGENT are all executables in ocf/; AGENTS are those of them that are taken through all faults
+of their kind (API). declaration() reads an agent as a module. With FAULTS_AGENT=path in the
+environment both are that agent alone, which may be a shell agent of the HA guide: `make faults`
+shows what it makes of the same faults.
 """
 
 from __future__ import annotations
@@ -35,18 +36,19 @@ OCF = ROOT / "ocf"
 FOREIGN = bool(os.environ.get("FAULTS_AGENT"))
 """Whether it is not our agents that are taken through the tests, but another."""
 
-# whatever is a file there is an agent, executable or not: test_contract.py asks for the mode
-AGENTS = sorted(
+# whatever is a file there is an agent, executable or not: test_metadata.py asks for the mode
+EVERY_AGENT = sorted(
     path
     for path in OCF.iterdir()
     if path.is_file() and not path.is_symlink() and not path.name.startswith(".")
 )
+AGENTS = [OCF / "cinder-api", OCF / "glance-api"]
 if FOREIGN:
-    AGENTS = [Path(os.environ["FAULTS_AGENT"]).absolute()]
+    EVERY_AGENT = AGENTS = [Path(os.environ["FAULTS_AGENT"]).absolute()]
 
 INTERPRETERS: dict[str, tuple[str, ...]] = {
     "debian": (),  # the agent's own shebang
-    "pypi": (sys.executable, "-Es"),
+    "pypi": (sys.executable, "-ESs"),
 }
 """How an agent is run: with the packages of the distribution, or those of the tests' own venv."""
 

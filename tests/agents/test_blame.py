@@ -72,7 +72,7 @@ def test_one_get(make_service: MakeService) -> None:
     before = len(service.config.requests())
     expect(service.monitor(), 0)
     (request,) = service.config.requests()[before:]
-    assert ("GET", declaration(service.agent).check.path) == request[:2]
+    assert ("GET", declaration(service.agent).manages.checks[0].path) == request[:2]
     assert "token:-" != request[2]
 
 
@@ -304,7 +304,7 @@ def test_service_in_trouble(watched: Service, case: Case) -> None:
 
 def anonymous(service: Service) -> int:
     """How many requests for what needs a token came without one."""
-    path = declaration(service.agent).check.path
+    path = declaration(service.agent).manages.checks[0].path
     return service.config.requests().count(("GET", path, "token:-"))
 
 
@@ -572,7 +572,7 @@ FORMS = ["{}", "{}/", "{}/v1/", "{}/v2", "{}PATH"]
 def test_url(make_service: MakeService, form: str) -> None:
     """url overrides where it is asked; without a path, or with a mere version, it is completed."""
     service = make_service(credentials=True)
-    path = declaration(service.agent).check.path
+    path = declaration(service.agent).manages.checks[0].path
     root = f"http://localhost:{service.config.port}"
     service.parameters["url"] = form.format(root).replace("PATH", path)
     expect(service.start(), 0)
@@ -584,7 +584,7 @@ def test_url_is_remembered(service: Service) -> None:
     """The URL is learned at start, and stands in the state."""
     expect(service.start(), 0)
     state: dict[str, Any] = json.loads(service.state_file.read_text(encoding="utf-8"))
-    assert f"http://127.0.0.1:{service.config.port}" == state["url"]
+    assert f"http://127.0.0.1:{service.config.port}" == state["checks"]["address"]["url"]
 
 
 @pytest.mark.parametrize("how", ["os_cacert", "os_insecure"])

@@ -1,26 +1,21 @@
-"""What Pacemaker, crmsh, pcs and ocf-tester may expect of any agent: every file in ocf/."""
+"""What Pacemaker, crmsh, pcs and ocf-tester may expect of an agent's actions."""
 
 from __future__ import annotations
 
 import os
 import re
-import stat
 import subprocess
 import uuid
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from harness import AGENTS, INTERPRETERS, ROOT, Resource, defaults, expect, installed, masters
+from harness import INTERPRETERS, Resource, defaults, expect, installed, masters
 from lookalike.service import USER, Service
 
 Need = Callable[[str, str], str]
 
-GOLDEN = ROOT / "tests" / "golden"
-DTD_FOLDER = "/usr/share/resource-agents"
-OCF_1_1 = "/usr/share/pcs/data/ocf-1.1.rng"
 
 GUIDE = (
     "binary", "config", "user", "pid", "additional_parameters", "client_binary", "os_username",
@@ -45,10 +40,6 @@ GUIDE_DEFAULTS = {
     },
 }
 
-ADVERTISED = {"start": 60, "stop": 60, "monitor": 30}
-"""Seconds that these actions have at least."""
-
-
 @pytest.fixture
 def resource(agent: Path, folder: Path) -> Resource:
     """A resource without any parameter."""
@@ -62,92 +53,7 @@ def document(agent: Path) -> str:
     ).stdout
 
 
-# ---- the file
-
-
-def test_there_are_agents() -> None:
-    """A mistake in the list of agents does not make all tests pass for want of any."""
-    assert {"glance-api", "cinder-api"} <= {agent.name for agent in AGENTS}
-
-
-def test_executable(agent: Path) -> None:
-    """An agent is executable by all, and writable by its owner only."""
-    mode = agent.stat().st_mode
-    assert mode & 0o111 == 0o111
-    assert not mode & 0o022
-    assert not mode & (stat.S_ISUID | stat.S_ISGID)
-
-
-def test_shebang(agent: Path) -> None:
-    """An agent runs under the distribution's Python, whatever PYTHON* or ~/.local say."""
-    assert "#!/usr/bin/python3 -Es" == agent.read_text(encoding="utf-8").splitlines()[0]
-
-
-def test_small(agent: Path) -> None:
-    """An agent is a declaration: what it does, it shares with its sisters."""
-    assert len(agent.read_text(encoding="utf-8").splitlines()) <= 40
-
-
 # ---- meta-data
-
-
-def test_name_is_file_name(agent: Path) -> None:
-    """The name in the meta-data is that of the file, under which Pacemaker knows it."""
-    assert agent.name == ElementTree.fromstring(document(agent)).get("name")
-
-
-def test_golden(agent: Path) -> None:
-    """The meta-data is what was reviewed; a change is seen in the diff of the golden file."""
-    golden = GOLDEN / f"{agent.name}.xml"
-    assert golden.is_file(), f"no {golden.relative_to(ROOT)}: run `make golden`, review the diff"
-    assert golden.read_text(encoding="utf-8") == document(agent), (
-        "the meta-data has changed: run `make golden`, and review the diff"
-    )
-
-
-def test_valid_for_ocf_tester(agent: Path, need: Need) -> None:
-    """The meta-data is valid for the stock DTD, checked as ocf-tester checks it."""
-    need("xmllint", "libxml2-utils")
-    need(f"{DTD_FOLDER}/ra-api-1.dtd", "resource-agents")
-    run = subprocess.run(
-        ["xmllint", "--noout", "--valid", "-"], cwd=DTD_FOLDER, input=document(agent), text=True,
-        capture_output=True,
-    )  # fmt: skip
-    assert (0, "") == (run.returncode, run.stderr)
-
-
-def test_valid_ocf_1_1(agent: Path, need: Need) -> None:
-    """The meta-data is valid for the schema of OCF 1.1."""
-    need("xmllint", "libxml2-utils")
-    need(OCF_1_1, "pcs")
-    run = subprocess.run(
-        ["xmllint", "--noout", "--relaxng", OCF_1_1, "-"], input=document(agent), text=True,
-        capture_output=True,
-    )  # fmt: skip
-    assert 0 == run.returncode, run.stderr
-
-
-def test_stricter_than_pcs(agent: Path) -> None:
-    """What the standard's own schema and text ask of the meta-data, and pcs's copy leaves open."""
-    root = ElementTree.fromstring(document(agent))
-    assert ["version", "longdesc", "shortdesc", "parameters", "actions"] == [e.tag for e in root]
-    assert "1.1" == root.findtext("version")
-    for description in (*root.iter("longdesc"), *root.iter("shortdesc")):
-        assert {"lang": "en"} == description.attrib
-        assert not list(description), "no more than text"
-        assert (description.text or "").strip()
-    for parameter in root.iter("parameter"):
-        assert ["longdesc", "shortdesc", "content"] == [element.tag for element in parameter]
-        assert parameter[-1].get("type") in ("boolean", "integer", "string")
-    for action in root.iter("action"):
-        assert {"name", "timeout"} <= set(action.attrib) <= {"name", "timeout", "interval", "depth"}
-
-
-def test_parameter_names(agent: Path) -> None:
-    """A parameter's name is once there, and can be that of a POSIX environment variable."""
-    names = [p.get("name", "") for p in ElementTree.fromstring(document(agent)).iter("parameter")]
-    assert len(names) == len(set(names))
-    assert not [name for name in names if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name)]
 
 
 @pytest.mark.parametrize("form", ["text", "html", "xml", "nonsense", ""])
@@ -165,43 +71,6 @@ def test_guide_parameters(agent: Path) -> None:
     assert expected == {name: declared[name] for name in expected}
     for name in {"os_username", "os_password", "os_tenant_name", "os_auth_url", "url", "pid"}:
         assert "" == declared[name]
-
-
-def test_metadata_is_the_declaration(agent: Path) -> None:
-    """The meta-data shows the parameters and defaults that the agent works with."""
-    shown = {
-        parameter.get("name"): parameter.find("content").get("default", "")  # type: ignore[union-attr]
-        for parameter in ElementTree.fromstring(document(agent)).iter("parameter")
-    }
-    assert defaults(agent) == shown
-
-
-def test_reloadable(agent: Path) -> None:
-    """What only the monitor uses is reloadable; what the daemon is started with is not."""
-    reloadable = {
-        parameter.get("name"): parameter.get("reloadable") == "1"
-        for parameter in ElementTree.fromstring(document(agent)).iter("parameter")
-    }
-    for name in ("binary", "config", "user", "pid", "additional_parameters", "log_file"):
-        assert not reloadable[name], name
-    for name in ("os_username", "os_password", "os_auth_url", "url", "keystone_failure"):
-        assert reloadable[name], name
-
-
-def test_advertised_actions(agent: Path) -> None:
-    """The advertised actions, timeouts and depths fit what was measured on real daemons."""
-    actions = list(ElementTree.fromstring(document(agent)).iter("action"))
-    names = {action.get("name") for action in actions}
-    assert {
-        "start", "stop", "monitor", "status", "validate-all", "reload-agent", "meta-data",
-    } == names  # fmt: skip
-    for action in actions:
-        least = ADVERTISED.get(str(action.get("name")), 1)
-        assert int(str(action.get("timeout")).rstrip("s")) >= least, action.get("name")
-    monitors = [action for action in actions if action.get("name") == "monitor"]
-    assert {"0", "10"} == {action.get("depth") for action in monitors}
-    intervals = [action.get("interval") for action in monitors]
-    assert len(intervals) == len(set(intervals)), "Pacemaker tells monitors by their interval"
 
 
 # ---- the actions

@@ -180,7 +180,7 @@ def named(path: str, owners: dict[int, str], service: Service) -> str:
     """A path without what is of this machine, of this moment and of one agent alone."""
     path = re.sub(
         r"^/proc/(\d+)", lambda match: f"/proc/{owners.get(int(match[1]), 'OTHER')}", path)
-    for found, name in ((declaration(service.agent).daemon.log_folder, "LOGS"),
+    for found, name in ((declaration(service.agent).manages.daemon.log_folder, "LOGS"),
                         (str(service.folder), "FOLDER"),
                         (service.name, "INSTANCE"), (service.agent.name, "AGENT"),
                         (service.binary.name, "BINARY")):
@@ -242,7 +242,7 @@ def test_what_creeps_in_is_named(
     row = ACTIONS[0]
     service = make_service()
     service.agent = installed(agent, service.folder)
-    module = service.folder / "agentlib" / "process.py"
+    module = service.folder / "agentlib" / "log.py"
     module.write_text(module.read_text(encoding="utf-8").replace(before, after, 1),
                       encoding="utf-8")
     _, cost = record(service, row, service.agent)

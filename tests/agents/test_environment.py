@@ -505,7 +505,7 @@ def test_clock_stepped(make_service: MakeService, step: int, revoked: bool) -> N
     expect(service.start(), 0)
     expect(service.monitor(), 0)
     state = json.loads(service.state_file.read_text(encoding="utf-8"))
-    state["token_until"] -= step
+    state["checks"]["api"]["until"] -= step
     service.state_file.write_text(json.dumps(state), encoding="utf-8")
     if revoked:
         service.keystone.revoke()

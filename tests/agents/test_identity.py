@@ -102,6 +102,8 @@ def test_pidfile_unreadable(service: Service, whose: str) -> None:
     stops(service)
 
 
+DEEP = '{"a":' * 900 + "1" + "}" * 900
+
 STATES: dict[str, object] = {
     "empty": "",
     "binary": bytes(range(256)),
@@ -110,12 +112,15 @@ STATES: dict[str, object] = {
     "null": "null",
     "cut-off": '{"pid": 17',
     "deep": "[" * 60000,
-    "types": '{"pid": "17", "start": [], "session": {}, "uid": "", "url": 5, "token": 5, "log": 1}',
+    "types": '{"pid": "17", "start": [], "session": {}, "uid": "", "checks": 5, "log": 1}',
+    "checks": '{"pid": 0, "checks": {"api": 1, "address": {"url": 5, "inode": "x"}}}',
     "zero": '{"pid": 0, "start": 0, "session": 0, "uid": 0}',
     "init": '{"pid": 1, "start": 0, "session": 1, "uid": 0}',
     "all": '{"pid": -1, "start": 0, "session": 0, "uid": 65534}',
     "huge": '{"pid": 1%s, "start": 1e999, "session": 1e999, "uid": -1}' % ("0" * 400),
-    "nan": '{"pid": NaN, "token_until": NaN, "token": "x", "token_key": "x"}',
+    "nan": '{"pid": NaN, "checks": {"api": {"until": NaN, "token": "x", "seal": "x"}}}',
+    "deep-checks": f'{{"pid": 0, "checks": {{"api": {DEEP}}}}}',
+    "of-an-earlier-release": '{"pid": 0, "url": "http://127.0.0.1:1", "token": "x"}',
     "true": '{"pid": true, "uid": true, "session": true}',
     "log": '{"pid": 0, "log": "/etc/passwd"}',
     "directory": "directory",

@@ -98,13 +98,14 @@ def test_remembered_address_is_anothers(
     stranger(service.binary, "--config-file", other.path)
     eventually(lambda: len(other.pids()) == 3)
     state = json.loads(service.state_file.read_text(encoding="utf-8"))
-    state["url"] = f"http://127.0.0.1:{other.port}"
-    state["inode"] = state["inode"] if inode is None else inode
+    address = state["checks"]["address"]
+    address["url"] = f"http://127.0.0.1:{other.port}"
+    address["inode"] = address["inode"] if inode is None else inode
     service.state_file.write_text(json.dumps(state), encoding="utf-8")
     expect(service.monitor(), 0)
     assert not other.requests()
     state = json.loads(service.state_file.read_text(encoding="utf-8"))
-    assert f"http://127.0.0.1:{service.config.port}" == state["url"]
+    assert f"http://127.0.0.1:{service.config.port}" == state["checks"]["address"]["url"]
     assert 3 == len(other.pids())
 
 

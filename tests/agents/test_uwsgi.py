@@ -32,6 +32,12 @@ from lookalike.uwsgi import PACKAGE, PROGRAM, UwsgiService
 MakeService = Callable[..., UwsgiService]
 
 
+def remembered_url(service: Service) -> str:
+    """Where the agent has seen the daemon listen."""
+    state = json.loads(service.state_file.read_text("utf-8"))
+    return str(state["checks"]["address"]["url"])
+
+
 @pytest.fixture
 def make_service(
     agent: Path, folder: Path, interpreter: str, need: Callable[[str, str], str]
@@ -637,7 +643,7 @@ def test_address_taken_from_ini(make_service: MakeService) -> None:
     service = make_service(ini={"http-socket": address})
     expect(service.call("validate-all", parameters={"bind": address}), 2, "bind", "http-socket")
     expect(service.start(), 0)
-    assert address in json.loads(service.state_file.read_text("utf-8"))["url"]
+    assert address in remembered_url(service)
 
 
 @pytest.mark.parametrize("named", ["config", "bind", "both"])
@@ -653,7 +659,7 @@ def test_address(make_service: MakeService, named: str) -> None:
         service.parameters["bind"] = f"127.0.0.1:{ports['bind']}"
     expect(service.start(), 0)
     port = ports["bind" if named == "bind" else "config"]
-    assert f"http://127.0.0.1:{port}" == json.loads(service.state_file.read_text("utf-8"))["url"]
+    assert f"http://127.0.0.1:{port}" == remembered_url(service)
 
 
 @pytest.mark.shared

@@ -126,7 +126,7 @@ def test_interpreter_and_link(source: Path, tmp_path: Path) -> None:
 
     for agent in AGENTS:
         first = (tmp_path / RESOURCES / agent).read_text().splitlines()[0]
-        assert first == "#!/usr/bin/python3 -Es"
+        assert first == "#!/usr/bin/python3 -ESs"
     assert os.readlink(tmp_path / RESOURCES / "agentlib") == "../../lib/openstack/agentlib"
 
 
@@ -241,7 +241,7 @@ def test_another_interpreter(source: Path, tmp_path: Path) -> None:
     make(source, "install", tmp_path, f"PYTHON={python}")
 
     agent = tmp_path / RESOURCES / AGENTS[0]
-    assert agent.read_text().splitlines()[0] == f"#!{python} -Es"
+    assert agent.read_text().splitlines()[0] == f"#!{python} -ESs"
     assert metadata(agent) == expected(AGENTS[0])
 
 
@@ -251,7 +251,7 @@ def test_interpreter_of_another_machine(source: Path, tmp_path: Path) -> None:
 
     agent = tmp_path / RESOURCES / AGENTS[0]
     assert "no bytecode" in said
-    assert agent.read_text().splitlines()[0] == "#!/opt/python/bin/python3 -Es"
+    assert agent.read_text().splitlines()[0] == "#!/opt/python/bin/python3 -ESs"
     assert (tmp_path / MAN / f"ocf_openstack_{AGENTS[0]}.7").exists()
 
 

@@ -120,14 +120,16 @@ class Real:
 
     def forget_token(self) -> None:
         """Take the token from what the agent remembers."""
-        self._change_state(token="", token_key="", token_until=0)
+        self._change_token(token="", seal="", until=0)
 
     def new_token(self) -> None:
         """Have the agent remember a good token that no worker has seen."""
-        self._change_state(token=self.cloud.token())
+        self._change_token(token=self.cloud.token())
 
-    def _change_state(self, **changes: object) -> None:
-        self.resource.state_file.write_text(json.dumps({**self.state(), **changes}))
+    def _change_token(self, **changes: object) -> None:
+        state = self.state()
+        state["checks"]["api"].update(changes)
+        self.resource.state_file.write_text(json.dumps(state))
 
     def running(self) -> set[str]:
         """The programs that its processes run, by name."""

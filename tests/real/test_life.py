@@ -152,4 +152,4 @@ def test_spelling_of_the_guide(real: Real) -> None:
 
     expect(real.start().resource.monitor(), 0)
 
-    assert real.state()["token"]
+    assert real.state()["checks"]["api"]["token"]

@@ -39,7 +39,7 @@ def test_from_stopped_to_stopped(make: MakeReal, cloud: ControlPlane, which: str
     assert {"uwsgi-core"} == real.running()
     expect(resource.start(), 0)
     expect(resource.monitor(), 0)
-    assert real.state()["token"]
+    assert real.state()["checks"]["api"]["token"]
     expect(resource.monitor(parameters={"os_password": "not-it"}), 190, "Keystone refuses")
     with cloud.without_database(real.service):
         expect(resource.monitor(), 1, "500")

@@ -41,7 +41,7 @@ def test_address(
 
     real.start()
 
-    assert url == real.state()["url"]
+    assert url == real.state()["checks"]["address"]["url"]
     assert {PORTS[real.service]} == real.listeners()
     assert real.refused(), "it listens on another address as well"
     expect(real.resource.monitor(), 0)

@@ -13,32 +13,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentlib import process
-from agentlib.agent import (
-    ACTIONS,
-    API,
-    FUNCTIONS,
-    NEEDS_ROOT,
-    PROCESS,
-    Agent,
-    Call,
-    act,
-    level,
-    seconds,
-)
-from agentlib.api import ApiCheck
+from agentlib.actions import FUNCTIONS
+from agentlib.agent import Agent
+from agentlib.api import Api
+from agentlib.call import PROCESS, SERVES, Call, level, seconds
 from agentlib.daemon import Daemon
 from agentlib.environment import Environment
 from agentlib.errors import AgentError
 from agentlib.log import Log
+from agentlib.resource import Resource
+from agentlib.service import Service as Managed
 from unit.kit import Service, Tree, Zoo, alive, await_that
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="the actions need root")
 
-AGENT = Agent(
-    name="unit-api", title="Unit API (unit-api)",
-    daemon=Daemon(binary="unit-daemon", config="/etc/unit.conf", user="nobody",
-                  log_folder="/nonexistent"),
-    check=ApiCheck(port=9292, path="/v2/images?limit=1"))
+DAEMON = Daemon(project="unit", binary="unit-daemon", config="/etc/unit.conf", user="nobody",
+                log_folder="/nonexistent", port=9292)
+CHECKS = [Api("/v2/images?limit=1")]
+SERVICE = Managed(DAEMON, *CHECKS)
+AGENT = Agent(name="unit-api", title="Unit API (unit-api)", manages=SERVICE)
+ACTIONS = SERVICE.actions
 
 
 # --- time and level -----------------------------------------------------------------------------
@@ -57,27 +51,27 @@ AGENT = Agent(
 def test_seconds(action: str, timeout: str | None, left: float) -> None:
     """An action has Pacemaker's timeout less a margin; by hand, what is advertised."""
     environ = {"OCF_RESKEY_CRM_meta_timeout": timeout} if timeout else {}
-    assert left == pytest.approx(seconds(Environment(action, "x", environ)))
+    assert left == pytest.approx(seconds(Environment(action, "x", environ), ACTIONS))
 
 
 @pytest.mark.parametrize(("age", "left"), [(0, 28), (3, 25), (29.9, -1.9), (30, 28), (1e6, 28)])
 def test_seconds_since_birth(age: float, left: float) -> None:
     """What the process has lived is gone; who is older than the timeout was a shell before."""
     environ = {"OCF_RESKEY_CRM_meta_timeout": "30000"}
-    assert left == pytest.approx(seconds(Environment("monitor", "x", environ), age))
+    assert left == pytest.approx(seconds(Environment("monitor", "x", environ), ACTIONS, age))
 
 
 @given(st.integers(1, 10**18))
 def test_always_before_pacemaker(milliseconds: int) -> None:
     """Whatever the timeout, there is time, and it ends before Pacemaker's."""
     environ = {"OCF_RESKEY_CRM_meta_timeout": str(milliseconds)}
-    assert 0 < seconds(Environment("monitor", "x", environ)) < milliseconds / 1000
+    assert 0 < seconds(Environment("monitor", "x", environ), ACTIONS) < milliseconds / 1000
 
 
 @pytest.mark.parametrize(
     ("asked", "found"),
-    [("", API), ("nonsense", API), ("-1", API), ("0", PROCESS), ("1", PROCESS), ("9", PROCESS),
-     ("10", API), ("15", API), ("20", API), ("999", API)])
+    [("", SERVES), ("nonsense", SERVES), ("-1", SERVES), ("0", PROCESS), ("1", PROCESS),
+     ("9", PROCESS), ("10", SERVES), ("15", SERVES), ("20", SERVES), ("999", SERVES)])
 def test_level(asked: str, found: int) -> None:
     """A level that is not supported means the next lower one; none means 10."""
     environ = {"OCF_CHECK_LEVEL": asked} if asked else {}
@@ -92,9 +86,9 @@ def test_metadata() -> None:
     root = ElementTree.fromstring(AGENT.metadata())
     names = [str(p.get("name")) for p in root.iterfind("parameters/parameter")]
     assert sorted(set(names)) == sorted(names)
-    assert {p.name for p in (*AGENT.daemon.parameters, *AGENT.check.parameters)} == set(names)
+    assert {p.name for p in SERVICE.parameters} == set(names)
     actions = {a.get("name") for a in root.iterfind("actions/action")}
-    assert {*FUNCTIONS, "meta-data"} == actions
+    assert {*FUNCTIONS, "status", "meta-data"} == actions
 
 
 @pytest.mark.parametrize(
@@ -119,11 +113,6 @@ def test_usage() -> None:
     assert "OCF_RESKEY_config=/etc/unit.conf unit-api monitor" in usage
 
 
-def test_validation_needs_no_root() -> None:
-    """Parameters can be looked at by everybody; what touches processes is root's."""
-    assert {"validate-all"} == set(FUNCTIONS) - set(NEEDS_ROOT)
-
-
 # --- calls --------------------------------------------------------------------------------------
 
 
@@ -138,17 +127,20 @@ class Node:
         self.parameters = {"binary": str(zoo.binary()), "config": str(zoo.config())}
 
     def call(self, action: str, level: str = "", interval: str = "", timeout: str = "60000",
-             **parameters: str) -> Call:
+             **parameters: str) -> Resource:
         environ = {"OCF_RESOURCE_INSTANCE": self.name, "HA_RSCTMP": str(self.folder),
                    "OCF_CHECK_LEVEL": level, "OCF_RESKEY_CRM_meta_timeout": timeout,
                    "OCF_RESKEY_CRM_meta_interval": interval}
         for name, value in {**self.parameters, **parameters}.items():
             environ["OCF_RESKEY_" + name] = value
-        return Call(AGENT, Environment(action, AGENT.name, environ), self.log)
+        call = Call(AGENT.name, SERVICE.parameters, ACTIONS,
+                    Environment(action, AGENT.name, environ), self.log)
+        return Resource(call, DAEMON, CHECKS)
 
     def act(self, action: str, **options: str) -> tuple[int, str]:
         try:
-            outcome = act(self.call(action, **options))
+            resource = self.call(action, **options)
+            outcome = FUNCTIONS[resource.environment.action](resource)
         except AgentError as error:
             return int(error.exit_code), str(error)
         return int(outcome.code), outcome.reason
@@ -251,7 +243,7 @@ def test_url_is_learned(node: Node, service: Service) -> None:
     node.start_tree(fds=(descriptor,), workers=1)
     os.close(descriptor)
     assert (0, "") == node.act("monitor", interval="30000")
-    assert service.url == node.call("monitor").store.read().url
+    assert service.url == node.call("monitor").store.read().checks["address"]["url"]
     assert ["/"] == service.asked()
 
 

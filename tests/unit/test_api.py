@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentlib.api import ApiCheck, Target, Verdict
+from agentlib import listening
+from agentlib.api import Api
+from agentlib.check import Subject
+from agentlib.credentials import Identity
+from agentlib.daemon import Daemon
 from agentlib.deadline import Deadline
 from agentlib.errors import ConfigurationError
-from agentlib.exitcode import ExitCode
 from agentlib.http import BODY_LIMIT, split
-from agentlib.keystone import Identity
+from agentlib.keystone import Token
 from agentlib.parameters import Values
+from agentlib.process import find
 from agentlib.reason import one_line
 from agentlib.state import State
+from agentlib.target import Target
 from lookalike.keystone import Keystone
 from unit.kit import GIVE_IPV6, VERSIONS, Service
 
@@ -29,7 +35,11 @@ PLENTY = 120.0
 HANG = 8.0
 """Seconds for a check in which somebody hangs: enough for a token on a busy machine."""
 
-CHECK = ApiCheck(port=9292, path="/v2/images?limit=1", hint="a hint")
+PORT = 9292
+PATH = "/v2/images?limit=1"
+CHECK = Api(PATH, hint="a hint")
+PARAMETERS = CHECK.parameters(PORT)
+DAEMON = Daemon(project="unit", binary="unit-api", port=PORT)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -37,6 +47,12 @@ def _imported() -> None:
     """What is slow to import is there before the first deadline runs."""
     __import__("keystoneauth1.identity.v3")
     __import__("requests")
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The daemon is alone where it is remembered to listen; that is for `listening` to tell."""
+    monkeypatch.setattr(listening, "ensure", lambda *_: None)
 
 
 @pytest.fixture
@@ -49,29 +65,41 @@ def values_for(keystone: Keystone | None = None, /, **given: str) -> Values:
     if keystone:
         given = {"os_username": "monitor", "os_password": PASSWORD,
                  "os_project_name": "service", "os_auth_url": keystone.url, **given}
-    return Values(CHECK.parameters, given)
+    return Values(PARAMETERS, given)
+
+
+def listening_at(url: str) -> State:
+    """A state with the address of a daemon."""
+    state = State()
+    state.checks["address"] = {"url": url}
+    return state
 
 
 def remembered(service: Service, values: Values | None = None, token: str = "known") -> State:
-    """A state with the service's URL, and a token of these credentials."""
-    state = State()
-    state.url = service.url
+    """A state with the service's address, and a token of these credentials."""
+    state = listening_at(service.url)
     if values is not None:
-        state.token, state.token_until = token, time.time() + 1000
-        state.token_key = Identity(values).seal()
+        Token(token, time.time() + 1000).keep(state.checks.setdefault("api", {}), Identity(values))
     return state
+
+
+def subject_of(values: Values, state: State) -> Subject:
+    """What is checked: a daemon, for which the test itself stands in."""
+    master = find(os.getpid())
+    assert master is not None
+    return Subject("unit-api", values, DAEMON, state, master, lambda: [master])
 
 
 def check(values: Values, state: State, seconds: float = PLENTY) -> tuple[int, str]:
     """The verdict; its reason has no secret and is one line."""
     begin = time.monotonic()
-    verdict = CHECK.verdict("unit-api", values, state, Deadline(seconds))
+    outcome = CHECK.verdict(subject_of(values, state), Deadline(seconds))
     assert time.monotonic() - begin < seconds + 60
-    assert PASSWORD not in verdict.reason
-    assert one_line(verdict.reason) == verdict.reason
-    assert verdict.code in (0, 1, 190)
-    assert (verdict.reason == "") is (verdict.code == 0) or verdict.code == 0
-    return int(verdict.code), verdict.reason
+    assert PASSWORD not in outcome.reason
+    assert one_line(outcome.reason) == outcome.reason
+    assert outcome.code in (0, 1, 190)
+    assert (outcome.reason == "") is (outcome.code == 0) or outcome.code == 0
+    return int(outcome.code), outcome.reason
 
 
 # --- the verdict table --------------------------------------------------------------------------
@@ -93,8 +121,8 @@ def test_new_token_is_remembered(service: Service, keystone: Keystone) -> None:
     values, state = values_for(keystone), remembered(service)
     assert (0, "") == check(values, state)
     assert (0, "") == check(values, state)
-    assert [state.token] == keystone.tokens_issued
-    assert state.token_until > time.time() + 3000
+    assert [state.checks["api"]["token"]] == keystone.tokens_issued
+    assert state.checks["api"]["until"] > time.time() + 3000
 
 
 def test_token_is_renewed(service: Service, keystone: Keystone) -> None:
@@ -105,7 +133,7 @@ def test_token_is_renewed(service: Service, keystone: Keystone) -> None:
     keystone_issues_good_tokens(service, keystone)
     assert (0, "") == check(values, state)
     assert ["revoked", keystone.tokens_issued[0], ""] == [token for _, token in service.requests]
-    assert keystone.tokens_issued == [state.token]
+    assert keystone.tokens_issued == [state.checks["api"]["token"]]
 
 
 def keystone_issues_good_tokens(service: Service, keystone: Keystone) -> None:
@@ -125,9 +153,9 @@ def test_token_of_others(service: Service, keystone: Keystone, what: str) -> Non
     if what == "other credentials":
         state = remembered(service, values_for(keystone, os_password="former"), "old")
     elif what == "expired":
-        state.token_until = time.time() - 1
+        state.checks["api"]["until"] = time.time() - 1
     else:
-        state.token_key = "" if what == "no seal" else "\ud800:junk"
+        state.checks["api"]["seal"] = "" if what == "no seal" else "\ud800:junk"
     assert (0, "") == check(values, state)
     assert keystone.tokens_issued == [token for _, token in service.requests if token]
 
@@ -364,7 +392,7 @@ def test_no_credentials(service: Service, public: str, code: int, trouble: str) 
 def test_something_else(service: Service, body: bytes) -> None:
     """A server that is not an OpenStack API does not serve."""
     service.body = body
-    assert (1, f"unit-api at {service.url} serves something else than its versions") == (
+    assert (1, f"unit-api at {service.url} does not answer GET / with a version document") == (
         check(values_for(), remembered(service)))
 
 
@@ -382,7 +410,7 @@ def test_mistyped(
     service.public = public
     given = {"os_username": "monitor", "os_password": PASSWORD, "os_project_name": "service",
              "os_auth_url": keystone.url, name: value}
-    values = Values(CHECK.parameters, {key: text for key, text in given.items() if text})
+    values = Values(PARAMETERS, {key: text for key, text in given.items() if text})
     code, reason = check(values, remembered(service))
     assert (190 if public == "300" else 1) == code
     assert name in reason
@@ -440,11 +468,10 @@ def testsplit(url: str, parts: tuple[str, str, str]) -> None:
 def test_url(service: Service, keystone: Keystone, rest: str, asked: str, public: str) -> None:
     """A URL without a path is completed, another is asked as it is; versions are beside it."""
     values = values_for(keystone, url=service.url + rest)
-    state = State()
-    state.url = "http://127.0.0.1:9"
+    state = listening_at("http://127.0.0.1:9")
     assert (0, "") == check(values, state)
     keystone.mode = "dead"
-    state.token = ""
+    state.checks["api"].clear()
     assert 190 == check(values, state)[0]
     assert [asked, asked, public] == service.asked()
 
@@ -454,8 +481,7 @@ def test_url(service: Service, keystone: Keystone, rest: str, asked: str, public
                        fullmatch=True))
 def test_any_url(url: str) -> None:
     """Whatever url is given: a verdict, and never a failure of the check itself."""
-    state = State()
-    state.url = "http://127.0.0.1:9"
+    state = listening_at("http://127.0.0.1:9")
     code, reason = check(values_for(url=url), state, 2)
     assert 1 == code
     assert reason
@@ -466,16 +492,13 @@ def test_any_url(url: str) -> None:
                          ids=ascii)
 def test_junk_url_in_the_state(url: str) -> None:
     """Whatever URL is remembered: a verdict, and never a failure of the check itself."""
-    state = State()
-    state.url = url
-    verdict = CHECK.verdict("unit-api", values_for(), state, Deadline(10))
-    assert 1 == verdict.code
+    outcome = CHECK.verdict(subject_of(values_for(), listening_at(url)), Deadline(10))
+    assert 1 == outcome.code
 
 
 def test_name_that_does_not_resolve() -> None:
     """A url whose name does not resolve is told of."""
-    state = State()
-    state.url = "http://127.0.0.1:9"
+    state = listening_at("http://127.0.0.1:9")
     for name in ("api.invalid", "a..b", "x" * 64 + ".invalid"):
         code, reason = check(values_for(url=f"http://{name}:9292/"), state, 30)
         assert (1, f"unit-api at http://{name}:9292 has a name that does not resolve") == (
@@ -484,8 +507,7 @@ def test_name_that_does_not_resolve() -> None:
 
 def test_local_only() -> None:
     """A learned address that is not on this node any more is not asked for elsewhere."""
-    state = State()
-    state.url = "http://192.0.2.77:9292"  # RFC 5737: nobody has it
+    state = listening_at("http://192.0.2.77:9292")  # RFC 5737: nobody has it
     assert (1, "unit-api at http://192.0.2.77:9292 listens on an address that is not on this node "
                "(any more)") == check(values_for(), state)
 
@@ -494,8 +516,8 @@ def test_asked_from_its_own_address(keystone: Keystone) -> None:
     """Where the daemon listens, it is asked from that very address: no other host can do so."""
     server = Service(host="127.0.0.9")
     try:
-        target = Target("unit-api", server.url + CHECK.path, local=True)
-        assert 0 == target.public(Deadline(PLENTY)).code
+        target = Target("unit-api", server.url + PATH, public=b"versions", local=True)
+        assert 0 == target.serves(Deadline(PLENTY)).code
         assert ["127.0.0.9"] == server.peers
     finally:
         server.close()
@@ -614,32 +636,50 @@ def test_https_in_capitals(
 # --- start --------------------------------------------------------------------------------------
 
 
+Serves = Callable[..., int]
+
+
+@pytest.fixture
+def serves(monkeypatch: pytest.MonkeyPatch) -> Serves:
+    """Asks as start does, of a daemon that was found to listen where the service does."""
+    def ask(values: Values, service: Service, seconds: float = PLENTY) -> int:
+        monkeypatch.setattr(
+            listening, "ready",
+            lambda subject, port, question, deadline: question(service.url, deadline))
+        outcome = CHECK.ready(subject_of(values, State()), Deadline(seconds))
+        assert outcome is not None
+        return int(outcome.code)
+
+    return ask
+
+
 @pytest.mark.parametrize(("public", "code"), [("300", 0), ("200", 0), ("500", 1), ("close", 1)])
-def test_serves(service: Service, keystone: Keystone, public: str, code: int) -> None:
+def test_serves(
+    service: Service, keystone: Keystone, serves: Serves, public: str, code: int,
+) -> None:
     """For start the version document is enough, and Keystone is not asked."""
     service.public, keystone.mode = public, "dead"
-    verdict = CHECK.serves("unit-api", values_for(keystone), service.url, Deadline(PLENTY))
-    assert code == verdict.code
+    assert code == serves(values_for(keystone), service)
     assert [] == keystone.requests
     assert {"/"} == set(service.asked())
 
 
-def test_serves_where_it_listens(service: Service) -> None:
+def test_serves_where_it_listens(service: Service, serves: Serves) -> None:
     """Start looks where the daemon listens, wherever the parameter url leads."""
     other = Service()
     try:
         values = values_for(url=other.url)
-        assert 0 == CHECK.serves("unit-api", values, service.url, Deadline(PLENTY)).code
+        assert 0 == serves(values, service)
         assert [] == other.asked()
     finally:
         other.close()
 
 
-def test_serves_https(service: Service, secure: Keystone) -> None:
+def test_serves_https(service: Service, secure: Keystone, serves: Serves) -> None:
     """A daemon that speaks TLS is asked at the parameter url."""
     service.raw = b"\x15\x03\x01\x00\x02\x02\x46"
     values = values_for(url=secure.url, os_insecure="true")
-    assert 0 == CHECK.serves("unit-api", values, service.url, Deadline(20)).code
+    assert 0 == serves(values, service, 20)
 
 
 # --- validate -----------------------------------------------------------------------------------
@@ -668,9 +708,4 @@ def test_valid(keystone: Keystone) -> None:
 
 def test_reloadable() -> None:
     """Every parameter of the check can be changed without a restart."""
-    assert {True} == {parameter.reloadable for parameter in CHECK.parameters}
-
-
-def test_verdict_record() -> None:
-    """A verdict without a reason has an empty one."""
-    assert "" == Verdict(ExitCode.SUCCESS).reason
+    assert {True} == {parameter.reloadable for parameter in PARAMETERS}

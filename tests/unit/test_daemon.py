@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_subprocess import FakeProcess
 
-from agentlib.daemon import LOG_LIMIT, Daemon, keep_bounded
+from agentlib.daemon import Daemon
 from agentlib.errors import (
     AgentError,
     ArgumentError,
@@ -27,8 +27,9 @@ from agentlib.errors import (
 )
 from agentlib.log import Log
 from agentlib.parameters import Values
-from agentlib.process import TAG, Process, carries, find
+from agentlib.process import Process, find
 from agentlib.state import Store
+from agentlib.tags import TAG, carries
 from unit.kit import NOBODY, PYTHON, ROOT, Zoo, await_that
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run as another user")
@@ -64,8 +65,8 @@ def daemon(place: Path) -> Daemon:
     binary.chmod(0o755)
     config = place / "unit.conf"
     config.write_text("[DEFAULT]\n")
-    return Daemon(binary=str(binary), config=str(config), user="nobody",
-                  log_folder=str(place / "log"), client_binary="client")
+    return Daemon(project="unit", binary=str(binary), config=str(config), user="nobody",
+                  log_folder=str(place / "log"), unused={"client_binary": "client"})
 
 
 @pytest.fixture
@@ -120,7 +121,8 @@ def test_wrong_everywhere(daemon: Daemon, name: str, value: str) -> None:
        value=st.text(st.characters(exclude_characters="\0"), min_size=1))
 def test_any_value(name: str, value: str) -> None:
     """Whatever is given: valid, or an error that names the parameter, on this node too."""
-    daemon = Daemon(binary="sh", config="/etc/passwd", user="nobody", log_folder="/nonexistent")
+    daemon = Daemon(project="unit", binary="sh", config="/etc/passwd", user="nobody",
+                    log_folder="/nonexistent")
     values = values_for(daemon, **{name: value})
     try:
         daemon.validate(values)
@@ -220,7 +222,7 @@ def test_command(daemon: Daemon, text: str, arguments: list[str]) -> None:
 def test_any_arguments(arguments: list[str]) -> None:
     """Whatever arguments are quoted for a shell arrive as they were."""
     import shlex
-    daemon = Daemon(binary="sh", config="/c", user="nobody", log_folder="/l")
+    daemon = Daemon(project="unit", binary="sh", config="/c", user="nobody")
     text = shlex.join(arguments)
     values = values_for(daemon, **({"additional_parameters": text} if text else {}))
     assert arguments == daemon.command(values)[3:]
@@ -298,7 +300,7 @@ SPAWN = """
 import sys
 from agentlib.daemon import Daemon
 from agentlib.parameters import Values
-daemon = Daemon(binary=sys.argv[1], config="/etc/passwd", user="nobody", log_folder="/l")
+daemon = Daemon(project="unit", binary=sys.argv[1], config="/etc/passwd", user="nobody")
 daemon.spawn(Values(daemon.parameters, {}), "a:b", 1).wait()
 """
 
@@ -466,7 +468,7 @@ os.setgroups([]); os.setgid(65534); os.setuid(65534)
 from agentlib.daemon import Daemon
 from agentlib.errors import AgentError
 from agentlib.parameters import Values
-daemon = Daemon(binary="sh", config="/etc/passwd", user="daemon", log_folder="/l")
+daemon = Daemon(project="unit", binary="sh", config="/etc/passwd", user="daemon")
 try:
     daemon.spawn(Values(daemon.parameters, {}), "a:b", 1)
 except AgentError as error:
@@ -628,41 +630,6 @@ def test_no_log_folder(
     os.close(output)
     assert store.log == name
     assert "No such file or directory" in logged()
-
-
-# --- keep_bounded -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("size", "left"), [(0, 0), (LOG_LIMIT, LOG_LIMIT), (LOG_LIMIT + 1, 0)])
-def test_keep_bounded(tmp_path: Path, size: int, left: int) -> None:
-    """The bounded log is emptied when it is too large, and not before."""
-    path = tmp_path / "x.log"
-    path.write_bytes(b"x" * size)
-    keep_bounded(str(path))
-    assert left == path.stat().st_size
-
-
-def test_keep_bounded_while_written(tmp_path: Path) -> None:
-    """A daemon that appends goes on at the beginning, and leaves no hole."""
-    path = tmp_path / "x.log"
-    with path.open("ab", buffering=0) as file:
-        file.write(b"x" * (LOG_LIMIT + 1))
-        keep_bounded(str(path))
-        file.write(b"next\n")
-    assert b"next\n" == path.read_bytes()
-
-
-@pytest.mark.parametrize("kind", ["missing", "folder", "symlink"])
-def test_keep_bounded_is_careful(tmp_path: Path, kind: str) -> None:
-    """What is no log of ours is left alone, and no failure."""
-    path, victim = tmp_path / "x.log", tmp_path / "victim"
-    victim.write_bytes(b"x" * (LOG_LIMIT + 1))
-    if kind == "folder":
-        path.mkdir()
-    elif kind == "symlink":
-        path.symlink_to(victim)
-    keep_bounded(str(path))
-    assert LOG_LIMIT + 1 == victim.stat().st_size
 
 
 def test_python_is_there() -> None:

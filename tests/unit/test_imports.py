@@ -12,16 +12,20 @@ from pathlib import Path
 
 import pytest
 
-from agentlib.keystone import Identity
+from agentlib.credentials import Identity, parameters
+from agentlib.keystone import Token
 from agentlib.parameters import Values
 from agentlib.process import find
 from agentlib.state import State, Store
 from unit.kit import PYTHON, ROOT, Service, Zoo
 
 # from the bottom to the top: a module imports only from those before it
-ORDER = ["exitcode", "errors", "environment", "deadline", "parameters", "metadata", "reason", "log",
-         "safefile", "state", "process", "sockets", "instance", "lastwords", "wsgi", "daemon",
-         "http", "keystone", "api", "agent", "runtime"]
+ORDER = ["exitcode", "errors", "outcome", "environment", "deadline", "parameters", "metadata",
+         "reason", "secrets", "log", "call", "safefile", "lock", "state", "process", "tags",
+         "sockets", "program", "configfile", "instance", "uwsgi", "standalone", "lastwords",
+         "daemon", "http", "credentials", "keystone", "check", "target", "listening",
+         "examination", "api", "endpoints", "broker", "database", "port", "unixsocket", "alive",
+         "resource", "start", "actions", "service", "gone", "agent", "runtime"]
 
 MODULES = {path.stem: ast.parse(path.read_text())
            for path in sorted((ROOT / "agentlib").glob("*.py"))}
@@ -78,17 +82,17 @@ def test_every_module_has_its_place() -> None:
 
 @pytest.mark.parametrize("name", ORDER)
 def test_downwards(name: str) -> None:
-    """A module imports only what is below it, at its top or in a function."""
+    """A module imports only what is below it, at its top or in a function; types are free."""
     below = set(ORDER[:ORDER.index(name)])
-    assert own_imports(MODULES[name]) <= below
+    assert own_imports(at_run_time()[name]) <= below
 
 
 @pytest.mark.parametrize(
     ("package", "only"),
     [("psutil", set()), ("requests", {"keystone"}), ("keystoneauth1", {"keystone"}),
-     ("sys", {"runtime", "http", "keystone", "sockets"}), ("syslog", {"log"}),
-     ("subprocess", {"daemon"}),
-     ("fcntl", {"state"}), ("shlex", {"daemon", "log"}), ("configparser", {"wsgi"})])
+     ("sys", {"runtime", "http", "keystone", "program", "sockets"}), ("syslog", {"log"}),
+     ("subprocess", {"daemon"}), ("fcntl", {"lock"}), ("shlex", {"daemon", "secrets"}),
+     ("configparser", {"configfile"})])
 def test_only_user(package: str, only: set[str]) -> None:
     """What is costly or delicate has one place."""
     users = {name for name, tree in at_run_time().items() if package in other_imports(tree)}
@@ -142,12 +146,18 @@ HEAVY = {"psutil", "requests", "keystoneauth1", "http", "ssl", "json", "re", "su
          "dataclasses", "typing", "logging", "urllib", "socket", "email", "xml", "pwd", "hashlib"}
 
 AGENT = f'''\
-#!{PYTHON} -Es
-from agentlib import Agent, ApiCheck, Daemon, run
+#!{PYTHON} -ESs
+from agentlib.agent import Agent
+from agentlib.api import Api
+from agentlib.daemon import Daemon
+from agentlib.runtime import run
+from agentlib.service import Service
 AGENT = Agent(
     name="unit-api", title="Unit API",
-    daemon=Daemon(binary="sh", config="/etc/passwd", user="nobody", log_folder="/nonexistent"),
-    check=ApiCheck(port=9292, path="/v2/images?limit=1"))
+    manages=Service(
+        Daemon(project="unit", binary="sh", config="/etc/passwd", user="nobody",
+               log_folder="/nonexistent", port=9292),
+        Api("/v2/images?limit=1")))
 run(AGENT)
 '''
 
@@ -201,11 +211,11 @@ def state_of(zoo: Zoo, folder: Path, url: str, values: Values | None) -> None:
     assert master is not None
     state = State()
     state.pid, state.start, state.session, state.uid = master.pid, master.start, master.pid, 0
-    state.url = url
+    state.checks["address"] = {"url": url}
     if values:
-        state.token, state.token_until = "known", time.time() + 1000
-        state.token_key = Identity(values).seal()
-        state.anonymous = "refused"
+        memory = state.checks["api"] = {}
+        Token("known", time.time() + 1000).keep(memory, Identity(values))
+        memory["anonymous"] = "refused"
     name = zoo.place.name
     Store(str(folder), f"unit-api:{name}", name, "").write(state)
 
@@ -228,7 +238,6 @@ def test_everyday_monitor_loads_no_client(
     """A monitor with a remembered token loads neither psutil nor a client of Keystone's."""
     given = {"os_username": "u", "os_password": "p", "os_project_name": "s",
              "os_auth_url": "http://127.0.0.1:9"}
-    from agentlib.keystone import parameters
     state_of(zoo, tmp_path, service.url, Values(parameters(), given))
     environ = {"HA_RSCTMP": str(tmp_path), "OCF_RESOURCE_INSTANCE": zoo.place.name,
                "OCF_RESKEY_CRM_meta_interval": "30000", "OCF_RESKEY_url": service.url,
@@ -251,7 +260,7 @@ def test_import_does_nothing() -> None:
         "        events.append((event, args[:1]))\n"
         "sys.dont_write_bytecode = True\n"
         "sys.addaudithook(hook)\n"
-        "import agentlib\n"
+        "import agentlib.runtime, agentlib.api, agentlib.service\n"
         "print([e for e in events if e[0] not in ('os.listdir', 'os.scandir')])\n")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
                           check=True)

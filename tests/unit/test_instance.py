@@ -552,4 +552,4 @@ def test_remembered(home: Home) -> None:
     state = remembered(master)
     assert (tree.master, int(fields_of(tree.master)[19]), tree.master, NOBODY) == (
         state.pid, state.start, state.session, state.uid)
-    assert ("", "") == (state.url, state.token)
+    assert {} == state.checks

@@ -1,33 +1,22 @@
-"""Credentials, Identity URLs and tokens; with the look-alike of Keystone."""
+"""Tokens, new ones and those that are kept; with the look-alike of Keystone."""
 
 from __future__ import annotations
 
-import itertools
+import json
+import math
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from agentlib import keystone as module
+from agentlib.credentials import Identity, parameters
 from agentlib.deadline import Deadline
-from agentlib.errors import ConfigurationError, NotInstalledError
-from agentlib.keystone import (
-    GUIDE_TOKEN_URL,
-    Identity,
-    NoTokenError,
-    Token,
-    checked_url,
-    identity,
-    identity_root,
-    parameters,
-    validate_host,
-    verification,
-)
+from agentlib.errors import NotInstalledError
+from agentlib.keystone import NoTokenError, Token, issue, kept
 from agentlib.parameters import Values
 from agentlib.reason import one_line
 from lookalike.keystone import Keystone
@@ -40,8 +29,8 @@ CREDENTIALS = {"os_username": "monitor", "os_password": PASSWORD, "os_project_na
                "os_auth_url": "http://10.0.0.11:5000"}
 
 
-def values_for(token_url: str = "", /, **given: str) -> Values:
-    return Values(parameters(token_url), {name: value for name, value in given.items() if value})
+def values_for(**given: str) -> Values:
+    return Values(parameters(), given)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -64,7 +53,7 @@ def made(server: Keystone, **more: str) -> Identity:
 def refusal(who: Identity, seconds: float = PLENTY) -> str:
     """Why there is no token: one line without the password."""
     with pytest.raises(NoTokenError) as caught:
-        who.token(Deadline(seconds))
+        issue(who, Deadline(seconds))
     message = str(caught.value)
     assert PASSWORD not in message
     assert one_line(message) == message
@@ -76,250 +65,13 @@ def refused(message: str) -> bool:
     return message.startswith("Keystone refuses user ")
 
 
-# --- Identity URLs ------------------------------------------------------------------------------
-
-SUFFIXES = ["", "/", "/v3", "/v3/", "/v2.0", "/v2.0/", "/v2.0/tokens", "/v2.0/tokens/",
-            "/v3/auth/tokens", "/v3/auth/tokens/"]
-
-
-@pytest.mark.parametrize("name", ["os_auth_url", "keystone_get_token_url"])
-@pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize(
-    "root", ["http://10.0.0.11:5000", "https://keystone.example.org", "http://h/identity",
-             "http://[2001:db8::1]:5000", "http://h:35357/a/b"])
-def test_identity_root(root: str, suffix: str, name: str) -> None:
-    """Whatever version an Identity URL ends in, the part before is the root."""
-    assert root == identity_root(values_for(**{name: root + suffix}))
-
-
-@pytest.mark.parametrize("blank", [" {}", "{}\n", "\t{} "])
-def test_blanks_around_a_url(blank: str) -> None:
-    """Blanks around a URL, as they slip in by copying, do no harm."""
-    assert "http://h:5000" == identity_root(values_for(os_auth_url=blank.format("http://h:5000/v3")))
-
-
-@pytest.mark.parametrize(
-    ("new", "older"),
-    [("http://h:5000/v3", "http://h:5000/v2.0/tokens"), ("http://h:5000/", "http://h:5000")])
-def test_both_urls_the_same(new: str, older: str) -> None:
-    """Both parameters may be given if they name the same Keystone."""
-    values = values_for(os_auth_url=new, keystone_get_token_url=older)
-    assert "http://h:5000" == identity_root(values)
-
-
-def test_both_urls_different() -> None:
-    """Two Keystones are one too many, and the message has both names."""
-    values = values_for(os_auth_url="http://a:5000/v3",
-                        keystone_get_token_url="http://b:5000/v2.0/tokens")
-    with pytest.raises(ConfigurationError, match="os_auth_url and keystone_get_token_url"):
-        identity_root(values)
-
-
-def test_default_token_url() -> None:
-    """The default of keystone_get_token_url counts only where no os_auth_url is given."""
-    assert "http://127.0.0.1:5000" == identity_root(values_for(GUIDE_TOKEN_URL))
-    values = values_for(GUIDE_TOKEN_URL, os_auth_url="http://a:5000")
-    assert "http://a:5000" == identity_root(values)
-
-
-NO_URLS = ["nonsense", "10.0.0.11:5000", "//h:5000", "ftp://h:5000", "http://", "http:///v3",
-           "http:/h:5000", "http://h:0", "http://h:99999", "http://h:port", "http://h:80:90",
-           "http://[::1", "http://a b", "http://h\n/x", "http://h/\u00e4", "http://h/\x7f",
-           "file:///etc/passwd", " ", "http://?x", "javascript:alert(1)"]
-
-
-@pytest.mark.parametrize("name", ["os_auth_url", "keystone_get_token_url"])
-@pytest.mark.parametrize("url", NO_URLS, ids=ascii)
-def test_no_url(url: str, name: str) -> None:
-    """What is no http or https URL is refused with the parameter's name and an example."""
-    with pytest.raises(ConfigurationError) as caught:
-        identity_root(values_for(**{name: url}))
-    assert f"{name} is not an http or https URL, as http://10.0.0.11:5000" == str(caught.value)
-
-
-@pytest.mark.parametrize("name", ["os_auth_url", "keystone_get_token_url"])
-@pytest.mark.parametrize("url", ["http://h:5000?x=1", "http://h:5000/v3?x=1", "http://h:5000#x",
-                                 "http://h:5000/v3#x"])
-def test_query(url: str, name: str) -> None:
-    """A query or a fragment has no place in an Identity URL, which is to be continued."""
-    with pytest.raises(ConfigurationError, match=name):
-        identity_root(values_for(**{name: url}))
-
-
-@pytest.mark.parametrize(
-    "url", [f"http://monitor:{PASSWORD}@h:5000/v3", f"https://:{PASSWORD}@h",
-            f"http://{PASSWORD}@h:5000", f"http://u:{PASSWORD}@h:port/",
-            f"http://u:a@{PASSWORD}@h", f"http://u:{PASSWORD}@", f"ftp://u:{PASSWORD}@h"])
-def test_password_in_url(url: str) -> None:
-    """A URL with a password is refused, and the message has the remedy, not the password."""
-    with pytest.raises(ConfigurationError) as caught:
-        checked_url("os_auth_url", url)
-    assert str(caught.value).startswith("os_auth_url ")
-    assert PASSWORD not in str(caught.value)
-
-
-@pytest.mark.parametrize("url", ["HTTP://h:5000", "HTTPS://h", "Https://H:5000/V3"])
-def test_scheme_in_capitals(url: str) -> None:
-    """A scheme in capitals means the same, and comes out small: nobody is asked by plain HTTP."""
-    assert checked_url("url", url).partition("://")[0] in ("http", "https")
-
-
-@given(st.text(st.characters(exclude_characters="\0"))
-       | st.from_regex(r"https?://[a-z:@\[\]./?#0-9\\%]{0,20}", fullmatch=True))
-def test_any_url(url: str) -> None:
-    """Whatever is given: a URL of one line, or an error that names the parameter alone."""
-    try:
-        value = checked_url("os_auth_url", url)
-    except ConfigurationError as error:
-        assert str(error).startswith("os_auth_url ")
-    else:
-        assert value.isascii()
-        assert value.isprintable()
-        assert value.startswith(("http://", "https://"))
-
-
-# --- credentials --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "names", [names for count in range(5) for names in itertools.combinations(CREDENTIALS, count)],
-    ids=lambda names: "+".join(names) or "none")
-@pytest.mark.parametrize("token_url", ["", GUIDE_TOKEN_URL], ids=["no default", "default"])
-def test_halves(names: tuple[str, ...], token_url: str) -> None:
-    """None of the credentials, or all of them; for a half, what is missing is told."""
-    values = values_for(token_url, **{name: CREDENTIALS[name] for name in names})
-    missing = [name for name in CREDENTIALS if name not in names]
-    if token_url and "os_auth_url" in missing:
-        missing.remove("os_auth_url")
-    if not names:
-        assert identity(values) is None
-    elif not missing:
-        assert identity(values) is not None
-    else:
-        with pytest.raises(ConfigurationError) as caught:
-            identity(values)
-        assert str(caught.value).startswith(f"{', '.join(missing)} missing: give the user, ")
-        assert PASSWORD not in str(caught.value)
-
-
-@pytest.mark.parametrize("names", [("os_tenant_name", "os_auth_url"),
-                                   ("os_project_name", "keystone_get_token_url"),
-                                   ("os_tenant_name", "keystone_get_token_url")])
-def test_older_names(names: tuple[str, str]) -> None:
-    """The older names serve as well as the new ones."""
-    project, url = names
-    values = values_for(os_username="u", os_password="p",
-                        **{project: "service", url: "http://h:5000/v2.0/tokens"})
-    found = identity(values)
-    assert found is not None
-    assert ("u", "http://h:5000") == (found.user, found.url)
-
-
-def test_project_and_tenant_differ() -> None:
-    """Two projects are one too many, and the message has both names."""
-    values = values_for(**CREDENTIALS, os_tenant_name="other")
-    with pytest.raises(ConfigurationError, match="os_project_name and os_tenant_name differ"):
-        identity(values)
-
-
-def test_project_and_tenant_agree() -> None:
-    """The same project under both names is one."""
-    assert identity(values_for(**CREDENTIALS, os_tenant_name="service")) is not None
-
-
-@pytest.mark.parametrize(
-    ("given", "verify"),
-    [({}, True), ({"os_insecure": "yes"}, False), ({"os_cacert": "/ca.pem"}, "/ca.pem"),
-     ({"os_insecure": "true", "os_cacert": "/ca.pem"}, False), ({"os_insecure": "no"}, True)],
-    ids=["system", "insecure", "file", "insecure wins", "no"],
-)
-def test_verification(given: dict[str, str], verify: str | bool) -> None:
-    """Certificates are verified by the system's, by a file, or not at all."""
-    assert verify == verification(values_for(**given))
-
-
-@pytest.mark.parametrize("given", [{"os_insecure": "perhaps"}, {"os_cacert": "ca.pem"}])
-def test_no_verification(given: dict[str, str]) -> None:
-    """A wrong value is not taken for the less secure one."""
-    with pytest.raises(ConfigurationError, match=next(iter(given))):
-        verification(values_for(**given))
-
-
-def test_host_without_ca_file() -> None:
-    """A file that is not on this node is told with its name."""
-    with pytest.raises(NotInstalledError, match="os_cacert=/no/such.pem does not exist"):
-        validate_host(values_for(os_cacert="/no/such.pem"))
-
-
-@pytest.mark.parametrize("package", ["keystoneauth1", "requests"])
-def test_package_missing(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a package, this node and the token name it, and what to install."""
-    import importlib.util
-    real = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec",
-                        lambda name: None if name == package else real(name))
-    message = f"Python package {package} is missing: install python3-{package}"
-    validate_host(values_for())
-    with pytest.raises(NotInstalledError, match=message):
-        validate_host(values_for(**CREDENTIALS))
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(NotInstalledError, match=message):
-        Identity(values_for(**CREDENTIALS)).token(Deadline(PLENTY))
-
-
-# --- seals --------------------------------------------------------------------------------------
-
-
-def test_seal() -> None:
-    """A seal is known by its own credentials, holds no password, and differs each time."""
-    who = Identity(values_for(**CREDENTIALS))
-    one, two = who.seal(), who.seal()
-    assert (True, True) == (who.sealed(one), who.sealed(two))
-    assert one != two
-    assert PASSWORD not in one
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("os_username", "other"), ("os_password", "other"), ("os_project_name", "other"),
-     ("os_auth_url", "http://other:5000"), ("os_user_domain_name", "other"),
-     ("os_project_domain_name", "other")])
-def test_seal_of_others(name: str, value: str) -> None:
-    """Whichever of the credentials is another, the seal is broken."""
-    seal = Identity(values_for(**CREDENTIALS)).seal()
-    assert not Identity(values_for(**{**CREDENTIALS, name: value})).sealed(seal)
-
-
-def test_seal_is_not_confused() -> None:
-    """Credentials that only together look the same are others."""
-    one = Identity(values_for(**{**CREDENTIALS, "os_username": "ab", "os_password": "c"}))
-    two = Identity(values_for(**{**CREDENTIALS, "os_username": "a", "os_password": "bc"}))
-    assert not two.sealed(one.seal())
-
-
-@pytest.mark.parametrize("junk", ["", ":", "x", "salt:", ":digest", "a:b:c", "x" * 5000,
-                                  "s" * 200 + ":d", "\ud800:x", "M\u00e4rz:x", "\0:x"], ids=ascii)
-def test_junk_seal(junk: str) -> None:
-    """Junk is nobody's seal."""
-    assert not Identity(values_for(**CREDENTIALS)).sealed(junk)
-
-
-@given(password=st.text(st.characters(codec="utf-8", exclude_characters="\0"),
-                        min_size=1), junk=st.text(st.characters()))
-def test_any_seal(password: str, junk: str) -> None:
-    """Whatever the password, its seal is known; whatever the junk, it is none."""
-    who = Identity(values_for(**{**CREDENTIALS, "os_password": password}))
-    assert who.sealed(who.seal())
-    assert not who.sealed(junk)
-
-
 # --- tokens -------------------------------------------------------------------------------------
 
 
 def test_token(keystone: Keystone) -> None:
     """A Keystone that is well gives a token, for nine tenths of its life."""
     before = time.time()
-    token = made(keystone).token(Deadline(PLENTY))
+    token = issue(made(keystone), Deadline(PLENTY))
     after = time.time()
     assert keystone.tokens_issued == [token.text]
     assert before + 3200 < token.until < after + 3300
@@ -331,7 +83,7 @@ def test_clock_skew(keystone: Keystone, skew: float) -> None:
     """Keystone's clock may be wrong: a token's life counts from now, by our own clock."""
     keystone.clock_skew = skew
     before = time.time()
-    token = made(keystone).token(Deadline(PLENTY))
+    token = issue(made(keystone), Deadline(PLENTY))
     assert before + 3200 < token.until < time.time() + 3300
 
 
@@ -339,7 +91,7 @@ def test_expired(keystone: Keystone) -> None:
     """A token that is issued as already expired is none, and that is Keystone's doing."""
     keystone.token_life = -60
     with pytest.raises(NoTokenError, match="have expired already"):
-        made(keystone).token(Deadline(PLENTY))
+        issue(made(keystone), Deadline(PLENTY))
 
 
 LET_GO = "Keystone at {url} closes the connection without an answer (its database?)"
@@ -418,7 +170,7 @@ def test_domains(name: str) -> None:
     domains = {"os_user_domain_name": "user_domain", "os_project_domain_name": "project_domain"}
     with Keystone(users={"monitor": PASSWORD}, **{domains[name]: "Elsewhere"}) as server:  # type: ignore[arg-type]
         assert refused(refusal(made(server)))
-        assert made(server, **{name: "Elsewhere"}).token(Deadline(PLENTY)).text
+        assert issue(made(server, **{name: "Elsewhere"}), Deadline(PLENTY)).text
 
 
 @pytest.mark.parametrize(
@@ -427,7 +179,7 @@ def test_domains(name: str) -> None:
 def test_any_password(password: str) -> None:
     """A password reaches Keystone as it is, whatever its characters."""
     with Keystone(users={"monitor": password}) as server:
-        token = made(server, os_password=password).token(Deadline(PLENTY))
+        token = issue(made(server, os_password=password), Deadline(PLENTY))
         assert server.tokens_issued == [token.text]
 
 
@@ -435,7 +187,7 @@ def test_any_password(password: str) -> None:
 def test_any_user(keystone: Keystone, user: str) -> None:
     """A user name reaches Keystone as it is."""
     keystone.users[user] = PASSWORD
-    assert made(keystone, os_username=user).token(Deadline(PLENTY)).text
+    assert issue(made(keystone, os_username=user), Deadline(PLENTY)).text
 
 
 def test_path_prefix(keystone: Keystone) -> None:
@@ -458,7 +210,7 @@ def test_proxy_and_netrc(
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such.pem")
-    assert made(keystone).token(Deadline(PLENTY)).text
+    assert issue(made(keystone), Deadline(PLENTY)).text
 
 
 def test_name_that_does_not_resolve() -> None:
@@ -474,7 +226,16 @@ def test_ipv6() -> None:
     except OSError as error:
         pytest.fail(f"no ::1 here ({error}): {GIVE_IPV6}")
     with server:
-        assert made(server).token(Deadline(PLENTY)).text
+        assert issue(made(server), Deadline(PLENTY)).text
+
+
+@pytest.mark.parametrize("package", ["keystoneauth1", "requests"])
+def test_package_missing(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a package there is no token, and the error names it, and what to install."""
+    monkeypatch.setitem(sys.modules, package, None)
+    message = f"Python package {package} is missing: install python3-{package}"
+    with pytest.raises(NotInstalledError, match=message):
+        issue(Identity(values_for(**CREDENTIALS)), Deadline(PLENTY))
 
 
 # --- TLS ----------------------------------------------------------------------------------------
@@ -508,24 +269,24 @@ def test_unknown_certificate(secure: Keystone) -> None:
 
 def test_known_certificate(secure: Keystone, certificate: tuple[str, str]) -> None:
     """With os_cacert it is accepted."""
-    assert made(secure, os_cacert=certificate[0]).token(Deadline(PLENTY)).text
+    assert issue(made(secure, os_cacert=certificate[0]), Deadline(PLENTY)).text
 
 
 def test_insecure(secure: Keystone) -> None:
     """With os_insecure any certificate is accepted."""
-    assert made(secure, os_insecure="yes").token(Deadline(PLENTY)).text
+    assert issue(made(secure, os_insecure="yes"), Deadline(PLENTY)).text
 
 
 def test_insecure_says_nothing(secure: Keystone, recwarn: pytest.WarningsRecorder) -> None:
     """What the operator has asked for is not warned of at each monitor."""
-    made(secure, os_insecure="yes").token(Deadline(PLENTY))
+    issue(made(secure, os_insecure="yes"), Deadline(PLENTY))
     assert [] == [str(warning.message) for warning in recwarn]
 
 
 def test_missing_ca_file(secure: Keystone) -> None:
     """A CA file that is not there is told of by name, instead of blaming Keystone's answer."""
     with pytest.raises(NotInstalledError, match="os_cacert=/no/such.pem"):
-        made(secure, os_cacert="/no/such.pem").token(Deadline(PLENTY))
+        issue(made(secure, os_cacert="/no/such.pem"), Deadline(PLENTY))
 
 
 def test_nonsense_ca_file(secure: Keystone, tmp_path: Path) -> None:
@@ -533,7 +294,7 @@ def test_nonsense_ca_file(secure: Keystone, tmp_path: Path) -> None:
     path = tmp_path / "ca.pem"
     path.write_text("nonsense\n")
     with pytest.raises((NoTokenError, NotInstalledError), match="TLS certificate|os_cacert="):
-        made(secure, os_cacert=str(path)).token(Deadline(PLENTY))
+        issue(made(secure, os_cacert=str(path)), Deadline(PLENTY))
     assert [] == secure.requests
 
 
@@ -546,20 +307,97 @@ def test_wrong_scheme(keystone: Keystone, secure: Keystone) -> None:
     assert refusal(made(secure, os_auth_url=swapped), 1.5).startswith(f"Keystone at {swapped}")
 
 
+# --- tokens that are kept -----------------------------------------------------------------------
+
+
+def memory_of(who: Identity, text: str = "gAAAA", until: float = 1e10) -> dict[str, Any]:
+    """What a check remembers of a token of these credentials."""
+    memory: dict[str, Any] = {}
+    Token(text, until, "0123abcd", "4567-ef").keep(memory, who)
+    return memory
+
+
 def test_token_record() -> None:
-    """A Token is its text and its end."""
+    """A Token is its text and its end, and whose it is, as far as that is known."""
     token = Token("x", 5.0)
-    assert ("x", 5.0) == (token.text, token.until)
+    assert ("x", 5.0, "", "") == (token.text, token.until, token.project, token.user)
 
 
-def test_parameters_are_the_monitors() -> None:
-    """Every parameter of the credentials can be changed without a restart."""
-    declared = parameters()
-    assert {True} == {parameter.reloadable for parameter in declared}
-    assert {"os_username", "os_password", "os_project_name", "os_tenant_name", "os_auth_url",
-            "keystone_get_token_url", "os_user_domain_name", "os_project_domain_name",
-            "os_region_name", "os_cacert", "os_insecure"} == {p.name for p in declared}
-    assert "http://127.0.0.1:5000/v2.0/tokens" == module.GUIDE_TOKEN_URL
+def test_kept() -> None:
+    """A token that is kept comes back whole, also by way of the state file."""
+    who = Identity(values_for(**CREDENTIALS))
+    found = kept(json.loads(json.dumps(memory_of(who))), who)
+    assert found is not None
+    assert ("gAAAA", 1e10, "0123abcd", "4567-ef") == (
+        found.text, found.until, found.project, found.user)
+
+
+def test_new_token_takes_the_place(keystone: Keystone) -> None:
+    """Where a new token is kept nothing is left that was learned with another."""
+    who = made(keystone)
+    memory = {"token": "old", "anonymous": "refused", "junk": 1}
+    token = issue(who, Deadline(PLENTY))
+    token.keep(memory, who)
+    assert {"token", "until", "project", "user", "seal"} == set(memory)
+    found = kept(memory, who)
+    assert found is not None
+    assert token.text == found.text
+
+
+NO_TEXTS: list[object] = [None, True, False, 1, 1.5, [], {}, [1], {"a": 1}]
+NO_MOMENTS: list[object] = [math.nan, math.inf, -math.inf, 1e400, 1e11, 10**400, "1e10", "NaN",
+                            None, True, [], {}]
+
+
+@pytest.mark.parametrize("value", [*NO_TEXTS, "", "two\nlines", "\0", "M\u00e4rz", "\ud800"],
+                         ids=ascii)
+def test_kept_is_no_token(value: object) -> None:
+    """What cannot be a token is none, of whatever type it is."""
+    who = Identity(values_for(**CREDENTIALS))
+    assert kept({**memory_of(who), "token": value}, who) is None
+
+
+@pytest.mark.parametrize("value", NO_MOMENTS, ids=ascii)
+def test_kept_without_end(value: object) -> None:
+    """A token whose end is no moment is not used for ever, nor at all."""
+    who = Identity(values_for(**CREDENTIALS))
+    assert kept({**memory_of(who), "until": value}, who) is None
+
+
+@pytest.mark.parametrize("value", [*NO_TEXTS, "", "\ud800:junk", ":", "salt:"], ids=ascii)
+def test_kept_without_seal(value: object) -> None:
+    """A token that is not known to be of these credentials is none."""
+    who = Identity(values_for(**CREDENTIALS))
+    assert kept({**memory_of(who), "seal": value}, who) is None
+
+
+@pytest.mark.parametrize("name", ["token", "until", "seal"])
+def test_kept_in_part(name: str) -> None:
+    """A part of what is remembered of a token is no token."""
+    who = Identity(values_for(**CREDENTIALS))
+    memory = memory_of(who)
+    del memory[name]
+    assert kept(memory, who) is None
+
+
+def test_kept_of_others() -> None:
+    """A token of other credentials, or past its time, is not used."""
+    who = Identity(values_for(**CREDENTIALS))
+    other = Identity(values_for(**{**CREDENTIALS, "os_password": "former"}))
+    assert kept(memory_of(other), who) is None
+    assert kept(memory_of(who, until=time.time() - 1), who) is None
+    assert kept(memory_of(who, until=time.time() + 60), who) is not None
+
+
+@pytest.mark.parametrize("value", [*NO_TEXTS, "", "../x", "a b", "a?b", "a/b", "\u00e4", "\ud800",
+                                   "{user_id}"], ids=ascii)
+@pytest.mark.parametrize("name", ["project", "user"])
+def test_kept_owner(name: str, value: object) -> None:
+    """An id that cannot stand in a path is left out, and the token serves all the same."""
+    who = Identity(values_for(**CREDENTIALS))
+    found = kept({**memory_of(who), name: value}, who)
+    assert found is not None
+    assert "" == getattr(found, name)
 
 
 def test_no_eventlet() -> None:
@@ -569,7 +407,8 @@ def test_no_eventlet() -> None:
     """
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
-        "from agentlib.keystone import Identity, _keystoneauth, parameters\n"
+        "from agentlib.credentials import Identity, parameters\n"
+        "from agentlib.keystone import _keystoneauth\n"
         "from agentlib.parameters import Values\n"
         "given = {'os_username': 'u', 'os_password': 'p', 'os_project_name': 'x',"
         " 'os_auth_url': 'http://127.0.0.1:1'}\n"

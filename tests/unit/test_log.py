@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from agentlib import log
 from agentlib.environment import Environment
-from agentlib.log import Log, scrubbed
+from agentlib.log import Log
 from agentlib.reason import LENGTH, one_line, shortened
 from unit.kit import ROOT
 
@@ -294,43 +294,3 @@ def test_syslog_gone(
     monkeypatch.setattr(log, "SYSLOG", str(tmp_path / "none"))
     made(HA_LOGFACILITY="daemon").info("a message")
     assert "INFO: a message\n" == capfd.readouterr().err
-
-
-# --- no secrets -------------------------------------------------------------------------------
-
-URLS = [
-    ("mysql+pymysql://glance:secret@db/glance", "mysql+pymysql://***@db/glance"),
-    ("cannot reach rabbit://a:b@h:1,c:d@h:2//", "cannot reach rabbit://***@h:2//"),
-    ("mysql://u:p/q@r@db/x", "mysql://***@db/x"),
-    ("mysql://u:p:q@db", "mysql://***@db"),
-    ("(mysql://u:secret@db) gone", "(mysql://***@db) gone"),
-    ("'mysql://u:secret@db' and amqp://v:hidden@mq", "'mysql://***@db' and amqp://***@mq"),
-    ("http://10.0.0.11:5000/v3 is down", "http://10.0.0.11:5000/v3 is down"),
-    ("see http://h/x, or mail a@b", "see http://h/x, or mail a@b"),
-]
-
-
-@pytest.mark.parametrize(("text", "harmless"), URLS)
-def test_scrubbed_urls(text: str, harmless: str) -> None:
-    """Whoever is named in a URL, up to its last @, is not repeated."""
-    assert harmless == scrubbed(text)
-
-
-@given(
-    password=st.text(st.characters(exclude_categories=("Cs", "Zs", "Zl", "Zp", "Cc")),
-                     min_size=4))
-def test_scrubbed_any_password(password: str) -> None:
-    """Whatever the password in a URL, nothing of it is left."""
-    assert "x ://***@db y" == scrubbed(f"x ://user:{password}@db y")
-
-
-@pytest.mark.parametrize("secret", ["secret", "a.b*c", "\\1", "with blank", "(", "p@ss://w@rd"])
-def test_scrubbed_secrets(secret: str) -> None:
-    """A secret that is known is taken out wherever it stands."""
-    text = scrubbed(f"user monitor, password {secret}, again {secret}.", secret)
-    assert "user monitor, password ***, again ***." == text
-
-
-def test_scrubbed_no_secret() -> None:
-    """An empty secret is none."""
-    assert "as it was" == scrubbed("as it was", "", "")

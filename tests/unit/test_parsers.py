@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import string
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,26 +18,37 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from agentlib import Agent, ApiCheck, Daemon
-from agentlib.agent import Call, act
-from agentlib.api import Target
-from agentlib.daemon import keep_bounded
+from agentlib import listening
+from agentlib.agent import Agent
+from agentlib.api import VERSIONS as MARK
+from agentlib.api import Api
+from agentlib.check import Subject
+from agentlib.credentials import Identity, checked_url, identity_root
+from agentlib.credentials import parameters as keystone_parameters
+from agentlib.daemon import Daemon
 from agentlib.deadline import Deadline
 from agentlib.environment import Environment, whole
 from agentlib.errors import AgentError, ConfigurationError
+from agentlib.exitcode import ExitCode
 from agentlib.http import split
-from agentlib.keystone import Identity, NoTokenError, checked_url, identity_root, is_token
-from agentlib.keystone import parameters as keystone_parameters
+from agentlib.keystone import FOREVER, NoTokenError, Token, is_token, issue, kept
 from agentlib.lastwords import last_words
-from agentlib.log import Log, scrubbed
+from agentlib.log import Log
+from agentlib.outcome import Outcome
 from agentlib.parameters import Values, is_port
-from agentlib.process import Process
+from agentlib.process import Process, find
 from agentlib.reason import one_line
+from agentlib.secrets import scrubbed
+from agentlib.service import Service as Managed
 from agentlib.sockets import Listener
-from agentlib.state import FOREVER, PID_LIMIT, State, Store
+from agentlib.state import PID_LIMIT, State, Store, keep_bounded
+from agentlib.target import Target
 from unit.kit import VERSIONS, Service
 
 PLENTY = 120.0
+
+DAEMON = Daemon(project="unit", binary="sh", config="/etc/passwd", user="nobody",
+                log_folder="/nonexistent", port=9292)
 
 TEXT = st.text(st.characters(exclude_characters="\0"))
 JSON = st.recursive(
@@ -53,6 +65,19 @@ def _imported() -> None:
 
 def made(folder: Path) -> Store:
     return Store(str(folder), "unit-api:p_unit", "p_unit", "")
+
+
+def credentials(url: str) -> Identity:
+    return Identity(Values(keystone_parameters(), {
+        "os_username": "monitor", "os_password": SECRET, "os_project_name": "service",
+        "os_auth_url": url}))
+
+
+def subject_of(state: State) -> Subject:
+    """What a check looks at, which remembers this."""
+    own = find(os.getpid())
+    assert own is not None
+    return Subject("unit-api", Values((), {}), DAEMON, state, own, lambda: [own])
 
 
 def put(store: Store, content: bytes) -> None:
@@ -85,19 +110,32 @@ def test_every_pid(pid: int, form: str, tmp_path: Path) -> None:
     assert pid == store.read_pidfile()
 
 
+KEYSTONE = "http://127.0.0.1:5000"
+SECRET = "p4ssw0rd-not-to-be-told"
+SEAL = credentials(KEYSTONE).seal()
+
 RECORDS = st.fixed_dictionaries({}, optional={
     "pid": st.integers(-1, PID_LIMIT + 1) | JSON,
     "start": st.integers(0) | JSON,
     "session": st.integers(0, PID_LIMIT) | JSON,
     "uid": st.integers(-1, 2**32) | JSON,
-    "url": st.from_regex(r"https?://[a-z0-9\[\]:./ ]{0,9}:[0-9]{0,6}", fullmatch=True) | JSON,
-    "inode": st.integers() | JSON, "descriptor": st.integers() | JSON, "anonymous": JSON,
-    "log": JSON, "token": JSON, "token_key": JSON, "token_until": JSON})
+    "log": JSON,
+    "checks": st.fixed_dictionaries({}, optional={
+        "address": st.fixed_dictionaries({}, optional={
+            "url": st.from_regex(r"https?://[a-z0-9\[\]:./ ]{0,9}:[0-9]{0,6}", fullmatch=True)
+            | JSON,
+            "inode": st.integers() | JSON, "descriptor": st.integers() | JSON}) | JSON,
+        "api": st.fixed_dictionaries({}, optional={
+            "token": st.just("gAAAA") | JSON, "seal": st.just(SEAL) | JSON,
+            "until": st.floats(0) | JSON, "project": JSON, "user": JSON,
+            "anonymous": JSON}) | JSON}) | JSON})
 
 
 @given(content=st.binary() | JSON.map(lambda junk: json.dumps(junk).encode())
        | RECORDS.map(lambda record: json.dumps(record).encode()))
-@example(content=b'{"url": "http://127.0.0.1:99999"}')
+@example(content=b'{"checks": {"address": {"url": "http://127.0.0.1:99999"}}}')
+@example(content=b'{"checks": {"address": {"url": "http://[::1]:9292", "inode": 1e400}}}')
+@example(content=b'{"checks": {"api": 1, "address": "x"}}')
 @example(content=b'{"log": "\\u0000"}')
 @example(content=b'{"log": "/etc/passwd"}')
 def test_any_state(content: bytes, tmp_path: Path) -> None:
@@ -107,11 +145,15 @@ def test_any_state(content: bytes, tmp_path: Path) -> None:
     state = store.read()
     assert state.pid == 0 or 1 < state.pid < PID_LIMIT
     assert all(isinstance(number, int) for number in (state.start, state.session, state.uid))
-    assert state.token_until < FOREVER
-    assert isinstance(state.token + state.token_key, str)
-    if state.url:
-        host, _, port = state.url.removeprefix("http://").rpartition(":")
+    token = kept(state.checks.get("api", {}), credentials(KEYSTONE))
+    assert token is None or (is_token(token.text) and time.time() < token.until < FOREVER)
+    url = listening.known(subject_of(state))
+    if url:
+        host, _, port = url.removeprefix("http://").rpartition(":")
         assert host and "/" not in host and 0 < int(port) < 65536
+    outcome = listening.ensure(
+        subject_of(state), 9292, lambda url, deadline: Outcome(ExitCode.SUCCESS), Deadline(0))
+    assert outcome is None or outcome.reason
     assert state.log in ("", store.log)  # a file that is emptied when it is long
     keep_bounded(state.log)
 
@@ -130,12 +172,20 @@ def test_every_state(
     store = made(tmp_path)
     state = State()
     state.pid, state.start, state.session, state.uid = numbers
-    state.url, state.log = Listener(*socket, inode=7, user=0).url, store.log
-    state.token, state.token_key, state.token_until = token, token[::-1], until
+    state.log = store.log
+    url = Listener(*socket, inode=7, user=0).url
+    who = credentials(KEYSTONE)
+    state.checks["address"] = {"url": url, "inode": 7, "descriptor": 3}
+    Token(token, until).keep(state.checks.setdefault("api", {}), who)
     store.write(state)
     found = store.read()
     assert [getattr(state, name) for name in State.__slots__] == [
         getattr(found, name) for name in State.__slots__]
+    assert url == listening.known(subject_of(found))
+    again = kept(found.checks["api"], who)
+    if is_token(token) and until > time.time() + PLENTY:
+        assert again is not None
+        assert (token, until) == (again.text, again.until)
 
 
 @given(part=st.floats(0, 1, exclude_max=True))
@@ -143,11 +193,11 @@ def test_half_a_state(part: float, tmp_path: Path) -> None:
     """A state file that was cut off is none."""
     store = made(tmp_path)
     state = State()
-    state.pid, state.token = 4242, "gAAAA"
+    state.pid, state.checks = 4242, {"api": {"token": "gAAAA"}}
     store.write(state)
     path = Path(store.pidfile).parent / "openstack" / "unit-api:p_unit.json"
     put(store, path.read_bytes()[:int(part * path.stat().st_size)])
-    assert (0, "") == (store.read().pid, store.read().token)
+    assert (0, {}) == (store.read().pid, store.read().checks)
 
 
 # --- URLs ---------------------------------------------------------------------------------------
@@ -201,12 +251,9 @@ def test_checked_once(url: str) -> None:
 
 # --- parameters ---------------------------------------------------------------------------------
 
-SECRET = "p4ssw0rd-not-to-be-told"
 AGENT = Agent(
-    name="unit-api", title="Unit API",
-    daemon=Daemon(binary="sh", config="/etc/passwd", user="nobody", log_folder="/nonexistent"),
-    check=ApiCheck(port=9292, path="/v2/images?limit=1"))
-NAMES = [parameter.name for parameter in (*AGENT.daemon.parameters, *AGENT.check.parameters)]
+    name="unit-api", title="Unit API", manages=Managed(DAEMON, Api("/v2/images?limit=1")))
+NAMES = [parameter.name for parameter in AGENT.manages.parameters]
 VALUES = TEXT.filter(lambda text: SECRET not in text) | st.sampled_from(
     ["true", "20s", "fail", "/etc/passwd", "http://h:5000/v3", "nobody"])
 WITH_PASSWORD = st.dictionaries(
@@ -223,7 +270,7 @@ def test_any_parameters(values: dict[str, str], level: str, tmp_path: Path) -> N
     environ.update(OCF_RESKEY_os_password=SECRET, OCF_CHECK_LEVEL=level, HA_RSCTMP=str(tmp_path))
     environment = Environment("validate-all", "p_unit", environ)
     try:
-        outcome = act(Call(AGENT, environment, Log("unit-api", environment)))
+        outcome = AGENT.manages.act(AGENT.call(environment, Log("unit-api", environment)))
     except AgentError as error:
         assert error.exit_code in (2, 5, 6)
         assert any(name in str(error)[:119] for name in NAMES)
@@ -299,14 +346,14 @@ def test_any_answer(raw: bytes, peer: Service) -> None:
     """Whatever the API sends: a status that stands there, or the trouble in a line; in time."""
     peer.raw = raw
     deadline = Deadline(PLENTY)
-    target = Target("unit-api", peer.url + "/v2/images?limit=1", local=True)
-    answer = target.ask("token", deadline)
+    target = Target("unit-api", peer.url + "/v2/images?limit=1", public=MARK, local=True)
+    answer = target.ask(Token("token", FOREVER), deadline)
     assert answer.status == 0 or b"%d" % answer.status in raw
     assert answer.trouble == one_line(answer.trouble) != ""
-    verdict = target.public(deadline)
-    assert verdict.code in (0, 1)
-    assert verdict.code == 1 or b'"versions"' in raw
-    assert bool(verdict.reason) == bool(verdict.code)
+    outcome = target.serves(deadline)
+    assert outcome.code in (0, 1)
+    assert outcome.code == 1 or b'"versions"' in raw
+    assert bool(outcome.reason) == bool(outcome.code)
     assert deadline.remaining()
 
 
@@ -330,11 +377,8 @@ def test_any_token(raw: bytes, peer: Service) -> None:
     """Whatever Keystone sends: a token that can be one, or the reason in a line; in time."""
     peer.raw = raw
     deadline = Deadline(PLENTY)
-    values = Values(keystone_parameters(), {
-        "os_username": "monitor", "os_password": SECRET, "os_project_name": "service",
-        "os_auth_url": peer.url})
     try:
-        token = Identity(values).token(deadline)
+        token = issue(credentials(peer.url), deadline)
     except NoTokenError as error:
         assert one_line(str(error)) == str(error) != ""
         assert SECRET not in str(error)

@@ -16,19 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentlib import process
-from agentlib.process import (
-    TAG,
-    Process,
-    carries,
-    claim,
-    descendants,
-    environments,
-    everyone,
-    find,
-    living,
-    present,
-)
+from agentlib.process import Process, descendants, everyone, find, living, present
+from agentlib.tags import TAG, carries
 from unit.kit import NOBODY, OTHER, ROOT, Zoo, alive, await_that, fields_of
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run another user's process")
@@ -202,54 +191,16 @@ def test_pid_two_of_a_namespace() -> None:
     assert "2 [2, 3]\n" == done.stdout, done.stderr
 
 
-# --- tags and owners ----------------------------------------------------------------------------
+# --- environments and owners --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("env", "tagged"),
-    [
-        ({TAG: "glance-api:p"}, True),
-        ({"A": "1", TAG: "glance-api:p", "Z": "2"}, True),
-        ({TAG: "glance-api:p2"}, False),
-        ({TAG: "xglance-api:p"}, False),
-        ({"X" + TAG: "glance-api:p"}, False),
-        ({"X": f"{TAG}=glance-api:p"}, False),
-        ({TAG: ""}, False),
-        ({"BIG": "x" * 100_000, TAG: "glance-api:p"}, True),
-        ({}, False),
-    ],
-    ids=["alone", "among others", "longer", "prefix", "other name", "inside a value", "empty",
-         "after much", "none"],
-)
-def test_tagged(env: dict[str, str], tagged: bool, zoo: Zoo) -> None:
-    """A process carries a tag if its environment has exactly that."""
-    assert tagged is carries(seen(zoo.sleeper(env=env).pid).environment(), "glance-api:p")
-
-
-def test_tag_of_the_dead(zoo: Zoo) -> None:
+def test_environment_of_the_dead(zoo: Zoo) -> None:
     """Who is gone carries no tag, claims nothing and is nobody's."""
     child = zoo.sleeper(env={TAG: "a:b"})
     found = seen(child.pid)
     child.kill()
     child.wait()
     assert (b"", -1, -1) == (found.environment(), found.owner(), found.real_owner())
-
-
-@pytest.mark.parametrize(
-    ("env", "name"),
-    [
-        ({}, ""),
-        ({TAG: "glance-api:p"}, "glance-api:p"),
-        ({"OCF_RESOURCE_INSTANCE": "p"}, "p"),
-        ({"OCF_RESOURCE_INSTANCE": "q", TAG: "glance-api:p"}, "glance-api:p"),
-        ({"OCF_RESOURCE_INSTANCE": "q", TAG: ""}, "q"),
-        ({"OCF_RESOURCE_INSTANCE": "a=b"}, "a=b"),
-    ],
-    ids=["nobody", "tag", "shell agent", "both", "empty tag", "equals sign"],
-)
-def test_claimed_by(env: dict[str, str], name: str, zoo: Zoo) -> None:
-    """A process names the instance that it is of by our tag, else by what shell agents leave."""
-    assert name == claim(seen(zoo.sleeper(env=env).pid).environment())
 
 
 def test_environment_in_an_exec(zoo: Zoo) -> None:
@@ -266,27 +217,6 @@ def test_empty_environment(zoo: Zoo) -> None:
     child = zoo.run(["/usr/bin/env", "-i", "/bin/sleep", "3600"])
     await_that(lambda: Path(f"/proc/{child.pid}/cmdline").read_bytes()[:10] == b"/bin/sleep")
     assert b"" == seen(child.pid).environment()
-
-
-def test_environment_that_blocks(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An environment that does not come is given up; the others are known all the same."""
-    children = [seen(zoo.sleeper(env={TAG: f"a:{n}"}).pid) for n in range(3)]
-    fifo = zoo.place / "fifo"
-    os.mkfifo(fifo)
-    real = os.open
-
-    def instead(path: str, flags: int, *more: int) -> int:
-        stuck = path == f"/proc/{children[1].pid}/environ"
-        return real(fifo if stuck else path, flags, *more)
-
-    monkeypatch.setattr(process, "READING", 0.3)
-    monkeypatch.setattr(os, "open", instead)
-    try:
-        known, unknown = environments(children)
-    finally:
-        os.close(real(fifo, os.O_RDWR))  # the thread goes on, and ends
-    assert {children[0].pid, children[2].pid} == set(known)
-    assert {children[1].pid: process.UNREADABLE} == unknown
 
 
 @ROOT_ONLY

@@ -17,16 +17,22 @@ from unit.kit import NOBODY, PYTHON, ROOT, Zoo, await_that
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="the actions need root")
 
 AGENT = f'''\
-#!{PYTHON} -Es
+#!{PYTHON} -ESs
 """An agent for the tests."""
-from agentlib import Agent, ApiCheck, Daemon, run
-from agentlib import agent as module
+from agentlib.agent import Agent
+from agentlib.api import Api
+from agentlib.daemon import Daemon
+from agentlib.runtime import run
+from agentlib.service import Service
+from agentlib import actions as module
 
 AGENT = Agent(
     name="unit-api",
     title="Unit API (unit-api)",
-    daemon=Daemon(binary="sh", config="/etc/passwd", user="nobody", log_folder="/nonexistent"),
-    check=ApiCheck(port=9292, path="/v2/images?limit=1"),
+    manages=Service(
+        Daemon(project="unit", binary="sh", config="/etc/passwd", user="nobody",
+               log_folder="/nonexistent", port=9292),
+        Api("/v2/images?limit=1")),
 )
 %s
 if __name__ == "__main__":
@@ -125,6 +131,16 @@ def test_not_root(made: Made, action: str) -> None:
     """What needs root says so: 4."""
     done = made.run(action, user=NOBODY)
     assert (4, [f"{action} must be run as root"]) == (done.returncode, reasons(done))
+
+
+@ROOT_ONLY
+def test_validation_needs_no_root(made: Made) -> None:
+    """Parameters can be looked at by everybody; what touches processes is root's."""
+    done = made.run("validate-all", user=NOBODY)
+    assert (0, []) == (done.returncode, reasons(done))
+    needs_root = {"start", "stop", "monitor", "status", "reload-agent"}
+    actions = made.run("usage").stdout.partition("(")[2].partition(")")[0].split("|")
+    assert {*needs_root, "validate-all", "meta-data", "usage"} == set(actions)
 
 
 def test_not_root_and_unknown(made: Made) -> None:

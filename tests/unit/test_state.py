@@ -1,10 +1,9 @@
-"""What an instance remembers: state file, pidfile and lock."""
+"""What an instance remembers: state file and pidfile."""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import stat
 import subprocess
 import sys
@@ -17,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentlib.deadline import Deadline
-from agentlib.errors import AgentError, ConfigurationError, StateError
-from agentlib.state import PIDFILE_SIZE, State, Store
-from unit.kit import NOBODY, ROOT, Zoo, await_that
+from agentlib.errors import ConfigurationError, StateError
+from agentlib.state import LOG_LIMIT, PIDFILE_SIZE, State, Store, keep_bounded
+from unit.kit import NOBODY, ROOT
 
-FIELDS = ("pid", "start", "session", "uid", "url", "log", "token", "token_key", "token_until")
+FIELDS = ("pid", "start", "session", "uid", "log", "checks")
 
 
 @pytest.fixture
@@ -45,8 +44,9 @@ def umask() -> Iterator[Callable[[int], int]]:
 def filled(log: str = "") -> State:
     state = State()
     state.pid, state.start, state.session, state.uid = 4242, 123456789, 4242, 64
-    state.url, state.log = "http://[::1]:9292", log
-    state.token, state.token_key, state.token_until = "gAAAA", "salt:abc", 1800000000.5
+    state.log = log
+    state.checks = {"address": {"url": "http://[::1]:9292", "inode": 7},
+                    "api": {"token": "gAAAA", "seal": "salt:abc", "until": 1800000000.5}}
     return state
 
 
@@ -96,12 +96,13 @@ def test_last_one_counts(store: Store) -> None:
 
 @given(text=st.text(st.characters(), max_size=200))
 def test_any_text(text: str, tmp_path: Path) -> None:
-    """Whatever a URL or a token may be, it comes back or is not remembered at all."""
+    """Whatever text a check has learned, it comes back as it was."""
     store = made(tmp_path)
     state = State()
-    state.url = state.token = text
+    state.checks = {"api": {"token": text}}
     store.write(state)
-    assert {store.read().url, store.read().token} <= {text, ""}
+    found = store.read().checks["api"]["token"]
+    assert found.encode("utf-16", "surrogatepass") == text.encode("utf-16", "surrogatepass")
 
 
 def test_instances_are_apart(tmp_path: Path) -> None:
@@ -129,6 +130,7 @@ JUNK = {
     "UTF-16": '{"pid": 4242}'.encode("utf-16-be")[1:],
     "XML": b"<state/>",
     "a pidfile": b"4242\n",
+    "checks that are none": b'{"checks": {"api": 1, "address": "http://[::1]:9292", "x": null}}',
 }
 
 
@@ -157,18 +159,22 @@ def test_no_whole_number(name: str, value: str, store: Store, tmp_path: Path) ->
     assert NOTHING == record(store.read())
 
 
-@pytest.mark.parametrize("name", ["url", "log", "token", "token_key"])
+@pytest.mark.parametrize("name", ["log", "checks"])
 def test_number_for_text(name: str, store: Store, tmp_path: Path) -> None:
-    """A number, where a text belongs, is not remembered."""
+    """A number, where something else belongs, is not remembered."""
     put(tmp_path, f'{{"{name}": 1}}')
     assert NOTHING == record(store.read())
 
 
-@pytest.mark.parametrize("value", ["NaN", "Infinity", "1e400", '"1"', "true"])
-def test_token_without_end(value: str, store: Store, tmp_path: Path) -> None:
-    """A token whose end is no moment is not used for ever."""
-    put(tmp_path, f'{{"token": "x", "token_until": {value}}}')
-    assert not store.read().token_until > 1e12
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e400", "[[]]", "null", '"\\ud800"'])
+def test_what_checks_have_learned(value: str, store: Store, tmp_path: Path) -> None:
+    """What a check has learned is its own to judge: it comes back, and can be written again."""
+    put(tmp_path, f'{{"pid": 4242, "checks": {{"api": {{"token": {value}}}, "other": {{}}}}}}')
+    state = store.read()
+    assert {"api", "other"} == set(state.checks)
+    assert repr(json.loads(value)) == repr(state.checks["api"]["token"])
+    store.write(state)
+    assert repr(record(state)) == repr(record(store.read()))
 
 
 @pytest.mark.parametrize(
@@ -196,8 +202,9 @@ def test_any_json(tmp_path: Path, value: object) -> None:
     assert state.pid == 0 or 1 < state.pid < 2**22
     for name, default in NOTHING.items():
         found = getattr(state, name)
-        assert isinstance(found, (int, float) if isinstance(default, float) else type(default))
+        assert isinstance(found, type(default))
         assert not isinstance(found, bool)
+    assert all(isinstance(learned, dict) for learned in state.checks.values())
 
 
 @given(st.binary(max_size=300))
@@ -344,8 +351,8 @@ def test_long_name(tmp_path: Path) -> None:
 def test_readers_never_see_half(store: Store, tmp_path: Path) -> None:
     """Who reads while somebody writes sees one state or the other, never half of one."""
     long, short = filled(), filled()
-    long.token, long.pid = "x" * 30000, 1111
-    short.token, short.pid = "y", 2222
+    long.checks, long.pid = {"api": {"token": "x" * 30000}}, 1111
+    short.checks, short.pid = {"api": {"token": "y"}}, 2222
     store.write(long)
     wrong: list[tuple[int, int]] = []
     over = threading.Event()
@@ -354,8 +361,9 @@ def test_readers_never_see_half(store: Store, tmp_path: Path) -> None:
         own = made(tmp_path)
         while not over.is_set():
             state = own.read()
-            if (state.pid, len(state.token)) not in ((1111, 30000), (2222, 1)):
-                wrong.append((state.pid, len(state.token)))
+            length = len(state.checks.get("api", {}).get("token", ""))
+            if (state.pid, length) not in ((1111, 30000), (2222, 1)):
+                wrong.append((state.pid, length))
 
     readers = [threading.Thread(target=read) for _ in range(3)]
     for reader in readers:
@@ -598,89 +606,33 @@ def test_no_log(kind: str, store: Store, tmp_path: Path) -> None:
     assert not victim.exists()
 
 
-# --- the lock -----------------------------------------------------------------------------------
-
-HOLDER = """
-import sys, time
-from agentlib.deadline import Deadline
-from agentlib.state import Store
-with Store(sys.argv[1], "unit-api:p_unit", "p_unit", "").lock(Deadline(60)):
-    open(sys.argv[2], "w").close()
-    time.sleep(3600)
-"""
+@pytest.mark.parametrize(("size", "left"), [(0, 0), (LOG_LIMIT, LOG_LIMIT), (LOG_LIMIT + 1, 0)])
+def test_keep_bounded(tmp_path: Path, size: int, left: int) -> None:
+    """The bounded log is emptied when it is too large, and not before."""
+    path = tmp_path / "x.log"
+    path.write_bytes(b"x" * size)
+    keep_bounded(str(path))
+    assert left == path.stat().st_size
 
 
-def hold(zoo: Zoo, folder: Path) -> subprocess.Popen[bytes]:
-    """Another agent that has the lock."""
-    held = zoo.place / "held"
-    child = zoo.run([sys.executable, "-c", HOLDER, str(folder), str(held)],
-                    env={"PYTHONPATH": str(ROOT)})
-    await_that(held.exists, "the other agent has the lock")
-    return child
+def test_keep_bounded_while_written(tmp_path: Path) -> None:
+    """A daemon that appends goes on at the beginning, and leaves no hole."""
+    path = tmp_path / "x.log"
+    with path.open("ab", buffering=0) as file:
+        file.write(b"x" * (LOG_LIMIT + 1))
+        keep_bounded(str(path))
+        file.write(b"next\n")
+    assert b"next\n" == path.read_bytes()
 
 
-def test_lock(store: Store) -> None:
-    """A lock that was let go of can be had again."""
-    for _ in range(3):
-        with store.lock(Deadline(0)):
-            pass
-
-
-def test_second_fails_in_time(store: Store, tmp_path: Path, zoo: Zoo) -> None:
-    """Who cannot have the lock in time is told who has it."""
-    hold(zoo, tmp_path)
-    with pytest.raises(AgentError, match="another start or stop of this resource"):
-        store.lock(Deadline(0.2))
-
-
-def test_second_waits(store: Store, tmp_path: Path, zoo: Zoo) -> None:
-    """Who waits gets the lock when its holder dies, even by SIGKILL."""
-    child = hold(zoo, tmp_path)
-    taken = threading.Event()
-
-    def take() -> None:
-        with store.lock(Deadline(60)):
-            taken.set()
-
-    waiter = threading.Thread(target=take)
-    waiter.start()
-    assert not taken.wait(0.3)
-    child.send_signal(signal.SIGKILL)
-    waiter.join()
-    assert taken.is_set()
-
-
-def test_locks_are_apart(tmp_path: Path, zoo: Zoo) -> None:
-    """Another instance has another lock."""
-    hold(zoo, tmp_path)
-    with Store(str(tmp_path), "unit-api:p_other", "p_other", "").lock(Deadline(0)):
-        pass
-
-
-def test_lock_is_not_inherited(store: Store, zoo: Zoo) -> None:
-    """A daemon that was started under the lock does not hold it."""
-    with store.lock(Deadline(10)):
-        zoo.sleeper()
-    with store.lock(Deadline(0)):
-        pass
-
-
-def test_lock_is_freed_by_a_failure(store: Store) -> None:
-    """Who fails under the lock lets go of it."""
-    with pytest.raises(ValueError, match="x"), store.lock(Deadline(10)):
-        raise ValueError("x")
-    with store.lock(Deadline(0)):
-        pass
-
-
-@pytest.mark.parametrize("kind", ["symlink", "folder"])
-def test_lock_follows_nothing(kind: str, store: Store, tmp_path: Path) -> None:
-    """What stands in the lock's place is not followed."""
-    path = put(tmp_path, "").with_suffix(".lock")
+@pytest.mark.parametrize("kind", ["missing", "folder", "symlink"])
+def test_keep_bounded_is_careful(tmp_path: Path, kind: str) -> None:
+    """What is no log of ours is left alone, and no failure."""
+    path, victim = tmp_path / "x.log", tmp_path / "victim"
+    victim.write_bytes(b"x" * (LOG_LIMIT + 1))
     if kind == "folder":
         path.mkdir()
-    else:
-        path.symlink_to(tmp_path / "victim")
-    with pytest.raises(StateError, match="cannot use"):
-        store.lock(Deadline(1))
-    assert not (tmp_path / "victim").exists()
+    elif kind == "symlink":
+        path.symlink_to(victim)
+    keep_bounded(str(path))
+    assert LOG_LIMIT + 1 == victim.stat().st_size

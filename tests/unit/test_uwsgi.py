@@ -1,4 +1,4 @@
-"""uWSGI: its command line, its address, and what its ini file says."""
+"""uWSGI: its command line, its address, and what contradicts in its ini file."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentlib import process, wsgi
+from agentlib import program, uwsgi
 from agentlib.daemon import Daemon
 from agentlib.errors import ArgumentError, ConfigurationError, NotInstalledError
 from agentlib.parameters import Values
-from agentlib.wsgi import FORBIDDEN, INSISTED, SOCKETS, SOUND, Wsgi
+from agentlib.uwsgi import FORBIDDEN, INSISTED, SOCKETS, SOUND, Uwsgi
 
 LISTEN = ("bind_host", "bind_port")
+PORT = 8776
 
 
 @pytest.fixture
@@ -25,22 +26,22 @@ def bin_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only folder in which programs are found; uwsgi_python3 is in it."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    monkeypatch.setattr(process, "PATH", str(folder))
+    monkeypatch.setattr(program, "PATH", str(folder))
     executable(folder / "uwsgi_python3")
     return folder
 
 
 @pytest.fixture
-def app() -> Wsgi:
+def app() -> Uwsgi:
     """An application that looks for its configuration in its arguments, as Cinder."""
-    return Wsgi(script="unit-wsgi", module="unit.wsgi:application", listen=LISTEN, port=8776)
+    return Uwsgi(script="unit-wsgi", module="unit.wsgi:application", listen=LISTEN)
 
 
 @pytest.fixture
-def finder() -> Wsgi:
+def finder() -> Uwsgi:
     """An application that looks for its configuration in a folder, as Glance."""
-    return Wsgi(script="unit-wsgi", module="unit.wsgi:application", listen=LISTEN, port=9292,
-                config_folder="OS_UNIT_CONFIG_DIR", config_name="unit.conf")
+    return Uwsgi(script="unit-wsgi", module="unit.wsgi:application", listen=LISTEN,
+                 config_dir_variable="OS_UNIT_CONFIG_DIR", config_name="unit.conf")
 
 
 @pytest.fixture
@@ -57,11 +58,15 @@ def executable(path: Path) -> Path:
     return path
 
 
-def values_for(app: Wsgi, **values: object) -> Values:
-    daemon = Daemon(binary="unit-api", config="/etc/unit/unit.conf", user="nobody",
-                    log_folder="/var/log", wsgi=app)
+def values_for(app: Uwsgi, **values: object) -> Values:
+    daemon = Daemon(project="unit", binary="unit-api", user="nobody", uwsgi=app)
     return Values(daemon.parameters, {
         "server": "uwsgi", **{name: str(value) for name, value in values.items()}})
+
+
+def command_of(app: Uwsgi, values: Values, *further: str) -> list[str]:
+    """The command line of a daemon with one configuration file."""
+    return app.command(values, [values.text("config")], further, PORT)
 
 
 def ini_at(folder: Path, text: str) -> Path:
@@ -78,9 +83,9 @@ def option(command: list[str], name: str) -> list[str]:
 # --- the command line ---------------------------------------------------------------------------
 
 
-def test_command(app: Wsgi, bin_folder: Path, config: Path) -> None:
+def test_command(app: Uwsgi, bin_folder: Path, config: Path) -> None:
     """Without an ini file: what is sound, what is insisted on, where, and what is served."""
-    command = app.command(values_for(app, config=config), ["--further", "x y"])
+    command = command_of(app, values_for(app, config=config), "--further", "x y")
     assert str(bin_folder / "uwsgi_python3") == command[0]
     assert ["--further", "x y"] == command[-2:]
     assert {"--master", "--no-orphans", "--die-on-term", "--need-app"} <= set(command)
@@ -91,21 +96,21 @@ def test_command(app: Wsgi, bin_folder: Path, config: Path) -> None:
     assert ["unit.wsgi:application"] == option(command, "module")
     assert all(any(word.startswith(f"--{name}") for word in command) for name in SOUND)
     assert not option(command, "ini")
-    assert 1 <= int(option(command, "processes")[0]) <= wsgi.PROCESSES
-    assert [str(wsgi.THREADS)] == option(command, "threads")
+    assert 1 <= int(option(command, "processes")[0]) <= uwsgi.PROCESSES
+    assert [str(uwsgi.THREADS)] == option(command, "threads")
 
 
-def test_command_lets_requests_finish(app: Wsgi, bin_folder: Path, config: Path) -> None:
+def test_command_lets_requests_finish(app: Uwsgi, bin_folder: Path, config: Path) -> None:
     """TERM is a graceful end, with an ini file and without."""
     for more in ({}, {"uwsgi_ini": ini_at(config.parent, "[uwsgi]\n")}):
-        command = app.command(values_for(app, config=config, **more), [])
+        command = command_of(app, values_for(app, config=config, **more))
         assert ["unix_signal:15 gracefully_kill_them_all"] == option(command, "hook-master-start")
 
 
-def test_command_with_ini(app: Wsgi, bin_folder: Path, config: Path) -> None:
+def test_command_with_ini(app: Uwsgi, bin_folder: Path, config: Path) -> None:
     """An ini file comes first, over it only what is insisted on and what it does not say."""
     ini = ini_at(config.parent, "[uwsgi]\nprocesses = 5\n")
-    command = app.command(values_for(app, config=config, uwsgi_ini=ini), [])
+    command = command_of(app, values_for(app, config=config, uwsgi_ini=ini))
     assert f"--ini={ini}" == command[1]
     assert not any(word.partition("=")[0] in {f"--{name}" for name in SOUND} for word in command)
     assert [] == option(command, "processes") == option(command, "threads")
@@ -115,56 +120,56 @@ def test_command_with_ini(app: Wsgi, bin_folder: Path, config: Path) -> None:
 
 
 @pytest.mark.parametrize("ini", [None, "[uwsgi]\nprocesses = 5\nthreads = 6\n"])
-def test_numbers(app: Wsgi, bin_folder: Path, config: Path, ini: str | None) -> None:
+def test_numbers(app: Uwsgi, bin_folder: Path, config: Path, ini: str | None) -> None:
     """processes and threads count, whatever else says."""
     more: dict[str, object] = {"uwsgi_ini": ini_at(config.parent, ini)} if ini else {}
-    command = app.command(values_for(app, config=config, processes=3, threads=70, **more), [])
+    command = command_of(app, values_for(app, config=config, processes=3, threads=70, **more))
     assert ["3"] == option(command, "processes")
     assert ["70"] == option(command, "threads")
 
 
 @pytest.mark.parametrize("name", SOCKETS)
-def test_socket_of_ini(app: Wsgi, bin_folder: Path, config: Path, name: str) -> None:
+def test_socket_of_ini(app: Uwsgi, bin_folder: Path, config: Path, name: str) -> None:
     """A socket that the ini file names is the only one."""
     ini = ini_at(config.parent, f"[uwsgi]\n{name} = :1234\n")
-    command = app.command(values_for(app, config=config, uwsgi_ini=ini), [])
+    command = command_of(app, values_for(app, config=config, uwsgi_ini=ini))
     assert [] == option(command, "http-socket")
 
 
-@pytest.mark.parametrize("name", wsgi.APPLICATIONS)
-def test_application_of_ini(app: Wsgi, bin_folder: Path, config: Path, name: str) -> None:
+@pytest.mark.parametrize("name", uwsgi.APPLICATIONS)
+def test_application_of_ini(app: Uwsgi, bin_folder: Path, config: Path, name: str) -> None:
     """An application that the ini file names is the only one."""
     ini = ini_at(config.parent, f"[uwsgi]\n{name} = x\n")
-    command = app.command(values_for(app, config=config, uwsgi_ini=ini), [])
+    command = command_of(app, values_for(app, config=config, uwsgi_ini=ini))
     assert [] == option(command, "module") == option(command, "wsgi-file")
 
 
-def test_configuration_by_folder(finder: Wsgi, bin_folder: Path, config: Path) -> None:
+def test_configuration_by_folder(finder: Uwsgi, bin_folder: Path, config: Path) -> None:
     """Who finds the configuration by a folder gets that, and no arguments; others no folder."""
     values = values_for(finder, config=config)
-    assert [] == option(finder.command(values, []), "pyargv")
-    assert {"OS_UNIT_CONFIG_DIR": str(config.parent)} == finder.environment(values)
+    assert [] == option(command_of(finder, values), "pyargv")
+    assert {"OS_UNIT_CONFIG_DIR": str(config.parent)} == finder.environment(values, [str(config)])
 
 
-def test_configuration_by_argument(app: Wsgi, config: Path) -> None:
+def test_configuration_by_argument(app: Uwsgi, config: Path) -> None:
     """Who looks at its arguments needs no environment."""
-    assert {} == app.environment(values_for(app, config=config))
+    assert {} == app.environment(values_for(app, config=config), [str(config)])
 
 
-def test_continued_option(app: Wsgi, bin_folder: Path, config: Path) -> None:
+def test_continued_option(app: Uwsgi, bin_folder: Path, config: Path) -> None:
     """In the service's configuration an indented line goes on with the value above it."""
     config.write_text("[DEFAULT]\ntransport_url = a,\n  bind_port = 1\n")
-    command = app.command(values_for(app, config=config), [])
+    command = command_of(app, values_for(app, config=config))
     assert [":8776"] == option(command, "http-socket")
 
 
 # --- which application, which uWSGI -------------------------------------------------------------
 
 
-def test_script_before_module(app: Wsgi, bin_folder: Path, config: Path) -> None:
+def test_script_before_module(app: Uwsgi, bin_folder: Path, config: Path) -> None:
     """The script of an older release is served where there is one."""
     script = executable(bin_folder / "unit-wsgi")
-    command = app.command(values_for(app, config=config), [])
+    command = command_of(app, values_for(app, config=config))
     assert [str(script)] == option(command, "wsgi-file")
     assert [] == option(command, "module")
 
@@ -173,7 +178,7 @@ def test_script_before_module(app: Wsgi, bin_folder: Path, config: Path) -> None
 @pytest.mark.parametrize("form", ["{}={}", "{} {}"])
 @pytest.mark.parametrize("has_script", [True, False])
 def test_virtual_environment(
-    app: Wsgi, bin_folder: Path, config: Path, home: str, form: str, has_script: bool
+    app: Uwsgi, bin_folder: Path, config: Path, home: str, form: str, has_script: bool
 ) -> None:
     """In a virtual environment its own script counts, and that of the system never."""
     executable(bin_folder / "unit-wsgi")
@@ -181,7 +186,7 @@ def test_virtual_environment(
     script = venv / "bin" / "unit-wsgi"
     if has_script:
         executable(script)
-    command = app.command(values_for(app, config=config), form.format(home, venv).split())
+    command = command_of(app, values_for(app, config=config), *form.format(home, venv).split())
     assert ([str(script)] if has_script else []) == option(command, "wsgi-file")
     assert ([] if has_script else ["unit.wsgi:application"]) == option(command, "module")
 
@@ -195,7 +200,7 @@ def test_virtual_environment(
         (["uwsgi", "uwsgi_python3", "uwsgi_python311"], "uwsgi_python3"),
     ],
 )
-def test_executable(app: Wsgi, bin_folder: Path, there: list[str], found: str) -> None:
+def test_executable(app: Uwsgi, bin_folder: Path, there: list[str], found: str) -> None:
     """The system's uWSGI is found, the one that embeds Python before the one that has plugins."""
     (bin_folder / "uwsgi_python3").unlink()
     for name in there:
@@ -203,7 +208,7 @@ def test_executable(app: Wsgi, bin_folder: Path, there: list[str], found: str) -
     assert str(bin_folder / found) == app.executable(values_for(app))
 
 
-def test_executable_missing(app: Wsgi, bin_folder: Path) -> None:
+def test_executable_missing(app: Uwsgi, bin_folder: Path) -> None:
     """Without uWSGI the reason names the package; a program that cannot be run is none."""
     (bin_folder / "uwsgi_python3").chmod(0o644)
     (bin_folder / "uwsgi").mkdir()
@@ -211,7 +216,7 @@ def test_executable_missing(app: Wsgi, bin_folder: Path) -> None:
         app.executable(values_for(app))
 
 
-def test_executable_named(app: Wsgi, bin_folder: Path, tmp_path: Path) -> None:
+def test_executable_named(app: Uwsgi, bin_folder: Path, tmp_path: Path) -> None:
     """binary names the uWSGI, by a name or a path, and nothing else is taken."""
     own = executable(tmp_path / "venv/bin/uwsgi")
     named = executable(bin_folder / "uwsgi_custom")
@@ -246,14 +251,14 @@ WHERE = [
 
 @pytest.mark.parametrize(("options", "bind", "expected"), WHERE)
 def test_where(
-    app: Wsgi, bin_folder: Path, config: Path, options: dict[str, str], bind: str, expected: str
+    app: Uwsgi, bin_folder: Path, config: Path, options: dict[str, str], bind: str, expected: str
 ) -> None:
     """The configuration's address and port count; what it does not name, bind does."""
     lines = "".join(f"{name} = {value}\n" for name, value in options.items())
     config.write_text(f"[DEFAULT]\n{lines}[database]\nbind_port = 1\n")
     values = values_for(app, config=config, **({"bind": bind} if bind else {}))
-    assert [expected] == option(app.command(values, []), "http-socket")
-    app.validate_host(values)
+    assert [expected] == option(command_of(app, values), "http-socket")
+    app.validate_host(values, PORT)
 
 
 NOWHERE = [
@@ -270,11 +275,11 @@ NOWHERE = [
 
 
 @pytest.mark.parametrize(("text", "reason"), NOWHERE)
-def test_nowhere(app: Wsgi, config: Path, text: str, reason: str) -> None:
+def test_nowhere(app: Uwsgi, config: Path, text: str, reason: str) -> None:
     """Nonsense in the configuration is refused on this node, with the option's name."""
     config.write_text(f"[DEFAULT]\n{text}\n")
     with pytest.raises(ArgumentError, match=reason):
-        app.validate_host(values_for(app, config=config))
+        app.validate_host(values_for(app, config=config), PORT)
 
 
 @pytest.mark.parametrize(
@@ -282,7 +287,7 @@ def test_nowhere(app: Wsgi, config: Path, text: str, reason: str) -> None:
              "::1:80", "[::1]80", "http://h:80", "h:80,i:81", "h:+80", "\u00e4:80", "h\n:80",
              "[:80", "$HOME:80", "/run/x.sock"],
 )
-def test_bad_bind(app: Wsgi, bind: str) -> None:
+def test_bad_bind(app: Uwsgi, bind: str) -> None:
     """What is not ADDRESS:PORT is refused everywhere."""
     with pytest.raises(ConfigurationError, match="^bind="):
         app.validate(values_for(app, bind=bind))
@@ -292,7 +297,7 @@ def test_bad_bind(app: Wsgi, bind: str) -> None:
 def test_any_bind(text: str) -> None:
     """Every text is an address and a port, or refused; no other error comes out."""
     try:
-        host, port = wsgi._address("bind", text)
+        host, port = uwsgi._address("bind", text)
     except ConfigurationError as error:
         assert str(error).startswith("bind=")
     else:
@@ -302,82 +307,27 @@ def test_any_bind(text: str) -> None:
 
 # --- what the ini file says ---------------------------------------------------------------------
 
-INIS = [
-    pytest.param("", {}, id="empty"),
-    pytest.param("# c\n[uwsgi]\n; c\n#a = 1\nb = 2\n", {"b": "2"}, id="comments"),
-    pytest.param("[uwsgi]\na = 1\na = 2\n", {"a": "2"}, id="twice"),
-    pytest.param("[uwsgi]\na = 1\n[uwsgi]\nb = 2\n", {"a": "1", "b": "2"}, id="section-twice"),
-    pytest.param("[uwsgi]\nmaster\nmule =\n", {"master": "", "mule": ""}, id="no-value"),
-    pytest.param("[uwsgi]\na = %d/%(b) $(HOME)\n", {"a": "%d/%(b) $(HOME)"}, id="placeholders"),
-    pytest.param("[uwsgi]\na = 1\n  daemonize = /x\n\tb = 2\n",
-                 {"a": "1", "daemonize": "/x", "b": "2"}, id="indented"),
-    pytest.param("[other]\na = 1\n", {}, id="other-section"),
-    pytest.param("[DEFAULT]\na = 1\n", {}, id="default-section"),
-    pytest.param("[uwsgi]\nadd-header = Connection: close\n", {"add-header": "Connection: close"},
-                 id="colon"),
-    pytest.param("[uwsgi]\na = 1\n" + "# x\n" * (1 << 18), {"a": "1"}, id="megabyte"),
-    pytest.param("[uwsgi]\na = \udcff\n", {"a": "\ufffd"}, id="not-utf-8"),
-]
-
-
-@pytest.mark.parametrize(("text", "settings"), INIS)
-def test_settings(tmp_path: Path, text: str, settings: dict[str, str]) -> None:
-    """What stands in the section uwsgi, as uWSGI takes it: of several of one name the last."""
-    path = tmp_path / "uwsgi.ini"
-    path.write_bytes(text.encode("utf-8", "surrogateescape"))
-    assert settings == dict(wsgi._settings(str(path)))
-
-
-def test_no_settings() -> None:
-    """Without an ini file there are none."""
-    assert {} == wsgi._settings("")
-
-
-@pytest.mark.parametrize("what", ["binary", "no-section", "folder", "missing"])
-def test_unreadable(app: Wsgi, config: Path, what: str) -> None:
-    """A file that cannot be read as what it should be is named, for both files."""
-    path = config.parent / "bad"
-    if what == "folder":
-        path.mkdir()
-    elif what != "missing":
-        path.write_bytes(bytes(range(256)) if what == "binary" else b"a = 1\n")
-    for name, read in (("uwsgi_ini", wsgi._settings), ("config", wsgi._options)):
-        with pytest.raises(ArgumentError, match=f"^{name}=/.* cannot be read: "):
-            read(str(path))
-
-
-@given(junk=st.binary(max_size=200))
-def test_any_file(tmp_path: Path, junk: bytes) -> None:
-    """Whatever is in a file: settings, or one that is named."""
-    path = tmp_path / "junk"
-    path.write_bytes(junk)
-    try:
-        wsgi._settings(str(path))
-    except ArgumentError as error:
-        assert str(error).startswith("uwsgi_ini=")
-
-
 @pytest.mark.parametrize("name", FORBIDDEN)
-def test_forbidden(app: Wsgi, config: Path, name: str) -> None:
+def test_forbidden(app: Uwsgi, config: Path, name: str) -> None:
     """Settings by which another process would serve are refused, by name."""
     ini = ini_at(config.parent, f"[uwsgi]\n{name} = /x\n")
     with pytest.raises(ArgumentError, match=f"take {name} out of it"):
-        app.validate_host(values_for(app, config=config, uwsgi_ini=ini))
+        app.validate_host(values_for(app, config=config, uwsgi_ini=ini), PORT)
 
 
-def test_ini_missing(app: Wsgi, config: Path) -> None:
+def test_ini_missing(app: Uwsgi, config: Path) -> None:
     """An ini file that is not there is missing on this node; a folder is none."""
     for path in ("/no/x.ini", "/etc"):
         with pytest.raises(NotInstalledError, match=f"^uwsgi_ini={path} "):
-            app.validate_host(values_for(app, config=config, uwsgi_ini=path))
+            app.validate_host(values_for(app, config=config, uwsgi_ini=path), PORT)
 
 
 @pytest.mark.parametrize("name", SOCKETS)
-def test_bind_and_socket(app: Wsgi, config: Path, name: str) -> None:
+def test_bind_and_socket(app: Uwsgi, config: Path, name: str) -> None:
     """bind beside a socket of the ini file is refused: one of them would not count."""
     ini = ini_at(config.parent, f"[uwsgi]\n{name} = :1\n")
     with pytest.raises(ArgumentError, match=f"^bind, and {name} in uwsgi_ini"):
-        app.validate_host(values_for(app, config=config, uwsgi_ini=ini, bind=":2"))
+        app.validate_host(values_for(app, config=config, uwsgi_ini=ini, bind=":2"), PORT)
 
 
 CONTRADICTIONS = [
@@ -392,24 +342,24 @@ CONTRADICTIONS = [
 
 @pytest.mark.parametrize(("name", "text", "remarked"), CONTRADICTIONS)
 def test_contradictions(
-    app: Wsgi, config: Path, name: str, text: str, remarked: bool
+    app: Uwsgi, config: Path, name: str, text: str, remarked: bool
 ) -> None:
     """What contradicts that which is insisted on is remarked, and only that."""
     ini = ini_at(config.parent, f"[uwsgi]\n{name} = {text}\n")
-    remarks = list(app.remarks(values_for(app, config=config, uwsgi_ini=ini)))
+    remarks = list(app.remarks(values_for(app, config=config, uwsgi_ini=ini), PORT))
     assert bool(remarked) == bool(remarks)
     assert all(f"uwsgi_ini: {name}=" in remark for remark in remarks)
-    app.validate_host(values_for(app, config=config, uwsgi_ini=ini))
+    app.validate_host(values_for(app, config=config, uwsgi_ini=ini), PORT)
 
 
-def test_remarks(app: Wsgi, config: Path) -> None:
+def test_remarks(app: Uwsgi, config: Path) -> None:
     """A pidfile of uWSGI's is of no use, a bind that does not count is said to; else silence."""
-    assert [] == list(app.remarks(values_for(app, config=config, bind=":5")))
+    assert [] == list(app.remarks(values_for(app, config=config, bind=":5"), PORT))
     ini = ini_at(config.parent, "[uwsgi]\npidfile = /x\npidfile2 = /y\nsafe-pidfile = /z\n")
-    remarks = list(app.remarks(values_for(app, config=config, uwsgi_ini=ini)))
+    remarks = list(app.remarks(values_for(app, config=config, uwsgi_ini=ini), PORT))
     assert ["pidfile", "pidfile2", "safe-pidfile"] == [r.split()[1] for r in remarks]
     config.write_text("[DEFAULT]\nbind_host = 10.0.0.1\n")
-    (remark,) = app.remarks(values_for(app, config=config, bind="10.0.0.2:5"))
+    (remark,) = app.remarks(values_for(app, config=config, bind="10.0.0.2:5"), PORT)
     assert "bind=10.0.0.2:5 does not count" in remark
 
 
@@ -425,13 +375,13 @@ def test_remarks(app: Wsgi, config: Path) -> None:
         ("config", "/etc/a b"),
     ],
 )
-def test_wrong_everywhere(app: Wsgi, name: str, value: str) -> None:
+def test_wrong_everywhere(app: Uwsgi, name: str, value: str) -> None:
     """A value that no node could use is refused, with the parameter's name."""
     with pytest.raises(ConfigurationError, match=f"^{name}"):
         app.validate(values_for(app, **{name: value}))
 
 
-def test_right(app: Wsgi, finder: Wsgi) -> None:
+def test_right(app: Uwsgi, finder: Uwsgi) -> None:
     """The defaults, and every parameter used as it is meant, are right."""
     for one in (app, finder):
         one.validate(values_for(one))
@@ -440,7 +390,7 @@ def test_right(app: Wsgi, finder: Wsgi) -> None:
             bind="[::1]:1", config="/x/unit.conf"))
 
 
-def test_config_name(app: Wsgi, finder: Wsgi) -> None:
+def test_config_name(app: Uwsgi, finder: Uwsgi) -> None:
     """Who finds its configuration by a folder finds it by one name only; blanks are no matter."""
     finder.validate(values_for(finder, config="/a b/unit.conf"))
     with pytest.raises(ConfigurationError, match="has to be unit.conf"):
@@ -468,15 +418,15 @@ RESEMBLANCE: list[Any] = [
 
 
 @pytest.mark.parametrize(("arguments", "same"), RESEMBLANCE)
-def test_resembles(app: Wsgi, arguments: list[str], same: bool) -> None:
+def test_resembles(app: Uwsgi, arguments: list[str], same: bool) -> None:
     """A uWSGI with this instance's ini file or configuration is known, and no other process."""
     assert same == app.resembles(arguments, values_for(app, uwsgi_ini=INI))
 
 
 @pytest.mark.parametrize("server", ["standalone", "uwsgi"])
-def test_advice(app: Wsgi, server: str) -> None:
+def test_advice(app: Uwsgi, server: str) -> None:
     """Last words that say there is no standalone server get an advice, where that is news."""
-    daemon = Daemon(binary="unit-api", config="/x", user="nobody", log_folder="/x", wsgi=app)
+    daemon = Daemon(project="unit", binary="unit-api", uwsgi=app)
     values = Values(daemon.parameters, {"server": server})
     for words in ("Standalone unit-api is no longer supported", "STANDALONE is No Longer here"):
         assert ("server=uwsgi" in daemon.advice(values, words)) == (server == "standalone")
@@ -486,7 +436,7 @@ def test_advice(app: Wsgi, server: str) -> None:
 
 def test_advice_without_application() -> None:
     """Where there is no application to serve, there is no advice."""
-    daemon = Daemon(binary="unit-api", config="/x", user="nobody", log_folder="/x")
+    daemon = Daemon(project="unit", binary="unit-api")
     values = Values(daemon.parameters, {})
     assert "" == daemon.advice(values, "Standalone unit-api is no longer supported")
 
@@ -494,12 +444,12 @@ def test_advice_without_application() -> None:
 @given(value=st.booleans() | st.integers() | st.text(max_size=20))
 def test_option(value: object) -> None:
     """A setting is one word, which begins with the option."""
-    word = wsgi._option("name", value)
+    word = uwsgi._option("name", value)
     assert word.startswith("--name") or word == "--set=name=false"
 
 
 def test_programs_are_newest_first() -> None:
     """Of several Pythons the newest is taken; plain uwsgi, which needs a plugin, last."""
-    assert ("uwsgi_python3", "uwsgi_python319") == wsgi.PROGRAMS[:2]
-    assert ("uwsgi_python39", "uwsgi") == wsgi.PROGRAMS[-2:]
-    assert os.path.basename(wsgi.PROGRAMS[0]) == "uwsgi_python3"
+    assert ("uwsgi_python3", "uwsgi_python319") == uwsgi.PROGRAMS[:2]
+    assert ("uwsgi_python39", "uwsgi") == uwsgi.PROGRAMS[-2:]
+    assert os.path.basename(uwsgi.PROGRAMS[0]) == "uwsgi_python3"

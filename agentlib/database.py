@@ -1,0 +1,88 @@
+"""The check of a worker that needs its database: can it be reached from this node?
+
+A Database is part of a Service's declaration, mostly beside a Broker. It never blames the worker:
+one whose database is down waits, and a restart mends nothing. It is asked only while the worker
+itself has no connection to it, since each question costs the server a connection.
+"""
+from __future__ import annotations
+
+from . import process, sockets
+from .check import Check
+from .endpoints import Option, silent
+from .errors import AgentError, ConfigurationError
+from .exitcode import ExitCode
+from .outcome import Outcome
+from .parameters import Parameter
+from .reason import Reason
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .check import Subject
+    from .deadline import Deadline
+    from .parameters import Values
+
+MEMORY = "database"
+
+SETTLED = 2.0
+"""Seconds that a daemon has to live to count as started: one that cannot read its configuration
+ends before."""
+
+
+class Database(Check):
+    """How to look at the database of a worker.
+
+    port: default of database_server_port.
+    section, option: where the configuration names the database.
+    """
+
+    __slots__ = ("_option", "_port")
+
+    text = "has lived for a moment, tells when its database cannot be reached"
+
+    def __init__(
+        self, *, port: int = 3306, section: str = "database", option: str = "connection",
+    ) -> None:
+        self._port = port
+        self._option = Option(section, option, default="", schemes=("mysql", "postgresql"),
+                              port=port)
+
+    def parameters(self, port: int) -> tuple[Parameter, ...]:
+        """The port of the database; the older agents looked for a connection to it."""
+        return (
+            Parameter(
+                "database_server_port", "Port of the database",
+                "The port of the database, where the configuration names none "
+                f"({self._option}).",
+                kind="integer", default=str(self._port), reloadable=True),
+        )
+
+    def validate(self, values: Values) -> None:
+        """ConfigurationError if the port is none."""
+        port = values.number("database_server_port")
+        if port and port > 65535:
+            raise ConfigurationError(f"database_server_port={port} is not a port")
+
+    def ready(self, subject: Subject, deadline: Deadline) -> Outcome | None:
+        """SUCCESS when it has lived for a moment: it waits for its database by itself."""
+        subject.waiting = f"has not lived for {SETTLED:.0f} s"
+        return Outcome(ExitCode.SUCCESS) if process.age(subject.master) >= SETTLED else None
+
+    def verdict(self, subject: Subject, deadline: Deadline) -> Outcome:
+        """SUCCESS, or DEGRADED while the database cannot be reached."""
+        try:
+            self.validate(subject.values)
+            port = subject.values.number("database_server_port") or 0
+            servers = self._option.servers(subject, subject.memory(MEMORY), port)
+            if servers is None:
+                return Outcome(ExitCode.SUCCESS)
+            found = sockets.connections({number for _, number in servers})
+            holders = sockets.held(process.tree(subject.master)) if found else {}
+            if any(one.inode in holders for one in found):
+                return Outcome(ExitCode.SUCCESS)
+            trouble = silent("the database", servers, None, deadline)
+        except AgentError as error:
+            return Outcome(
+                ExitCode.DEGRADED, Reason(f"{subject.name} runs; not checked: ", str(error)))
+        if trouble:
+            return Outcome(ExitCode.DEGRADED, Reason(f"{subject.name} runs; ", trouble))
+        return Outcome(ExitCode.SUCCESS)

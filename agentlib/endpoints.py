@@ -1,0 +1,169 @@
+"""The servers that a worker depends on: hosts and ports from its configuration, and whether
+they answer.
+
+Called by `broker` and `database`. What is read from the configuration is remembered, as hosts and
+ports alone: a URL has a password in it.
+"""
+from __future__ import annotations
+
+import os
+
+from .configfile import option
+from .parameters import is_port
+from .reason import Reason
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from socket import socket
+    from typing import Any
+
+    from .check import Subject
+    from .deadline import Deadline
+
+    Server = tuple[str, int]
+    """Host and port; or the path of a UNIX socket, and 0."""
+
+ASKING = 3.0
+"""Seconds that all servers together have to answer, at most."""
+
+
+class Option:
+    """An option whose value is a URL with one server, or several.
+
+    section, name: of the option. default: its value where the configuration has none.
+    schemes: beginnings of URLs that are understood. port: where a URL names none.
+    """
+
+    __slots__ = ("_default", "_name", "_port", "_schemes", "_section")
+
+    def __init__(
+        self, section: str, name: str, *, default: str, schemes: Sequence[str], port: int,
+    ) -> None:
+        self._section = section
+        self._name = name
+        self._default = default
+        self._schemes = tuple(schemes)
+        self._port = port
+
+    def __str__(self) -> str:
+        return f"[{self._section}] {self._name}"
+
+    def servers(self, subject: Subject, memory: dict[str, Any], port: int) -> list[Server] | None:
+        """The servers; None if the URL is of another kind. ArgumentError if a file is unreadable.
+
+        memory: where they are remembered, until a file changes. port: that the operator gave for
+        a URL without one, 0 for the usual.
+        """
+        files = subject.daemon.read_files(subject.values)
+        seal = [_seal(path) for path in files] + [port]
+        known = memory.get("servers")
+        if memory.get("files") == seal and isinstance(known, list) and all(map(_is_server, known)):
+            return [(host, number) for host, number in known] or None
+        found = self.read(files, port)
+        memory["files"], memory["servers"] = seal, [[*server] for server in found or ()]
+        return found
+
+    def read(self, files: Iterable[str], port: int = 0) -> list[Server] | None:
+        """The same, from the files."""
+        url = option(files, self._section, self._name) or self._default
+        scheme, _, rest = url.partition("://")
+        if scheme.partition("+")[0] not in self._schemes:
+            return None
+        query = rest.partition("?")[2]
+        for word in query.split("&"):
+            if word.startswith("unix_socket="):
+                return [(word.partition("=")[2], 0)]
+        return [_server(part, port or self._port)
+                for part in rest.partition("/")[0].split(",") if part] or None
+
+
+def _seal(path: str) -> list[object]:
+    """By what a change of the file is noticed."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return [path]
+    return [path, status.st_mtime_ns, status.st_size, status.st_ino]
+
+
+def _server(part: str, port: int) -> Server:
+    """Host and port of `user:password@host:port`."""
+    address = part.rpartition("@")[2]
+    host, colon, number = address.rpartition(":")
+    if colon and is_port(number) and (host.endswith("]") or ":" not in host):
+        return host.strip("[]"), int(number)
+    return address.strip("[]"), port
+
+
+def _is_server(value: object) -> bool:
+    return (isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
+            and isinstance(value[1], int))
+
+
+def shown(server: Server) -> str:
+    """`host:port`, for an exit reason."""
+    host, port = server
+    if not port:
+        return host
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def silent(what: str, servers: Sequence[Server], greeting: bytes | None, deadline: Deadline
+           ) -> str:
+    """Empty if one of the servers answers; else what the last one of them does.
+
+    what: their name. greeting: bytes to which a server answers; None where a connection is all
+    that can be asked for.
+    """
+    said: str = Reason("there is no ", what)
+    limit = min(ASKING, deadline.remaining() * 0.5) / max(1, len(servers))
+    from .deadline import Deadline as Limit
+
+    for server in servers:
+        one = Limit(limit)
+        try:
+            trouble = one.within(_greet, server, greeting, max(0.1, limit))
+        except TimeoutError:
+            trouble = "does not answer in time"
+        except MemoryError:
+            trouble = "cannot be asked: this node is short of memory"
+        if not trouble:
+            return ""
+        said = Reason(f"{what} at {shown(server)} ", trouble)
+    return said
+
+
+def _connected(server: Server, seconds: float) -> socket:
+    import socket
+
+    if server[1]:
+        return socket.create_connection(server, seconds)
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(seconds)
+    try:
+        connection.connect(server[0])
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _greet(server: Server, greeting: bytes | None, seconds: float) -> str:
+    """Empty if it answers; else what it does."""
+    import socket
+
+    try:
+        with _connected(server, seconds) as connection:
+            if greeting is None:
+                return ""
+            connection.sendall(greeting)
+            return "" if connection.recv(1) else "closes the connection without an answer"
+    except (TimeoutError, socket.timeout):
+        return "does not answer in time"
+    except socket.gaierror:
+        return "has a name that does not resolve"
+    except ConnectionRefusedError:
+        return "refuses connections"
+    except OSError as error:
+        return f"cannot be reached: {error.strerror or error}"

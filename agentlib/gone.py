@@ -1,0 +1,85 @@
+"""A name whose daemon no longer exists: what an existing CIB says still has a meaning.
+
+A Gone is what such an agent manages, as nova-consoleauth. Nothing can be started: start, a probe
+and validate-all say what has replaced it. An old daemon that still runs is monitored by its
+process, and stop ends it.
+"""
+from __future__ import annotations
+
+from .call import SERVES, level
+from .errors import NotInstalledError
+from .exitcode import ExitCode
+from .metadata import Action
+from .outcome import Outcome
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .call import Call
+    from .daemon import Daemon
+    from .parameters import Parameter
+    from .resource import Resource
+
+
+class Gone:
+    """A daemon that no release has any more.
+
+    since: the release in which it was removed, as `Train`. instead: what to do, in one line.
+    """
+
+    __slots__ = ("_daemon", "_instead", "_since", "actions", "parameters")
+
+    def __init__(self, daemon: Daemon, *, since: str, instead: str) -> None:
+        self._daemon = daemon
+        self._since = since
+        self._instead = instead
+        self.parameters: tuple[Parameter, ...] = daemon.parameters
+        self.actions: tuple[Action, ...] = (
+            Action("start", 20),
+            Action("stop", 60),
+            Action("monitor", 20, interval=30, depth=0),
+            Action("status", 20),
+            Action("reload-agent", 20),
+            Action("validate-all", 20),
+            Action("meta-data", 10),
+        )
+
+    @property
+    def text(self) -> str:
+        """What it does, for the meta-data."""
+        return (
+            f"OpenStack has had no such daemon since {self._since}: {self._instead}. A resource "
+            "of this type cannot be started any more. A daemon of an older release that still "
+            "runs is monitored by its process and can be stopped, so that the resource can be "
+            "removed from the cluster.")
+
+    def act(self, call: Call) -> Outcome:
+        """Do the action that the call names; NotInstalledError where there is nothing to do."""
+        from .actions import reload_agent, stop
+        from .resource import Resource
+
+        resource = Resource(call, self._daemon)
+        action = call.environment.action
+        if action == "stop":
+            return stop(resource)
+        if action == "monitor":
+            return self._monitor(resource)
+        if action == "reload-agent":
+            return reload_agent(resource)
+        if action == "validate-all":
+            self._daemon.validate(call.values)
+            if level(call.environment) < SERVES:
+                return Outcome(ExitCode.SUCCESS)
+        raise self._error(call.name)
+
+    def _monitor(self, resource: Resource) -> Outcome:
+        presence = resource.instance.look()
+        if presence.orphans:
+            return resource.orphaned(presence.orphans)
+        if presence.master:
+            return Outcome(ExitCode.SUCCESS)
+        if resource.environment.probe:
+            raise self._error(resource.name)
+        return Outcome(ExitCode.NOT_RUNNING)
+
+    def _error(self, name: str) -> NotInstalledError:
+        return NotInstalledError(f"{name} is gone since {self._since}: {self._instead}")

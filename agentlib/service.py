@@ -1,0 +1,60 @@
+"""The declaration of a service: a daemon and its checks, and the actions as they are advertised.
+
+A Service is what most agents manage. The actions themselves are in `actions` and `start`.
+"""
+from __future__ import annotations
+
+from .metadata import Action
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .call import Call
+    from .check import Check
+    from .daemon import Daemon
+    from .outcome import Outcome
+    from .parameters import Parameter
+
+
+class Service:
+    """A daemon and the checks that tell whether it serves, of which the worst result counts.
+
+    start, stop: advertised timeouts in seconds.
+    """
+
+    __slots__ = ("actions", "checks", "daemon", "parameters")
+
+    def __init__(self, daemon: Daemon, *checks: Check, start: int = 60, stop: int = 60) -> None:
+        self.daemon = daemon
+        self.checks = checks
+        self.parameters: tuple[Parameter, ...] = (
+            *daemon.parameters,
+            *(parameter for check in checks for parameter in check.parameters(daemon.port)))
+        self.actions: tuple[Action, ...] = (
+            # Glance waits 30 s for a port to become free, and a control plane that boots cold
+            # is slow.
+            Action("start", start),
+            # Requests under way may take most of it; what is left then is killed.
+            Action("stop", stop),
+            Action("monitor", 30, interval=30, depth=10),
+            Action("monitor", 30, interval=10, depth=0),
+            Action("status", 30),
+            Action("reload-agent", 20),
+            Action("validate-all", 20),
+            Action("meta-data", 10),
+        )
+
+    @property
+    def text(self) -> str:
+        """What it does, for the meta-data."""
+        return (
+            "It starts the server and waits until it "
+            f"{', and '.join(check.text for check in self.checks)}, and stops it with all its "
+            "workers. Parameters have the names that the agents of the OpenStack High "
+            "Availability Guide gave them.")
+
+    def act(self, call: Call) -> Outcome:
+        """Do the action that the call names; AgentError where it fails."""
+        from .actions import FUNCTIONS
+        from .resource import Resource
+
+        return FUNCTIONS[call.environment.action](Resource(call, self.daemon, self.checks))
