@@ -1,8 +1,8 @@
-"""The reference of each agent, from what its meta-data says: a page and a man page.
+"""The reference of the agents, from what their meta-data says: pages and man pages.
 
 Run by `make docs`, `make man` and `make install`:
 
-    python3 docs/reference.py markdown FOLDER    # AGENT.md
+    python3 docs/reference.py markdown FOLDER    # agents.md, and AGENT.md for one of each kind
     python3 docs/reference.py man FOLDER         # ocf_openstack_AGENT.7
 
 Needs nothing but Python, and writes nothing but those files.
@@ -22,6 +22,9 @@ from pathlib import Path
 AGENTS = Path(__file__).resolve().parents[1] / "ocf"
 PROJECT = "openstack-ocf-agents"
 PROVIDER = "openstack"
+
+PAGES = ("cinder-api", "glance-api", "heat-engine")
+"""Agents with a page of their own; what others have beside these stands in the table."""
 
 EXIT_CODES = (
     (0, "OCF_SUCCESS", "The action is done. Monitor: the server runs, and serves."),
@@ -234,6 +237,68 @@ def _escaped(text: str) -> str:
     return "`".join(parts)
 
 
+def overview(agents: Sequence[Reference]) -> str:
+    """The page docs/agents.md: every agent, and what it has beside the one with a page."""
+    pages = [agent for agent in agents if agent.name in PAGES]
+    gone = [agent for agent in agents if "no such daemon" in agent.text]
+    lines = [
+        "<!-- Made by `make docs` from the meta-data of all files in ocf/; change those. -->",
+        "# The agents",
+        "",
+        *_paragraph(
+            "Every resource type of the provider, as in `ocf:openstack:glance-api`. An agent has "
+            "the parameters of the page that its row names, with its own defaults, and those that "
+            "stand beside it; what they mean says `crm ra info ocf:openstack:NAME`, or the man "
+            "page `ocf_openstack_NAME`(7)."
+        ),
+        "",
+        *_table(
+            ("Agent", "Manages", "Configuration", "Parameters as", "and"),
+            [
+                (
+                    f"`{agent.name}`",
+                    _escaped(agent.title.removeprefix("Manages the OpenStack ")),
+                    _code(next(p.default for p in agent.parameters if p.name == "config")),
+                    *_nearest(agent, pages),
+                )
+                for agent in agents
+                if agent not in gone
+            ],
+        ),
+        "",
+        "## Gone",
+        "",
+        *_paragraph(
+            "Daemons that OpenStack has no more. Start and a probe say 5, and what to use instead; "
+            "a daemon of an older release that still runs is monitored by its process, and can be "
+            "stopped."
+        ),
+        "",
+        *_table(
+            ("Agent", "Gone since"),
+            [
+                (f"`{agent.name}`", _escaped(re.sub(r".*daemon since (.*?)\. A resource.*",
+                                                    r"\1", agent.text)))
+                for agent in gone
+            ],
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _nearest(agent: Reference, pages: Sequence[Reference]) -> tuple[str, str]:
+    """The page whose parameters an agent shares most of, and what it has besides."""
+    own = [parameter.name for parameter in agent.parameters]
+    page = max(pages, key=lambda page: len(
+        {p.name for p in page.parameters} & set(own)) - len(
+        {p.name for p in page.parameters} - set(own)) / 2)
+    known = {parameter.name for parameter in page.parameters}
+    besides = ", ".join(f"`{name}`" for name in own if name not in known)
+    without = known - set(own)
+    left = f"without {', '.join(f'`{name}`' for name in sorted(without))}" if without else ""
+    return f"[{page.name}]({page.name}.md)", "; ".join(filter(None, (besides, left)))
+
+
 # --- roff -----------------------------------------------------------------------------------
 
 
@@ -348,9 +413,14 @@ def main(arguments: Sequence[str]) -> int:
     except (KeyError, ValueError):
         print("usage: reference.py markdown|man FOLDER", file=sys.stderr)
         return 64
-    for agent in agents():
-        path = Path(folder, name.format(agent.name))
-        path.write_text(render(read(agent)), encoding="utf-8")
+    references = [read(agent) for agent in agents()]
+    pages = {name.format(agent.name): render(agent) for agent in references
+             if form == "man" or agent.name in PAGES}
+    if form == "markdown":
+        pages["agents.md"] = overview(references)
+    for page, text in pages.items():
+        path = Path(folder, page)
+        path.write_text(text, encoding="utf-8")
         print(path)
     return 0
 
