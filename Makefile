@@ -236,6 +236,11 @@ faults: test-packages tools ## what the agents make of faults, as a table (AGENT
 		--faults --every-agent --numprocesses 4 --dist worksteal $(ARGS) tests/agents </dev/null ||
 		{ code=$$?; [ "$$FAULTS_AGENT" ] && [ $$code = 1 ]; } # what another gets wrong is no error here
 
+.PHONY: reasons
+reasons: test-packages tools ## docs/reasons.md: every exit reason, from the tests that provoke it
+	@umask 022
+	$(VENV_PYTHON) -m pytest -q $(PARALLEL) --reasons=docs/reasons.md $(wildcard tests/agents tests/kinds) </dev/null
+
 .PHONY: soak
 soak: test-packages tools ## faults at random, for an hour (ARGS: see tests/soak.py)
 	@umask 022

@@ -140,7 +140,7 @@ def identity(values: Values, own: str = "") -> Identity | None:
     missing = [name for name, there in names.items() if not there]
     if missing:
         raise ConfigurationError(
-            f"{', '.join(missing)} missing: give the user, password, project and URL, or none")
+            f"{', '.join(missing)} missing: give all of the credentials, or none")
     return Identity(values, own)
 
 
@@ -185,7 +185,7 @@ def checked_url(name: str, value: str, *, query: bool = False) -> str:
         sound = inside = False
     if inside:
         raise ConfigurationError(
-            f"{name} has a user in the URL: take it out; os_username and os_password are for that")
+            f"{name} has a user in it: take it out, give os_username and os_password instead")
     if not sound:
         raise ConfigurationError(f"{name} is not an http or https URL, as http://10.0.0.11:5000")
     return parts.scheme + value[len(parts.scheme):]
