@@ -33,9 +33,9 @@ PACKAGES = (
     "python3-glanceclient", "python3-keystoneauth1", "python3-requests",
 )  # fmt: skip
 VERSIONS = (
-    "python3.11", "python3-keystoneauth1", "python3-requests",
-    "python3-glanceclient", "python3-openstackclient", "curl", "resource-agents", "keystone",
-    "glance-api", "cinder-api", "mariadb-server-core",
+    "python3-keystoneauth1", "python3-requests", "python3-glanceclient",
+    "python3-openstackclient", "curl", "resource-agents", "keystone", "glance-api", "cinder-api",
+    "mariadb-server-core",
 )  # fmt: skip
 ROUNDS, PRESSED, COUNTED = 30, 100, 3
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"

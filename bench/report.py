@@ -14,6 +14,8 @@ from pathlib import Path
 
 from lab import apt, show
 
+PYTHON = Path("/usr/bin/python3")  # each Debian calls its package otherwise
+
 
 @dataclass(frozen=True)
 class Aim:
@@ -29,8 +31,9 @@ class Aim:
 
 
 def origin(command: str, load: float, packages: Sequence[str]) -> list[str]:
-    """Where the numbers come from. load: of the machine before the run."""
-    versions = [f"{name} {version}" for name, version in apt.versions(packages).items()]
+    """Where the numbers come from, and with which Python. load: of the machine before the run."""
+    installed = apt.versions((apt.owner(PYTHON), *packages))
+    versions = [f"{name} {version}" for name, version in installed.items()]
     processes = sum(name.isdigit() for name in os.listdir("/proc"))
     return f"""Measured by `{command}` on {time.strftime("%F")}.
 

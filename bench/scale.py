@@ -41,7 +41,6 @@ BURST = 3  # intervals
 USER, OTHER = "daemon", "nobody"
 PROCESSES = (0, 500, 2000)
 ROUNDS = 15
-PACKAGES = ("python3.11",)
 
 PROBE, SCAN, SCAN_MORE = "probe", "scan of stat", "scan of stat and environ"
 
@@ -247,7 +246,7 @@ def page(heading: str, number: int, seconds: int, before: float) -> str:
     with show.step("probes among many processes"):
         found = probes()
     command = f"/usr/bin/python3 -m bench --scale --resources {number} --seconds {seconds} --write"
-    origin = report.origin(command, before, PACKAGES)
+    origin = report.origin(command, before, ())
     return "\n".join([heading, "", *origin, "", *monitored(courses, number), "", *probed(found)])
 
 

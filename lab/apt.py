@@ -39,6 +39,16 @@ def versions(packages: Sequence[str]) -> dict[str, str]:
     return {row[0]: row[1] for row in rows if row[-1] == "installed"}
 
 
+def owner(path: Path) -> str:
+    """The package that a file belongs to, or the file that a link leads to."""
+    query = ["dpkg-query", "--search", os.path.realpath(path)]
+    try:
+        found = subprocess.run(query, capture_output=True, text=True, check=True).stdout
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        raise LabError(f"{path} belongs to no Debian package") from None
+    return found.splitlines()[-1].partition(":")[0]  # those before it tell of diversions
+
+
 def install(packages: Sequence[str]) -> None:
     """Install those of the packages that are missing."""
     missing = [name for name in packages if name not in versions(packages)]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from bench import scale
+from bench import report, scale
 from bench.measure import Candidate, UnexpectedError, percentile, run
 from bench.report import Aim
 from bench.trace import count, read
@@ -118,3 +119,9 @@ def test_executor_kills(agent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     agent.write_text("#!/bin/sh\nexec sleep 1000\n")
     ran = scale.Executor([Resource(agent, tmp_path, name="a")]).run([0.0], 0.1)
     assert [-9] == [one.code for one in ran]
+
+
+def test_page_names_its_python() -> None:
+    """A page says which Python was measured, by the package that it has on this Debian."""
+    told = report.origin("bench", 0.0, ())[-1]
+    assert re.fullmatch(r"- python3\.\d+\S* \d\S+", told)
