@@ -6,12 +6,14 @@ import os
 import pwd
 import shlex
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from harness import INTERPRETERS, eventually, expect
+from lab import netns
 from lab.openstack import ControlPlane
 from lab.settings import PORTS, USERS
 from real.kit import PATIENCE, MakeReal, Real, also
@@ -90,6 +92,37 @@ def test_hup_is_no_failure(make: MakeReal, which: str) -> None:
     eventually(real.serves, PATIENCE)
     expect(real.resource.monitor(), 0)
     assert master == real.master()
+
+
+def test_hup_to_another_port(make: MakeReal, cloud: ControlPlane) -> None:
+    """A Glance that HUP takes to another port is asked there, and nobody where it was.
+
+    It closes its socket, and opens another. What listens at the port that it has left may be
+    anybody's.
+    """
+    glance = make("glance").start()
+    expect(glance.resource.monitor(), 0)
+    left, workers = cloud.server("glance"), set(glance.pids()[1:])
+    elsewhere = left.port + 1
+    cloud.set("glance", "DEFAULT", "bind_port", str(elsewhere))
+    try:
+        glance.master().send(signal.SIGHUP)
+        eventually(lambda: not workers & {*glance.pids()} and glance.serves(), PATIENCE)
+        with netns.inside(cloud.namespace):
+            stranger = socket.create_server((left.address, left.port))
+        with stranger:
+            stranger.setblocking(False)
+
+            expect(glance.resource.monitor(), 0)
+
+            assert f"http://{left.address}:{elsewhere}" == glance.state()["url"]
+            assert {elsewhere} == glance.listeners()
+            with pytest.raises(BlockingIOError):  # nobody has come
+                stranger.accept()
+        expect(glance.resource.stop(), 0)
+        assert glance.refused()
+    finally:
+        cloud.set("glance", "DEFAULT", "bind_port", str(left.port))
 
 
 @also("glance-uwsgi")
