@@ -439,7 +439,11 @@ def test_skew_changes(make_service: MakeService, first: int) -> None:
 
 @dataclass
 class Certificates:
-    """Files with a certificate and its key each, made by one authority but for `self_signed`."""
+    """Files with a certificate and its key each, made by one authority but for `self_signed`.
+
+    They are as operators make them: not by the letter of RFC 5280, which would have the extension
+    of an authority critical, and its key named.
+    """
 
     folder: Path
     files: dict[str, Path] = field(default_factory=dict)
@@ -475,7 +479,7 @@ def certificates(
     made.make("ca", "ca.example.org", authority=None)
     made.make("other-ca", "ca.example.net", authority=None)
     made.make("good", "localhost")
-    made.make("expired", "localhost", "-days", "-1")
+    made.make("expired", "localhost", "-days", "0")  # at once
     made.make("other-name", "api.example.org")
     made.make("self-signed", "localhost", authority=None)
     junk = made.folder / "junk"
