@@ -545,8 +545,9 @@ def test_stuck_requests(service: UwsgiService, timeout: float) -> None:
 def test_deadlocked(service: UwsgiService) -> None:
     """A worker that locks itself up when it is told to end is not waited for.
 
-    uWSGI waits in a signal handler for its threads. They wait for Python's lock, if that is where
-    the signal found the first of them; and after the processes were stopped it often does.
+    Some uWSGI wait in a signal handler for their threads. They wait for Python's lock, if that is
+    where the signal found the first of them; and after the processes were stopped it often does.
+    In others the handler comes back: there the requests have their end, and the worker has its own.
     """
     service.parameters["processes"] = 1
     expect(service.start(), 0)

@@ -11,8 +11,8 @@ What differs: the socket is uWSGI's, so at start the options say how the applica
     load_fails = text           it raises RuntimeError(text)
     load_exits = code           it ends the process
 and of the misbehaviours there are a status, `hang` (until the end of the process), `drip`,
-`close` (raises), `die` (the process is gone) and `seize` (as `hang`, and the first thread does not
-give Python's lock away, so that no other goes on).
+`close` (raises), `die` (the process is gone) and `seize` (the first thread does not give Python's
+lock away until a signal was handled, so that no other goes on; then all do as `close`).
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ class Application:
         self.config = config
         # for what the daemon's worker answers, and that needs no socket
         self.worker = wire.Worker(config, None, None, (0, 0))
+        self.seized = True
 
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
@@ -93,7 +94,8 @@ class Application:
         how = self.config.text(part) or (self.worker.refusal(request) if is_api else "")
         if how == "seize" and threading.get_native_id() == os.getpid():
             ctypes.PyDLL(None).pause()
-        while how in ("hang", "seize"):
+            self.seized = False
+        while how == "hang" or (how == "seize" and self.seized):
             time.sleep(0.2)
         if how == "die":
             os._exit(3)
