@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness import INTERPRETERS, eventually, expect
-from lab import netns
+from lab import config, netns
 from lab.openstack import ControlPlane
 from lab.settings import PORTS, USERS
 from real.kit import PATIENCE, MakeReal, Real, also
@@ -172,6 +172,25 @@ def test_taken_over_from_the_shell_agent(real: Real) -> None:
     expect(resource.stop(), 0)
     assert real.refused()
     expect(resource.monitor(), 7)
+
+
+def test_nobody_has_a_role(make: MakeReal, cloud: ControlPlane) -> None:
+    """A Glance that asks nobody who they are, but for their role, forbids all: 190, as it is told.
+
+    So it is without a flavor where policies ask for roles, as they do by default in later releases.
+    """
+    glance = make("glance")
+    # Debian 12's wants all three alike; later releases do without the last.
+    file = cloud.variant("glance", "roles", enforce_secure_rbac="true")
+    glance.resource.parameters["config"] = file
+    config.change(file, "paste_deploy", "flavor", "")
+    for option in ("enforce_new_defaults", "enforce_scope"):
+        config.change(file, "oslo_policy", option, "true")
+
+    glance.start()
+
+    expect(glance.resource.monitor(), 190, "forbids", "403")
+    expect(glance.resource.monitor(level=0), 0)
 
 
 def test_spelling_of_the_guide(real: Real) -> None:
