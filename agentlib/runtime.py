@@ -72,11 +72,18 @@ def _invoke(agent: Agent, arguments: list[str], environ: Mapping[str, str]) -> E
         log.reason(str(error))
         return error.exit_code
     except MemoryError:
-        log.reason("out of memory")
+        pass
     except KeyboardInterrupt:
         log.reason(f"{environment.action} was interrupted")
+        return ExitCode.ERR_GENERIC
     except BaseException as error:  # noqa: BLE001 - no traceback reaches an operator
         log.reason(f"{environment.action} failed by a bug: {_place(error)}")
+        return ExitCode.ERR_GENERIC
+    # Only here is free again what the frames of the action have held.
+    try:
+        log.reason("out of memory")
+    except MemoryError:
+        os.write(2, b"ocf-exit-reason:out of memory\n")
     return ExitCode.ERR_GENERIC
 
 

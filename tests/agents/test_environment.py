@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -638,8 +639,15 @@ def test_no_ptrace(make_service: MakeService) -> None:
 # ---- memory
 
 
+GIVEN_UP = (-signal.SIGABRT, -signal.SIGKILL)
+"""Pacemaker takes it for a failure: the interpreter has aborted, or was at a loss until killed."""
+
+
 def test_little_memory(make_service: MakeService) -> None:
-    """With too little memory nobody says 7 of what runs, nor 0 of what was not stopped."""
+    """With too little memory nobody says 7 of what runs, nor 0 of what was not stopped.
+
+    Python 3.13 itself is not always up to it: it may corrupt its memory, or go round in circles.
+    """
     service = make_service(credentials=True)
     tried = 0
     for megabytes in (12, 16, 20, 24, 32, 48, 64, 96, 128, 192):
@@ -649,8 +657,9 @@ def test_little_memory(make_service: MakeService) -> None:
         tried += 1
         expect(service.start(), 0)
         for result in (service.monitor(prefix=prefix), service.probe(prefix=prefix)):
-            assert result.code in (0, 1, 190), f"{megabytes} MB: {result}"
+            assert result.code in (0, 1, 190, *GIVEN_UP), f"{megabytes} MB: {result}"
             assert "Traceback" not in result.stderr
         result = service.stop(prefix=prefix)
-        assert result.code == (1 if service.pids() else 0), f"{megabytes} MB: {result}"
+        ended = (1 if service.pids() else 0, *GIVEN_UP)
+        assert result.code in ended, f"{megabytes} MB: {result}"
     assert tried > 5

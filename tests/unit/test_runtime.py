@@ -194,6 +194,24 @@ BUGS = {
     "system exit 0": "raise SystemExit(0)",
     "interrupt": "raise KeyboardInterrupt",
     "memory": "raise MemoryError",
+    # All that there is, in all the sizes that Python deals in, and no more is to be had. (The
+    # thread that looks at the time would complain as well.)
+    "all memory": """
+    import resource
+    hold, index = [None] * (1 << 20), 0
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 20, resource.RLIM_INFINITY))
+    for size in range(472, 0, -8):
+        try:
+            while True:
+                hold[index] = bytes(size)
+                index += 1
+        except MemoryError:
+            pass
+    raise MemoryError
+
+import _thread
+_thread.start_new_thread = lambda *_: 0
+""",
     "recursion": "return bug(call)",
     "no outcome": "return None",
     "in a thread": f"\n    from agentlib.deadline import Deadline\n"
