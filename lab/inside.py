@@ -29,6 +29,15 @@ from lab.process import Process
 
 RESOURCE_AGENTS = "/usr/lib/ocf/resource.d"
 PROVIDER = "openstack"
+SYSTEMCTL = """#!/bin/sh
+# What does for the node as much of systemd as it takes: whether a daemon runs.
+case "$*" in
+"is-active pacemaker.service") daemon=pacemakerd ;;
+"is-active corosync.service") daemon=corosync ;;
+*) echo "this node has not been booted with systemd" >&2; exit 1 ;;
+esac
+if pidof $daemon >/dev/null; then echo active; else echo inactive; exit 3; fi
+"""
 SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP)
 POLL = 0.02
 CABLE = 30.0  # seconds
@@ -55,6 +64,7 @@ def main() -> None:
     mount_disk(folder / "disk")
     mount_agents(folder.parent / AGENTS, folder / "ocf")
     mount_run()
+    mount_systemctl()
     await_cable()
     switch.configure_device(number)
     daemons = Daemons()
@@ -119,6 +129,19 @@ def mount_run() -> None:
     os.mkdir("/run/crm")
     os.chmod("/run/crm", 0o750)
     shutil.chown("/run/crm", "hacluster", "haclient")
+
+
+def mount_systemctl() -> None:
+    """Have systemctl know the node's daemons: crmsh may ask it whether there is a DC to wait for.
+
+    (It does before it deletes what runs.) Where there is none, nobody asks it.
+    """
+    place = shutil.which("systemctl", path=ENVIRONMENT["PATH"])
+    if place:
+        ours = Path("/run/systemctl")
+        ours.write_text(SYSTEMCTL)
+        ours.chmod(0o755)
+        mount("--bind", str(ours), place)
 
 
 def await_cable() -> None:

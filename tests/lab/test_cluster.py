@@ -241,6 +241,16 @@ def test_old_failures_are_cleared(pair: Cluster) -> None:
     pair.clear()
 
 
+def test_delete_of_what_runs(pair: Cluster) -> None:
+    """With force, crm stops what runs, waits until it has, and deletes it."""
+    pair.configure("primitive p_short ocf:pacemaker:Dummy")
+    pair.until(lambda status: status.where("p_short"))
+
+    pair.crm("--force", "configure", "delete", "p_short")
+
+    pair.until(lambda status: "p_short" not in status.resources)
+
+
 def test_history_of_a_resource(cluster: Cluster) -> None:
     """Probes, the start and the recurring monitor are in the history, with what came of them."""
     node = cluster.status().where("p_dummy")
