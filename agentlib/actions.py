@@ -46,10 +46,10 @@ def reload_agent(resource: Resource) -> Outcome:
     of a start, and takes anything but 0 for a failed one: a typing error would end the
     service. The monitor that follows says 190, with the reason, until it is mended.
     """
-    presence = resource.instance.look()
-    if presence.orphans:
-        return resource.orphaned(presence.orphans)
-    if presence.master is None:
+    status = resource.instance.look()
+    if status.orphans:
+        return resource.orphaned(status.orphans)
+    if status.master is None:
         return Outcome(ExitCode.NOT_RUNNING)
     try:
         resource.validate()
@@ -63,20 +63,20 @@ def reload_agent(resource: Resource) -> Outcome:
 
 def monitor(resource: Resource) -> Outcome:
     """Is it there, and (check level 10, the default; not in a probe) does it serve?"""
-    presence = resource.instance.look()
-    if presence.orphans:
-        return resource.orphaned(presence.orphans)
-    if presence.master is None:
+    status = resource.instance.look()
+    if status.orphans:
+        return resource.orphaned(status.orphans)
+    if status.master is None:
         if resource.environment.probe:
             # Without the binary this node need not be tried. The rest, as a configuration on
             # shared storage, may come before start does.
             resource.daemon.executable(resource.values)
         return Outcome(ExitCode.NOT_RUNNING)
-    if presence.state.log:
-        keep_bounded(presence.state.log)
+    if status.state.log:
+        keep_bounded(status.state.log)
     if resource.environment.probe or level(resource.environment) < SERVES:
         return Outcome(ExitCode.SUCCESS)
-    return _check(resource, presence.state, presence.master)
+    return _check(resource, status.state, status.master)
 
 
 def _check(resource: Resource, state: State, master: Process) -> Outcome:
@@ -86,10 +86,10 @@ def _check(resource: Resource, state: State, master: Process) -> Outcome:
     if outcome.code == ExitCode.ERR_GENERIC:
         # A daemon that has ended during the check does not run; that is another answer than
         # that it does not serve.
-        presence = resource.instance.look()
-        if presence.orphans:
-            return resource.orphaned(presence.orphans)
-        if presence.master is None:
+        status = resource.instance.look()
+        if status.orphans:
+            return resource.orphaned(status.orphans)
+        if status.master is None:
             return Outcome(ExitCode.NOT_RUNNING)
     if repr(state.checks) != before:
         _remember(resource, state)

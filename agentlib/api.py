@@ -81,7 +81,7 @@ class Api(Check):
         anonymous = Parameter(
             "allow_anonymous", "Whether requests without a token are meant to be served",
             "With each new token the monitor makes one request without any. If the server "
-            "answers it, it asks nobody for a token, and anybody may read and write: exit "
+            "answers it, it asks for no token, and anybody can read and write: exit "
             f"code 190, until {self.authentication or 'the configuration'} is set. true: it is "
             "meant to be so.", kind="boolean", default="false", reloadable=True)
         own = credentials.parameters(self.token_url, own=self.is_keystone)

@@ -33,7 +33,7 @@ def parameters(token_url: str = "", *, own: bool = False) -> tuple[Parameter, ..
     return (
         Parameter(
             "os_username", "User of the API check",
-            "The user as whom the monitor asks Keystone for a token. With os_username, "
+            "The user for which the monitor asks Keystone for a token. With os_username, "
             "os_password, os_project_name and os_auth_url the monitor makes an authenticated "
             "request, which reads the service's database; without them it only looks whether "
             "the public version document is served.", reloadable=True),

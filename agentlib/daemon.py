@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     Server = Union[Standalone, Uwsgi]
 
 _NO_SERVER = {"standalone", "no", "longer"}
-"""Words with which a binary says that its service has to be served by another."""
+"""Words of a binary that has no server of its own any more."""
 
 SERVERS = (STANDALONE, UWSGI) = ("standalone", "uwsgi")
 

@@ -34,7 +34,7 @@ class Environment:
     instance: name of the resource instance (OCF_RESOURCE_INSTANCE), `p_glance-api` or `p:0`.
     parameters: instance parameters by name; the empty ones are left out, since for Pacemaker
         an empty value means the default.
-    timeout: seconds until Pacemaker kills the agent, None if nobody said.
+    timeout: seconds until Pacemaker kills the agent, None if that is not said.
     probe: a monitor without an interval, by which Pacemaker asks what is there.
     check_level: OCF_CHECK_LEVEL, None where it is not a number or not given.
     rsctmp: folder for the files of a running resource.
@@ -55,7 +55,7 @@ class Environment:
         milliseconds = whole(environ.get(META_PREFIX + "timeout"))
         self.timeout = min(milliseconds / 1000, LONGEST) if milliseconds else None
         # Pacemaker leaves the interval of a probe out, ocf-tester says 0. By hand there is
-        # neither it nor a timeout, and who calls monitor by hand wants the whole check.
+        # neither it nor a timeout, and a monitor by hand is meant to be the whole check.
         unsaid = "0" if milliseconds else None
         interval = whole(environ.get(META_PREFIX + "interval", unsaid))
         self.probe = action == "monitor" and interval == 0

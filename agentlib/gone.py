@@ -72,10 +72,10 @@ class Gone:
         raise self._error(call.name)
 
     def _monitor(self, resource: Resource) -> Outcome:
-        presence = resource.instance.look()
-        if presence.orphans:
-            return resource.orphaned(presence.orphans)
-        if presence.master:
+        status = resource.instance.look()
+        if status.orphans:
+            return resource.orphaned(status.orphans)
+        if status.master:
             return Outcome(ExitCode.SUCCESS)
         if resource.environment.probe:
             raise self._error(resource.name)

@@ -1,7 +1,7 @@
 """One HTTP request, one answer: GET without redirects, with a bounded body.
 
 Called by `target`, in threads of a deadline (`deadline.Pending`). An answer tells apart what the
-peer did from what went wrong on this node: the latter is nobody's fault but the node's.
+peer did from what went wrong on this node, which is not the peer's fault.
 """
 from __future__ import annotations
 

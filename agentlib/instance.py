@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from .process import Process
     from .state import Store
 
-    Judge = Callable[[Process], bool]
-    Who = tuple[int | None, set[int]]
+    Resembles = Callable[[Process], bool]
+    Users = tuple[int | None, set[int]]
     """The user id of the parameter, None if there is no such account; and all that may be ours."""
 
 PATIENCE = 0.05
@@ -60,7 +60,7 @@ class DoubtError(AgentError):
     """There may be processes of the instance: 1."""
 
 
-class Presence:
+class Status:
     """One look: the master, or workers that hold on without one, or nothing at all."""
 
     __slots__ = ("master", "orphans", "state")
@@ -85,8 +85,8 @@ class Instance:
     __slots__ = ("_log", "_one_session", "_owner", "_resembles", "store", "tag")
 
     def __init__(
-        self, tag: str, store: Store, owner: Callable[[], int | None], resembles: Judge, log: Log,
-        *, one_session: bool = False,
+        self, tag: str, store: Store, owner: Callable[[], int | None], resembles: Resembles,
+        log: Log, *, one_session: bool = False,
     ) -> None:
         self._one_session = one_session
         self.tag = tag
@@ -95,13 +95,13 @@ class Instance:
         self._resembles = resembles
         self._log = log
 
-    def look(self) -> Presence:
+    def look(self) -> Status:
         """What is there. One small file and one of /proc when all is as remembered."""
         state = self.store.read()
         if state.pid:
             master = process.find(state.pid, state.start)
             if master:
-                return Presence(state, master, [])
+                return Status(state, master, [])
         pidfile = self.store.read_pidfile()
         family = self._family(state, pidfile)
         # Where nothing is remembered, the oldest leader of a session is what start has spawned.
@@ -116,13 +116,13 @@ class Instance:
         if master is None:
             if family:  # It may have ended while we looked, and orphans often do.
                 family = process.living(family) or self._family(state, pidfile)
-            return Presence(state, None, family)
-        return Presence(self._adopt(master), master, [])
+            return Status(state, None, family)
+        return Status(self._adopt(master), master, [])
 
     def family(self) -> list[Process]:
         """The living processes of the instance, looked for all over /proc; none if none is there.
 
-        Who forks while we look may leave a child that is seen by the next look only. DoubtError
+        A process that forks during the search may leave a child that the next one finds. DoubtError
         if nothing is found for certain, but something may be there.
         """
         return self._family(self.store.read(), self.store.read_pidfile())
@@ -148,26 +148,27 @@ class Instance:
         found: list[Process] = []
         doubts: list[tuple[Process, str]] = []
         owner = self._owner()
-        who = owner, {uid for uid in (owner, state.uid) if uid is not None and uid >= 0}
+        users = owner, {uid for uid in (owner, state.uid) if uid is not None and uid >= 0}
         quiet = 0
         for _ in range(LOOKS):
             before = len(seen)
             if everyone:
-                # What is born now may live for less than a thread takes to begin: it is looked at
-                # as soon as it is seen, in a thread for all of it.
+                # A new process may live for less time than a thread takes to begin: it is looked
+                # at as soon as it is seen, in one thread for all new ones.
                 known = set(seen)
                 try:
                     found, doubtful = process.within(
-                        process.READING, self._look_at_new, seen, everyone, state, pidfile, who,
+                        process.READING, self._look_at_new, seen, everyone, state, pidfile, users,
                         True)
                 except TimeoutError:
                     seen = known
-                    found, doubtful = self._look_at_new(seen, everyone, state, pidfile, who, False)
+                    found, doubtful = self._look_at_new(
+                        seen, everyone, state, pidfile, users, False)
             else:
-                found, doubtful = self._look_at_new(seen, everyone, state, pidfile, who, False)
+                found, doubtful = self._look_at_new(seen, everyone, state, pidfile, users, False)
             doubts += doubtful
             # One that was listed may have ended before it was looked at, and left a child that
-            # was not. Nothing is there only when nothing was born while we looked; and a listing is
+            # was not. Nothing is there only when no process began meanwhile; and a listing is
             # not made at one moment: where pids begin anew, it can miss what takes a low one.
             quiet = quiet + 1 if len(seen) == before else 0
             if found or quiet == QUIET:
@@ -181,7 +182,7 @@ class Instance:
                 if p.session in sessions or not self._one_session]
 
     def _look_at_new(
-        self, seen: set[int], everyone: list[Process], state: State, pidfile: int, who: Who,
+        self, seen: set[int], everyone: list[Process], state: State, pidfile: int, users: Users,
         limited: bool,
     ) -> tuple[list[Process], list[tuple[Process, str]]]:
         """Of the processes that were not seen before those with a sign; and the doubtful."""
@@ -190,11 +191,11 @@ class Instance:
         # A process that has the leader's pid and is not the leader proves that the number, of
         # the session as well, went to another.
         reused = any(p.pid == state.pid and p.start != state.start for p in everyone)
-        return self._judge(born, state, 0 if reused else state.session, pidfile, who,
+        return self._with_a_sign(born, state, 0 if reused else state.session, pidfile, users,
                            limited)
 
-    def _judge(
-        self, born: list[Process], state: State, session: int, pidfile: int, who: Who,
+    def _with_a_sign(
+        self, born: list[Process], state: State, session: int, pidfile: int, users: Users,
         limited: bool,
     ) -> tuple[list[Process], list[tuple[Process, str]]]:
         """Those that have a sign of their own (see the module's table); and the doubtful.
@@ -202,7 +203,7 @@ class Instance:
         session: number of the session that is remembered, 0 if none, or if it has been reused.
         limited: whether the caller has a limit for what may block.
         """
-        owner, users = who
+        owner, ids = users
         led = state.session == state.pid
 
         def of_session(p: Process) -> bool:
@@ -212,21 +213,21 @@ class Instance:
         master = next((p for p in born if p.pid == state.pid and p.start == state.start), None)
         found = [master] if master else []
         if master and led:
-            # While it lives nobody can be in its session but its own.
+            # While it lives only its own processes can be in its session.
             found += [p for p in born if p is not master and of_session(p)]
         kin = {p.pid for p in self._with_descendants(born, found)} if found else set()
 
         def candidate(p: Process) -> bool:
             if p.pid in kin or p.pid == 1:
                 return False
-            # Anybody may put the tag into the environment of his own processes. Where the
-            # account is gone there is nobody to compare with.
-            if users and not p.owned_by(users) and not (owner is None and p.pid == pidfile):
+            # Any user can put the tag into the environment of own processes. Where the account
+            # is gone there is no user to compare with.
+            if ids and not p.owned_by(ids) and not (owner is None and p.pid == pidfile):
                 return False
             return p.local() or of_session(p)
 
-        somebody = limited or not users or owner is None or process.present(users)
-        candidates = [p for p in born if somebody and candidate(p)]
+        present = limited or not ids or owner is None or process.present(ids)
+        candidates = [p for p in born if present and candidate(p)]
         known, unknown = tags.environments(candidates, limited=limited)
         tagged = [p for p in candidates
                   if tags.carries(known.get(p.pid, b""), self.tag) and p.local()]
@@ -244,11 +245,11 @@ class Instance:
                         p, known.get(p.pid), unknown.get(p.pid)))
         # Where no user is known all are candidates, and a stranger's could be made unreadable.
         doubts = [(p, unknown[p.pid]) for p in candidates
-                  if users and p.pid in unknown and p.pid not in ours and p.start >= state.start]
+                  if ids and p.pid in unknown and p.pid not in ours and p.start >= state.start]
         return found + [p for p in candidates if p.pid in ours], doubts
 
     def _from_pidfile(self, pid: int) -> Process | None:
-        """The daemon that the pidfile names, if somebody else's agent has started it."""
+        """The daemon that the pidfile names, if another agent has started it."""
         candidate = process.find(pid) if pid else None
         if not candidate or self._owner() not in (None, candidate.real_owner()):
             return None

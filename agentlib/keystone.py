@@ -187,7 +187,7 @@ def _keystoneauth(identity: Identity, seconds: float) -> tuple[Any, Any, Any]:
         ) from error
     warnings.simplefilter("ignore")  # of deprecations, and of os_insecure, which is known
     transport = requests.Session()
-    # Neither a proxy nor a .netrc of root's has a say in who monitors what.
+    # Neither a proxy nor a .netrc of root's counts here.
     transport.trust_env = False
     transport.stream = True  # so that _bounded reads the answer
     transport.hooks["response"] = [_bounded]
@@ -223,7 +223,7 @@ def _bounded(response: Any, *_: object, **__: object) -> None:
     import io
 
     if response.is_redirect:
-        # Not followed: the request has the password in it, and who is named there is anybody.
+        # Not followed: the request has the password in it, and the target may be anything.
         raise BadAnswerError(f"redirects ({response.status_code}): give the URL it leads to")
     body = response.raw.read(ANSWER_LIMIT + 1, decode_content=False)
     if len(body) > ANSWER_LIMIT:

@@ -60,8 +60,8 @@ class OwnLogs:
 
     Made before the daemon starts; read as its user, so that nothing else comes to light. In the
     same folder, and in the same file, may be what other daemons write, a second instance of this
-    one too: their words must not be taken for ours. Of a log that a living stranger has open, only
-    the lines count that carry a pid of ours.
+    one too: their lines must not be taken for ours. Of a log that another living process has
+    open, only the lines count that have a pid of ours.
     """
 
     __slots__ = ("_account", "_folder", "_name", "_sizes")
@@ -138,7 +138,7 @@ def _writes(pid: int, path: str) -> bool:
 
 
 def _said(text: str, pids: set[int]) -> tuple[str, str]:
-    """The last line with words, and the last that is a complaint: no level, or a high one."""
+    """The last line with text, and the last that is a complaint: no level, or a high one."""
     import re
 
     text = re.sub(r"\x1b\[[0-9;]*m", "", text)

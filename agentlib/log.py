@@ -109,12 +109,12 @@ def _send(message: str) -> bool:
 
 
 def to_stderr(line: str) -> None:
-    """Say it, if anybody listens; if not, the exit code still speaks."""
+    """Write it to stderr, if that can be written at once; if not, the exit code remains."""
     import select
 
     try:
         if not select.select((), (2,), (), 0.1)[1]:
-            return  # A full pipe: whoever should read it hangs.
+            return  # A full pipe: its reader hangs.
         os.write(2, (line + "\n").encode())
     except OSError:
         pass

@@ -97,7 +97,7 @@ class Process:
     def deadlocked(self) -> bool:
         """Whether it handles HUP, and each of its threads waits for a lock, as long as this lasts.
 
-        Known where the kernel shows what threads wait in (wchan in proc(5)), to whoever may
+        Known where the kernel shows what threads wait in (wchan in proc(5)) to a process that may
         trace them; else not.
         """
         blocked = (self._status(b"\nSigBlk:") or [b"0"])[0]
@@ -178,8 +178,8 @@ class Process:
     def signal(self, number: int) -> None:
         """Send a signal to this process, and to no other that may have its pid by now.
 
-        Where the kernel forbids it (no CAP_KILL, a security module), nothing happens: who ends
-        processes looks whether they have ended.
+        Where the kernel forbids it (no CAP_KILL, a security module), nothing happens: the caller
+        looks whether they have ended.
         """
         try:
             descriptor = os.pidfd_open(self.pid)
@@ -233,8 +233,8 @@ def age(process: Process | None = None) -> float:
 def everyone(seen: set[int] | None = None) -> list[Process]:
     """All living processes, but kernel threads and the caller.
 
-    seen: pids that are not looked at again; those that are, are added. A second call gives who
-        was born since the first.
+    seen: pids that are not looked at again; those that are, are added. A second call gives the
+        processes that began since the first.
     """
     own = os.getpid()
     try:
@@ -242,7 +242,7 @@ def everyone(seen: set[int] | None = None) -> list[Process]:
             raise OSError
         pids = {int(name) for name in os.listdir("/proc") if name.isdigit()}
     except (OSError, ValueError):
-        raise AgentError("/proc shows no processes: nobody can tell what runs here") from None
+        raise AgentError("/proc shows no processes: what runs here cannot be told") from None
     if seen is not None:
         pids -= seen
         seen |= pids

@@ -128,7 +128,7 @@ def _foreign_api(agent: Agent, environment: Environment, log: Log) -> ExitCode:
 def _watch(action: str, deadline: Deadline, log: Log) -> None:
     """End the process shortly before Pacemaker would, whatever it hangs in.
 
-    Actions keep to their deadline by themselves; but a file system that hangs asks nobody.
+    Actions keep to their deadline by themselves; a file system that hangs does not.
     """
     while deadline.remaining():
         time.sleep(deadline.remaining())

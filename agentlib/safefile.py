@@ -1,4 +1,4 @@
-"""Files that nobody can put something under: opened so that they cannot be replaced meanwhile.
+"""Files that are opened so that no other process can put another file in their place.
 
 Called by `state` (pidfile, state, lock), `daemon` (the log file) and `lastwords` (logs of the
 service). The agent is root; the folders that it works in may belong to others.
@@ -70,7 +70,7 @@ def replace(path: str, text: str, mode: int, folder: int | None = None) -> None:
         except IsADirectoryError:
             if folder is None:
                 raise
-            # In our own folder, where it is junk; but whose, nobody knows.
+            # In our own folder, where it is junk of unknown origin.
             os.rename(path, f"{path}.junk.{os.getpid()}", src_dir_fd=folder, dst_dir_fd=folder)
             os.rename(new, path, src_dir_fd=folder, dst_dir_fd=folder)
     except OSError:

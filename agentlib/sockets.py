@@ -37,7 +37,7 @@ class Listener:
     """A listening socket, as one line of /proc/net/tcp or tcp6 has it (proc(5)).
 
     address: without brackets and zone. port. inode: by which its holders are known. user: the
-    id of the user who made it.
+    id of the user that made it.
     """
 
     __slots__ = ("address", "inode", "port", "user")
@@ -152,7 +152,7 @@ def held(processes: Iterable[Process]) -> dict[int, tuple[int, int]]:
             continue  # It is gone.
         except PermissionError:
             raise PermissionDeniedError(
-                f"must not look whose sockets there are (pid {member.pid}): "
+                f"must not look at the sockets of a process (pid {member.pid}): "
                 "CAP_SYS_PTRACE is missing") from None
     return found
 
@@ -185,9 +185,9 @@ def rivals(ours: Iterable[Listener], everything: Iterable[Listener]) -> Iterator
 
 
 def holder(listener: Listener, deadline: Deadline) -> str:
-    """Which process holds a stranger's socket, for an exit reason; at least whose it is.
+    """The process that holds another's socket, for an exit reason; at least its user.
 
-    Only processes of the user who made it are looked at, and for a moment only: their
+    Only processes of the user that made it are looked at, and for a moment only: their
     descriptors may be many.
     """
     def search() -> str:

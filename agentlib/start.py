@@ -37,13 +37,13 @@ def start(resource: Resource) -> Outcome:
     """Start the daemon; return when it is ready."""
     resource.validate()
     with resource.store.lock(resource.deadline) as lock:
-        presence = resource.instance.look()
-        if presence.master:
-            return _await_ready(resource, presence.state, presence.master, None)
+        status = resource.instance.look()
+        if status.master:
+            return _await_ready(resource, status.state, status.master, None)
         validate_host(resource)
-        if presence.orphans:
+        if status.orphans:
             resource.log.warning(
-                f"ends {len(presence.orphans)} processes left of an earlier run")
+                f"ends {len(status.orphans)} processes left of an earlier run")
             left = resource.end(resource.deadline.share(0.5), grace=0.5)
             if left:
                 return resource.not_ended(left)

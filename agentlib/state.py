@@ -120,7 +120,7 @@ class Store:
             record = json.loads(text)
         except ValueError:
             return state
-        # Somebody may have copied it: then it is another instance's daemon that it names.
+        # It may have been copied: then it names the daemon of another instance.
         if not isinstance(record, dict) or record.get("tag", self._tag) != self._tag:
             return state
         for name, kind in _KINDS.items():
@@ -187,7 +187,7 @@ class Store:
     def pidfile_trouble(self) -> str:
         """Why the pidfile must not be replaced; empty if nothing is in the way.
 
-        A path that was mistyped may name a device, or somebody's configuration.
+        A mistyped path may name a device, or a configuration file.
         """
         try:
             status = os.lstat(self.pidfile)

@@ -73,7 +73,7 @@ def environments(
 
 
 def carries(environment: bytes, tag: str) -> bool:
-    """Whether it has the tag, from birth or from its parent."""
+    """Whether it has the tag, its own or inherited."""
     return f"\0{TAG}={tag}\0".encode() in b"\0" + environment + b"\0"
 
 
