@@ -10,6 +10,7 @@ import errno
 import os
 
 from . import program
+from .configfile import option
 from .environment import LOGS
 from .errors import (
     AgentError,
@@ -56,18 +57,22 @@ class Daemon:
     options: parameters that become an option of the binary where they are given, by name.
     one_session: what the daemon starts in a session of its own goes on when it is stopped.
     uwsgi: its WSGI application, where uWSGI can serve it.
+    without_binary: what to do where the default binary is missing, since newer releases have none.
+    host_options: options of which the configuration needs one, so that the service is the same
+        on every node.
     unused: parameters that other agents of this name have, accepted and not used, with their
         defaults.
     """
 
-    __slots__ = ("_configs", "_options", "_standalone", "log_folder", "one_session",
-                 "parameters", "port", "uwsgi")
+    __slots__ = ("_configs", "_host_options", "_options", "_standalone", "_without_binary",
+                 "log_folder", "one_session", "parameters", "port", "uwsgi")
 
     def __init__(
         self, *, project: str, binary: str, config: str = "", user: str = "",
         log_folder: str = "", port: int = 0, configs: Mapping[str, str] | None = None,
         arguments: Sequence[str] = (), options: Mapping[str, str] | None = None,
-        one_session: bool = False, uwsgi: Uwsgi | None = None,
+        one_session: bool = False, uwsgi: Uwsgi | None = None, without_binary: str = "",
+        host_options: Sequence[str] = (),
         unused: Mapping[str, str] | None = None,
     ) -> None:
         self.port = port
@@ -75,7 +80,9 @@ class Daemon:
         self.one_session = one_session
         self.uwsgi = uwsgi
         self._configs = tuple(configs or {})
+        self._host_options = tuple(host_options)
         self._options = dict(options or {})
+        self._without_binary = without_binary
         self._standalone = Standalone(arguments)
         self.parameters = (
             Parameter(
@@ -169,11 +176,23 @@ class Daemon:
 
     def remarks(self, values: Values) -> Iterable[str]:
         """What is allowed and may still surprise; validate-all logs it."""
-        return self._server(values).remarks(values, self.port)
+        yield from self._server(values).remarks(values, self.port)
+        if self._host_options and not any(
+                option(self.read_files(values), "DEFAULT", name) for name in self._host_options):
+            yield (f"config has neither {' nor '.join(self._host_options)}: after a failover "
+                   "this is another service, and what it has made is orphaned")
 
     def executable(self, values: Values) -> str:
         """The path of the binary; NotInstalledError if there is none on this node."""
-        return self._server(values).executable(values)
+        try:
+            return self._server(values).executable(values)
+        except NotInstalledError as error:
+            if not self._without_binary or values.given("binary") \
+                    or self._server(values) is self.uwsgi:
+                raise
+            raise NotInstalledError(
+                f"binary={values.text('binary')} is not on this node: {self._without_binary}"
+            ) from error
 
     def account(self, values: Values) -> struct_passwd:
         """The user's account; NotInstalledError if there is none on this node."""
@@ -274,8 +293,8 @@ class Daemon:
             # The last: a program that gives itself a title writes over what comes first.
             TAG: tag,
         }
-        _default_signals()
-        _close_at_exec()
+        program.default_signals()
+        program.close_at_exec()
         try:
             return subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
@@ -307,31 +326,3 @@ class Daemon:
             descriptor, path = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC), os.devnull
         log.warning(f"{trouble}; using {path}")
         return descriptor, path
-
-
-def _close_at_exec() -> None:
-    """Have the daemon inherit nothing but its output.
-
-    Not by Popen's close_fds: that closes before the exec, the lock included. An agent that is
-    killed then leaves a child that holds nothing and has no tag yet: it could not be found.
-    """
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            if int(name) > 2:
-                os.set_inheritable(int(name), False)
-        except OSError:
-            pass  # The descriptor of the listing itself.
-
-
-def _default_signals() -> None:
-    """Undo what was ignored or blocked when the agent was called: the daemon would inherit it.
-
-    Under nohup, for example, it would not get HUP. SIGPIPE and SIGXFSZ are Python's own, and
-    Popen restores them.
-    """
-    import signal
-
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
-        if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""Executables, accounts and Python packages of this node.
+"""Executables, accounts and Python packages of this node; what an executable inherits.
 
 Called by `daemon` and its servers (`standalone`, `uwsgi`), and by `credentials` and `keystone`,
 which need packages.
@@ -71,3 +71,31 @@ def with_packages() -> None:
         folders += site.getsitepackages()
     sys.path += [folder for folder in folders
                  if folder not in sys.path and os.path.isdir(folder)]
+
+
+def close_at_exec() -> None:
+    """Have the daemon inherit nothing but its output.
+
+    Not by Popen's close_fds: that closes before the exec, the lock included. An agent that is
+    killed then leaves a child that holds nothing and has no tag yet: it could not be found.
+    """
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if int(name) > 2:
+                os.set_inheritable(int(name), False)
+        except OSError:
+            pass  # The descriptor of the listing itself.
+
+
+def default_signals() -> None:
+    """Undo what was ignored or blocked when the agent was called: the daemon would inherit it.
+
+    Under nohup, for example, it would not get HUP. SIGPIPE and SIGXFSZ are Python's own, and
+    Popen restores them.
+    """
+    import signal
+
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)

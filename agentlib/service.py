@@ -19,13 +19,20 @@ class Service:
     """A daemon and the checks that tell whether it serves, of which the worst result counts.
 
     start, stop: advertised timeouts in seconds.
+    one: why it has to run on one node at a time; empty for a service that may run on all.
+    each: why there must not be two of it on a node.
     """
 
-    __slots__ = ("actions", "checks", "daemon", "parameters")
+    __slots__ = ("_each", "_one", "actions", "checks", "daemon", "parameters")
 
-    def __init__(self, daemon: Daemon, *checks: Check, start: int = 60, stop: int = 60) -> None:
+    def __init__(
+        self, daemon: Daemon, *checks: Check, start: int = 60, stop: int = 60, one: str = "",
+        each: str = "",
+    ) -> None:
         self.daemon = daemon
         self.checks = checks
+        self._one = one
+        self._each = each
         self.parameters: tuple[Parameter, ...] = (
             *daemon.parameters,
             *(parameter for check in checks for parameter in check.parameters(daemon.port)))
@@ -50,7 +57,16 @@ class Service:
             "It starts the server and waits until it "
             f"{', and '.join(check.text for check in self.checks)}, and stops it with all its "
             "workers. Parameters have the names that the agents of the OpenStack High "
-            "Availability Guide gave them.")
+            f"Availability Guide gave them. {self._where}")
+
+    @property
+    def _where(self) -> str:
+        """On how many nodes it may run."""
+        if self._one:
+            return f"It must run on one node at a time: {self._one}."
+        if self._each:
+            return f"It may run on all nodes, but once on each: {self._each}."
+        return "It may run on all nodes at once, as a clone."
 
     def act(self, call: Call) -> Outcome:
         """Do the action that the call names; AgentError where it fails."""

@@ -253,11 +253,12 @@ def overview(agents: Sequence[Reference]) -> str:
         ),
         "",
         *_table(
-            ("Agent", "Manages", "Configuration", "Parameters as", "and"),
+            ("Agent", "Manages", "Runs on", "Configuration", "Parameters as", "and"),
             [
                 (
                     f"`{agent.name}`",
                     _escaped(agent.title.removeprefix("Manages the OpenStack ")),
+                    _nodes(agent),
                     _code(next(p.default for p in agent.parameters if p.name == "config")),
                     *_nearest(agent, pages),
                 )
@@ -284,6 +285,14 @@ def overview(agents: Sequence[Reference]) -> str:
         ),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _nodes(agent: Reference) -> str:
+    """On how many nodes it may run, as its text says."""
+    for words, short in (("one node at a time: ", "one node"), ("once on each: ", "each node once")):
+        if words in agent.text:
+            return f"{short}: {agent.text.partition(words)[2].rstrip('.')}"
+    return "all nodes"
 
 
 def _nearest(agent: Reference, pages: Sequence[Reference]) -> tuple[str, str]:

@@ -177,6 +177,40 @@ def test_executable_by_name(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> 
     assert ("env", True) == (os.path.basename(path), os.access(path, os.X_OK))
 
 
+def split_up(**options: object) -> Daemon:
+    """A daemon whose newer releases have no binary of their own."""
+    return Daemon(project="unit", binary="no-such-binary", without_binary="set server=uwsgi",
+                  **options)  # type: ignore[arg-type]
+
+
+def test_without_binary() -> None:
+    """Where newer releases have no such binary, the reason says what to do instead."""
+    with pytest.raises(NotInstalledError) as raised:
+        split_up().executable(values_for(split_up()))
+    assert "binary=no-such-binary is not on this node: set server=uwsgi" == str(raised.value)
+
+
+def test_without_a_given_binary() -> None:
+    """An operator's own path that is missing is just that."""
+    with pytest.raises(NotInstalledError) as raised:
+        split_up().executable(values_for(split_up(), binary="/no/such"))
+    assert "server=uwsgi" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "remarks"),
+    [("", 1), ("host = storage\n", 0), ("backend_host = storage\n", 0), ("#host = x\n", 1)])
+def test_host_options(tmp_path: Path, text: str, remarks: int) -> None:
+    """A service that owns what it has made is remarked on where its host is not fixed."""
+    config = tmp_path / "unit.conf"
+    config.write_text("[DEFAULT]\n" + text)
+    daemon = Daemon(project="unit", binary="sh", config=str(config),
+                    host_options=("host", "backend_host"))
+    found = [*daemon.remarks(values_for(daemon))]
+    assert remarks == len(found)
+    assert all("config has neither host nor backend_host" in remark for remark in found)
+
+
 def test_executable_is_not_in_the_working_folder(
     daemon: Daemon, place: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:

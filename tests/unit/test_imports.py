@@ -80,6 +80,13 @@ def test_every_module_has_its_place() -> None:
     assert sorted(ORDER) == sorted(set(MODULES) - {"__init__"})
 
 
+def test_rooms_are_small() -> None:
+    """A module that grows beyond 350 lines has two nouns in it."""
+    lines = {path.stem: len(path.read_text().splitlines())
+             for path in (ROOT / "agentlib").glob("*.py")}
+    assert {} == {name: count for name, count in lines.items() if count > 350}
+
+
 @pytest.mark.parametrize("name", ORDER)
 def test_downwards(name: str) -> None:
     """A module imports only what is below it, at its top or in a function; types are free."""
