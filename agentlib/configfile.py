@@ -28,22 +28,32 @@ def settings(path: str) -> Mapping[str, str]:
 
 def option(paths: Iterable[str], section: str, name: str) -> str:
     """The value of an option in a service's files, of which the last one counts; else empty."""
-    found = ""
-    for path in paths:
-        here = options(path, section)
-        if name in here:
-            found = expanded(here, name)
-            if found.startswith("$") and section != "DEFAULT":
-                found = options(path).get(found[1:].strip("{}"), found)
-    return found
+    files = [*paths]
+    found = _merged(files, section)
+    if section != "DEFAULT" and "$" in found.get(name, ""):
+        found = {**_merged(files, "DEFAULT"), **found}
+    return expanded(found, name)
 
 
 def expanded(found: Mapping[str, str], name: str) -> str:
-    """The value of an option, and of the one that it refers to, as $my_ip."""
+    """The value of an option, with those that it refers to in their places, as $my_ip.
+
+    What is not there stays as it is, and so do references in what is referred to.
+    """
     value = found.get(name, "").strip()
-    if value.startswith("$"):
-        value = found.get(value[1:].strip("{}"), value).strip()
-    return value
+    if "$" not in value:
+        return value
+    import re
+
+    def referred(match: re.Match[str]) -> str:
+        other = match[1] or match[2]
+        return found.get(other, match[0]).strip() if other else "$"
+
+    return re.sub(r"[$\\]\$|\$(?:(\w+)|\{(\w+)\})", referred, value)
+
+
+def _merged(paths: Iterable[str], section: str) -> dict[str, str]:
+    return {name: value for path in paths for name, value in options(path, section).items()}
 
 
 def _parsed(name: str, path: str, section: str, *, strip: bool) -> Mapping[str, str]:
@@ -56,7 +66,8 @@ def _parsed(name: str, path: str, section: str, *, strip: bool) -> Mapping[str, 
         with open(path, encoding="utf-8", errors="replace") as file:
             # For uWSGI an indented line is a setting, for oslo.config it continues a value.
             parser.read_file(map(str.strip, file) if strip else file)
-    except (OSError, configparser.Error) as error:
+    except (OSError, AttributeError, configparser.Error) as error:
+        # AttributeError: what continues an option without a value, before Python 3.13.
         said = getattr(error, "strerror", "") or type(error).__name__
         raise ArgumentError(f"{name}={shown(path)} cannot be read: {said}") from error
     return {key: value or "" for key, value in parser.defaults().items()}
