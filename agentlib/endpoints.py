@@ -161,9 +161,11 @@ def _greet(server: Server, greeting: bytes | None, seconds: float) -> str:
             return "" if connection.recv(1) else "closes the connection without an answer"
     except (TimeoutError, socket.timeout):
         return "does not answer in time"
-    except socket.gaierror:
+    except (socket.gaierror, ValueError):  # the latter of what is no name at all
         return "has a name that does not resolve"
     except ConnectionRefusedError:
         return "refuses connections"
+    except (ConnectionResetError, BrokenPipeError):  # closed before it has read the greeting
+        return "closes the connection without an answer"
     except OSError as error:
         return f"cannot be reached: {error.strerror or error}"
