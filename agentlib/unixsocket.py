@@ -53,11 +53,17 @@ class UnixSocket(Check):
         """SUCCESS if it answers; 1 if it does not, or if the socket is of another process."""
         try:
             path = self._path(subject)
-            holders = sockets.held(process.tree(subject.master))
-            if not any(inode in holders for inode in _listening(path)):
-                return Outcome(
-                    ExitCode.ERR_GENERIC, Reason(f"{subject.name} does not listen at ", path))
-            trouble = deadline.within(_ask, path, max(0.1, deadline.remaining()))
+            tree = process.tree(subject.master)
+            holders = sockets.held(tree)
+            there = _listening(path)
+            trouble = "does not listen"
+            if any(inode in holders for inode in there):
+                # A socket keeps its name when another process has taken the path: where there
+                # are several, the path alone tells which of them it leads to.
+                shared = not all(inode in holders for inode in there)
+                trouble = deadline.within(
+                    _ask, path, {member.pid for member in tree} if shared else None,
+                    max(0.1, deadline.remaining()))
         except TimeoutError:
             trouble = "does not answer in time"
         except PermissionDeniedError as error:
@@ -93,14 +99,21 @@ def _listening(path: str) -> list[int]:
     return found
 
 
-def _ask(path: str, seconds: float) -> str:
-    """Empty if it answers; else what it does."""
+def _ask(path: str, pids: set[int] | None, seconds: float) -> str:
+    """Empty if it answers; else what it does.
+
+    pids: one of these processes must have made the socket listen; None: whoever it was.
+    """
     import socket
+    import struct
 
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(seconds)
             connection.connect(path)
+            peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            if pids is not None and struct.unpack("3i", peer)[0] not in pids:
+                return "does not listen"
             connection.sendall(REQUEST)
             return "" if connection.recv(4) == b"HTTP" else "does not speak HTTP"
     except (TimeoutError, socket.timeout):
