@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 GREETING = b"AMQP\0\0\x09\x01"
 """What a client sends first (AMQP 0-9-1, 4.2.2)."""
 
-OPTION = Option("DEFAULT", "transport_url", default="rabbit://localhost:5672/",
+OPTION = Option("DEFAULT", "transport_url", default="rabbit://localhost/",
                 schemes=("rabbit", "kombu"), port=5672)
 
 PATIENCE = 15.0
