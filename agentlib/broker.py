@@ -54,6 +54,9 @@ READING = 10.0
 LOOK = 0.5
 """Seconds between two looks at connections."""
 
+LEFT = 0.5
+"""Seconds that a wait leaves for other checks: one without time would blame the worker."""
+
 RETRANSMITS = 3
 """The same bytes sent again so often: the peer does not take them."""
 
@@ -151,7 +154,7 @@ class Broker(Check):
         since = memory.get("apart")
         if not isinstance(since, (int, float)) or not 0 <= now - since < 1e6:
             since = memory["apart"] = now
-        while _boot_time() - since < PATIENCE and deadline.remaining() > LOOK:
+        while _boot_time() - since < PATIENCE and deadline.remaining() > LOOK + LEFT:
             time.sleep(LOOK)
             if _connections(subject, servers):
                 memory.pop("apart", None)
@@ -176,7 +179,7 @@ class Broker(Check):
                 return Outcome(
                     ExitCode.ERR_GENERIC,
                     f"{subject.name}: pid {min(hung)} does not read what RabbitMQ sends")
-            if deadline.remaining() < LOOK:
+            if deadline.remaining() < LOOK + LEFT:
                 return Outcome(
                     ExitCode.DEGRADED,
                     f"{subject.name}: pid {min(hung)} has unread bytes of RabbitMQ; to tell "
