@@ -44,7 +44,7 @@ TOOLS := pytest pytest-subprocess pytest-xdist hypothesis mypy ruff vermin setup
 	keystoneauth1 psutil requests types-psutil types-requests
 
 # Tests that mostly wait, four at once. A lab or a cluster serves all tests of its file, and is busy.
-LIGHT := tests/unit tests/agents tests/install tests/lookalike
+LIGHT := tests/unit tests/agents tests/kinds tests/install tests/lookalike
 PARALLEL ?= --numprocesses 4 --dist worksteal
 PARALLEL_HEAVY ?= --numprocesses 2 --dist loadfile
 

@@ -1,15 +1,17 @@
-"""A look-alike of the WSGI application of Glance or Cinder, for uWSGI; misbehaves on request.
+"""A look-alike of the WSGI application of a service, for uWSGI; misbehaves on request.
 
 Copied under any name (a script's, or as the module that a newer release has) together with
 `daemon`, whose options, requests and documents it shares: what it is told in [behaviour] is told
 as to the daemon. It looks for its configuration as the real ones do: --config-file in its
-arguments (Cinder), else glance-api.conf in the folder $OS_GLANCE_CONFIG_DIR.
+arguments (Cinder), else where an environment variable says (Glance, Placement, Keystone).
 
 What differs: the socket is uWSGI's, so at start the options say how the application loads:
     listen_after = seconds      it takes so long (in Python, so that signals are seen)
     never_listen = yes          it takes for ever
     load_fails = text           it raises RuntimeError(text)
     load_exits = code           it ends the process
+at each request
+    tokens_from = URL           it gives tokens, as Keystone: the answers of the look-alike there
 and of the misbehaviours there are a status, `hang` (until the end of the process), `drip`,
 `close` (raises), `die` (the process is gone) and `seize` (the first thread does not give Python's
 lock away until a signal was handled, so that no other goes on; then all do as `close`).
@@ -18,6 +20,7 @@ lock away until a signal was handled, so that no other goes on; then all do as `
 from __future__ import annotations
 
 import ctypes
+import http.client
 import importlib.util
 import os
 import sys
@@ -44,15 +47,23 @@ def _wire() -> Any:
 
 
 wire = _wire()
-wire.OPTIONS.update(load_fails="", load_exits="")
+wire.OPTIONS.update(load_fails="", load_exits="", tokens_from="")
 wire.MISBEHAVIOURS["die"] = wire.MISBEHAVIOURS["seize"] = lambda conn, request: os._exit(3)
+
+
+FOLDERS = {
+    "OS_GLANCE_CONFIG_DIR": "glance-api.conf",
+    "OS_PLACEMENT_CONFIG_DIR": "placement.conf",
+}
 
 
 def load() -> Any:
     """What the configuration wants to happen while loading; the configuration."""
     files = wire.config_files(sys.argv)
-    if not files:
-        files = [os.path.join(os.environ["OS_GLANCE_CONFIG_DIR"], "glance-api.conf")]
+    for variable, name in FOLDERS.items():
+        if not files and variable in os.environ:
+            files = [os.path.join(os.environ[variable], name)]
+    files = files or os.environ["OS_KEYSTONE_CONFIG_FILES"].split(";")
     config = wire.Config(files)
     config.check()
     if config.text("report"):  # each worker loads by itself: the last report stays
@@ -81,17 +92,22 @@ class Application:
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
-        headers = {"host": environ.get("HTTP_HOST", "")}
-        if "HTTP_X_AUTH_TOKEN" in environ:
-            headers["x-auth-token"] = environ["HTTP_X_AUTH_TOKEN"]
+        headers = {
+            name[len("HTTP_") :].lower().replace("_", "-"): text
+            for name, text in {"HTTP_HOST": "", **environ}.items()
+            if name.startswith("HTTP_")
+        }
         request = wire.Request(environ["REQUEST_METHOD"], environ["REQUEST_URI"], headers, b"")
         self.config.read_again()
         self.worker.log(request)
         path = request.path.partition("?")[0]
-        is_api = path[1:2] == "v" and path[2:3].isdigit()
-        part = "api" if is_api else "healthcheck" if path == "/healthcheck" else "public"
+        if request.method == "POST" and self.config.text("tokens_from"):
+            return self.token(environ, start_response)
+        part = self.worker.part(path)
         time.sleep(self.config.seconds(f"{part}_slow"))
-        how = self.config.text(part) or (self.worker.refusal(request) if is_api else "")
+        how = self.config.text(part) or (
+            self.worker.refusal(request) if part == "api" else ""
+        )
         if how == "seize" and threading.get_native_id() == os.getpid():
             ctypes.PyDLL(None).pause()
             self.seized = False
@@ -110,6 +126,20 @@ class Application:
         status, *lines = head.decode("latin-1").split("\r\n")
         start_response(status.partition(" ")[2], [tuple(line.split(": ", 1)) for line in lines])
         return dripped(body) if how == "drip" else [body]
+
+    def token(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        """What Keystone's look-alike in the test process answers."""
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        address = self.config.text("tokens_from").partition("://")[2]
+        client = http.client.HTTPConnection(address)
+        client.request("POST", environ["REQUEST_URI"], body)
+        answer = client.getresponse()
+        kept = ("content-type", "x-subject-token", "www-authenticate")
+        headers = [(name, text) for name, text in answer.getheaders() if name.lower() in kept]
+        start_response(f"{answer.status} {answer.reason}", headers)
+        return [answer.read()]
 
 
 def dripped(body: bytes) -> Iterator[bytes]:

@@ -25,12 +25,15 @@ PACKAGE = "uwsgi-plugin-python3"
 # Service's own; whatever else is given is behaviour
 OPTIONS = ("credentials", "interpreter", "name", "password", "prefix")
 
-# names of the script and of the module, and the options that name the address
+# names of the script and of the module, and the options that name the address; without such
+# options it is the parameter bind
 APPLICATIONS = {
     "glance-api": ("glance-wsgi-api", "glance.wsgi.api", "bind_host", "bind_port"),
     "cinder-api": (
         "cinder-wsgi", "cinder.wsgi.api", "osapi_volume_listen", "osapi_volume_listen_port",
     ),
+    "placement-api": ("placement-api", "placement.wsgi.api", "", ""),
+    "keystone": ("keystone-wsgi-public", "keystone.wsgi.api", "", ""),
 }  # fmt: skip
 
 
@@ -43,7 +46,7 @@ class UwsgiConfig(DaemonConfig):
         self.path.unlink()
         self.path = folder / Path(defaults(agent)["config"]).name
         _, _, host, port = APPLICATIONS[agent.name]
-        self.default = {host: self.host, port: self.port}
+        self.default = {host: self.host, port: self.port} if host else {}
         self.set()
         self._folder = os.fsencode(folder.parent) + b"/"
 
@@ -122,6 +125,8 @@ class UwsgiService(Service):
             server="uwsgi", config=self.config.path, processes=2, threads=4,
             additional_parameters=further,
         )  # fmt: skip
+        if not self.config.default:
+            self.parameters["bind"] = f"{self.config.host}:{port}"
         if ini is not None:
             self.write_ini(ini)
 

@@ -1,0 +1,87 @@
+"""A daemon that cannot be asked anything (ceilometer-agent-central): it lives, or it does not."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import pytest
+
+from harness import expect
+from kinds.conftest import MakeWorker
+from kinds.kit import agent_of, ends, killed, tagged
+from lookalike.worker import Worker
+
+CENTRAL = agent_of("ceilometer-agent-central")
+
+
+@pytest.fixture
+def worker(make_worker: MakeWorker) -> Worker:
+    """A ceilometer-agent-central without connections, stopped."""
+    return make_worker(CENTRAL, broker=None)
+
+
+def test_life_cycle(worker: Worker) -> None:
+    """start is 0 when it has lived for some seconds; then it is 0 while it lives, hung or not."""
+    expect(worker.call("validate-all"), 0)
+    expect(worker.start(), 0)
+    before = worker.master()
+    expect(worker.start(), 0)
+    assert before == worker.master()
+    expect(worker.probe(), 0)
+    expect(worker.monitor(), 0)
+    for pid in worker.pids():
+        os.kill(pid, signal.SIGSTOP)
+    expect(worker.monitor(), 0)
+    ends(worker)
+    assert not worker.pids()
+
+
+def test_dies_early(worker: Worker) -> None:
+    """One that ends before it has lived so long fails at start, with its last words."""
+    worker.config.set(last_words="no such pipeline", exit_after=0.2, exit_code=3)
+    expect(worker.start(), 1, "ceilometer-agent-central ended", "no such pipeline")
+    assert not worker.pids()
+    expect(worker.probe(), 7)
+
+
+def test_too_little_time(worker: Worker) -> None:
+    """A start with less time than that fails, and says what it has waited for."""
+    expect(worker.start(timeout=4), 1, "did not get ready", "has not lived for 5 s")
+    assert not worker.pids()
+
+
+def test_two_instances(make_worker: MakeWorker) -> None:
+    """Two on one node know their own processes each, and the fixed arguments are those of both.
+
+    Both have one configuration and one binary: nothing but the instance tells them apart.
+    """
+    first = make_worker(CENTRAL, broker=None)
+    second = make_worker(CENTRAL, broker=None)
+    second.parameters.update(first.parameters)
+    first.config.set(report=None)
+    starting = [one.begin("start", timeout=60) for one in (first, second)]
+    for start in starting:
+        expect(start.wait(), 0)
+    assert 6 == len(first.pids())
+    ours, theirs = first.processes(), second.processes()
+    assert not {*ours} & {*theirs}
+    assert all(tagged(pid, first) for pid in ours)
+    killed(*theirs)
+    expect(second.monitor(), 7)
+    expect(first.monitor(), 0)
+    expect(second.stop(), 0)
+    expect(first.probe(), 0)
+    assert ours == first.pids()
+    ends(first)
+
+
+def test_arguments(worker: Worker) -> None:
+    """The fixed arguments stand after the configuration file, and before those of the operator."""
+    worker.parameters["additional_parameters"] = "--debug"
+    expect(worker.start(), 0)
+    report = json.loads(worker.config.report_path.read_text(encoding="utf-8"))
+    assert [
+        "--config-file", str(worker.config.path), "--polling-namespaces", "central", "--debug",
+    ] == report["argv"][1:]  # fmt: skip

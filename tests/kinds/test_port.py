@@ -1,0 +1,138 @@
+"""A daemon with a port and no API (nova-novnc): any answer in HTTP from its own socket will do."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from agents.kit import Strangers, sister_daemon
+from harness import EVERY_AGENT, eventually, expect, installed
+from kinds.kit import SHORT, agent_of, checks_of, ends, killed
+from lookalike.service import Service
+
+NOVNC = agent_of("nova-novnc")
+PROXIES = [agent for agent in EVERY_AGENT if checks_of(agent) == ["Port"]]
+
+
+@pytest.fixture
+def agent() -> Path:
+    """What make_service makes services of."""
+    return NOVNC
+
+
+@pytest.fixture
+def stranger() -> Iterator[Strangers]:
+    """Starts processes that are none of the agents' business; at the end all must be alive."""
+    strangers = Strangers()
+    yield strangers
+    strangers.close()
+
+
+@pytest.fixture
+def running(service: Service) -> Service:
+    """A nova-novncproxy that serves."""
+    expect(service.start(), 0)
+    return service
+
+
+@pytest.mark.parametrize("agent", PROXIES, ids=lambda one: one.name)
+def test_life_cycle(service: Service, agent: Path) -> None:
+    """start is 0 when it serves, and 0 again when it runs; stop ends all of it."""
+    expect(service.call("validate-all"), 0)
+    expect(service.probe(), 7)
+    expect(service.start(), 0)
+    before = service.master()
+    expect(service.start(), 0)
+    assert before == service.master()
+    expect(service.probe(), 0)
+    expect(service.monitor(), 0)
+    ends(service)
+    assert not service.pids()
+
+
+def test_what_is_asked(running: Service) -> None:
+    """What is asked for is a page of the proxy, without any token."""
+    before = len(running.config.requests())
+    expect(running.monitor(), 0)
+    assert [("GET", "/vnc_lite.html", "token:-")] == running.config.requests()[before:]
+
+
+@pytest.mark.parametrize("status", [200, 301, 401, 404, 405, 500, 503])
+def test_any_answer(running: Service, status: int) -> None:
+    """Whatever it answers, it answers: 0."""
+    running.config.set(public=status)
+    expect(running.monitor(), 0)
+
+
+@pytest.mark.parametrize("how", ["nonsense", "reset", "close"])
+def test_no_http(running: Service, how: str) -> None:
+    """What does not answer in HTTP does not serve: 1."""
+    running.config.set(public=how)
+    expect(running.monitor(), 1, "nova-novnc")
+    running.config.set(public=None)
+    expect(running.monitor(), 0)
+
+
+def test_hung(running: Service) -> None:
+    """What does not answer in time does not serve: 1, whether it hangs or is stopped."""
+    trouble = ("nova-novnc", "does not answer in time")
+    running.config.set(public="hang")
+    expect(running.monitor(timeout=SHORT), 1, *trouble)
+    running.config.set(public=None)
+    expect(running.monitor(), 0)
+    for pid in running.pids():
+        os.kill(pid, signal.SIGSTOP)
+    expect(running.monitor(timeout=SHORT), 1, *trouble)
+    ends(running)
+
+
+def test_port_is_taken(
+    make_service: Callable[..., Service], stranger: Strangers, folder: Path
+) -> None:
+    """A start whose port another process has fails, and names that process."""
+    other = sister_daemon(folder)
+    pid = stranger(*other.command)
+    eventually(other.report_path.exists)
+    service = make_service(port_retry=30)
+    service.agent = usual_port(service.agent, folder, other.port)
+    service.config.default["bind_port"] = other.port
+    service.config.set()
+    trouble = f"did not get ready: listens on no TCP port, {other.port} is held by pid {pid}"
+    expect(service.start(timeout=SHORT), 1, trouble)
+    assert not service.pids()
+    expect(service.probe(), 7)
+
+
+def usual_port(agent: Path, folder: Path, port: int) -> Path:
+    """A copy of the agent whose daemon listens at another port by default."""
+    copy = installed(agent, folder)
+    text = copy.read_text(encoding="utf-8")
+    assert 1 == text.count("port=6080,")
+    copy.write_text(text.replace("port=6080,", f"port={port},"), encoding="utf-8")
+    return copy
+
+
+def test_ended(running: Service) -> None:
+    """Without its master it is 1, and 7 when all of it is gone."""
+    killed(running.master())
+    expect(running.monitor(), 1, "master process is gone")
+    killed(*running.pids())
+    expect(running.monitor(), 7)
+    expect(running.probe(), 7)
+
+
+def test_web(running: Service) -> None:
+    """The parameter web becomes --web, as one word; without it there is none."""
+    assert not [word for word in running.config.report()["argv"] if "--web" in word]
+    expect(running.stop(), 0)
+    running.parameters["web"] = "/usr/share/no vnc"
+    running.parameters["additional_parameters"] = "--debug"
+    running.config.report_path.unlink()
+    expect(running.start(), 0)
+    words = running.config.report()["argv"]
+    assert ["--web=/usr/share/no vnc", "--debug"] == words[-2:]
+    expect(running.monitor(), 0)

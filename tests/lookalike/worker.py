@@ -1,0 +1,182 @@
+"""A look-alike worker under an agent: resource, daemon and broker, wired. For tests/kinds.
+
+with Broker() as broker, Worker(agent, folder, broker) as worker:
+    expect(worker.start(), 0)
+    broker.mode = "silent"
+    worker.config.set(connect=None)     # the worker leaves its broker
+    worker.config.say("DEFAULT", transport_url="kafka://10.0.0.1/")
+# no process of it is left
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import threading
+from pathlib import Path
+
+from harness import Resource, defaults, masters
+
+from .broker import Broker
+from .config import DaemonConfig, _lines
+from .service import USER
+
+WORKER = Path(__file__).with_name("worker")
+
+FURTHER = "_config"
+"""How parameters end that name a further configuration file: a node may have the default, or not.
+"""
+
+
+class WorkerConfig(DaemonConfig):
+    """The configuration of a worker, and a hold on all its processes."""
+
+    def __init__(self, folder: Path, **behaviour: object) -> None:
+        self.sections: dict[str, dict[str, object]] = {}
+        super().__init__(folder)
+        self.default.clear()
+        del self.behaviour["request_log"]
+        self.set(**behaviour)
+
+    def say(self, section: str, **options: object) -> None:
+        """Change options of a section; None takes one away."""
+        place = self.default if section == "DEFAULT" else self.sections.setdefault(section, {})
+        place.update(options)
+        self.set()
+
+    def set(self, **behaviour: object) -> None:
+        self.behaviour.update(behaviour)
+        sections = {"DEFAULT": self.default, "behaviour": self.behaviour, **self.sections}
+        lines = [line for name, given in sections.items() for line in [f"[{name}]", *_lines(given)]]
+        fresh = self.path.with_suffix(".new")
+        fresh.write_text("\n".join([*lines, ""]), encoding="utf-8")
+        fresh.rename(self.path)
+
+
+class Worker(Resource):
+    """A resource whose daemon is a look-alike worker, run as an unprivileged user.
+
+    folder: of this worker alone; every user can enter it.
+    broker: what transport_url names, and where it connects; None: neither.
+    behaviour: options of the look-alike.
+    """
+
+    def __init__(
+        self,
+        agent: Path,
+        folder: Path,
+        broker: Broker | None,
+        *,
+        name: str = "",
+        **behaviour: object,
+    ) -> None:
+        account = pwd.getpwnam(USER)
+        self.folder = folder
+        for part in ("bin", "etc", "log"):
+            (folder / part).mkdir()
+        for part in ("etc", "log"):
+            os.chown(folder / part, account.pw_uid, account.pw_gid)
+        self.binary = folder / "bin" / defaults(agent)["binary"]
+        shutil.copyfile(WORKER, self.binary)
+        self.binary.chmod(0o755)
+        self.config = WorkerConfig(folder / "etc")
+        if broker:
+            behaviour = {"connect": broker.address, **behaviour}
+            self.config.say("DEFAULT", transport_url=broker.url)
+        self.config.set(**behaviour)
+        self.log_file = folder / "log" / "daemon.log"
+        super().__init__(
+            agent,
+            folder,
+            {
+                "binary": self.binary,
+                "config": self.config.path,
+                "user": USER,
+                "log_file": self.log_file,
+            },
+            name=name,
+        )
+        for further in defaults(agent):
+            if further.endswith(FURTHER):
+                path = folder / "etc" / f"{further}.ini"
+                path.touch()
+                self.parameters[further] = path
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+        self.config.kill()
+
+    def pids(self) -> list[int]:
+        """The daemon's processes: master, workers, orphans."""
+        return self.config.pids()
+
+    def master(self) -> int:
+        """The pid of the daemon's one master process."""
+        (pid,) = masters(self.pids())
+        return pid
+
+    def workers(self) -> list[int]:
+        """The pids of all but the master."""
+        master = self.master()
+        return [pid for pid in self.pids() if pid != master]
+
+
+def unread(pid: int) -> bool:
+    """Whether every TCP connection of a process has bytes that it has not read."""
+    inodes = set()
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            target = os.readlink(f"/proc/{pid}/fd/{number}")
+        except OSError:
+            continue
+        if target.startswith("socket:["):
+            inodes.add(target[8:-1])
+    waiting = [
+        int(fields[4].rpartition(":")[2], 16)
+        for table in ("tcp", "tcp6")
+        for fields in map(str.split, Path("/proc/net", table).read_text().splitlines()[1:])
+        if fields[9] in inodes
+    ]
+    return bool(waiting) and all(waiting)
+
+
+class TakesPath:
+    """Another process than the worker's that has a UNIX socket at its path: the test's own.
+
+    how: None answers in HTTP, as a second agent would; "hang" says nothing.
+    """
+
+    def __init__(self, path: Path, how: str | None = None) -> None:
+        path.unlink(missing_ok=True)
+        self._how = how
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        path.chmod(0o666)
+        self._listener.listen()
+        self._held: list[socket.socket] = []
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self) -> TakesPath:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        for one in (self._listener, *self._held):
+            one.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            self._held.append(client)
+            if not self._how:
+                client.sendall(b"HTTP/1.0 404 Not Found\r\n\r\n")
