@@ -110,7 +110,8 @@ def test_snippet_and_twin(stopped: Cluster, name: str, folder: Path) -> None:
 
     assert not load(stopped, CRM / name)
     script = f"cd {folder} && set -e\n{twins()[name].text}"
-    done = stopped.exec("node1", ["sh", "-c", script], check=True)
+    # A command of pcs takes a second, and a controller has many.
+    done = stopped.exec("node1", ["sh", "-c", script], check=True, timeout=600)
 
     warned = [line for line in done.stderr.splitlines() if not line.startswith((*HINTS, "Adding "))]
     assert [] == [line for line in warned if not line.endswith(NO_SUCH_NETWORK)]
