@@ -254,7 +254,8 @@ class Resource:
         environ: Mapping[str, str | None] | None = None,
     ) -> None:
         self.agent = agent
-        self.name = name or f"p_{agent.name}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        # As long as a name in a CIB may reasonably be: no exit reason loses its cause by it.
+        self.name = name or f"p_{agent.name}-{os.getpid()}-{uuid.uuid4().hex[:8]}".ljust(64, "_")
         self.parameters: dict[str, object] = dict(parameters or {})
         self.interpreter = interpreter
         self.prefix = tuple(prefix)
