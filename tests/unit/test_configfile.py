@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentlib.configfile import options, settings
+from agentlib.configfile import option, options, settings
 from agentlib.errors import ArgumentError
 
 INIS = [
@@ -64,3 +64,31 @@ def test_any_file(tmp_path: Path, junk: bytes) -> None:
         settings(str(path))
     except ArgumentError as error:
         assert str(error).startswith("uwsgi_ini=")
+
+
+REFERENCES = [
+    pytest.param("a = $b", "1", id="whole"),
+    pytest.param("a = x@$b:5/${c}", "x@1:5/2", id="within"),
+    pytest.param("a = $d", "3", id="of-DEFAULT"),
+    pytest.param("a = $e", "4", id="of-another-file"),
+    pytest.param("a = $none/${none}", "$none/${none}", id="of-nothing"),
+    pytest.param("a = p$$b\\$c", "p$b$c", id="escaped"),
+    pytest.param("a = $", "$", id="alone"),
+]
+
+
+@pytest.mark.parametrize(("line", "value"), REFERENCES)
+def test_references(tmp_path: Path, line: str, value: str) -> None:
+    """Options stand in the place of references, from this section or DEFAULT, of any file."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_text(f"[DEFAULT]\nb = 7\nd = 3\n[s]\nb = 1\nc = 2\n{line}\n", encoding="utf-8")
+    second.write_text("[s]\ne = 4\n", encoding="utf-8")
+    assert value == option([str(first), str(second)], "s", "a")
+
+
+def test_continues_nothing(tmp_path: Path) -> None:
+    """What continues an option without a value is junk, and not a bug of ours."""
+    path = tmp_path / "junk"
+    path.write_text("[DEFAULT]\nnothing\n  and more of it\n", encoding="utf-8")
+    with pytest.raises(ArgumentError, match="cannot be read: "):
+        option([str(path)], "DEFAULT", "nothing")
