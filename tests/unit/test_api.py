@@ -696,7 +696,7 @@ def test_validate(name: str, value: str) -> None:
     """What no node could use is refused by name."""
     with pytest.raises(ConfigurationError) as caught:
         CHECK.validate(values_for(**{name: value}))
-    assert name in str(caught.value) or "missing: give the user" in str(caught.value)
+    assert name in str(caught.value) or "missing: give all of" in str(caught.value)
 
 
 def test_valid(keystone: Keystone) -> None:

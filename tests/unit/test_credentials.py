@@ -162,7 +162,7 @@ def test_halves(names: tuple[str, ...], token_url: str) -> None:
     else:
         with pytest.raises(ConfigurationError) as caught:
             identity(values)
-        assert str(caught.value).startswith(f"{', '.join(missing)} missing: give the user, ")
+        assert str(caught.value).startswith(f"{', '.join(missing)} missing: give all of ")
         assert PASSWORD not in str(caught.value)
 
 
