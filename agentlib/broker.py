@@ -22,6 +22,7 @@ import time
 
 from . import process, sockets
 from .check import Check
+from .configfile import option
 from .deadline import Deadline
 from .endpoints import Option, shown, silent
 from .errors import AgentError, ConfigurationError, PermissionDeniedError
@@ -73,15 +74,20 @@ class Broker(Check):
     """How to check a worker that lives by its connections to RabbitMQ.
 
     port: default of amqp_server_port.
+    unless: section, option and value in the configuration by which the worker does without
+        RabbitMQ; the process is all that can be looked at then.
     """
 
-    __slots__ = ("_port",)
+    __slots__ = ("_port", "_unless")
 
     text = ("is connected to RabbitMQ, watches these connections, tells a fault of the server "
             "from one of RabbitMQ")
 
-    def __init__(self, *, port: int = 5672) -> None:
+    def __init__(
+        self, *, port: int = 5672, unless: tuple[str, str, str] | None = None,
+    ) -> None:
         self._port = port
+        self._unless = unless
 
     def parameters(self, port: int) -> tuple[Parameter, ...]:
         """The port of RabbitMQ; the older agents looked for a connection to it."""
@@ -140,6 +146,11 @@ class Broker(Check):
 
     def _servers(self, subject: Subject) -> list[Server] | None:
         port = subject.values.number("amqp_server_port") or 0
+        if self._unless:
+            section, name, value = self._unless
+            files = subject.daemon.read_files(subject.values)
+            if option(files, section, name) == value:
+                return None
         return OPTION.servers(subject, subject.memory(MEMORY), port)
 
     def _apart(

@@ -269,8 +269,11 @@ def descendants(processes: Iterable[Process], ancestors: Iterable[Process]) -> l
 def tree(master: Process) -> list[Process]:
     """The master process and its descendants, found by kinship alone: no search through /proc.
 
-    What has lost its parent is not in it: that is for `instance` to find.
+    What has lost its parent is not in it: that is for `instance` to find. (A kernel without
+    CONFIG_PROC_CHILDREN does not tell children: /proc is searched then.)
     """
+    if not os.path.exists(f"/proc/self/task/{os.getpid()}/children"):
+        return descendants(everyone(), [master])
     found = [master]
     for member in found:
         try:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import EVERY_AGENT, eventually, expect
+from harness import EVERY_AGENT, OCF, eventually, expect
 from kinds.conftest import MakeWorker
 from kinds.kit import LONG, SHORT, agent_of, checks_of, ends, killed, remembers, words_of
 from lookalike.broker import Broker
@@ -126,6 +126,15 @@ def test_start_ends_early(worker: Worker) -> None:
 def test_start_with_another_kind(worker: Worker) -> None:
     """With a broker that is not RabbitMQ a worker counts as started when it has lived a while."""
     worker.config.say("DEFAULT", transport_url="kafka://10.0.0.1:9092/")
+    worker.config.set(connect=None)
+    expect(worker.start(), 0)
+    expect(worker.monitor(), 0)
+
+
+def test_without_rabbitmq(make_worker: MakeWorker) -> None:
+    """A worker that its configuration has do without RabbitMQ is not asked for connections."""
+    worker = make_worker(OCF / "ironic-conductor")
+    worker.config.say("DEFAULT", rpc_transport="json-rpc")
     worker.config.set(connect=None)
     expect(worker.start(), 0)
     expect(worker.monitor(), 0)
