@@ -8,7 +8,7 @@ import pytest
 
 from agentlib import errors
 from agentlib.errors import AgentError
-from agentlib.exitcode import ExitCode
+from agentlib.exitcode import NAMES, ExitCode
 
 # OCF 1.1, "Exit Status Codes"
 NUMBERS = {
@@ -25,7 +25,8 @@ ENDS_IN = {
 
 def test_numbers() -> None:
     """The codes are those that Pacemaker knows, all of them and no others."""
-    assert NUMBERS == {code.name: int(code) for code in ExitCode}
+    assert NUMBERS == {name: int(getattr(ExitCode, name)) for name in NAMES.values()}
+    assert NUMBERS == {ExitCode(number).name: number for number in NAMES}
 
 
 def test_every_error_is_listed() -> None:
