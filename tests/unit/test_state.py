@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from agentlib.deadline import Deadline
 from agentlib.errors import ConfigurationError, StateError
-from agentlib.state import LOG_LIMIT, PIDFILE_SIZE, State, Store, keep_bounded
+from agentlib.state import LOG_LIMIT, PIDFILE_SIZE, State, Store, _parsed, keep_bounded
 from unit.kit import NOBODY, ROOT
 
 FIELDS = ("pid", "start", "session", "uid", "log", "checks")
@@ -636,3 +636,29 @@ def test_keep_bounded_is_careful(tmp_path: Path, kind: str) -> None:
         path.symlink_to(victim)
     keep_bounded(str(path))
     assert LOG_LIMIT + 1 == victim.stat().st_size
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-10**18, 10**18) | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12)
+
+
+@given(value=JSON)
+def test_parsed_as_json(value: object) -> None:
+    """A state is read as the json module reads it."""
+    text = json.dumps(value).encode()
+    assert repr(json.loads(text)) == repr(_parsed(b" " + text + b"\n"))
+
+
+@given(text=st.binary(max_size=30) | st.text(alphabet='{}[]":,0123456789.eE+-nulltrefasI ',
+                                              max_size=30).map(str.encode))
+def test_parsed_junk(text: bytes) -> None:
+    """What the json module refuses is refused, and nothing else is raised."""
+    try:
+        wanted = repr(json.loads(text.decode()))
+    except ValueError:
+        with pytest.raises(ValueError):  # noqa: PT011 - of any kind
+            _parsed(text)
+    else:
+        assert wanted == repr(_parsed(text))
