@@ -58,7 +58,25 @@ class Standalone:
 
     def resembles(self, arguments: Sequence[str], values: Values) -> bool:
         """Whether a command line is that of this binary with this configuration file."""
+        words = _command_in_title(arguments[0]) if len(arguments) == 1 else arguments
+        names = [os.path.basename(word) for word in words[:_INTERPRETER]]
+        if os.path.basename(values.text("binary")) not in names:
+            return False
         config = values.text("config")
-        names = [os.path.basename(argument) for argument in arguments[:_INTERPRETER]]
-        return os.path.basename(values.text("binary")) in names and (
-            config in arguments or f"--config-file={config}" in arguments)
+        option = f"--config-file={config}"
+        # A title that does not fit is cut off.
+        cut = words is not arguments and words[-1].startswith("--config-file=/")
+        return config in words or option in words or (cut and option.startswith(words[-1]))
+
+
+def _command_in_title(title: str) -> list[str]:
+    """The command line that a process with a title of its own has put into it.
+
+    Neutron's agents and those that use cotyledon (ceilometer, aodh) have such titles:
+    `neutron-dhcp-agent (COMMAND)`, `ceilometer-polling: master process [COMMAND]`.
+    """
+    for opening in (" (", " ["):
+        _, found, command = title.partition(opening)
+        if found:
+            return command.rstrip(")]").split() or [title]
+    return [title]

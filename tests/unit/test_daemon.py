@@ -275,6 +275,15 @@ def test_any_arguments(arguments: list[str]) -> None:
         (["vi", "{config}"], False),
         (["{binary}-wrapper", "--config-file", "{config}"], False),
         (["a", "b", "c", "d", "{binary}", "{config}"], False),
+        # Neutron's and cotyledon's; the latter where the title was too long.
+        (["unit-daemon (/usr/bin/python3 {binary} --config-file {config})"], True),
+        (["unit-daemon (/usr/bin/python3 {binary} --config-file={config} --x)"], True),
+        (["unit-daemon: master process [{binary} --config-file={config}]"], True),
+        (["unit-daemon: master process [{binary} --config-file={config_cut}"], True),
+        (["unit-daemon: master process [{binary} --config-file=/other.co"], False),
+        (["unit-daemon: master process [/bin/other --config-file={config}]"], False),
+        (["unit-daemon: master process ["], False),
+        (["unit-daemon: AgentManager worker(0)"], False),
         ([""], False),
     ],
 )
@@ -283,7 +292,8 @@ def test_resembles(
 ) -> None:
     """A process is like the daemon if it runs this binary with this configuration."""
     values = values_for(daemon)
-    words = [word.format(binary=values.text("binary"), config=values.text("config"))
+    config = values.text("config")
+    words = [word.format(binary=values.text("binary"), config=config, config_cut=config[:-3])
              for word in arguments]
     candidate = find(os.getpid())
     assert candidate is not None
