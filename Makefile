@@ -38,6 +38,8 @@ CLUSTER_PACKAGES := pacemaker corosync crmsh pcs resource-agents iputils-arping
 TEST_PACKAGES := $(RUN_PACKAGES) $(CLUSTER_PACKAGES) python3-venv groff-base libxml2-utils openssl \
 	python3-openstackclient bsdutils curl strace time uwsgi-plugin-python3
 OPENSTACK_PACKAGES := keystone glance-api cinder-api mariadb-server-core
+# Those of all other daemons are many, and for tests alone: lab/packages.py.
+CONTROL_PLANE_PACKAGES = $(shell $(SYSTEM_PYTHON) -B -m lab.packages)
 
 # What .venv holds: the tools, and what the agents use, in the newest releases.
 TOOLS := pytest pytest-subprocess pytest-xdist hypothesis mypy ruff vermin setuptools wheel \
@@ -175,7 +177,7 @@ uninstall: ## remove them again, and nothing else
 ##### For those who work on it
 
 .PHONY: check
-check: test-packages openstack tools lint types test ## lint, types and all tests (as root)
+check: test-packages openstack control-plane tools lint types test ## lint, types and all tests (as root)
 
 .PHONY: lint
 lint: tools ## ruff, and vermin for Python 3.9
@@ -194,7 +196,7 @@ types: tools ## mypy, strict
 	$(VENV_PYTHON) -m mypy $(SOURCES)
 
 .PHONY: test
-test: test-packages openstack tools ## all tests (ARGS: arguments for pytest)
+test: test-packages openstack control-plane tools ## all tests (ARGS: arguments for pytest)
 	@umask 022
 	if [ '$(subst ','\'',$(ARGS))' ]; then
 		exec $(VENV_PYTHON) -m pytest $(PARALLEL_HEAVY) $(ARGS) </dev/null
@@ -215,7 +217,7 @@ test-agents: test-packages tools ## agents as processes, with daemons that only 
 	$(VENV_PYTHON) -m pytest $(PARALLEL) tests/agents $(ARGS) </dev/null
 
 .PHONY: test-real
-test-real: test-packages openstack tools ## what runs the real Keystone, Glance and Cinder
+test-real: test-packages openstack control-plane tools ## what runs the real daemons
 	@umask 022
 	$(VENV_PYTHON) -m pytest $(PARALLEL_HEAVY) -m real $(ARGS) </dev/null
 
@@ -293,7 +295,7 @@ clean: ## remove what was built, and .venv
 
 ##### What the others need
 
-.PHONY: run-packages cluster-packages test-packages openstack tools agents
+.PHONY: run-packages cluster-packages test-packages openstack control-plane tools agents
 run-packages:
 	@.ci/packages $(RUN_PACKAGES)
 
@@ -306,6 +308,9 @@ test-packages:
 openstack: run-packages
 	@.ci/packages --check $(OPENSTACK_PACKAGES) ||
 		$(SYSTEM_PYTHON) -m lab.openstack install --db mysql </dev/null
+
+control-plane: run-packages
+	@.ci/packages $(CONTROL_PLANE_PACKAGES)
 
 # The names in .venv/tools say that .venv is complete: the second time this takes no time.
 tools:

@@ -1,0 +1,272 @@
+"""What the agents declare, against the packages of Debian 12: programs, files, users, options.
+
+The WSGI modules that newer releases have in the place of scripts are not among them.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentlib import program
+from agentlib.configfile import settings
+from agentlib.parameters import Values
+from agentlib.uwsgi import Uwsgi
+from declaration.table import kind
+from harness import EVERY_AGENT, declaration
+from lab import process
+from lab.packages import NOT_PACKAGED, PACKAGES, every
+
+AGENTS = {agent.name: agent for agent in EVERY_AGENT if agent.name in PACKAGES}
+SOURCES = Path("/usr/lib/python3/dist-packages")
+
+NOT_STANDALONE = {
+    "nova-api-metadata": "the package has the WSGI script alone; nova-api serves both APIs",
+}
+"""Agents whose default binary Debian leaves out, though it is one of that release."""
+
+NOT_SAID = {"nova-novnc": "its script asks first which console proxy is wanted"}
+"""Agents for whose daemon Debian's script does not say how it is started."""
+
+FINDS_ITS_OWN = {"barbican-worker": "Debian leaves it to look for a file of its project's name"}
+"""Agents whose daemon Debian starts without a configuration file."""
+
+OTHER_SCRIPT = {"aodh-api": "Debian has one of its own, which calls the same function"}
+"""Agents whose WSGI script is not the one that Debian starts."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _prerequisites(need_packages: Callable[[Iterable[str], str], None]) -> None:
+    need_packages(every(), "make control-plane")
+
+
+@pytest.fixture(params=AGENTS)
+def name(request: pytest.FixtureRequest) -> str:
+    """Every agent whose daemon Debian has."""
+    agent: str = request.param
+    return agent
+
+
+# ---- what is declared
+
+
+def daemon(name: str) -> Any:
+    """The Daemon of an agent."""
+    return declaration(AGENTS[name]).manages.daemon
+
+
+def values(name: str, **given: str) -> Values:
+    """Its parameters, with the defaults where nothing is given."""
+    return Values(daemon(name).parameters, given)
+
+
+def application(name: str) -> Uwsgi | None:
+    """Its WSGI application, if there is one."""
+    found: Uwsgi | None = daemon(name).uwsgi
+    return found
+
+
+def standalone(name: str) -> bool:
+    """Whether it runs a binary of its own by default."""
+    found = application(name)
+    return not (found and found.only)
+
+
+def options(name: str) -> Iterable[tuple[str, str]]:
+    """Section and name of each option that the agent looks for in the service's configuration."""
+    found = application(name)
+    if found and found._listen:
+        yield from ((found._listen_section, option) for option in found._listen)
+    for check in declaration(AGENTS[name]).manages.checks:
+        what = type(check).__name__
+        if what == "Broker":
+            yield "DEFAULT", "transport_url"
+            if check._unless:
+                yield check._unless[:2]
+        elif what == "Database":
+            yield check._option._section, check._option._name
+        elif what == "UnixSocket":
+            yield "DEFAULT", check._name
+        elif what == "Api" and check.authentication:
+            match = re.fullmatch(r"\[(.+)\] (\w+) = \w+", check.authentication)
+            assert match, check.authentication
+            yield match[1], match[2]
+
+
+STANDALONE = [name for name in AGENTS if name not in NOT_STANDALONE and standalone(name)]
+SERVED = [name for name in AGENTS if application(name)]
+
+
+# ---- what Debian has
+
+
+@cache
+def sample(path: str) -> set[tuple[str, str]]:
+    """Section and name of each option in a file that Debian makes, those in comments included."""
+    found = set()
+    section = ""
+    for line in Path(path).read_text().splitlines():
+        if match := re.match(r"\[(.+)\]", line):
+            section = match[1]
+        elif match := re.match(r"#? ?(\w+) *=", line):
+            found.add((section, match[1]))
+    return found
+
+
+@cache
+def debians(name: str) -> list[str]:
+    """The command line with which Debian itself starts the daemon; empty if it does not say."""
+    for script in (name, daemon_name(name), PACKAGES[name]):
+        path = Path("/etc/init.d", script)
+        if path.exists():
+            done = subprocess.run(
+                [path, "show-args"], capture_output=True, text=True, check=True, cwd="/"
+            )
+            return shlex.split(done.stdout)
+    raise AssertionError(f"there is no {path}")
+
+
+def daemon_name(name: str) -> str:
+    """The default binary."""
+    return values(name).text("binary")
+
+
+def config_files(words: Iterable[str]) -> set[str]:
+    """The configuration files on a command line."""
+    text = " ".join(words)
+    return set(re.findall(r"--config-file[= ](\S+)", text))
+
+
+@cache
+def understood(binary: str) -> set[str]:
+    """The options that a program says it has."""
+    done = subprocess.run(
+        [binary, "--help"], capture_output=True, text=True, check=True, cwd="/",
+        env=process.ENVIRONMENT,
+    )  # fmt: skip
+    return set(re.findall(r"--[a-z][a-z-]*", done.stdout))
+
+
+# ---- the tests
+
+
+def test_package_or_reason() -> None:
+    """Each agent's daemon is in a package, or there is a reason why not."""
+    gone = {agent.name for agent in EVERY_AGENT if kind(agent) == "Gone"}
+
+    assert {agent.name for agent in EVERY_AGENT} == {*PACKAGES, *NOT_PACKAGED, *gone}
+    assert len(EVERY_AGENT) == len(PACKAGES) + len(NOT_PACKAGED) + len(gone)
+
+
+def test_what_is_gone() -> None:
+    """No package of Debian's brings a daemon that is said to be gone, or of a later release."""
+    left = [agent for agent in EVERY_AGENT if agent.name not in PACKAGES]
+    binaries = {
+        p.default
+        for agent in left
+        for p in declaration(agent).manages.parameters
+        if p.name == "binary"
+    }
+
+    assert len(binaries) > 10
+    assert set() == {binary for binary in binaries if program.find(binary)}
+
+
+@pytest.mark.parametrize("name", STANDALONE)
+def test_binary(name: str) -> None:
+    """The default binary is there, and has every option that the agent may give it."""
+    given = dict.fromkeys(daemon(name)._options, "x")
+    command = daemon(name).command(values(name, **given))
+    wanted = {word.partition("=")[0] for word in command if word.startswith("--")}
+    assert "--config-file" in wanted
+
+    words = debians(name)
+    if words[:1] == command[:1]:  # Debian starts it with some of them: no need to ask
+        wanted -= {word.partition("=")[0] for word in words}
+
+    assert not wanted or wanted <= understood(command[0])
+
+
+@pytest.mark.parametrize("name", NOT_STANDALONE)
+def test_binary_that_debian_leaves_out(name: str) -> None:
+    """Debian leaves the default binary out: on such a node it takes server=uwsgi."""
+    assert not program.find(daemon_name(name))
+    assert application(name)
+
+
+def test_as_debian_does(name: str) -> None:
+    """Program, port, configuration files and user are those with which Debian starts the daemon."""
+    words = debians(name)
+    if name in NOT_SAID:
+        assert not words
+    elif "--ini" in words:
+        served = values(name, server="uwsgi")
+        command = daemon(name).command(served)
+        ini = settings(words[words.index("--ini") + 1])
+        (address,) = (word for word in command if word.startswith("--http-socket="))
+        (script,) = (word for word in command if word.startswith("--wsgi-file="))
+        assert address.rpartition(":")[2] == words[words.index("--http-socket") + 1].strip(":")
+        assert (name in OTHER_SCRIPT) == (script != f"--wsgi-file={ini['wsgi-file']}")
+        assert served.text("user") == ini["uid"]
+        assert config_files(words) in (set(), config_files(command))
+    else:
+        command = daemon(name).command(values(name))
+        assert command[0] == words[0]
+        assert config_files(words) == (set() if name in FINDS_ITS_OWN else config_files(command))
+        assert not {*command} - {*words, *config_files(command), "--config-file"}
+
+
+@pytest.mark.parametrize("name", SERVED)
+def test_script(name: str) -> None:
+    """The WSGI script is there, and is one."""
+    found = application(name)
+    assert found
+    script = program.find(found._script)
+
+    assert script
+    assert re.search(r"^ *application = ", Path(script).read_text(), re.MULTILINE)
+
+
+def test_files_of_the_user(name: str) -> None:
+    """The user exists, may read each configuration file, and may write to the log folder."""
+    found = values(name)
+    user = process.as_user(found.text("user"))
+    files = daemon(name).files(found)
+    for question in (*(("-r", path) for path in files), ("-w", daemon(name).log_folder)):
+        done = subprocess.run(["test", *question], **user)
+        assert 0 == done.returncode, (found.text("user"), question)
+
+
+def test_further_configuration_files(name: str) -> None:
+    """Each further configuration file that is declared is one that the package makes."""
+    found = values(name)
+    paths = [found.text(parameter) for parameter in daemon(name)._configs]
+
+    assert [] == [path for path in paths if path and not Path(path).is_file()]
+
+
+def test_options_of_the_configuration(name: str) -> None:
+    """Each option that the agent reads is one of the service's, in the section that it is in."""
+    known: set[tuple[str, str]] = set()
+    known.update(*(sample(path) for path in daemon(name).files(values(name))))
+
+    assert not {*options(name)} - known
+
+
+@pytest.mark.parametrize("name", SERVED)
+def test_variables_of_the_application(name: str) -> None:
+    """Each environment variable that uWSGI is given is one that the service's code looks for."""
+    found = application(name)
+    assert found
+    project = SOURCES / found._module.partition(".")[0]
+    given = values(name, server="uwsgi")
+    for variable in found.environment(given, daemon(name).files(given)):
+        done = subprocess.run(["grep", "-rqF", "--include=*.py", variable, project])
+        assert 0 == done.returncode, (variable, project)
