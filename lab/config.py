@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from lab import declared
 from lab.errors import LabError
 from lab.settings import APIS, PORTS, USERS, Settings, reachable
 from lab.web import Server
@@ -59,6 +60,13 @@ def change(path: Path, section: str, option: str, value: str) -> None:
     _replace(path, parser, like=path)
 
 
+def amend(path: Path, options: Mapping[str, Mapping[str, str]]) -> None:
+    """Set some options in a file, which is made if there is none."""
+    parser = _load(path) if path.exists() else _parser({})
+    parser.read_dict(options)
+    _save(parser, path)
+
+
 def variant(original: Path, name: str, options: Mapping[str, Mapping[str, str]]) -> Path:
     """A copy of a file, beside it, with some options changed."""
     path = original.with_name(f"{name}.conf")
@@ -84,6 +92,8 @@ def twin(original: Path, name: str, options: Mapping[str, Mapping[str, str]]) ->
 
 def server(settings: Settings, service: str) -> Server:
     """Where a service listens according to its file, seen from where it runs."""
+    if service not in PORTS:
+        return Server("127.0.0.1", declared.daemon(service).port, settings.namespace)
     address, port = settings.bind[service], PORTS[service]
     if service in LISTEN:
         parser = _load(settings.config(service))
@@ -126,7 +136,7 @@ def glance(settings: Settings) -> Options:
             "config_file": f"{settings.config('glance').parent}/glance-api-paste.ini",
         },
         "oslo_concurrency": {"lock_path": f"{home}/lock"},
-        "keystone_authtoken": _authtoken(settings, "glance"),
+        "keystone_authtoken": authtoken(settings, "glance"),
     }
 
 
@@ -149,15 +159,16 @@ def cinder(settings: Settings) -> Options:
         },
         "database": {"connection": connection(settings, "cinder")},
         "oslo_concurrency": {"lock_path": f"{home}/lock"},
-        "keystone_authtoken": _authtoken(settings, "cinder"),
+        "keystone_authtoken": authtoken(settings, "cinder"),
     }
 
 
-def connection(settings: Settings, service: str) -> str:
-    """The database of a service, as SQLAlchemy calls it."""
+def connection(settings: Settings, service: str, database: str = "") -> str:
+    """The database of a service, as SQLAlchemy calls it; by default that of its own name."""
     if settings.db == "mysql":
         login = f"{service}:{settings.passwords['db']}"
-        return f"mysql+pymysql://{login}@localhost/{service}?unix_socket={settings.socket}"
+        place = f"localhost/{database or service}?unix_socket={settings.socket}"
+        return f"mysql+pymysql://{login}@{place}"
     return f"sqlite:///{sqlite_file(settings, service)}"
 
 
@@ -172,7 +183,8 @@ def _default(settings: Settings, service: str) -> dict[str, str]:
     return {"log_file": str(log), "transport_url": "fake://"}
 
 
-def _authtoken(settings: Settings, service: str) -> dict[str, str]:
+def authtoken(settings: Settings, service: str) -> dict[str, str]:
+    """How a service asks Keystone, as its own user."""
     return {
         "www_authenticate_uri": settings.keystone_url(),
         "auth_url": settings.keystone_url(),

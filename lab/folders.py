@@ -23,13 +23,16 @@ def prepare(settings: Settings) -> None:
     settings.directory.chmod(0o755)
     for name in ("etc", "run", "db", "log", "lib"):
         (settings.directory / name).mkdir()
-    for service in USERS:
+    for service in settings.users:
         settings.log(service).parent.mkdir()
         settings.home(service).mkdir()
+    for service in USERS:
         _database(settings, service).mkdir()
+    for name in settings.projects:
+        (settings.home(name) / "lock").mkdir(exist_ok=True)
     for name in GLANCE_FOLDERS:
         (settings.home("glance") / name).mkdir()
-    (settings.home("cinder") / "lock").mkdir()
+    (settings.home("cinder") / "lock").mkdir(exist_ok=True)
     # MariaDB makes its socket here.
     shutil.chown(settings.database_files, USERS["db"])
     own(settings)
@@ -37,12 +40,10 @@ def prepare(settings: Settings) -> None:
 
 def own(settings: Settings) -> None:
     """Give each service's user the folders that the service writes to, with all that is in."""
-    for service, user in USERS.items():
-        for tree in (
-            settings.home(service),
-            settings.log(service).parent,
-            _database(settings, service),
-        ):
+    for service, user in settings.users.items():
+        trees = [settings.home(service), settings.log(service).parent]
+        trees += [_database(settings, service)] if service in USERS else []
+        for tree in trees:
             _give(tree, user)
             tree.chmod(0o750)
 

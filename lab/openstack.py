@@ -1,5 +1,7 @@
 """A real Keystone, Glance and Cinder on one machine: Debian's, or the newest of the latter two.
 
+Further projects of Debian's, and a RabbitMQ with them, where a lab is asked for them (`lab.specs`).
+
 Run by a person (`python3 -m lab.openstack --help`), and used by the tests, the benchmark and
 the demo as `ControlPlane`. A lab is a folder and, unless told otherwise, a network namespace of
 its own: many labs run side by side, all of them on 127.0.0.1 and the standard ports.
@@ -25,14 +27,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
-from lab import apt, config, folders, identity, netns, process, release, seed, services, show
+from lab import apt, config, folders, identity, netns, process, release, seed, services, show, specs
 from lab.command import exit_code
 from lab.errors import LabError
 from lab.process import Process
 from lab.settings import (
+    DAEMONS,
     DEBIAN,
     NONE,
     OWN,
+    RABBIT,
     RELEASES,
     SERVICES,
     Addresses,
@@ -79,6 +83,7 @@ class ControlPlane:
         workers: int | None = None,
         region: str | None = None,
         release: str | None = None,
+        projects: Sequence[str] | None = None,
     ) -> None:
         """Describe a lab; nothing is done yet.
 
@@ -86,7 +91,8 @@ class ControlPlane:
         namespace that somebody else made. bind: where the daemons listen (default 127.0.0.1);
         endpoint: the address in the catalogue (default: where they listen); either one address,
         or one for each of keystone, glance and cinder. release: of Glance and Cinder, debian (the
-        default) or newest; Keystone is Debian's.
+        default) or newest; Keystone is Debian's. projects: further ones, of DAEMONS; with any of
+        them there is a RabbitMQ.
         """
         directory = Path(directory).resolve()
         listen = None if bind is None else per_service(bind)
@@ -99,6 +105,7 @@ class ControlPlane:
             "workers": workers,
             "region": region,
             "release": release,
+            "projects": None if projects is None else tuple(projects),
         }
         chosen = {name: value for name, value in given.items() if value is not None}
         present = Settings.read(directory)
@@ -119,6 +126,7 @@ class ControlPlane:
         endpoint: str | Addresses | None = None,
         workers: int = 2,
         release: str = DEBIAN,
+        projects: Sequence[str] = (),
     ) -> Iterator[ControlPlane]:
         """An initialised lab with a folder and a namespace of its own, destroyed at the end."""
         sweep()
@@ -132,6 +140,7 @@ class ControlPlane:
                 endpoint=endpoint,
                 workers=workers,
                 release=release,
+                projects=projects,
             )
             cloud.init()
             try:
@@ -215,6 +224,7 @@ class ControlPlane:
         try:
             folders.prepare(ready)
             config.write(ready)
+            specs.write(ready)
             seed.plant(source, ready)
             self.settings = ready
             for name, user in (("openrc", self.admin), ("openrc-monitor", self.credentials)):
@@ -320,10 +330,11 @@ class ControlPlane:
     # How it does it
 
     def _in_order(self, chosen: Sequence[str]) -> list[str]:
-        if unknown := set(chosen) - set(SERVICES):
-            raise LabError(f"no such service: {', '.join(sorted(unknown))} (there are {SERVICES})")
-        wanted = chosen or SERVICES
-        return [s for s in SERVICES if s in wanted and (s != "db" or self.settings.db == "mysql")]
+        there = self.settings.services
+        if unknown := set(chosen) - {"db", *there}:
+            raise LabError(f"no such service: {', '.join(sorted(unknown))} (there are {there})")
+        wanted = chosen or there
+        return [service for service in there if service in wanted]
 
     def _require_init(self) -> None:
         if not self.initialised:
@@ -348,8 +359,9 @@ class ControlPlane:
         found = services.running(self.settings, service)
         if not found:
             return Status(service)
-        where = str(self.settings.socket if service == "db" else self.server(service))
-        return Status(service, found[0].pid, where, found[0].since())
+        server = None if service == "db" else services.where(self.settings, service)
+        address = str(self.settings.socket if service == "db" else server or "")
+        return Status(service, found[0].pid, address, found[0].since())
 
 
 def sweep() -> None:
@@ -366,7 +378,7 @@ def sweep() -> None:
 
 def strangers(cloud: ControlPlane) -> list[Process]:
     """Processes in the lab's namespace that the lab did not start: the agents' daemons."""
-    own = {pid for service in SERVICES for pid in cloud.pids(service)}
+    own = {pid for service in cloud.settings.services for pid in cloud.pids(service)}
     inside = netns.members(cloud.namespace) if cloud.namespace else []
     return [found for found in inside if found.pid not in own]
 
@@ -396,7 +408,7 @@ def _require_root() -> None:
 def _install(options: argparse.Namespace) -> int:
     _require_root()
     db, chosen = options.db or "sqlite", options.release or DEBIAN
-    wanted = seed.packages(db, chosen)
+    wanted = seed.packages(db, chosen, options.projects or ())
     with show.step("everything is installed"):
         apt.install(wanted)
         if chosen != DEBIAN:
@@ -415,6 +427,7 @@ def _init(options: argparse.Namespace) -> int:
         endpoint=options.endpoint,
         workers=options.workers,
         release=options.release,
+        projects=options.projects,
     )
     with show.step(f"{cloud.directory} is initialised"):
         cloud.init()
@@ -466,10 +479,19 @@ def _run(options: argparse.Namespace) -> NoReturn:
 
 
 def _services(text: str) -> list[str]:
+    further = [daemon for daemons in DAEMONS.values() for daemon in daemons]
+    return _known(text, "service", [*SERVICES, RABBIT, *further])
+
+
+def _projects(text: str) -> list[str]:
+    return _known(text, "project", [*DAEMONS])
+
+
+def _known(text: str, what: str, known: Sequence[str]) -> list[str]:
     names = text.split(",")
-    if unknown := set(names) - set(SERVICES):
+    if unknown := set(names) - set(known):
         raise argparse.ArgumentTypeError(
-            f"no such service: {', '.join(sorted(unknown))} (there are {', '.join(SERVICES)})"
+            f"no such {what}: {', '.join(sorted(unknown))} (there are {', '.join(known)})"
         )
     return names
 
@@ -503,6 +525,12 @@ def _parser() -> argparse.ArgumentParser:
         "--release",
         choices=RELEASES,
         help="Glance and Cinder of Debian (default), or the newest, in a virtual environment",
+    )
+    database.add_argument(
+        "--projects",
+        type=_projects,
+        metavar="A,B",
+        help=f"further projects, and with them a RabbitMQ: some of {', '.join(DAEMONS)}",
     )
     only = argparse.ArgumentParser(add_help=False)
     only.add_argument(

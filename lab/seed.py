@@ -20,7 +20,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from lab import apt, config, folders, identity, netns, process, release, services, show
+from lab import apt, config, folders, identity, netns, process, release, services, show, specs
 from lab.errors import LabError
 from lab.settings import (
     APIS,
@@ -28,7 +28,6 @@ from lab.settings import (
     DEBIAN,
     OWN,
     PORTS,
-    USERS,
     Settings,
     per_service,
     write_private,
@@ -39,9 +38,10 @@ PACKAGES = ("keystone", "glance-api", "cinder-api", "iproute2")
 MARIADB = "mariadb-server-core"
 KEYS = ("fernet-keys", "credential-keys")
 ACCOUNTS = ("admin", "monitor", "glance", "cinder", "db")
+SERVICE_ROLES = ("admin", "service")
 GRANTS = {
-    "glance": ("admin", "service"),
-    "cinder": ("admin", "service"),
+    "glance": SERVICE_ROLES,
+    "cinder": SERVICE_ROLES,
     "monitor": ("reader",),
 }
 # MariaDB is about to drop the name of MySQL: new releases have new names, Debian 12 the old ones.
@@ -54,13 +54,14 @@ SYSTEM_TABLES = (
 )
 
 
-def packages(db: str, chosen: str = DEBIAN) -> tuple[str, ...]:
+def packages(db: str, chosen: str = DEBIAN, projects: Sequence[str] = ()) -> tuple[str, ...]:
     """The Debian packages that a lab with this kind of database and this release is made of.
 
     Keystone, and the users of the others, are Debian's in all of them.
     """
     mariadb = (MARIADB,) if db == "mysql" else ()
-    return (*PACKAGES, *mariadb, *(release.PACKAGES if chosen != DEBIAN else ()))
+    newest = release.PACKAGES if chosen != DEBIAN else ()
+    return (*PACKAGES, *mariadb, *newest, *specs.packages(projects))
 
 
 def find(settings: Settings) -> Path:
@@ -92,10 +93,11 @@ def plant(seed: Path, settings: Settings) -> None:
 
 def require(settings: Settings) -> None:
     """Fail when a package is missing, and say how to get it."""
-    wanted = packages(settings.db, settings.release)
+    wanted = packages(settings.db, settings.release, settings.projects)
     installed = apt.versions(wanted)
     if missing := [name for name in wanted if name not in installed]:
         other = "" if settings.release == DEBIAN else f" --release {settings.release}"
+        other += f" --projects {','.join(settings.projects)}" if settings.projects else ""
         raise LabError(
             f"not installed: {' '.join(missing)}; "
             f"run: python3 -m lab.openstack install --db {settings.db}{other}"
@@ -104,10 +106,12 @@ def require(settings: Settings) -> None:
 
 def _name(settings: Settings, known: Mapping[str, str]) -> str:
     """The name of a seed. known: the versions of what is not Debian's."""
-    installed = apt.versions(packages(settings.db, settings.release))
-    sources = (__file__, config.__file__, identity.__file__, services.__file__)
+    installed = apt.versions(packages(settings.db, settings.release, settings.projects))
+    sources = [__file__, config.__file__, identity.__file__, services.__file__]
+    sources += [specs.__file__] if settings.projects else []
     code = [Path(file or "").read_text() for file in sources]
-    parts = [installed, dict(known), dict(settings.endpoint), settings.region, code]
+    parts = [installed, dict(known), dict(settings.endpoint), settings.region, code,
+             *settings.projects]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     return f"{settings.db}-{digest[:16]}"
 
@@ -119,7 +123,9 @@ def _make(settings: Settings, seed: Path) -> None:
         directory=CACHE / "workshop",
         netns=OWN,
         bind=per_service("127.0.0.1"),
-        passwords={name: secrets.token_urlsafe(18) for name in ACCOUNTS},
+        passwords={
+            name: secrets.token_urlsafe(18) for name in (*ACCOUNTS, *settings.projects)
+        },
     )
     _clear(build)  # of one that was killed
     show.line(f"making the {settings.db} databases, once for all labs like this one")
@@ -127,6 +133,7 @@ def _make(settings: Settings, seed: Path) -> None:
         build.directory.mkdir()
         folders.prepare(build)
         config.write(build)
+        specs.write(build)
         _fill(build)
         _keep(build, seed)
     finally:
@@ -146,7 +153,9 @@ def _fill(build: Settings) -> None:
         with show.step("mariadb"):
             services.start(build, "db")
     with ThreadPoolExecutor() as pool:  # each has a database of its own
-        for done in [pool.submit(_synchronise, build, service) for service in APIS]:
+        jobs = [pool.submit(_synchronise, build, service) for service in APIS]
+        jobs += [pool.submit(_make_tables, build, name) for name in build.projects]
+        for done in jobs:
             done.result()
     with show.step("keystone: bootstrap"):
         _bootstrap(build)
@@ -178,6 +187,14 @@ def _synchronise(build: Settings, service: str) -> None:
             _write_ahead(build, service)
 
 
+def _make_tables(build: Settings, name: str) -> None:
+    commands = specs.schema(build, name)
+    if commands:
+        with show.step(f"{name}: schema"):
+            for command in commands:
+                _run(command, build, name)
+
+
 def _write_ahead(build: Settings, service: str) -> None:
     """Let SQLite's readers and writers work at once.
 
@@ -197,13 +214,13 @@ def _create_mariadb(build: Settings) -> None:
     tables = [_of_mariadb(*names) for names in SYSTEM_TABLES]
     sql += [file.read_text() for file in tables]
     sql += ["flush privileges;"]
-    for service in APIS:
+    databases = {**{service: (service,) for service in APIS}, **specs.databases(build.projects)}
+    for service, names in databases.items():
         user = f"'{service}'@'localhost'"
-        sql += [
-            f"create database {service} character set utf8;",
-            f"create user {user} identified by '{build.passwords['db']}';",
-            f"grant all on {service}.* to {user};",
-        ]
+        sql += [f"create user {user} identified by '{build.passwords['db']}';"]
+        for name in names:
+            sql += [f"create database {name} character set utf8;"]
+            sql += [f"grant all on {name}.* to {user};"]
     messages = f"--lc-messages-dir={tables[0].parent}/english"
     command = services.mariadbd(build, "--bootstrap", messages)
     _run(command, build, "db", stdin="\n".join([*sql, ""]))
@@ -243,14 +260,20 @@ def _populate(build: Settings) -> None:
     roles = {role["name"]: role["id"] for role in keystone.call("GET", "/roles")["roles"]}
     if "service" not in roles:  # bootstrap makes it from 2023.1 on
         roles["service"] = keystone.create("role", name="service")
-    for name, granted in GRANTS.items():
+    accounts = {**dict.fromkeys(build.projects, SERVICE_ROLES), **GRANTS}
+    for name, granted in accounts.items():
         password = build.passwords[name]
         user = keystone.create("user", name=name, domain_id="default", password=password)
         for role in granted:
             keystone.call("PUT", f"/projects/{project}/users/{user}/roles/{roles[role]}")
     images = str(Server(build.endpoint["glance"], PORTS["glance"]))
     volumes = f"{Server(build.endpoint['cinder'], PORTS['cinder'])}/v3/%(project_id)s"
-    for name, kind, url in (("glance", "image", images), ("cinderv3", "volumev3", volumes)):
+    more = [found for name in build.projects if (found := specs.endpoint(name))]
+    for name, kind, url in (
+        ("glance", "image", images),
+        ("cinderv3", "volumev3", volumes),
+        *more,
+    ):
         service = keystone.create("service", name=name, type=kind)
         for face in ("public", "internal", "admin"):
             keystone.create(
@@ -286,7 +309,7 @@ def _run(
             cwd=home,
             env={**process.ENVIRONMENT, "HOME": str(home), **(environment or {})},
             check=False,
-            **process.as_user(USERS[service]),
+            **process.as_user(build.users[service]),
         )
     if done.returncode != 0:
         tool = Path(command[0]).name

@@ -1,4 +1,4 @@
-"""Start, find and stop one service of a lab: db, keystone, glance or cinder.
+"""Start, find and stop one service of a lab: db, rabbit, an API or a worker.
 
 Called by `lab.openstack`, and by `lab.seed`, which needs a database and a Keystone for a
 moment. A started service is remembered in DIR/run by pid and birth.
@@ -9,20 +9,26 @@ from __future__ import annotations
 import errno
 import http.client
 import json
+import os
+import signal
 import socket
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from lab import config, netns, process
+from lab import config, declared, netns, process
 from lab.errors import LabError
 from lab.process import Process
-from lab.settings import USERS, Settings
+from lab.settings import APIS, RABBIT, RABBIT_PORT, Settings
 from lab.web import Server
 
 READY = 60.0  # seconds; a loaded machine is slow to import OpenStack
 GRACE = 8.0  # MariaDB has something to write down
 READY_PATHS = {"keystone": "/v3", "glance": "/healthcheck", "cinder": "/healthcheck"}
 KEYSTONE_SCRIPT = Path("/usr/bin/keystone-wsgi-public")
+UNASKED = ("ceilometer-agent-central",)  # it has no connection to anybody while it is idle
+ESTABLISHED = "01"  # as /proc/net/tcp says it
+AMQP = b"AMQP\0\0\x09\x01"
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -30,19 +36,15 @@ def start(settings: Settings, service: str) -> Process:
     """Start a service and wait until it serves. One that does not is ended again."""
     if service == "db":
         settings.socket.unlink(missing_ok=True)  # of a MariaDB that was killed
-    else:
-        refuse_taken(config.server(settings, service), service)
-    environment = {
-        "OS_KEYSTONE_CONFIG_FILES": str(settings.config("keystone")),
-        "OS_GLANCE_CONFIG_DIR": str(settings.config("glance").parent),
-    }
+    elif server := where(settings, service):
+        refuse_taken(server, service)
     with netns.inside(settings.namespace):
         master = process.spawn(
             command(settings, service),
-            user=USERS[service],
+            user=settings.users[settings.project(service)],
             home=settings.home(service),
             log=settings.log(service),
-            environment=environment,
+            environment=environment(settings, service),
         )
     try:
         _remember(settings, service, master)
@@ -55,6 +57,9 @@ def start(settings: Settings, service: str) -> Process:
 
 def stop(settings: Settings, service: str) -> None:
     """End a service with its whole session, also when only workers are left of it."""
+    if service == RABBIT:  # its leader is a shell, which hands no TERM on
+        for member in running(settings, service):
+            member.send(signal.SIGTERM)
     if not process.end(lambda: running(settings, service), GRACE):
         left = ", ".join(str(p.pid) for p in running(settings, service))
         raise LabError(f"{service} survives SIGKILL: {left}", log=settings.log(service))
@@ -78,6 +83,11 @@ def command(settings: Settings, service: str) -> list[str]:
     """The command line of a service. There is no password in any of them."""
     if service == "db":
         return mariadbd(settings, f"--socket={settings.socket}", "--max-connections=500")
+    if service == RABBIT:
+        # The ports' mapper would be started as a daemon, and outlive everything.
+        return ["sh", "-c", "epmd -address 127.0.0.1 & exec /usr/lib/rabbitmq/bin/rabbitmq-server"]
+    if service not in APIS:
+        return declared.command(service, settings.parameters(service))[0]
     if service == "keystone":
         return uwsgi(settings, service, _keystone())
     configuration = f"--config-file={settings.config(service)}"
@@ -90,6 +100,49 @@ def command(settings: Settings, service: str) -> list[str]:
             *([f"--pyargv={configuration}"] if service == "cinder" else []),
         )
     return [f"/usr/bin/{service}-api", configuration]
+
+
+def environment(settings: Settings, service: str) -> dict[str, str]:
+    """The variables that a service needs."""
+    if service == RABBIT:
+        return _of_rabbit(settings)
+    if service == "db":
+        return {}
+    if service not in APIS:
+        return declared.command(service, settings.parameters(service))[1]
+    return {
+        "OS_KEYSTONE_CONFIG_FILES": str(settings.config("keystone")),
+        "OS_GLANCE_CONFIG_DIR": str(settings.config("glance").parent),
+    }
+
+
+def _of_rabbit(settings: Settings) -> dict[str, str]:
+    """A RabbitMQ of our own, for one machine: as small as it gets."""
+    home = settings.home(RABBIT)
+    enabled, configuration = home / "enabled_plugins", home / "rabbitmq.conf"
+    enabled.write_text("[].\n")
+    configuration.write_text("disk_free_limit.absolute = 50MB\n")
+    return {
+        "RABBITMQ_NODENAME": "rabbit@localhost",
+        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+        "RABBITMQ_NODE_PORT": str(RABBIT_PORT),
+        "RABBITMQ_MNESIA_BASE": str(home / "mnesia"),
+        "RABBITMQ_LOG_BASE": str(settings.log(RABBIT).parent),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(enabled),
+        "RABBITMQ_CONFIG_FILE": str(configuration),
+        "RABBITMQ_CONF_ENV_FILE": os.devnull,
+        "RABBITMQ_PID_FILE": str(home / "pid"),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none",
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+    }
+
+
+def where(settings: Settings, service: str) -> Server | None:
+    """Where a service listens, seen from where it runs; None for one without a port."""
+    if service == RABBIT:
+        return Server("127.0.0.1", RABBIT_PORT, settings.namespace)
+    server = config.server(settings, service)
+    return server if server.port else None
 
 
 def _keystone() -> str:
@@ -161,7 +214,11 @@ def serves(settings: Settings, service: str) -> bool:
     """Whether a service answers without a token."""
     if service == "db":
         return _greets(settings.socket)
-    return _answers(config.server(settings, service), READY_PATHS[service])
+    if server := where(settings, service):
+        if service == RABBIT:
+            return _takes_clients(server)
+        return _answers(server, READY_PATHS.get(service, ""))
+    return service in UNASKED or connected(running(settings, service))
 
 
 def await_ready(settings: Settings, service: str, master: Process) -> None:
@@ -190,11 +247,45 @@ def _remember(settings: Settings, service: str, master: Process) -> None:
     part.replace(settings.record(service))
 
 
+def connected(family: Sequence[Process]) -> bool:
+    """Whether one of a worker's processes has a connection to RabbitMQ."""
+    for member in family:
+        try:
+            rows = Path(f"/proc/{member.pid}/net/tcp").read_text().splitlines()[1:]
+            held = {os.readlink(link) for link in Path(f"/proc/{member.pid}/fd").iterdir()}
+        except OSError:  # it has ended meanwhile
+            continue
+        for row in rows:
+            fields = row.split()
+            peer, state, inode = fields[2], fields[3], fields[9]
+            ours = state == ESTABLISHED and int(peer.rpartition(":")[2], 16) == RABBIT_PORT
+            if ours and f"socket:[{inode}]" in held:
+                return True
+    return False
+
+
 def _answers(server: Server, path: str) -> bool:
+    """Whether it answers: with 200 where a path is given that it has, else with anything."""
     try:
-        return server.get(path, timeout=5.0).status == 200
+        status = server.get(path or "/", timeout=5.0).status
     except (OSError, http.client.HTTPException):
         return False
+    return status == 200 if path else True
+
+
+def _takes_clients(server: Server) -> bool:
+    """RabbitMQ answers a client's greeting."""
+    with netns.inside(server.namespace):
+        try:
+            connection = socket.create_connection((server.address, server.port), timeout=5.0)
+        except OSError:
+            return False
+    with connection:
+        try:
+            connection.sendall(AMQP)
+            return bool(connection.recv(1))
+        except OSError:
+            return False
 
 
 def _greets(path: Path) -> bool:

@@ -13,11 +13,25 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from lab import declared
 from lab.errors import LabError
 from lab.web import Server
 
 SERVICES = ("db", "keystone", "glance", "cinder")  # in the order of their start
 APIS = SERVICES[1:]
+RABBIT = "rabbit"
+RABBIT_PORT = 5672
+DAEMONS = {
+    "placement": ("placement-api",),
+    "nova": ("nova-conductor", "nova-scheduler", "nova-api", "nova-novnc", "nova-compute"),
+    "neutron": ("neutron-rpc-server", "neutron-server"),
+    "heat": ("heat-engine", "heat-api", "heat-api-cfn"),
+    "cinder": ("cinder-scheduler", "cinder-volume"),
+    "ceilometer": ("ceilometer-agent-central", "ceilometer-agent-notification"),
+    "manila": ("manila-scheduler", "manila-api"),
+    "designate": ("designate-central", "designate-api"),
+}
+"""The further projects that a lab may have, and the agents of their daemons (see `lab.specs`)."""
 OWN = "own"
 NONE = "none"
 PORTS = {"keystone": 5000, "glance": 9292, "cinder": 8776}
@@ -67,6 +81,7 @@ class Settings:
     workers: int = 2
     region: str = "regionOne"
     release: str = DEBIAN
+    projects: tuple[str, ...] = ()
     passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -83,9 +98,40 @@ class Settings:
         """Whether the namespace is made and removed by the lab."""
         return self.netns == OWN
 
+    @property
+    def services(self) -> tuple[str, ...]:
+        """All services, in the order of their start."""
+        db = SERVICES[: 1 if self.db == "mysql" else 0]
+        rabbit = (RABBIT,) if self.projects else ()
+        daemons = [daemon for name in self.projects for daemon in DAEMONS[name]]
+        return (*db, *rabbit, *APIS, *daemons)
+
+    @property
+    def users(self) -> dict[str, str]:
+        """Whose the folders of each project are; the projects' names, and the users'."""
+        rabbit = {RABBIT: "rabbitmq"} if self.projects else {}
+        return {**USERS, **rabbit, **{name: name for name in self.projects}}
+
+    def project(self, service: str) -> str:
+        """The project that a service is of; those that every lab has are their own."""
+        if service in (*SERVICES, RABBIT, *self.projects):
+            return service
+        return next(name for name, daemons in DAEMONS.items() if service in daemons)
+
+    def own(self, path: Path) -> Path:
+        """What this lab has in the place of a file or folder of the machine's."""
+        return self.directory / path.relative_to("/")
+
     def config(self, service: str) -> Path:
         """The configuration file of a service."""
-        return self.directory / "etc" / service / CONFIG_FILES[service]
+        if service in CONFIG_FILES:
+            return self.directory / "etc" / service / CONFIG_FILES[service]
+        return self.own(Path(declared.defaults(service)["config"]))
+
+    def parameters(self, service: str) -> dict[str, str]:
+        """The agent's parameters with which it reads this lab's configuration."""
+        files = declared.config_parameters(service).items()
+        return {name: str(self.own(Path(path))) for name, path in files}
 
     def environment(self, service: str) -> Path | None:
         """The virtual environment that a service is in; None where it is Debian's."""
@@ -102,11 +148,13 @@ class Settings:
 
     def home(self, service: str) -> Path:
         """The folder in which a service keeps its files."""
-        return self.directory / "lib" / service
+        return self.directory / "lib" / self.project(service)
 
     def log(self, service: str) -> Path:
         """What a service says on stdout and stderr."""
-        return self.directory / "log" / service / "output.log"
+        project = self.project(service)
+        name = "output" if project == service else f"{service}-output"
+        return self.directory / "log" / project / f"{name}.log"
 
     def record(self, service: str) -> Path:
         """The file that remembers a started service."""
@@ -153,7 +201,8 @@ class Settings:
         """The settings of an initialised lab; None if there is none."""
         try:
             content = json.loads((directory / "settings.json").read_text())
-            return replace(cls(**content), directory=directory)
+            projects = tuple(content.pop("projects", ()))
+            return replace(cls(**content), directory=directory, projects=projects)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, TypeError) as error:
@@ -165,6 +214,11 @@ class Settings:
             raise LabError(f"no such kind of database: {self.db} (sqlite or mysql)")
         if self.release not in RELEASES:
             raise LabError(f"no such release: {self.release} (there are {RELEASES})")
+        if unknown := set(self.projects) - set(DAEMONS):
+            known = ", ".join(DAEMONS)
+            raise LabError(f"no such project: {', '.join(sorted(unknown))} (there are {known})")
+        if self.projects and self.db != "mysql":
+            raise LabError(f"{', '.join(self.projects)}: these want --db mysql")
         if len(os.fsencode(self.socket)) > SOCKET_PATH_MAX:
             raise LabError(f"the path is too long for a socket: {self.socket}; use a shorter --dir")
         for folder in self.directory.parents:

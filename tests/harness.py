@@ -24,11 +24,11 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from typing import Any, TypeVar
 from xml.etree import ElementTree
+
+from lab.declared import declaration as declaration
 
 ROOT = Path(__file__).resolve().parent.parent
 OCF = ROOT / "ocf"
@@ -75,20 +75,6 @@ def eventually(look: Callable[[], T], patience: float = PATIENCE) -> T:
             raise AssertionError(f"waited {patience} s in vain")
         time.sleep(0.02)
     return seen
-
-
-def declaration(agent: Path) -> Any:
-    """The Agent that an executable of ocf/ declares; leaves no bytecode beside it."""
-    loader = SourceFileLoader("ocf_" + agent.name.replace("-", "_"), str(agent))
-    spec = spec_from_loader(loader.name, loader)
-    assert spec is not None
-    module = module_from_spec(spec)
-    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    try:
-        loader.exec_module(module)
-    finally:
-        sys.dont_write_bytecode = before
-    return module.AGENT
 
 
 @cache

@@ -15,7 +15,8 @@ import pytest
 from lab import netns, process, seed
 from lab.errors import LabError
 from lab.openstack import ControlPlane, strangers, sweep
-from lab.settings import CACHE
+from lab.packages import every
+from lab.settings import CACHE, DAEMONS
 
 ROOT = Path(__file__).parents[2]
 IMAGES, VOLUMES = "/v2/images?limit=1", "/v3/volumes?limit=1"
@@ -134,6 +135,31 @@ def test_frozen_keystone_does_not_answer(cloud: ControlPlane) -> None:
         cloud.server("keystone").get("/v3", timeout=0.5)
 
     assert 200 == cloud.server("keystone").get("/v3").status
+
+
+def test_further_projects_want_mysql(tmp_path: Path) -> None:
+    """A lab of further projects, or of one that nobody knows, is refused at once."""
+    with pytest.raises(LabError, match="mysql"):
+        ControlPlane(tmp_path / "lab", projects=["heat"])
+    with pytest.raises(LabError, match="no such project: head"):
+        ControlPlane(tmp_path / "lab", db="mysql", projects=["head"])
+
+
+def test_rabbitmq_goes_as_it_came(
+    need_packages: Callable[[Iterable[str], str], None]
+) -> None:
+    """RabbitMQ comes up twice, once after it was killed, and down leaves nothing of it."""
+    need_packages(every(), "make control-plane")
+    with ControlPlane.temporary(db="mysql", projects=[*DAEMONS]) as cloud:
+        cloud.up("rabbit")
+        for pid in cloud.pids("rabbit"):
+            os.kill(pid, signal.SIGKILL)
+        cloud.down("rabbit")
+        cloud.up("rabbit")
+
+        cloud.down("rabbit")
+
+        eventually(lambda: not namespace_holds(cloud.namespace))
 
 
 def test_down_leaves_no_process_and_no_namespace(empty: ControlPlane) -> None:

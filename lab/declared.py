@@ -1,0 +1,60 @@
+"""What the agents declare of their daemons, read from ocf/: nowhere else does it stand.
+
+Called by `lab.settings` and `lab.services` for the daemons of a whole control plane, and by tests.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from functools import cache
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+OCF = Path(__file__).resolve().parent.parent / "ocf"
+
+
+def declaration(agent: Path) -> Any:
+    """The Agent that an executable declares; leaves no bytecode beside it."""
+    loader = SourceFileLoader("ocf_" + agent.name.replace("-", "_"), str(agent))
+    module = ModuleType(loader.name)
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        loader.exec_module(module)
+    finally:
+        sys.dont_write_bytecode = before
+    return module.AGENT
+
+
+@cache
+def service(agent: str) -> Any:
+    """The Service that an agent manages, by the agent's name."""
+    return declaration(OCF / agent).manages
+
+
+def daemon(agent: str) -> Any:
+    """Its Daemon."""
+    return service(agent).daemon
+
+
+def defaults(agent: str) -> dict[str, str]:
+    """All of its parameters, with their defaults."""
+    return {parameter.name: parameter.default for parameter in service(agent).parameters}
+
+
+def config_parameters(agent: str) -> dict[str, str]:
+    """The parameters that name a configuration file, with the path that each has by default."""
+    known = defaults(agent)
+    return {name: known[name] for name in ("config", *daemon(agent)._configs) if known[name]}
+
+
+def command(agent: str, given: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+    """The command line of a daemon and the variables it needs, for these parameters."""
+    from agentlib.parameters import Values
+
+    declared = daemon(agent)
+    values = Values(declared.parameters, given)
+    server = declared._server(values)
+    return declared.command(values), server.environment(values, declared.files(values))

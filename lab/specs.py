@@ -1,0 +1,340 @@
+"""The projects of a whole control plane beyond Keystone, Glance and Cinder's API: one Spec each.
+
+Called by `lab.openstack` and `lab.seed`. A lab has those of them that it was asked for, and a
+RabbitMQ then. What the daemons are called, where they listen and which files they read is what the
+agents declare (`lab.declared`).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import config, declared
+from lab.config import Options
+from lab.errors import LabError
+from lab.packages import PACKAGES, RABBITMQ
+from lab.settings import DAEMONS, RABBIT_PORT, Settings
+
+RABBIT = f"rabbit://guest:guest@127.0.0.1:{RABBIT_PORT}/"
+HOST = "node"
+"""The host of all services, for others of the cloud: whatever machine this is."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A project: its configuration, its databases and its place in the catalogue.
+
+    options: what each of its files says, by the path that Debian has the file at.
+    shipped: files of the package that are wanted beside them, in the same folder.
+    databases: besides SQL, who may use them is the project's user alone.
+    schema: command lines that make the tables; {etc} is the lab's own /etc.
+    endpoint: name and type of the service in the catalogue, and the path of its URL.
+    api: whose port the endpoint has.
+    """
+
+    options: Callable[[Settings], Mapping[str, Options]]
+    databases: tuple[str, ...] = ()
+    schema: tuple[tuple[str, ...], ...] = ()
+    shipped: tuple[str, ...] = ()
+    endpoint: tuple[str, str, str] | None = None
+    api: str = ""
+
+
+def write(settings: Settings) -> None:
+    """Write the files of the lab's projects, readable for the project's own user."""
+    for name in settings.projects:
+        spec = SPECS[name]
+        files = {Path(path): options for path, options in spec.options(settings).items()}
+        for path, options in files.items():
+            target = settings.own(path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            config.amend(target, options)
+        for shipped in spec.shipped:
+            try:
+                shutil.copy(f"/etc/{name}/{shipped}", settings.own(Path("/etc", name)))
+            except FileNotFoundError:
+                raise LabError(f"{name} has come without {shipped}: install it again") from None
+        folder = settings.own(Path("/etc", name))
+        for path in (folder, *folder.rglob("*")):
+            shutil.chown(path, "root", name)
+            path.chmod(0o750 if path.is_dir() else 0o640)
+
+
+def packages(projects: Sequence[str]) -> tuple[str, ...]:
+    """The Debian packages of some projects."""
+    if not projects:
+        return ()
+    found = {PACKAGES[daemon] for name in projects for daemon in DAEMONS[name]}
+    return (RABBITMQ, "uwsgi-plugin-python3", *sorted(found))
+
+
+def databases(projects: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The databases of some projects, by their user."""
+    return {name: SPECS[name].databases for name in projects if SPECS[name].databases}
+
+
+def schema(settings: Settings, name: str) -> list[list[str]]:
+    """The command lines that make a project's tables."""
+    etc = str(settings.own(Path("/etc")))
+    return [[word.replace("{etc}", etc) for word in command] for command in SPECS[name].schema]
+
+
+def endpoint(name: str) -> tuple[str, str, str] | None:
+    """Name, type and URL of a project's service."""
+    spec = SPECS[name]
+    if not spec.endpoint:
+        return None
+    service, kind, path = spec.endpoint
+    return service, kind, f"http://127.0.0.1:{declared.daemon(spec.api).port}{path}"
+
+
+# ---- what their files say
+
+
+def _common(settings: Settings, name: str, *, database: str = "database") -> Options:
+    home = settings.home(name)
+    return {
+        "DEFAULT": {
+            "log_dir": str(settings.log(name).parent),
+            "transport_url": RABBIT,
+            "state_path": str(home),
+        },
+        database: {"connection": config.connection(settings, name)},
+        "keystone_authtoken": config.authtoken(settings, name),
+        "oslo_concurrency": {"lock_path": f"{home}/lock"},
+        "oslo_messaging_notifications": {"driver": "messagingv2"},
+    }
+
+
+def _with(options: Options, **default: str) -> Options:
+    options["DEFAULT"].update(default)
+    return options
+
+
+def _placement(settings: Settings) -> Mapping[str, Options]:
+    options = _common(settings, "placement", database="placement_database")
+    return {"/etc/placement/placement.conf": {**options, "api": {"auth_strategy": "keystone"}}}
+
+
+def _nova(settings: Settings) -> Mapping[str, Options]:
+    folder = settings.own(Path("/etc/nova"))
+    options = _with(
+        _common(settings, "nova"),
+        my_ip="127.0.0.1",
+        host=HOST,
+        enabled_apis="osapi_compute",
+        osapi_compute_listen="127.0.0.1",
+        osapi_compute_workers="1",
+    )
+    return {
+        "/etc/nova/nova.conf": {
+            **options,
+            "api_database": {"connection": config.connection(settings, "nova", "nova_api")},
+            "api": {"auth_strategy": "keystone"},
+            "wsgi": {"api_paste_config": f"{folder}/api-paste.ini"},
+            "conductor": {"workers": "2"},
+            "scheduler": {"workers": "1"},
+            "placement": config.authtoken(settings, "placement"),
+            "vnc": {"novncproxy_host": "127.0.0.1"},
+        },
+        "/etc/nova/nova-compute.conf": {"DEFAULT": {"compute_driver": "fake.FakeDriver"}},
+    }
+
+
+def _neutron(settings: Settings) -> Mapping[str, Options]:
+    folder = settings.own(Path("/etc/neutron"))
+    options = _with(
+        _common(settings, "neutron"),
+        bind_host="127.0.0.1",
+        host=HOST,
+        core_plugin="ml2",
+        service_plugins="router",
+        auth_strategy="keystone",
+        api_workers="1",
+        rpc_workers="1",
+        api_paste_config=f"{folder}/api-paste.ini",
+        notify_nova_on_port_status_changes="false",
+        notify_nova_on_port_data_changes="false",
+    )
+    return {
+        "/etc/neutron/neutron.conf": options,
+        "/etc/neutron/plugins/ml2/ml2_conf.ini": {
+            "ml2": {
+                "type_drivers": "flat,local",
+                "tenant_network_types": "local",
+                "mechanism_drivers": "openvswitch",
+            }
+        },
+    }
+
+
+def _heat(settings: Settings) -> Mapping[str, Options]:
+    folder = settings.own(Path("/etc/heat"))
+    options = _with(
+        _common(settings, "heat"),
+        num_engine_workers="1",
+        auth_encryption_key=settings.passwords["heat"][:16] * 2,
+        host=HOST,
+    )
+    return {
+        "/etc/heat/heat.conf": {
+            **options,
+            "heat_api": {"bind_host": "127.0.0.1", "workers": "1"},
+            "heat_api_cfn": {"bind_host": "127.0.0.1", "workers": "1"},
+            "paste_deploy": {"api_paste_config": f"{folder}/api-paste.ini"},
+        }
+    }
+
+
+def _cinder(settings: Settings) -> Mapping[str, Options]:
+    # Its API has no use for a back end. This one has no target and leaves nothing on the disk.
+    driver = "cinder.tests.fake_driver.FakeLoggingVolumeDriver"
+    return {
+        "/etc/cinder/cinder.conf": {
+            "DEFAULT": {
+                "transport_url": RABBIT,
+                "host": HOST,
+                "enabled_backends": "fake",
+                "rootwrap_config": "/etc/cinder/rootwrap.conf",
+            },
+            "fake": {"volume_driver": driver, "volume_backend_name": "fake"},
+        }
+    }
+
+
+def _ceilometer(settings: Settings) -> Mapping[str, Options]:
+    options = _common(settings, "ceilometer")
+    del options["database"]
+    return {
+        "/etc/ceilometer/ceilometer.conf": {
+            **options,
+            "service_credentials": config.authtoken(settings, "ceilometer"),
+        }
+    }
+
+
+def _manila(settings: Settings) -> Mapping[str, Options]:
+    folder = settings.own(Path("/etc/manila"))
+    options = _with(
+        _common(settings, "manila"),
+        osapi_share_listen="127.0.0.1",
+        osapi_share_workers="1",
+        api_paste_config=f"{folder}/api-paste.ini",
+        auth_strategy="keystone",
+        enabled_share_backends="",
+        host=HOST,
+    )
+    return {"/etc/manila/manila.conf": options}
+
+
+def _designate(settings: Settings) -> Mapping[str, Options]:
+    folder = settings.own(Path("/etc/designate"))
+    where = f"127.0.0.1:{declared.daemon('designate-api').port}"
+    options = _with(_common(settings, "designate", database="storage:sqlalchemy"), host=HOST)
+    return {
+        "/etc/designate/designate.conf": {
+            **options,
+            "service:api": {
+                "listen": where,
+                "api_base_uri": f"http://{where}/",
+                "auth_strategy": "keystone",
+                "enable_api_v2": "true",
+                "workers": "1",
+                "api_paste_config": f"{folder}/api-paste.ini",
+            },
+            "service:central": {"workers": "1"},
+        }
+    }
+
+
+# What nova-manage keeps of these is templates, which nova.conf fills in.
+_CELL0 = "{scheme}://{username}:{password}@{hostname}/nova_cell0?{query}"
+_CELL1 = "{scheme}://{username}:{password}@{hostname}/nova?{query}"
+_CELL1_RABBIT = "{scheme}://{username}:{password}@{hostname}:{port}/"
+
+SPECS = {
+    "placement": Spec(
+        options=_placement,
+        databases=("placement",),
+        schema=(
+            ("placement-manage", "--config-file={etc}/placement/placement.conf", "db", "sync"),
+        ),
+        endpoint=("placement", "placement", ""),
+        api="placement-api",
+    ),
+    "nova": Spec(
+        options=_nova,
+        databases=("nova", "nova_api", "nova_cell0"),
+        schema=tuple(
+            ("nova-manage", "--config-file={etc}/nova/nova.conf", *words)
+            for words in (
+                ("api_db", "sync"),
+                ("cell_v2", "map_cell0", f"--database_connection={_CELL0}"),
+                (
+                    "cell_v2",
+                    "create_cell",
+                    "--name=cell1",
+                    f"--database_connection={_CELL1}",
+                    f"--transport-url={_CELL1_RABBIT}",
+                ),
+                ("db", "sync"),
+            )
+        ),
+        shipped=("api-paste.ini",),
+        endpoint=("nova", "compute", "/v2.1"),
+        api="nova-api",
+    ),
+    "neutron": Spec(
+        options=_neutron,
+        databases=("neutron",),
+        schema=(
+            (
+                "neutron-db-manage",
+                "--config-file={etc}/neutron/neutron.conf",
+                "--config-file={etc}/neutron/plugins/ml2/ml2_conf.ini",
+                "upgrade",
+                "heads",
+            ),
+        ),
+        shipped=("api-paste.ini",),
+        endpoint=("neutron", "network", ""),
+        api="neutron-server",
+    ),
+    "heat": Spec(
+        options=_heat,
+        databases=("heat",),
+        schema=(("heat-manage", "--config-file={etc}/heat/heat.conf", "db_sync"),),
+        shipped=("api-paste.ini",),
+        endpoint=("heat", "orchestration", "/v1/%(project_id)s"),
+        api="heat-api",
+    ),
+    # Its API, database and endpoint are there in every lab.
+    "cinder": Spec(options=_cinder),
+    "ceilometer": Spec(options=_ceilometer),
+    "manila": Spec(
+        options=_manila,
+        databases=("manila",),
+        schema=(("manila-manage", "--config-file={etc}/manila/manila.conf", "db", "sync"),),
+        shipped=("api-paste.ini",),
+        endpoint=("manilav2", "sharev2", "/v2"),
+        api="manila-api",
+    ),
+    "designate": Spec(
+        options=_designate,
+        databases=("designate",),
+        schema=(
+            (
+                "designate-manage",
+                "--config-file={etc}/designate/designate.conf",
+                "database",
+                "sync",
+            ),
+        ),
+        shipped=("api-paste.ini",),
+        endpoint=("designate", "dns", ""),
+        api="designate-api",
+    ),
+}
