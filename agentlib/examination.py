@@ -111,14 +111,16 @@ class Examination:
                     token = keystone.issue(identity, deadline.share(TOKEN_SHARE))
                 except RefusedError as error:
                     # Neither Keystone nor the service is at fault: the policy has no say.
-                    return questions.without_token(error.reason, ExitCode.DEGRADED)
+                    return questions.without_token(
+                        error.reason, ExitCode.DEGRADED, deadline)
                 except NoTokenError as error:
                     if self._api.is_keystone:
                         return Outcome(
                             ExitCode.ERR_GENERIC, Reason(f"{self._name}: ", error.reason))
-                    return questions.without_token(error.reason, self._api.policy(self._values))
+                    return questions.without_token(
+                        error.reason, self._api.policy(self._values), deadline)
                 except AgentError as error:
-                    return questions.without_token(str(error), ExitCode.DEGRADED)
+                    return questions.without_token(str(error), ExitCode.DEGRADED, deadline)
                 token.keep(self._memory, identity)
             answer = questions.ask(token, deadline.share(API_SHARE))
             if answer.status not in (401, 503) and not answer.late:

@@ -140,13 +140,16 @@ class Questions:
         settled = self._wait(self._deadline)
         return answer if settled.late else settled
 
-    def without_token(self, trouble: str, code: ExitCode) -> Outcome:
-        """The verdict where Keystone gives no token: does the API answer at all?"""
+    def without_token(self, trouble: str, code: ExitCode, deadline: Deadline) -> Outcome:
+        """The verdict where Keystone gives no token: does the API answer at all?
+
+        deadline: for that; the one for answers to the GETs may be all but over.
+        """
         target = self._target
         before = self._settled()
         if before and before.status == 200:
             return Outcome(ExitCode.SUCCESS)
-        answer = target.document(self._deadline)
+        answer = target.document(deadline)
         if answer.status in (200, 300):
             return Outcome(code, Reason(f"{target.name} answers; ", trouble))
         before = self._settled()

@@ -95,6 +95,14 @@ def test_behind_is_late(heat: Service, how: object) -> None:
            "is heat-engine well?")  # fmt: skip
 
 
+def test_behind_and_keystone_hang(heat: Service) -> None:
+    """When Keystone hangs as well there is time for GET / all the same: 190."""
+    expect(heat.monitor(), 0)
+    heat.config.set(api="hang", public_slow=0.7)
+    heat.keystone.mode = "hang"
+    expect(heat.monitor(timeout=TIMEOUT), 190, "heat-api answers; Keystone")
+
+
 @pytest.mark.parametrize("how", [500, "hang"])
 def test_nothing_answers(heat: Service, how: object) -> None:
     """When GET / is not answered either, it is heat-api itself: 1."""
