@@ -1,0 +1,114 @@
+"""Daemons of a control plane under their agents: many at once, since each is slow to start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import Result, expect
+from lab import netns, process
+from lab.declared import defaults
+from lab.openstack import ControlPlane
+from lab.process import Process
+from lab.settings import APIS
+from real.kit import Patient, Real
+
+START = 300
+"""Seconds for the start of all of them: they share the machine."""
+
+
+@dataclass
+class Member(Real):
+    """A resource whose processes are known by the session that its master leads, or led.
+
+    Some daemons give themselves a title, which is written over their environment.
+    """
+
+    led: tuple[int, int] | None = None
+
+    def family(self) -> list[Process]:
+        with suppress(FileNotFoundError):
+            master = Process.at(int(self.resource.pidfile.read_text()))
+            self.led = (master.pid, master.birth) if master else self.led
+        return process.session(*self.led) if self.led else []
+
+
+class Fleet:
+    """Resources in one lab, by the names of their agents."""
+
+    def __init__(self, members: Mapping[str, Member]) -> None:
+        self.members = dict(members)
+
+    def __getitem__(self, name: str) -> Member:
+        return self.members[name]
+
+    def act(self, action: str, *names: str, **options: Any) -> dict[str, Result]:
+        """Have the named ones, or all, do an action at the same time; what each came to."""
+        chosen = names or tuple(self.members)
+        running = {name: self[name].resource.begin(action, **options) for name in chosen}
+        return {name: action.wait() for name, action in running.items()}
+
+    def serve(self, *names: str) -> None:
+        """Start what does not run, and find that all of it is well."""
+        expect_all(self.act("start", *names, timeout=START), 0)
+        expect_all(self.monitor(*names), 0)
+        for name in names or self.members:
+            assert self[name].family()
+
+    def nothing_left(self, *names: str) -> bool:
+        """Whether no process of the named ones, or of any, is left."""
+        return not any(self[name].family() for name in names or self.members)
+
+    def monitor(self, *names: str, timeout: float = 60, **options: Any) -> dict[str, Result]:
+        return self.act("monitor", *names, timeout=timeout, interval=30, **options)
+
+    def masters(self, *names: str) -> dict[str, tuple[int, int]]:
+        """Which process each master is: by this one knows that nobody restarted it."""
+        found = {name: self[name].master() for name in names or self.members}
+        return {name: (master.pid, master.birth) for name, master in found.items()}
+
+
+def expect_all(results: Mapping[str, Result], code: int, *words: str) -> None:
+    """Expect the same of each."""
+    for result in results.values():
+        expect(result, code, *words)
+
+
+def codes(results: Mapping[str, Result]) -> set[int]:
+    return {result.code for result in results.values()}
+
+
+@contextmanager
+def fleet(
+    cloud: ControlPlane, home: Path, folder: Path, names: Iterable[str]
+) -> Iterator[Fleet]:
+    """The resources, stopped; ended with the context."""
+    with ExitStack() as stack:
+        members = {}
+        for name in names:
+            resource = Patient(home / name, folder, prefix=netns.argv(cloud.namespace, ()))
+            resource.parameters = parameters(cloud, name, resource.name)
+            members[name] = Member(stack.enter_context(resource), cloud, name)
+        yield Fleet(members)
+
+
+def parameters(cloud: ControlPlane, name: str, instance: str) -> dict[str, object]:
+    """The lab's configuration, and the monitoring user's credentials where they are of use."""
+    project = cloud.settings.project(name)
+    files = cloud.settings.parameters(name) if name not in APIS else {"config": cloud.config(name)}
+    user, known = cloud.credentials, defaults(name)
+    identity = {
+        "os_auth_url": user.auth_url,
+        "os_username": user.username,
+        "os_password": user.password,
+        "os_project_name": user.project_name,
+    }
+    return {
+        **files,
+        "log_file": cloud.log(project).with_name(f"{instance}.log"),
+        **(identity if "os_username" in known else {}),
+        **({"processes": 1} if "processes" in known else {}),
+    }

@@ -1,0 +1,127 @@
+"""The real APIs of a control plane under their agents, with the monitoring user's reader role.
+
+Heat's and Designate's answer for others, which may hang; Keystone is its own judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from harness import eventually, expect
+from lab import process
+from lab.openstack import ControlPlane
+from lab.packages import every
+from lab.settings import DAEMONS
+from real.fleet import START, Fleet, codes, expect_all, fleet
+from real.kit import PATIENCE, SHORT
+
+pytestmark = pytest.mark.real
+
+BEHIND = {"heat-api": "heat-engine", "designate-api": "designate-central"}
+"""APIs whose answers come from a worker."""
+
+LATE = 30
+"""Seconds that a monitor has which is to ask others, too, before they are over."""
+
+CHECKED = ("placement-api", "nova-api", "neutron-server", "manila-api", *BEHIND)
+"""APIs that an authenticated request checks."""
+
+STANDALONE = tuple(name for name in CHECKED if name != "placement-api")
+"""Those of them that have a server of their own, and may be served by uWSGI as well."""
+
+
+@pytest.fixture(scope="module")
+def plane(need_packages: object, _prerequisites: None) -> Iterator[ControlPlane]:
+    """A lab with all projects, in which nothing runs but what the APIs need."""
+    need_packages(every(), "make control-plane")  # type: ignore[operator]
+    with ControlPlane.temporary(db="mysql", workers=1, projects=[*DAEMONS]) as plane:
+        plane.up("db", "rabbit", "keystone", *BEHIND.values())
+        yield plane
+
+
+@pytest.fixture(scope="module")
+def apis(
+    plane: ControlPlane, home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Fleet]:
+    """All of them, stopped at first."""
+    names = [*CHECKED, "heat-api-cfn", "keystone"]
+    with fleet(plane, home, tmp_path_factory.mktemp("apis"), names) as apis:
+        yield apis
+
+
+def test_reader_role_is_enough(apis: Fleet) -> None:
+    """Each API is well in the eyes of a user who has no more than the reader role."""
+    expect_all(apis.act("monitor"), 7)
+    apis.serve(*CHECKED, "heat-api-cfn")
+
+    assert all(apis[name].state()["checks"]["api"]["token"] for name in CHECKED)
+    wrong = apis.monitor(*CHECKED, parameters={"os_password": "not-it"})
+    expect_all(wrong, 190, "Keystone refuses")
+
+
+def test_hung_workers_behind_the_apis(apis: Fleet, plane: ControlPlane) -> None:
+    """An API whose worker hangs is not to blame: 190, and the worker is named."""
+    apis.serve(*BEHIND)
+    before = apis.masters(*BEHIND)
+    with ExitStack() as stack:
+        for worker in BEHIND.values():
+            stack.enter_context(plane.frozen(worker))
+        results = apis.monitor(*BEHIND, timeout=LATE)
+    for name, worker in BEHIND.items():
+        expect(results[name], 190, f"{name} answers; ", f"is {worker} well?")
+    eventually(lambda: codes(apis.monitor(*BEHIND)) == {0}, PATIENCE)
+
+    assert before == apis.masters(*BEHIND)
+
+
+def test_stopped_workers_of_the_apis(apis: Fleet) -> None:
+    """An API of which every process hangs does not answer: 1; stop ends it all the same."""
+    apis.serve("placement-api", "manila-api")
+    for name in ("placement-api", "manila-api"):
+        process.freeze(apis[name].family())
+
+    results = apis.monitor("placement-api", "manila-api", timeout=SHORT)
+    expect_all(results, 1, "does not answer in time")
+    expect_all(apis.act("stop", "placement-api", "manila-api", timeout=60), 0)
+    assert apis.nothing_left("placement-api", "manila-api")
+
+
+def test_under_uwsgi(apis: Fleet) -> None:
+    """Those that have a server of their own are served by uWSGI as well, and stopped."""
+    apis.serve(*CHECKED)
+    expect_all(apis.act("stop", timeout=120), 0)
+    assert apis.nothing_left(*CHECKED)
+
+    for name in STANDALONE:
+        apis[name].resource.parameters["server"] = "uwsgi"
+    try:
+        apis.serve(*STANDALONE)
+        assert {"uwsgi-core"} == set().union(*(apis[name].running() for name in STANDALONE))
+        expect_all(apis.act("stop", timeout=120), 0)
+    finally:
+        for name in STANDALONE:
+            del apis[name].resource.parameters["server"]
+    assert apis.nothing_left(*CHECKED)
+
+
+def test_keystone(apis: Fleet, plane: ControlPlane) -> None:
+    """Keystone by itself: 0, a refused password 190, without its database 1, and 0 again."""
+    keystone = apis["keystone"]
+    plane.down("keystone")
+    try:
+        apis.serve("keystone")
+        expect(keystone.resource.monitor(parameters={"os_password": "not-it"}), 190, "refuses")
+        with plane.without_database("keystone"):
+            expect(keystone.resource.monitor(), 1)
+        eventually(lambda: codes(apis.monitor("keystone")) == {0}, PATIENCE)
+        keystone.kill_master()
+        eventually(lambda: codes(apis.act("monitor", "keystone")) == {7}, PATIENCE)
+        expect_all(apis.act("start", "keystone", timeout=START), 0)
+    finally:
+        expect(keystone.resource.stop(), 0)
+        plane.up("keystone")
+    assert [] == keystone.pids()
