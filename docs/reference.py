@@ -289,7 +289,8 @@ def overview(agents: Sequence[Reference]) -> str:
 
 def _nodes(agent: Reference) -> str:
     """On how many nodes it may run, as its text says."""
-    for words, short in (("one node at a time: ", "one node"), ("once on each: ", "each node once")):
+    known = {"one node at a time: ": "one node", "once on each: ": "each node once"}
+    for words, short in known.items():
         if words in agent.text:
             return f"{short}: {agent.text.partition(words)[2].rstrip('.')}"
     return "all nodes"
