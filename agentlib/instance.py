@@ -10,7 +10,7 @@ and no worker is left behind, since there are several signs. Each is enough by i
 | session | in the session that the master leads  | user, not older than the master |
 | session | in the session that it was in         | the same, and the number is not reused; and  |
 |         |                                       | likeness, or it led the session and one there |
-|         |                                       | has the tag |
+|         |                                       | has the tag, or a title over its environment |
 | tag     | whose environment names this instance | user, PID namespace |
 | pidfile | that the pidfile names                | user, PID namespace, likeness, and that its |
 |         |                                       | environment names no other instance |
@@ -239,7 +239,9 @@ class Instance:
         sure = led and any(p.session == session for p in tagged)
         ours = {p.pid for p in tagged}
         ours.update(p.pid for p in candidates
-                    if p.pid not in ours and of_session(p) and (sure or self._resembles(p)))
+                    if p.pid not in ours and of_session(p) and (
+                        sure or (led and tags.overwritten(known.get(p.pid, b"")))
+                        or self._resembles(p)))
         ours.update(p.pid for p in candidates
                     if p.pid not in ours and p.pid == pidfile and self._adoptable(
                         p, known.get(p.pid), unknown.get(p.pid)))

@@ -77,6 +77,14 @@ def carries(environment: bytes, tag: str) -> bool:
     return f"\0{TAG}={tag}\0".encode() in b"\0" + environment + b"\0"
 
 
+def overwritten(environment: bytes) -> bool:
+    """Whether a title was written over it, as setproctitle does: zeros are all that is left.
+
+    The tag is gone then, and the command line as well. (neutron's and ceilometer's workers.)
+    """
+    return environment.endswith(b"\0\0")
+
+
 def claim(environment: bytes) -> str:
     """The instance that it names: our tag, else OCF_RESOURCE_INSTANCE.
 

@@ -147,6 +147,40 @@ def test_orphan_without_tag(home: Home) -> None:
     assert (0, tree.workers) == home.look()
 
 
+def test_orphan_with_a_title(home: Home) -> None:
+    """A worker that has written a title over its environment is known by its master's session."""
+    tree = home.start(workers=2)
+    for pid in tree.workers:
+        write_a_title(pid)
+    home.config = "in no command line"
+    tree.kill_master()
+    assert (0, tree.workers) == home.look()
+    assert ([], []) == (home.end(), home.family())
+
+
+def test_stranger_with_a_title_in_an_adopted_session(home: Home) -> None:
+    """In a session that the master did not lead a title tells nothing."""
+    stranger = home.zoo.tree(workers=1)
+    write_a_title(stranger.workers[0])
+    master = home.zoo.sleeper(user=NOBODY)
+    state = remembered(find(master.pid))  # type: ignore[arg-type]
+    state.session, state.start = stranger.master, int(fields_of(stranger.master)[19])
+    home.store.write(state)
+    home.config = "in no command line"
+    stranger.kill_master()
+    master.kill()
+    master.wait()
+    assert (0, []) == home.look()
+
+
+def write_a_title(pid: int) -> None:
+    """What is left of an environment after setproctitle: zeros (env_start, env_end of proc(5))."""
+    start, end = (int(field) for field in fields_of(pid)[47:49])
+    with open(f"/proc/{pid}/mem", "r+b") as memory:
+        memory.seek(start)
+        memory.write(bytes(end - start))
+
+
 def test_orphan_that_ends_meanwhile(home: Home, log: Log) -> None:
     """An orphan that ends while it is looked at is none: what is said is true when it is said."""
     tree = home.zoo.tree(workers=1)
