@@ -58,9 +58,10 @@ class Fleet:
         for name in names or self.members:
             assert self[name].family()
 
-    def nothing_left(self, *names: str) -> bool:
-        """Whether no process of the named ones, or of any, is left."""
-        return not any(self[name].family() for name in names or self.members)
+    def left(self, *names: str) -> dict[str, list[Process]]:
+        """The processes that are left of the named ones, or of any."""
+        found = {name: self[name].family() for name in names or self.members}
+        return {name: family for name, family in found.items() if family}
 
     def monitor(self, *names: str, timeout: float = 60, **options: Any) -> dict[str, Result]:
         return self.act("monitor", *names, timeout=timeout, interval=30, **options)

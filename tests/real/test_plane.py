@@ -87,14 +87,14 @@ def test_stopped_workers_of_the_apis(apis: Fleet) -> None:
     results = apis.monitor("placement-api", "manila-api", timeout=SHORT)
     expect_all(results, 1, "does not answer in time")
     expect_all(apis.act("stop", "placement-api", "manila-api", timeout=60), 0)
-    assert apis.nothing_left("placement-api", "manila-api")
+    assert {} == apis.left("placement-api", "manila-api")
 
 
 def test_under_uwsgi(apis: Fleet) -> None:
     """Those that have a server of their own are served by uWSGI as well, and stopped."""
     apis.serve(*CHECKED)
     expect_all(apis.act("stop", timeout=120), 0)
-    assert apis.nothing_left(*CHECKED)
+    assert {} == apis.left(*CHECKED)
 
     for name in STANDALONE:
         apis[name].resource.parameters["server"] = "uwsgi"
@@ -105,7 +105,7 @@ def test_under_uwsgi(apis: Fleet) -> None:
     finally:
         for name in STANDALONE:
             del apis[name].resource.parameters["server"]
-    assert apis.nothing_left(*CHECKED)
+    assert {} == apis.left(*CHECKED)
 
 
 def test_keystone(apis: Fleet, plane: ControlPlane) -> None:
