@@ -18,6 +18,7 @@ unexport MAKEFLAGS MFLAGS
 # Where things are installed. PYTHON is the agents' interpreter (3.9 or later).
 OCF_ROOT ?= /usr/lib/ocf
 MANDIR ?= /usr/share/man
+SBINDIR ?= /usr/sbin
 PYTHON ?= /usr/bin/python3
 
 # Not whatever `python3` is first on PATH: this is the one that Debian's packages belong to.
@@ -28,9 +29,9 @@ VENV_PYTHON := .venv/bin/python
 AGENTS := $(shell find ocf -maxdepth 1 -type f -perm -u+x ! -name '*[.~]*' -printf '%f\n' \
 	| LC_ALL=C sort)
 # Others without a suffix, which no tool finds by itself either.
-SCRIPTS := $(shell find bench docs lab tests -type f -perm -u+x ! -name '*[.~]*' \
+SCRIPTS := $(shell find bench bin docs lab tests -type f -perm -u+x ! -name '*[.~]*' \
 	-exec grep -lm1 '^\#!.*python' {} + 2>/dev/null | LC_ALL=C sort)
-SOURCES = agentlib $(AGENTS:%=ocf/%) $(if $(wildcard bench/*.py),bench) docs lab tests $(SCRIPTS)
+SOURCES = agentlib openstack_ocf $(AGENTS:%=ocf/%) $(if $(wildcard bench/*.py),bench) docs lab tests $(SCRIPTS)
 
 # Debian packages: to run agents and lab; to test them as well. The daemons: see `openstack`.
 RUN_PACKAGES := python3 python3-keystoneauth1 python3-requests iproute2
@@ -46,7 +47,7 @@ TOOLS := pytest pytest-subprocess pytest-xdist hypothesis mypy ruff vermin setup
 	keystoneauth1 psutil requests types-psutil types-requests
 
 # Tests that mostly wait, four at once. A lab or a cluster serves all tests of its file, and is busy.
-LIGHT := tests/unit tests/agents tests/kinds tests/install tests/lookalike
+LIGHT := tests/unit tests/agents tests/kinds tests/install tests/lookalike tests/tool
 PARALLEL ?= --numprocesses 4 --dist worksteal
 PARALLEL_HEAVY ?= --numprocesses 2 --dist loadfile
 
@@ -86,8 +87,9 @@ lab-down: ## the end of that cluster
 install: export OCF_ROOT := $(OCF_ROOT)
 install: export DESTDIR := $(DESTDIR)
 install: export MANDIR := $(MANDIR)
+install: export SBINDIR := $(SBINDIR)
 install: export PYTHON := $(PYTHON)
-install: ## install the agents (DESTDIR, OCF_ROOT, MANDIR; PYTHON: their interpreter)
+install: ## install agents and openstack-ocf (DESTDIR, OCF_ROOT, MANDIR, SBINDIR; PYTHON: interpreter)
 	@umask 022
 	fail() { echo "make install: $$*" >&2; exit 1; }
 	[[ "$$OCF_ROOT" == /* ]] || fail "OCF_ROOT=$$OCF_ROOT is not an absolute path"
@@ -103,14 +105,19 @@ install: ## install the agents (DESTDIR, OCF_ROOT, MANDIR; PYTHON: their interpr
 		"$$PYTHON" -Es -c 'import sys; sys.exit(sys.version_info < (3, 9))' ||
 			fail "PYTHON=$$PYTHON is older than 3.9"
 	fi
-	mkdir -p "$$agents" "$$library/agentlib/__pycache__"
+	mkdir -p "$$agents" "$$library"/{agentlib,openstack_ocf}/__pycache__
 	trap 'rm -rf "$$new" "$$new_agents"' EXIT
 	new_agents=
 	new=$$(mktemp -d "$$library/.new.XXXXXXXX")
 	new_agents=$$(mktemp -d "$$agents/.new.XXXXXXXX")
 
-	mkdir "$$new/agentlib" "$$new/man"
+	mkdir "$$new/agentlib" "$$new/openstack_ocf" "$$new/man"
 	install -m 644 agentlib/*.py "$$new/agentlib"
+	install -m 644 openstack_ocf/*.py "$$new/openstack_ocf"
+	sed -e "1s|^#!/usr/bin/python3|#!$$PYTHON|" \
+		-e "s|^LIBRARY = .*|LIBRARY = \"$$OCF_ROOT/lib/openstack\"|" \
+		-e "/^from pathlib import Path$$/d" bin/openstack-ocf >"$$new/openstack-ocf"
+	chmod 755 "$$new/openstack-ocf"
 	for agent in $(AGENTS); do
 		sed "1s|^#!/usr/bin/python3|#!$$PYTHON|" "ocf/$$agent" >"$$new_agents/$$agent"
 		chmod 755 "$$new_agents/$$agent"
@@ -120,7 +127,7 @@ install: ## install the agents (DESTDIR, OCF_ROOT, MANDIR; PYTHON: their interpr
 		# By time stamp, whatever SOURCE_DATE_EPOCH makes of it: whoever edits a module finds
 		# the change to work. The names in it are those of the installed files.
 		"$$PYTHON" -Es -m compileall -qf --invalidation-mode timestamp \
-			-s "$$new" -p "$$OCF_ROOT/lib/openstack" "$$new/agentlib"
+			-s "$$new" -p "$$OCF_ROOT/lib/openstack" "$$new/agentlib" "$$new/openstack_ocf"
 	else
 		echo "make install: $$PYTHON is not on this machine: no bytecode"
 	fi
@@ -128,20 +135,27 @@ install: ## install the agents (DESTDIR, OCF_ROOT, MANDIR; PYTHON: their interpr
 		! "$$python" -EsB docs/reference.py man "$$new/man" >/dev/null 2>&1 || break
 	done
 
-	mv -f -t "$$library/agentlib" "$$new"/agentlib/*.py
-	if [ -d "$$new/agentlib/__pycache__" ]; then
-		mv -f -t "$$library/agentlib/__pycache__" "$$new"/agentlib/__pycache__/*.pyc
-	fi
+	for package in agentlib openstack_ocf; do
+		mv -f -t "$$library/$$package" "$$new/$$package"/*.py
+		if [ -d "$$new/$$package/__pycache__" ]; then
+			mv -f -t "$$library/$$package/__pycache__" "$$new/$$package"/__pycache__/*.pyc
+		fi
+	done
 	mv -f -T "$$new_agents/agentlib" "$$agents/agentlib"
 	for agent in $(AGENTS); do
 		mv -f -T "$$new_agents/$$agent" "$$agents/$$agent"
 	done
 	# Modules of an earlier release.
-	for module in "$$library"/agentlib/*.py; do
-		name=$$(basename "$$module" .py)
-		[ -e "agentlib/$$name.py" ] ||
-			rm -f "$$module" "$$library/agentlib/__pycache__/$$name".*.pyc
+	for package in agentlib openstack_ocf; do
+		for module in "$$library/$$package"/*.py; do
+			name=$$(basename "$$module" .py)
+			[ -e "$$package/$$name.py" ] ||
+				rm -f "$$module" "$$library/$$package/__pycache__/$$name".*.pyc
+		done
 	done
+	# The command comes last: its library is complete.
+	mkdir -p "$$DESTDIR$$SBINDIR"
+	mv -f -T "$$new/openstack-ocf" "$$DESTDIR$$SBINDIR/openstack-ocf"
 	if compgen -G "$$new/man/*" >/dev/null; then
 		mkdir -p "$$DESTDIR$$MANDIR/man7"
 		install -m 644 "$$new"/man/* "$$DESTDIR$$MANDIR/man7"
@@ -154,6 +168,7 @@ install: ## install the agents (DESTDIR, OCF_ROOT, MANDIR; PYTHON: their interpr
 uninstall: export OCF_ROOT := $(OCF_ROOT)
 uninstall: export DESTDIR := $(DESTDIR)
 uninstall: export MANDIR := $(MANDIR)
+uninstall: export SBINDIR := $(SBINDIR)
 uninstall: ## remove them again, and nothing else
 	@agents="$$DESTDIR$$OCF_ROOT/resource.d/openstack"
 	library="$$DESTDIR$$OCF_ROOT/lib/openstack"
@@ -169,8 +184,11 @@ uninstall: ## remove them again, and nothing else
 	if [ "$$(readlink "$$agents/agentlib")" = ../../lib/openstack/agentlib ]; then
 		rm -f "$$agents/agentlib"
 	fi
-	rm -f "$$library"/agentlib/*.py "$$library"/agentlib/__pycache__/*.pyc
-	for folder in "$$library"/agentlib/__pycache__ "$$library"/agentlib "$$library" "$$agents"; do
+	command="$$DESTDIR$$SBINDIR/openstack-ocf"
+	! grep -qs '^from openstack_ocf' "$$command" || rm -f "$$command"
+	rm -f "$$library"/{agentlib,openstack_ocf}/*.py
+	rm -f "$$library"/{agentlib,openstack_ocf}/__pycache__/*.pyc
+	for folder in "$$library"/{agentlib,openstack_ocf}{/__pycache__,} "$$library" "$$agents"; do
 		[ ! -d "$$folder" ] || rmdir --ignore-fail-on-non-empty "$$folder"
 	done
 

@@ -27,13 +27,15 @@ AGENTS = subprocess.run(
 RESOURCES = "usr/lib/ocf/resource.d/openstack"
 LIBRARY = "usr/lib/ocf/lib/openstack/agentlib"
 MAN = "usr/share/man/man7"
+TOOL = "usr/lib/ocf/lib/openstack/openstack_ocf"
+COMMAND = "usr/sbin/openstack-ocf"
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what is installed, and of what installs it."""
     copy = tmp_path_factory.mktemp("clone")
-    for name in ("agentlib", "docs", "ocf"):
+    for name in ("agentlib", "bin", "docs", "ocf", "openstack_ocf"):
         shutil.copytree(
             ROOT / name, copy / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__")
         )
@@ -114,6 +116,9 @@ def test_modes(source: Path, tmp_path: Path, umask: int) -> None:
     wanted[f"{RESOURCES}/agentlib"] = "lrwxrwxrwx"
     wanted.update({f"{LIBRARY}/{name}": "-rw-r--r--" for name in modules})
     wanted.update({cache_from_source(f"{LIBRARY}/{name}"): "-rw-r--r--" for name in modules})
+    tool = [f"{TOOL}/{path.name}" for path in (ROOT / "openstack_ocf").glob("*.py")]
+    wanted.update(dict.fromkeys((*tool, *map(cache_from_source, tool)), "-rw-r--r--"))
+    wanted[COMMAND] = "-rwxr-xr-x"
     wanted.update({f"{MAN}/ocf_openstack_{name}.7": "-rw-r--r--" for name in AGENTS})
     for path in list(wanted):
         wanted.update({str(f): "drwxr-xr-x" for f in list(Path(path).parents)[:-1]})
@@ -270,13 +275,15 @@ def test_wrong_variable(source: Path, tmp_path: Path, variable: str) -> None:
 def test_another_root_and_blanks(source: Path, tmp_path: Path) -> None:
     """OCF_ROOT is where the cluster stack looks, and DESTDIR may have blanks in it."""
     destdir = tmp_path / "a b"
-    make(source, "install", destdir, "OCF_ROOT=/opt/ocf", "MANDIR=/opt/man")
+    make(source, "install", destdir, "OCF_ROOT=/opt/ocf", "MANDIR=/opt/man",
+         "SBINDIR=/opt/sbin")
 
     agent = destdir / "opt/ocf/resource.d/openstack" / AGENTS[0]
     assert metadata(agent) == expected(AGENTS[0])
     assert ["opt"] == [path.name for path in destdir.iterdir()]
 
-    make(source, "uninstall", destdir, "OCF_ROOT=/opt/ocf", "MANDIR=/opt/man")
+    make(source, "uninstall", destdir, "OCF_ROOT=/opt/ocf", "MANDIR=/opt/man",
+         "SBINDIR=/opt/sbin")
 
     assert [] == [path for path in destdir.rglob("*") if not path.is_dir()]
 
@@ -292,6 +299,19 @@ def test_library_of_pip(source: Path, tmp_path: Path) -> None:
     assert before == tree(tmp_path)
 
 
+def test_command_runs(source: Path, tmp_path: Path) -> None:
+    """The installed command finds its library by itself, and the agents beside it."""
+    folders = [f"{name}={tmp_path}/{name}" for name in ("OCF_ROOT", "MANDIR", "SBINDIR")]
+    make(source, "install", tmp_path, *folders, "DESTDIR=")
+    description = put(tmp_path / "new.conf", "[heat-engine]\n[glanze]\n")
+
+    done = run(tmp_path / "SBINDIR/openstack-ocf", "check", "--description", description, cwd="/")
+
+    assert (2, "") == (done.returncode, done.stderr)
+    assert f"error I2 {description}:glanze: " in done.stdout
+    assert "The nearest is [glance]." in done.stdout
+
+
 # --- make uninstall -------------------------------------------------------------------------
 
 
@@ -303,6 +323,7 @@ def test_uninstall(source: Path, tmp_path: Path) -> None:
         "usr/lib/ocf/lib/heartbeat/ocf-shellfuncs",
         "usr/lib/ocf/lib/openstack/theirs",
         f"{MAN}/ocf_heartbeat_Dummy.7",
+        "usr/sbin/theirs",
     ):
         put(tmp_path / path, "theirs")
     before = tree(tmp_path)

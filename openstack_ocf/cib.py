@@ -1,0 +1,98 @@
+"""A CIB, from a file or from the cluster: found elements, values, times."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from pathlib import Path
+
+from .errors import CannotLookError, UsageError
+from .run import last_words, run
+from .words import shown
+
+LIVE = "live"
+LIMIT = 64 << 20
+"""Bytes of a CIB; Pacemaker's own are far below."""
+
+
+def load(source: str) -> ET.Element:
+    """The CIB of a file, or of the running cluster where source is `live`."""
+    return _parsed(_live() if source == LIVE else _file(source), source)
+
+
+def _live() -> bytes:
+    done = run(["cibadmin", "--query"], timeout=20)
+    if done.code:
+        raise CannotLookError(f"the cluster does not show its CIB: {last_words(done)}")
+    return done.output.encode()
+
+
+def _file(path: str) -> bytes:
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(LIMIT + 1)
+    except OSError as error:
+        raise CannotLookError(
+            f"{shown(path)} cannot be read: {(error.strerror or str(error)).lower()}") from error
+    if len(content) > LIMIT:
+        raise UsageError(f"{shown(path)} is larger than {LIMIT} bytes")
+    return content
+
+
+def _parsed(content: bytes, source: str) -> ET.Element:
+    # ElementTree loads nothing from elsewhere, and a CIB has no entities of its own.
+    if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
+        raise UsageError(f"{shown(source)} is no CIB: it declares a document type")
+    try:
+        root = ET.fromstring(content)  # noqa: S314 - see above
+    except (ET.ParseError, ValueError, LookupError) as error:
+        raise UsageError(f"{shown(source)} is no XML: {error}") from error
+    if root.tag != "cib" or root.find("configuration") is None:
+        raise UsageError(f"{shown(source)} is no CIB: it is <{shown(root.tag)}>; get one by: "
+                         "cibadmin --query > cib.xml")
+    return root
+
+
+def comment(element: ET.Element) -> bool:
+    """Whether it is a comment: ElementTree gives these a function for a tag."""
+    tag: object = element.tag
+    return not isinstance(tag, str)
+
+
+def pairs(element: ET.Element | None, section: str) -> dict[str, str]:
+    """Names and values of the nvpairs in the sections of a name, whatever rules they have."""
+    found = element.iterfind(f"{section}/nvpair") if element is not None else ()
+    return {pair.get("name", ""): pair.get("value", "") for pair in found}
+
+
+def parameters(primitive: ET.Element) -> dict[str, str]:
+    """The instance parameters of a primitive."""
+    return pairs(primitive, "instance_attributes")
+
+
+def agent(primitive: ET.Element) -> str:
+    """What a primitive is of, as `ocf:openstack:glance-api`."""
+    words = (primitive.get("class"), primitive.get("provider"), primitive.get("type"))
+    return ":".join(filter(None, words))
+
+
+def level(operation: ET.Element) -> str:
+    """The check level of an operation."""
+    return pairs(operation, "instance_attributes").get(
+        "OCF_CHECK_LEVEL", operation.get("OCF_CHECK_LEVEL", ""))
+
+
+def resources(cib: ET.Element) -> Iterator[ET.Element]:
+    """All primitives, in groups and clones too."""
+    section = cib.find("configuration/resources")
+    return section.iter("primitive") if section is not None else iter(())
+
+
+def virtual_ips(cib: ET.Element) -> dict[str, str]:
+    """Ids of the primitives that hold an address, each with the address."""
+    found = {}
+    for primitive in resources(cib):
+        given = parameters(primitive)
+        if primitive.get("type") in ("IPaddr2", "IPaddr", "IPv6addr"):
+            found[primitive.get("id", "")] = given.get("ip") or given.get("ipv6addr", "")
+    return found

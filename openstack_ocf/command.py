@@ -1,0 +1,185 @@
+"""The command line: verbs, what they print, and the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from . import cib, description, difference, finding, node, shapes
+from .description import Description, DescriptionError
+from .errors import CannotLookError, ToolError
+from .finding import Finding
+from .lint import lint
+from .openrc import credentials
+from .plan import plan
+from .sample import sample
+from .validation import validate
+
+CODES = """\
+exit codes:
+  0  nothing wrong
+  1  errors were found
+  2  the command or the description is wrong
+  3  something could not be looked at
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code. Nothing is raised."""
+    try:
+        options = _parser().parse_args(arguments)
+        code: int = options.run(options)
+        sys.stdout.flush()
+    except ToolError as error:
+        print(f"openstack-ocf: {error}", file=sys.stderr)
+        return error.code
+    except BrokenPipeError:
+        # Whoever reads has enough; Python would complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:  # noqa: BLE001 - no traceback for an operator
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        print(f"openstack-ocf: a mistake in this program, please report it: {error!r} at "
+              f"{Path(frame.filename).name}:{frame.lineno}", file=sys.stderr)
+        return 3
+    return code
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message}\n{self.prog} --help shows an example", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="openstack-ocf", formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="From one description to a Pacemaker cluster that runs OpenStack. Nothing "
+        "here changes anything.",
+        epilog=f"example:\n  openstack-ocf sample > /etc/openstack-ocf.conf\n\n{CODES}")
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+
+    def verb(name: str, text: str, example: str) -> argparse.ArgumentParser:
+        return verbs.add_parser(
+            name, help=text, description=f"{text[0].upper()}{text[1:]}.",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            epilog=f"example:\n  {example}\n\n{CODES}")
+
+    one = verb("sample", "print a commented description", "openstack-ocf sample > new.conf")
+    one.set_defaults(run=_sample)
+
+    one = verb("check", "validate the description, and compare it with this node's addresses",
+               "openstack-ocf check --format json")
+    _described(one)
+    _formatted(one)
+    one.set_defaults(run=_check)
+
+    one = verb("plan", "print the Pacemaker configuration that the description asks for",
+               "openstack-ocf plan --as crm > new.crm && crm configure load update new.crm")
+    _described(one)
+    one.add_argument("--as", choices=shapes.FORMS, default="crm", dest="form",
+                     help="crm shell, pcs commands, or a CIB (default: crm)")
+    one.add_argument("--diff", metavar="FILE|live",
+                     help="print what it would change in that CIB instead")
+    one.set_defaults(run=_plan)
+
+    one = verb("lint", "find what is unsafe, obsolete or misspelt in a CIB",
+               "openstack-ocf lint live")
+    one.add_argument("cib", metavar="FILE|live", nargs="?", default=cib.LIVE,
+                     help="a CIB, as of cibadmin --query (default: live)")
+    _formatted(one)
+    one.set_defaults(run=_lint)
+    return parser
+
+
+def _described(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--description", metavar="FILE", default=description.PATH,
+                        help=f"the description (default: {description.PATH})")
+    parser.add_argument("--elsewhere", action="store_true",
+                        help="this machine is no node of the cluster: its addresses do not count")
+
+
+def _formatted(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--format", choices=("text", "json"), default="text",
+                        help="for people or for programs (default: text)")
+
+
+# --- verbs ----------------------------------------------------------------------------------
+
+
+def _sample(options: argparse.Namespace) -> int:
+    sys.stdout.write(sample())
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    try:
+        found = _findings(description.read(options.description), elsewhere=options.elsewhere)
+    except DescriptionError as error:
+        _show(error.findings, options.format)
+        return 2
+    _show(found, options.format)
+    return finding.code(found)
+
+
+def _plan(options: argparse.Namespace) -> int:
+    try:
+        described = description.read(options.description)
+    except DescriptionError as error:
+        sys.stderr.write(finding.as_text(error.findings))
+        return 2
+    found = _findings(described, elsewhere=options.elsewhere)
+    sys.stderr.write(finding.as_text(found))
+    if finding.code(found) == 1:
+        print("openstack-ocf: no plan: the errors above come first", file=sys.stderr)
+        return 1
+    named = next((one for one in described.services if one.dns_ha), None)
+    if named:
+        raise CannotLookError(f"{described.where(named.section, 'dns_ha')}: this release checks "
+                              "dns_ha, and plans virtual IPs only")
+    planned = plan(described, credentials(described))
+    if not options.diff:
+        sys.stdout.write(shapes.shape(planned, options.form))
+        return finding.code(found)
+    there = cib.load(options.diff)
+    difference.keep_ids(planned.cib, there)
+    sys.stdout.write(difference.difference(planned.cib, there))
+    return finding.code(found)
+
+
+def _lint(options: argparse.Namespace) -> int:
+    found = lint(cib.load(options.cib))
+    _show(found, options.format)
+    return finding.code(found)
+
+
+def _findings(described: Description, *, elsewhere: bool) -> list[Finding]:
+    here = None
+    blind = []
+    if not elsewhere:
+        try:
+            here = node.look()
+        except CannotLookError as error:
+            blind.append(Finding(
+                "V2", finding.UNKNOWN, described.path, f"this node's addresses: {error}",
+                "Say --elsewhere if this machine is no node of the cluster."))
+    return [*validate(described, here, _held), *blind]
+
+
+def _held() -> list[str] | None:
+    """The addresses that the running cluster holds; None if it does not answer."""
+    try:
+        return list(cib.virtual_ips(cib.load(cib.LIVE)).values())
+    except ToolError:
+        return None
+
+
+def _show(found: Sequence[Finding], form: str) -> None:
+    sys.stdout.write(finding.as_json(found) if form == "json" else finding.as_text(found))

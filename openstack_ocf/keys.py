@@ -1,0 +1,79 @@
+"""The keys of the description: their names are the Glance charm's, with `_` for `-`.
+
+Everything else that knows a key, the reader and the sample, goes by these tables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FACES = ("internal", "public", "admin")
+"""Of an endpoint, in the order in which virtual IPs go to them."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key of a section.
+
+    kind: text, boolean, list, path, network, prefix or port, or the choices, with | between them.
+    """
+
+    name: str
+    kind: str
+    default: str
+    help: str
+    example: str
+
+
+DEFAULT = (
+    Key("ha", "boolean", "true", "Whether the services are to be highly available. With false "
+        "they need no virtual IP.", "true"),
+    Key("mode", "active-passive|active-active", "active-passive",
+        "An API runs on the node that has its virtual IP (active-passive), or on all nodes as a "
+        "clone, of which one has the virtual IP (active-active).", "active-passive"),
+    Key("nodes", "list", "", "The nodes of the cluster, as Pacemaker names them.",
+        "controller1 controller2 controller3"),
+    Key("credentials", "path", "", "An openrc file, for the user of the monitor: the variables "
+        "OS_USERNAME, OS_PROJECT_NAME, OS_AUTH_URL and their like. It is read, not run. The "
+        "password in it is never shown.", "/root/monitor.openrc"),
+    Key("auth_url", "text", "", "The Identity URL that the monitor asks; by default that of "
+        "credentials.", "http://10.0.0.11:5000"),
+    Key("region", "text", "", "The region; by default that of credentials.", "RegionOne"),
+)
+
+SERVICE = (
+    Key("vip", "list", "", "The virtual IPs, IPv4 and IPv6. The first of a family is the internal "
+        "one, the second the public one, the third the admin one, unless os_*_network says "
+        "otherwise.", "10.0.0.12 192.0.2.12"),
+    Key("vip_iface", "text", "", "The interface of the virtual IPs. Not needed: IPaddr2 finds it "
+        "by the network.", "eth0"),
+    Key("vip_cidr", "prefix", "", "The length of the virtual IPs' network prefix. Not needed: "
+        "IPaddr2 finds it.", "24"),
+    Key("allow_unroutable_vip", "boolean", "false", "Whether a virtual IP may be in no network of "
+        "a node. Nobody reaches it there, unless a router has been told.", "false"),
+    Key("shared_vip_group", "text", "", "Services with the same name here share their virtual "
+        "IPs; give vip in one of them.", "controller"),
+    Key("mode", "active-passive|active-active", "", "As in [DEFAULT], for this service.",
+        "active-active"),
+    Key("dns_ha", "boolean", "false", "Whether a DNS name follows the service, instead of a "
+        "virtual IP. Not together with vip.", "false"),
+    *(Key(f"os_{face}_hostname", "text", "", f"The name of the {face} endpoint.",
+          f"{face}.example.org") for face in (*FACES, "access")),
+    *(Key(f"os_{face}_network", "network", "", f"The network of the {face} endpoint: the virtual "
+          "IP in it is its address.", network)
+      for face, network in zip(FACES, ("10.0.0.0/24", "192.0.2.0/24", "10.0.1.0/24"))),
+    Key("storage", "rbd|swift|s3|cinder|shared-file|local", "", "Where a service that stores "
+        "(Glance) does so. What is local is on one node only.", "rbd"),
+    Key("port", "port", "", "The port of the API; by default the service's own.", "9292"),
+)
+
+DNS = (
+    Key("agent", "dnsupdate|maas", "dnsupdate", "What changes a name for dns_ha.", "dnsupdate"),
+    Key("server", "text", "", "The DNS server that takes updates (dnsupdate).", "10.0.0.2"),
+    Key("keyfile", "path", "", "The TSIG key for it (dnsupdate).", "/etc/bind/monitor.key"),
+    Key("ttl", "text", "", "How long clients may remember an address, in seconds.", "30"),
+    Key("maas_url", "text", "", "MAAS's URL (maas).", "http://10.0.0.3:5240/MAAS"),
+)
+
+SECRETS = frozenset({"os_password", "os_token", "maas_credentials", "password", "auth_token"})
+"""Keys that would make the description a file with a secret in it."""

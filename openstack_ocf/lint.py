@@ -1,0 +1,359 @@
+"""What is unsafe, obsolete or misspelt in a CIB: what can be told from it and our meta-data.
+
+A function for each row; docs/openstack-ocf.md has the table. Resources of others are looked at
+only where they are virtual IPs, or tied to ours.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from . import agents, cib
+from .agents import Agent
+from .finding import ERROR, WARNING, Finding
+from .seconds import seconds
+from .words import nearest, shown
+
+FALSE = ("false", "no", "off", "0", "n")
+"""As Pacemaker reads a boolean."""
+DEFAULT_TIMEOUT = 20.0
+"""Pacemaker's own, in seconds, for an operation that has none."""
+PLACEHOLDER = "SECRET"
+"""Stands for the password in the snippets: there is no secret in it."""
+UNRELATED = 3
+"""So many services of different projects in a group; with two, crm/shared-vip.crm says the cost."""
+
+
+def lint(root: ET.Element) -> list[Finding]:
+    """All findings about a CIB."""
+    return list(_Lint(root).findings())
+
+
+@dataclass(frozen=True)
+class _Ours:
+    """A primitive of one of our agents, with what it stands in."""
+
+    element: ET.Element
+    agent: Agent
+    group: ET.Element | None
+    clone: ET.Element | None
+
+    @property
+    def id(self) -> str:
+        return self.element.get("id", "")
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        return cib.parameters(self.element)
+
+
+class _Lint:
+    def __init__(self, root: ET.Element) -> None:
+        self._root = root
+        self._configuration = root.find("configuration")
+        self._parents = {child: parent for parent in root.iter() for child in parent}
+        self._vips = cib.virtual_ips(root)
+        self._properties = self._pairs("configuration/crm_config/*")
+        self._defaults = self._pairs("configuration/rsc_defaults/*")
+        self._op_defaults = self._pairs("configuration/op_defaults/*")
+
+    def findings(self) -> Iterator[Finding]:
+        ours = []
+        for primitive in cib.resources(self._root):
+            if primitive.get("provider") != "openstack":
+                continue
+            agent = agents.get(primitive.get("type", ""))
+            if agent is None or agent.gone:
+                yield from self._type(primitive, agent)
+                continue
+            ours.append(_Ours(primitive, agent, self._above(primitive, "group"),
+                              self._above(primitive, "clone", "master")))
+        for one in ours:
+            yield from self._start_stop(one)
+            yield from self._monitors(one)
+            yield from self._migration(one)
+            yield from self._credentials(one)
+            yield from self._parameters(one)
+            yield from self._tied(one)
+            yield from self._cloned(one)
+        yield from self._twice(ours)
+        yield from self._groups(ours)
+        yield from self._virtual_ips()
+        yield from self._references()
+        if ours:
+            yield from self._cluster()
+
+    # --- rows about one resource ------------------------------------------------------------
+
+    def _type(self, primitive: ET.Element, agent: Agent | None) -> Iterator[Finding]:
+        name, type_ = primitive.get("id", ""), primitive.get("type", "")
+        if agent:
+            yield Finding("L15", ERROR, name, f"OpenStack has no {type_} since {agent.gone}",
+                          "Remove the resource.")
+            return
+        near = agents.like(type_)
+        yield Finding(
+            "L15", ERROR, name, f"there is no agent ocf:openstack:{shown(type_)} here",
+            f"The nearest is {near}." if near else "Install it on every node, or remove it.")
+
+    def _start_stop(self, one: _Ours) -> Iterator[Finding]:
+        """L1: a timeout below that of the meta-data."""
+        for action in ("start", "stop"):
+            advertised = one.agent.timeout(action)
+            operation = next((op for op in self._operations(one.element)
+                              if op.get("name") == action), None)
+            timeout = self._timeout(operation)
+            if timeout is None or timeout >= advertised:
+                continue
+            seen = (f"no {action} operation: it has {timeout:g} s" if operation is None
+                    else f"{action} has {timeout:g} s")
+            yield Finding("L1", ERROR, one.id, f"{seen}, and the agent asks for {advertised} s",
+                          f'Add: op {action} timeout="{advertised}s" interval="0"')
+
+    def _monitors(self, one: _Ours) -> Iterator[Finding]:
+        """L2: monitors that are missing. L18: two of one interval."""
+        monitors = [op for op in self._operations(one.element)
+                    if op.get("name") == "monitor" and seconds(op.get("interval", "0"))]
+        level = {cib.level(op) or "0" for op in monitors}
+        if not monitors:
+            yield Finding("L2", ERROR, one.id, "no monitor: nobody finds out that it is dead",
+                          'Add: op monitor interval="30s" timeout="30s" OCF_CHECK_LEVEL="10"')
+        elif "0" in level and len(monitors) > 1 and level - {"0"}:
+            pass
+        else:
+            missing = "0" if level - {"0"} else "10"
+            every = "10s" if missing == "0" else "30s"
+            yield Finding(
+                "L2", WARNING, one.id, f"no monitor of level {missing}",
+                f'Add, with an interval that no other has: op monitor interval="{every}" '
+                f'timeout="30s" OCF_CHECK_LEVEL="{missing}"')
+        for op in monitors:
+            timeout, advertised = self._timeout(op), one.agent.timeout("monitor")
+            if timeout is not None and timeout < advertised:
+                yield Finding("L1", WARNING, one.id, f"monitor {op.get('interval')} has "
+                              f"{timeout:g} s, and the agent asks for {advertised} s",
+                              f'Set timeout="{advertised}s".')
+        intervals = [(seconds(op.get("interval", "")), op.get("role", "Started"))
+                     for op in monitors]
+        if len(set(intervals)) < len(intervals):
+            yield Finding("L18", ERROR, one.id, "two monitors have the same interval",
+                          "Give them different ones: Pacemaker knows an operation by its interval.")
+
+    def _migration(self, one: _Ours) -> Iterator[Finding]:
+        """L3: how often it is tried again, and where."""
+        def meta(name: str) -> str:
+            holders = (one.element, one.group, one.clone)
+            found = (cib.pairs(holder, "meta_attributes").get(name) for holder in holders)
+            return next(filter(None, found), self._defaults.get(name, ""))
+
+        threshold, timeout = meta("migration-threshold"), seconds(meta("failure-timeout") or "0")
+        if threshold in ("", "0", "INFINITY"):
+            yield Finding("L3", WARNING, one.id, "no migration-threshold: what restarts do not "
+                          "mend never moves to another node", 'Add: meta migration-threshold="3"')
+        if not timeout:
+            yield Finding("L3", WARNING, one.id, "no failure-timeout: a node that failed once is "
+                          "never tried again", 'Add: meta failure-timeout="180s"')
+
+    def _credentials(self, one: _Ours) -> Iterator[Finding]:
+        """L4: more rights than needed. L5: a password that all can read who can read the CIB."""
+        given = one.parameters
+        if given.get("os_username") == "admin":
+            yield Finding("L4", WARNING, one.id, "the monitor's user is admin",
+                          "Take a user of its own with the role reader.")
+        for name in ("os_password", "os_token"):
+            value = given.get(name, "")
+            if value and not value.startswith("lrm://") and value != PLACEHOLDER:
+                yield Finding("L5", WARNING, one.id, f"{name} stands in the CIB",
+                              f"cibsecret stash {one.id} {name}")
+
+    def _parameters(self, one: _Ours) -> Iterator[Finding]:
+        """L6: a URL whose meaning has changed. L17: parameters that no agent has."""
+        url = one.parameters.get("url", "")
+        if one.agent.name == "cinder-api" and url.rstrip("/").endswith("/v1"):
+            yield Finding("L6", WARNING, one.id, f"url={shown(url)}: Cinder has no v1 any more",
+                          "Remove url: the agent sees where the server listens.")
+        for name in one.parameters:
+            if name not in one.agent.defaults:
+                near = nearest(name, one.agent.defaults)
+                yield Finding("L17", WARNING, one.id, f"{one.agent.name} has no parameter "
+                              f"{shown(name)}", f"The nearest is {near}." if near else "Remove it.")
+
+    def _tied(self, one: _Ours) -> Iterator[Finding]:
+        """L7: a virtual IP after its API. L8: an API without one."""
+        if not one.agent.api or one.clone is not None:
+            return
+        if one.group is not None:
+            members = [member.get("id", "") for member in one.group.iterfind("primitive")]
+            place = members.index(one.id)
+            late = [name for name in members[place:] if name in self._vips]
+            if late and not set(members[:place]) & set(self._vips):
+                yield Finding(
+                    "L7", ERROR, one.group.get("id", ""), f"{late[0]} is right of {one.id}, which "
+                    "starts before its address is there", f"Move {late[0]} to the left.")
+                return
+            if late or set(members) & set(self._vips):
+                return
+        mine = {one.id, one.group.get("id", "") if one.group is not None else one.id}
+        partners = {with_ for rsc, with_ in self._constraint("rsc_colocation", "rsc", "with-rsc")
+                    if rsc in mine and self._address(with_)}
+        before = {first for first, then in self._constraint("rsc_order", "first", "then")
+                  if then in mine and self._address(first)}
+        if self._in_sets(one.id):
+            return
+        if not partners:
+            yield Finding("L8", WARNING, one.id, "no virtual IP is tied to it, so that clients "
+                          "look for it on another node than it is on",
+                          f"Put it into a group, right of its virtual IP: group g_{one.agent.name} "
+                          f"p_ip_{one.agent.name} {one.id}")
+        elif not partners & before:
+            address = min(partners)
+            yield Finding("L8", ERROR, one.id, f"it is where {address} is, but not after it",
+                          f"Add: order o_{one.agent.name} Mandatory: {address} {one.id}")
+
+    def _cloned(self, one: _Ours) -> Iterator[Finding]:
+        """L9, L10, L20: clones."""
+        if one.clone is None:
+            return
+        name = one.clone.get("id", "")
+        meta = cib.pairs(one.clone, "meta_attributes")
+        if meta.get("interleave", "false").lower() not in ("true", "yes", "on", "1", "y"):
+            yield Finding("L9", WARNING, name, "a clone without interleave: what is ordered after "
+                          "it waits for all nodes", 'Add: meta interleave="true"')
+        host = one.parameters.get("bind", "").rpartition(":")[0].strip("[]")
+        if host and host in self._vips.values():
+            yield Finding("L10", ERROR, name, f"a clone that listens on the virtual IP {host}, "
+                          "which one node has", "Let it listen on 0.0.0.0 or ::.")
+        if one.agent.nodes == "one" and meta.get("clone-max") != "1":
+            yield Finding("L20", ERROR, name, f"{one.agent.name} must run on one node at a time",
+                          "Take it out of the clone.")
+        elif meta.get("clone-node-max", "1") not in ("0", "1"):
+            yield Finding("L20", ERROR, name, "several instances on a node would have one port and "
+                          "one pidfile", "Remove clone-node-max.")
+
+    # --- rows about several -----------------------------------------------------------------
+
+    def _twice(self, ours: list[_Ours]) -> Iterator[Finding]:
+        """L14: two resources that manage one daemon."""
+        seen: dict[tuple[str, str, str], str] = {}
+        for one in ours:
+            config = one.parameters.get("config", one.agent.defaults.get("config", ""))
+            keys = [("config", one.agent.name, config)]
+            keys += [("pid", "", one.parameters["pid"])] if one.parameters.get("pid") else []
+            keys += [("bind", "", one.parameters["bind"])] if one.parameters.get("bind") else []
+            for key in keys:
+                first = seen.setdefault(key, one.id)
+                if first != one.id:
+                    yield Finding("L14", ERROR, one.id, f"{key[0]} is {shown(key[2])}, as that of "
+                                  f"{first}", "Remove one of them, or give it its own.")
+
+    def _groups(self, ours: list[_Ours]) -> Iterator[Finding]:
+        """L11: a group of everything."""
+        groups: dict[str, set[str]] = {}
+        for one in ours:
+            if one.group is not None:
+                projects = groups.setdefault(one.group.get("id", ""), set())
+                projects.add(one.agent.name.partition("-")[0])
+        for name, projects in groups.items():
+            if len(projects) >= UNRELATED:
+                yield Finding("L11", WARNING, name, f"{', '.join(sorted(projects))} are one unit: "
+                              "while one of them does not start, none to the right of it does",
+                              "Tie each to the address by a colocation and an order, as in "
+                              "crm/controller.crm.")
+
+    def _virtual_ips(self) -> Iterator[Finding]:
+        """L13: an obsolete agent. L19: an address twice. L2: one that is not monitored."""
+        owner: dict[str, str] = {}
+        for primitive in cib.resources(self._root):
+            name = primitive.get("id", "")
+            address = self._vips.get(name, "")
+            if not address:
+                continue
+            if primitive.get("type") == "IPv6addr":
+                yield Finding("L13", WARNING, name, "IPv6addr is no longer maintained",
+                              "IPaddr2 takes IPv6 as well; change it while the service is stopped.")
+            first = owner.setdefault(address, name)
+            if first != name:
+                yield Finding("L19", ERROR, name, f"{shown(address)} is the address of {first}, "
+                              "too", "Remove one of them.")
+            if not any(op.get("name") == "monitor" for op in self._operations(primitive)):
+                yield Finding("L2", WARNING, name, "no monitor: nobody finds out that the address "
+                              "is gone", 'Add: op monitor interval="10s" timeout="20s"')
+
+    def _references(self) -> Iterator[Finding]:
+        """L16: a constraint about a resource that there is not."""
+        known = {one.get("id", "") for one in self._root.iterfind("configuration/resources//*")}
+        known |= {one.get("id", "") for one in self._root.iterfind("configuration/tags/tag")}
+        for constraint in self._root.iterfind("configuration/constraints/*"):
+            for key in ("rsc", "with-rsc", "first", "then"):
+                name = constraint.get(key, "")
+                if name and name not in known:
+                    near = nearest(name, known)
+                    yield Finding("L16", ERROR, constraint.get("id", ""), f"there is no resource "
+                                  f"{shown(name)}", f"The nearest is {near}." if near
+                                  else "Remove the constraint.")
+
+    def _cluster(self) -> Iterator[Finding]:
+        """L3, L12: properties under which nothing is safe."""
+        get = self._properties.get
+        if get("start-failure-is-fatal", "true").lower() not in FALSE:
+            yield Finding("L3", WARNING, "start-failure-is-fatal", "one start that fails counts as "
+                          "many: migration-threshold has no say in it",
+                          "Set start-failure-is-fatal=false.")
+        if get("stonith-enabled", "true").lower() in FALSE:
+            yield Finding("L12", ERROR, "stonith-enabled", "fencing is off: a node that does not "
+                          "answer may still hold an address and write to the database",
+                          "Configure a fencing device, then set stonith-enabled=true.")
+        if get("no-quorum-policy") == "ignore":
+            yield Finding("L12", ERROR, "no-quorum-policy", "with ignore both parts of a cluster "
+                          "that is cut in two run the services",
+                          "Set no-quorum-policy=stop; with two nodes, corosync's two_node.")
+        for name in ("pe-warn-series-max", "pe-input-series-max", "pe-error-series-max"):
+            if name in self._properties:
+                yield Finding("L12", WARNING, name, "the old guide sets it for no reason",
+                              "Remove it.")
+
+    # --- looking ----------------------------------------------------------------------------
+
+    def _pairs(self, path: str) -> dict[str, str]:
+        return {pair.get("name", ""): pair.get("value", "")
+                for pair in self._root.iterfind(f"{path}/nvpair")}
+
+    def _above(self, element: ET.Element, *tags: str) -> ET.Element | None:
+        parent = self._parents.get(element)
+        while parent is not None and parent.tag not in tags:
+            parent = self._parents.get(parent)
+        return parent
+
+    def _operations(self, primitive: ET.Element) -> list[ET.Element]:
+        own = primitive.findall("operations/op")
+        template = primitive.get("template")
+        if template:
+            found = self._root.find(f"configuration/resources/template[@id='{template}']")
+            own += found.findall("operations/op") if found is not None else []
+        return own
+
+    def _timeout(self, operation: ET.Element | None) -> float | None:
+        """Of an operation, the defaults taken in; None if it is no time."""
+        text = operation.get("timeout", "") if operation is not None else ""
+        if not text and operation is not None:
+            text = cib.pairs(operation, "meta_attributes").get("timeout", "")
+        text = text or self._op_defaults.get("timeout", "")
+        return seconds(text) if text else DEFAULT_TIMEOUT
+
+    def _constraint(self, tag: str, one: str, other: str) -> Iterator[tuple[str, str]]:
+        for constraint in self._root.iterfind(f"configuration/constraints/{tag}"):
+            if constraint.get("score") not in ("-INFINITY", "0"):
+                yield constraint.get(one, ""), constraint.get(other, "")
+
+    def _in_sets(self, name: str) -> bool:
+        """Whether it is in a set of a constraint, which is not taken apart here."""
+        return any(ref.get("id") == name for ref in
+                   self._root.iterfind("configuration/constraints//resource_set/resource_ref"))
+
+    def _address(self, name: str) -> bool:
+        """Whether it is a virtual IP, or a group that has one."""
+        group = self._root.find(f"configuration/resources/group[@id='{name}']")
+        members = [one.get("id", "") for one in group] if group is not None else [name]
+        return bool(set(members) & set(self._vips))

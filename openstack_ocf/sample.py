@@ -1,0 +1,39 @@
+"""A commented description, made from the tables of the keys."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+
+from .keys import DEFAULT, DNS, SERVICE, Key
+
+_HEAD = """\
+# What is to be highly available, for openstack-ocf: /etc/openstack-ocf.conf
+# Made by: openstack-ocf sample
+# Then: openstack-ocf check, and openstack-ocf plan --as crm (or pcs, or xml)
+"""
+_SERVICE = """\
+# One section for each service. Its name is that of an agent, as [glance-api] or [heat-engine]
+# (docs/agents.md has them all), or that of a project, for its API: [glance], [cinder], [nova].
+# Beside these keys a section takes every parameter of its agent, as `config` or `server`.
+"""
+_WORKER = """\
+# A worker has no virtual IP. It runs on all nodes as a clone, or on one at a time, as its agent
+# says.
+"""
+
+
+def sample() -> str:
+    """The text of the sample."""
+    return "\n".join((
+        _HEAD, "[DEFAULT]\n", *_keys(DEFAULT), _SERVICE, "[glance]\n", *_keys(SERVICE),
+        "#[cinder]\n#vip = 10.0.0.13\n", _WORKER, "#[heat-engine]\n#[cinder-volume]\n",
+        "# For dns_ha.\n#[dns]\n", *_keys(DNS)))
+
+
+def _keys(keys: Iterable[Key]) -> Iterable[str]:
+    for key in keys:
+        choices = f" One of: {key.kind.replace('|', ', ')}." if "|" in key.kind else ""
+        default = f" Default: {key.default}." if key.default else ""
+        text = textwrap.wrap(f"{key.help}{choices}{default}", 96, break_on_hyphens=False)
+        yield "".join(f"# {line}\n" for line in text) + f"#{key.name} = {key.example}\n"

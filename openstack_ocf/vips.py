@@ -1,0 +1,88 @@
+"""The virtual IPs of a description: which endpoint each is for, and its id in the CIB."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Union
+
+from .description import Description, Service
+from .keys import FACES
+
+Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
+
+
+@dataclass(frozen=True)
+class Vip:
+    """A virtual IP; face is that of the endpoint whose address it is."""
+
+    address: Address
+    face: str
+    id: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """Virtual IPs, and the services behind them: one service, or all of a shared_vip_group.
+
+    name: of the service's agent, or of the shared group. giver: the service whose section has vip.
+    """
+
+    name: str
+    giver: Service
+    services: tuple[Service, ...]
+    vips: tuple[Vip, ...]
+
+
+def address(text: str) -> Address | None:
+    """An IP address, None if it is none."""
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
+
+
+def places(description: Description) -> list[Place]:
+    """All places, in the order of the description. What is no address is left to validation."""
+    groups: dict[str, list[Service]] = {}
+    for service in description.services:
+        if service.agent.api:
+            groups.setdefault(service.shared or f"\0{service.agent.name}", []).append(service)
+    found = []
+    for services in groups.values():
+        giver = next((one for one in services if one.vips), services[0])
+        name = giver.shared or giver.agent.name
+        found.append(Place(name, giver, tuple(services), tuple(_vips(giver, name))))
+    return found
+
+
+def _vips(service: Service, name: str) -> list[Vip]:
+    given: list[Address] = [one for one in map(address, service.vips) if one]
+    addresses = list(dict.fromkeys(given))
+    both = len({one.version for one in addresses}) == 2
+    found = []
+    for version in (4, 6):
+        mine = [one for one in addresses if one.version == version]
+        faces = _faces(service, mine)
+        # Two families: the second one to be named has a 6 (or 4) in its ids.
+        mark = str(version) if both and addresses[0].version != version else ""
+        for one in mine:
+            face = "" if faces[one] == FACES[0] else f"{faces[one]}_"
+            found.append(Vip(one, faces[one], f"p_ip{mark}_{face}{name}"))
+    return sorted(found, key=lambda vip: addresses.index(vip.address))
+
+
+def _faces(service: Service, addresses: Sequence[Address]) -> dict[Address, str]:
+    """Whose network has it, else in the order internal, public, admin, then by number."""
+    found: dict[Address, str] = {}
+    for face, text in service.networks.items():
+        network = ipaddress.ip_network(text)
+        for one in addresses:
+            if one in network and one not in found and face not in found.values():
+                found[one] = face
+    for one in addresses:
+        if one not in found:
+            free = [face for face in FACES if face not in found.values()]
+            found[one] = free[0] if free else str(len(found) + 1)
+    return found
