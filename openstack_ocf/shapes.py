@@ -43,6 +43,10 @@ def _crm(plan: Plan) -> str:
         done = run(["crm", "configure", "show"], {"CIB_file": str(file), "HOME": folder,
                                                   "XDG_CONFIG_HOME": folder,
                                                   "XDG_CACHE_HOME": folder})
+    if "PermissionError" in done.said:
+        # Of its own log, in 4.4: it needs no other right for this.
+        raise CannotLookError("crmsh works for root and the group haclient only; --as pcs and "
+                              "--as xml work for all")
     if done.code or not done.output.strip():
         raise CannotLookError(f"crm configure show: {last_words(done)}")
     return f"{done.output.rstrip()}\n\n{_notes(plan)}"

@@ -318,7 +318,7 @@ def test_command_runs(source: Path, tmp_path: Path) -> None:
 def test_uninstall(source: Path, tmp_path: Path) -> None:
     """Uninstall removes all that is ours, and nothing that is not."""
     for path in (
-        f"{RESOURCES}/nova-api",
+        f"{RESOURCES}/nova-of-theirs",
         "usr/lib/ocf/resource.d/heartbeat/Dummy",
         "usr/lib/ocf/lib/heartbeat/ocf-shellfuncs",
         "usr/lib/ocf/lib/openstack/theirs",

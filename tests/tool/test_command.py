@@ -1,0 +1,129 @@
+"""The command as an operator meets it: help, usage, users; and who imports whom."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from openstack_ocf import agents
+from tool.kit import ROOT, command
+from unit.kit import PYTHON
+
+# from the bottom to the top: a module imports only from those before it
+ORDER = ["errors", "words", "seconds", "finding", "run", "agents", "keys", "description", "sample",
+         "openrc", "vips", "node", "cib", "validation", "reasons", "plan", "shapes", "difference",
+         "lint", "command", "__main__"]
+MODULES = {path.stem: ast.parse(path.read_text())
+           for path in (ROOT / "openstack_ocf").glob("*.py") if path.stem != "__init__"}
+
+
+def own(tree: ast.AST) -> set[str]:
+    """Modules of the package that a module imports."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            found |= {node.module} if node.module else {alias.name for alias in node.names}
+    return found
+
+
+def test_every_module_has_its_place() -> None:
+    """Imports only look downwards, and no module is without a place in the order."""
+    assert sorted(ORDER) == sorted(MODULES)
+    for name, tree in MODULES.items():
+        assert own(tree) <= set(ORDER[:ORDER.index(name)]), name
+
+
+def test_agentlib_does_not_know_the_command() -> None:
+    """No module of agentlib and no agent imports openstack_ocf."""
+    files = [*(ROOT / "agentlib").glob("*.py"), *(ROOT / "ocf" / name for name in agents.names())]
+
+    assert [] == [path.name for path in files if "openstack_ocf" in path.read_text()]
+
+
+@pytest.mark.parametrize("verb", ["sample", "check", "plan", "lint"])
+def test_help(verb: str) -> None:
+    """Every verb has its help, with an example and the exit codes."""
+    done = command(verb, "--help")
+
+    assert (0, "") == (done.code, done.said)
+    assert f"example:\n  openstack-ocf {verb}" in done.output
+    assert "exit codes:" in done.output
+
+
+@pytest.mark.parametrize("words", [[], ["plann"], ["plan", "--as", "yaml"], ["lint", "a", "b"]])
+def test_usage(words: list[str]) -> None:
+    """A wrong command line is exit code 2, one sentence on stderr, and where the example is."""
+    done = command(*words)
+
+    assert (2, "") == (done.code, done.output)
+    assert "--help shows an example" in done.said
+
+
+def test_any_user(folder: Path) -> None:
+    """What needs no root works as a user without a home folder, in a folder that is not theirs."""
+    path = folder / "d.conf"
+    path.write_text("[glance]\nvip = 10.0.0.12\n")
+    code = (f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
+            "from openstack_ocf.command import main; sys.exit(main())")
+
+    def plan(form: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", PYTHON, "-BEsc", code,
+             "plan", "--elsewhere", "--as", form, "--description", str(path)],
+            env={"PATH": "/usr/bin:/bin"}, cwd="/", stdin=subprocess.DEVNULL, capture_output=True,
+            text=True)
+
+    for form, words in (("pcs", "group add g_glance-api"), ("xml", '<group id="g_glance-api">')):
+        done = plan(form)
+        assert (0, "") == (done.returncode, done.stderr)
+        assert words in done.stdout
+
+    # crmsh itself may not write its log, and says so in a traceback.
+    done = plan("crm")
+    assert (3, "") == (done.returncode, done.stdout)
+    assert done.stderr == ("openstack-ocf: crmsh works for root and the group haclient only; "
+                           "--as pcs and --as xml work for all\n")
+
+
+def test_a_reader_that_has_enough() -> None:
+    """Output into a pipe that is closed is no error."""
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {PYTHON} -B -m openstack_ocf sample | true"],
+        cwd=ROOT, capture_output=True, text=True)
+
+    assert (0, "") == (done.returncode, done.stderr)
+
+
+def test_every_finding_is_in_the_page() -> None:
+    """The page has a row for each id that the code gives, and for no other."""
+    code = "".join(path.read_text() for path in (ROOT / "openstack_ocf").glob("*.py"))
+    given = set(re.findall(r'"([DILOSV]\d+)"', code))
+    page = (ROOT / "docs" / "openstack-ocf.md").read_text()
+
+    assert given == set(re.findall(r"(?m)^\| ([A-Z]\d+) \|", page))
+
+
+@pytest.mark.parametrize("name", agents.names())
+def test_every_agent_can_be_described(name: str) -> None:
+    """The meta-data of each agent says what a plan needs: timeouts, and where it may run."""
+    agent = agents.get(name)
+
+    assert agent
+    assert agent.nodes in ("clone", "each", "one")
+    assert agent.timeout("start") >= 20
+    assert agent.gone or {("monitor", 10, "0"), ("monitor", 30, "10")} == {
+        (one.name, one.interval, one.depth) for one in agent.operations if one.interval}
+
+
+def test_what_the_meta_data_says_of_ours() -> None:
+    """Ports and listening options are read out of the meta-data's words."""
+    read = {name: agents.get(name) for name in ("glance-api", "cinder-api", "keystone",
+                                                "heat-engine", "nova-compute", "cinder-volume")}
+
+    assert [(9292, "bind_host", "clone"), (8776, "osapi_volume_listen", "clone"),
+            (5000, "", "clone"), (0, "", "clone"), (0, "", "each"), (0, "", "one")] == [
+        (one.port, one.listen, one.nodes) for one in read.values() if one]

@@ -1,0 +1,204 @@
+"""Lint is silent on our own snippets, and finds every row of its table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from openstack_ocf.lint import lint
+from tool.kit import EMPTY, ROOT, command, crm
+
+CRM = ROOT / "crm"
+SNIPPETS = sorted(path.name for path in CRM.glob("*.crm"))
+
+# As the HA guide has it: ha-guide's includes, and its properties.
+OS = 'os_password="secretsecret" os_username="admin" os_tenant_name="admin"'
+URL = 'os_auth_url="http://192.168.42.103:5000/v2.0/"'
+OP = 'op monitor interval="30s" timeout="30s"'
+GUIDE = f"""\
+primitive p_api-ip ocf:heartbeat:IPaddr2 params ip="192.168.42.103" cidr_netmask="24" \
+  op monitor interval="30s"
+primitive p_keystone ocf:openstack:keystone params config="/etc/keystone/keystone.conf" {OS} {URL} \
+  {OP}
+primitive p_glance-api ocf:openstack:glance-api params config="/etc/glance/glance-api.conf" \
+  {OS} {URL} {OP}
+primitive p_cinder-api ocf:openstack:cinder-api params config="/etc/cinder/cinder.conf" {OS} \
+  keystone_get_token_url="http://192.168.42.103:5000/v2.0/tokens" {OP}
+primitive p_glance-registry ocf:openstack:glance-registry \
+  params config="/etc/glance/glance-registry.conf" {OP}
+primitive p_ceilometer-agent-central ocf:openstack:ceilometer-agent-central \
+  params config="/etc/ceilometer/ceilometer.conf" {OP}
+group g_services_api p_api-ip p_keystone p_glance-api p_cinder-api p_glance-registry \
+  p_ceilometer-agent-central
+property no-quorum-policy="ignore" pe-warn-series-max="1000" pe-input-series-max="1000" \
+  pe-error-series-max="1000" cluster-recheck-interval="5min"
+"""
+
+OPS = ('op start timeout="60s" interval="0" op stop timeout="60s" interval="0" '
+       'op monitor interval="30s" timeout="30s" OCF_CHECK_LEVEL="10" '
+       'op monitor interval="10s" timeout="30s" OCF_CHECK_LEVEL="0"')
+META = 'meta migration-threshold="3" failure-timeout="180s"'
+VIP = ('primitive p_ip ocf:heartbeat:IPaddr2 params ip="10.0.0.12" '
+       'op monitor interval="10s" timeout="20s"')
+GLANCE = f"primitive p_glance-api ocf:openstack:glance-api {META} {OPS}"
+HEAT = f"primitive p_heat ocf:openstack:heat-engine {META} {OPS}"
+GROUP = "group g p_ip p_glance-api"
+SOUND = ("property stonith-enabled=true no-quorum-policy=stop start-failure-is-fatal=false")
+
+
+def findings(folder: Path, text: str) -> list[tuple[str, str]]:
+    """Ids and places of what lint finds in a CIB that crmsh makes."""
+    snippet = folder / "some.crm"
+    snippet.write_text(text)
+    return [(one.id, one.where) for one in lint(crm(folder / "cib.xml", snippet))]
+
+
+@pytest.mark.parametrize("name", SNIPPETS)
+def test_silent_on_our_own(tmp_path: Path, name: str) -> None:
+    """A snippet of crm/ with the cluster's properties has no finding."""
+    root = crm(tmp_path / "cib.xml", CRM / "properties.crm", CRM / name)
+
+    assert [] == lint(root)
+    assert root.find("configuration/crm_config//nvpair") is not None
+    assert name == "properties.crm" or root.find("configuration/resources//primitive") is not None
+
+
+def test_the_guides_cluster(tmp_path: Path) -> None:
+    """A cluster like the HA guide's has its operations, thresholds, users and properties named."""
+    found = findings(tmp_path, GUIDE)
+    apis = ("p_keystone", "p_glance-api", "p_cinder-api")
+
+    assert ("L15", "p_glance-registry") in found
+    for name in (*apis, "p_ceilometer-agent-central"):
+        # start and stop; no threshold, no failure-timeout
+        assert [2, 1, 2] == [found.count((row, name)) for row in ("L1", "L2", "L3")]
+    for name in apis:
+        assert {("L4", name), ("L5", name)} <= set(found)
+    assert ("L11", "g_services_api") in found
+    assert {("L12", "no-quorum-policy"), ("L12", "pe-warn-series-max"),
+            ("L12", "pe-input-series-max"), ("L12", "pe-error-series-max"),
+            ("L3", "start-failure-is-fatal")} <= set(found)
+    assert not [place for _, place in found if place == "p_api-ip"]
+
+
+def test_the_sound_cluster_of_this_module(tmp_path: Path) -> None:
+    """What the rows below each break has no finding."""
+    text = f"{VIP}\n{GLANCE}\n{GROUP}\n{HEAT}\nclone cl p_heat meta interleave=true\n{SOUND}\n"
+
+    assert [] == findings(tmp_path, text)
+
+
+ROWS = [
+    ("L1", "p_glance-api", GLANCE.replace('start timeout="60s"', 'start timeout="20s"')),
+    ("L2", "p_glance-api", GLANCE.replace('OCF_CHECK_LEVEL="10"', 'OCF_CHECK_LEVEL="0"')),
+    ("L3", "p_glance-api", GLANCE.replace('migration-threshold="3"', "")),
+    ("L3", "p_glance-api", GLANCE.replace('failure-timeout="180s"', "")),
+    ("L4", "p_glance-api", GLANCE.replace("meta", "params os_username=admin meta")),
+    ("L5", "p_glance-api", GLANCE.replace("meta", "params os_password=hunter2 meta")),
+    ("L14", "p_glance-api", f"{GLANCE}\nprimitive p_two ocf:openstack:glance-api {META} {OPS}\n"
+                     "group g2 p_ip2 p_two\n" + VIP.replace("p_ip", "p_ip2").replace(".12", ".13")),
+    ("L17", "p_glance-api", GLANCE.replace("meta", "params os_usernam=monitor meta")),
+]
+
+
+@pytest.mark.parametrize(("row", "where", "text"), ROWS, ids=[f"{i}{r[0]}" for i, r in
+                                                              enumerate(ROWS)])
+def test_row(tmp_path: Path, row: str, where: str, text: str) -> None:
+    """A mistake in a primitive is the only finding."""
+    assert [(row, where)] == findings(tmp_path, f"{VIP}\n{text}\n{GROUP}\n{SOUND}\n")
+
+
+WHOLE = [
+    ("L6", "p_cinder", "primitive p_cinder ocf:openstack:cinder-api "
+     f'params url="http://127.0.0.1:8776/v1/" {META} {OPS}\n{VIP}\ngroup g p_ip p_cinder'),
+    ("L7", "g", f"{VIP}\n{GLANCE}\ngroup g p_glance-api p_ip"),
+    ("L8", "p_glance-api", f"{VIP}\n{GLANCE}"),
+    ("L8", "p_glance-api", f"{VIP}\n{GLANCE}\ncolocation c inf: p_glance-api p_ip"),
+    ("L9", "cl", f"{HEAT}\nclone cl p_heat"),
+    ("L10", "cl", f"{VIP}\n{GLANCE.replace('meta', 'params bind=10.0.0.12:9292 meta')}\n"
+     "clone cl p_glance-api meta interleave=true"),
+    ("L12", "stonith-enabled", HEAT),
+    ("L13", "p_v6", "primitive p_v6 ocf:heartbeat:IPv6addr params ipv6addr=2001:db8::1 "
+     "op monitor interval=10s"),
+    ("L15", "p_x", f"primitive p_x ocf:openstack:glance-apy {META} {OPS}"),
+    ("L15", "p_x", f"primitive p_x ocf:openstack:nova-cert {META} {OPS}"),
+    ("L19", "p_ip2", f"{VIP}\n{VIP.replace('p_ip', 'p_ip2')}"),
+    ("L2", "p_ip2", 'primitive p_ip2 ocf:heartbeat:IPaddr2 params ip="10.0.0.12"'),
+    ("L20", "cl", f"primitive p_v ocf:openstack:cinder-volume {META} {OPS}\n"
+     "clone cl p_v meta interleave=true"),
+    ("L20", "cl", f"{HEAT}\nclone cl p_heat meta interleave=true clone-node-max=2"),
+]
+
+
+@pytest.mark.parametrize(("row", "where", "text"), WHOLE, ids=[f"{i}{r[0]}" for i, r in
+                                                               enumerate(WHOLE)])
+def test_row_of_a_cluster(tmp_path: Path, row: str, where: str, text: str) -> None:
+    """A mistake in how things stand together is the only finding."""
+    properties = SOUND.replace("=true", "=false") if where == "stonith-enabled" else SOUND
+
+    assert [(row, where)] == findings(tmp_path, f"{text}\n{properties}\n")
+
+
+def test_l16_a_constraint_about_nothing() -> None:
+    """L16: a constraint about a resource that there is not is found, with the nearest name."""
+    text = EMPTY.replace("<constraints/>", '<constraints><rsc_order id="o" first="p_metadata_agent"'
+                         ' then="p_metadata-agent"/></constraints>').replace(
+        "<resources/>", '<resources><primitive id="p_metadata-agent" class="ocf" '
+        'provider="heartbeat" type="Dummy"/></resources>')
+    [one] = lint(ElementTree.fromstring(text))
+
+    assert ("L16", "o", "The nearest is p_metadata-agent.") == (one.id, one.where, one.remedy)
+
+
+def test_l18_two_monitors_of_one_interval() -> None:
+    """L18: two monitors of one interval are found, however it is written."""
+    operations = "".join(
+        f'<op id="o{i}" name="monitor" interval="{every}" timeout="30s" OCF_CHECK_LEVEL="{level}"/>'
+        for i, (every, level) in enumerate((("60s", 0), ("1min", 10))))
+    text = EMPTY.replace(
+        "<resources/>", '<resources><primitive id="p" class="ocf" provider="openstack" '
+        f'type="heat-engine"><operations>{operations}</operations></primitive></resources>')
+
+    assert [("L18", "p")] == [
+        (one.id, one.where) for one in lint(ElementTree.fromstring(text)) if one.id == "L18"]
+
+
+@pytest.mark.parametrize(("content", "code", "said"), [
+    (b"", 2, "is no XML"),
+    (b"\xff\xfe\0", 2, "is no XML"),
+    (b"<html/>", 2, "is no CIB: it is <html>"),
+    (b"<!DOCTYPE x [<!ENTITY a 'b'>]><cib/>", 2, "it declares a document type"),
+    (None, 3, "cannot be read: no such file"),
+], ids=["empty", "binary", "other", "entities", "missing"])
+def test_what_is_no_cib(tmp_path: Path, content: bytes | None, code: int, said: str) -> None:
+    """What is no CIB is refused in one line."""
+    path = tmp_path / "cib.xml"
+    if content is not None:
+        path.write_bytes(content)
+    done = command("lint", path)
+
+    assert (code, "", 1) == (done.code, done.output, done.said.count("\n"))
+    assert said in done.said
+
+
+def test_no_cluster(tmp_path: Path) -> None:
+    """Without a cluster `live` cannot be looked at, and the command says so."""
+    done = command("lint", "live", CIB_file=str(tmp_path / "none.xml"))
+
+    assert (3, "") == (done.code, done.output)
+    assert "the cluster does not show its CIB" in done.said
+
+
+def test_live_and_json(tmp_path: Path) -> None:
+    """The CIB that Pacemaker's tools see is linted, as JSON; a password in it is not shown."""
+    snippet, cib = tmp_path / "some.crm", tmp_path / "cib.xml"
+    snippet.write_text(f"{VIP}\n{ROWS[5][2]}\n{GROUP}\n{SOUND}\n")
+    crm(cib, snippet)
+    done = command("lint", "live", "--format", "json", CIB_file=str(cib))
+
+    assert (0, "") == (done.code, done.said)
+    assert ["L5"] == [one["id"] for one in json.loads(done.output)]
+    assert "hunter2" not in done.output

@@ -1,0 +1,246 @@
+"""A plan says the same as XML, as crm and as pcs, and shows no secret."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
+
+import pytest
+
+from cluster.docs_cib import meaning
+from openstack_ocf.lint import lint
+from tool.kit import EMPTY, GOLDEN, ROOT, command, crm, pcs
+
+OPENRC = """\
+# of the monitor
+export OS_USERNAME=monitor
+export OS_PASSWORD='hunter2 $HOME'
+export OS_PROJECT_NAME="service"
+export OS_AUTH_URL=http://10.0.0.11:5000/v3
+OS_USER_DOMAIN_NAME=Default
+export OS_REGION_NAME=RegionOne
+"""
+DESCRIPTIONS = {
+    "two-apis": """\
+[glance]
+vip = 10.0.0.12
+storage = rbd
+[cinder]
+vip = 10.0.0.13
+""",
+    "faces": """\
+[glance]
+vip = 10.0.0.12 192.0.2.12 2001:db8::12
+os_public_network = 192.0.2.0/24
+[nova]
+mode = active-active
+vip = 10.0.0.15
+vip_iface = eth0
+vip_cidr = 24
+""",
+    "controller": """\
+[keystone]
+shared_vip_group = controller
+vip = 10.0.0.12
+[placement]
+shared_vip_group = controller
+[glance]
+shared_vip_group = controller
+[heat-engine]
+[cinder-volume]
+[neutron-l3-agent]
+plugin_config = /etc/neutron/l3 agent.ini
+""",
+}
+NAMES = sorted(DESCRIPTIONS)
+
+
+@pytest.fixture
+def described(tmp_path: Path) -> Path:
+    """The folder of the three descriptions, whose credentials are there, too."""
+    openrc = tmp_path / "monitor.openrc"
+    openrc.write_text(OPENRC)
+    for name, text in DESCRIPTIONS.items():
+        (tmp_path / f"{name}.conf").write_text(f"[DEFAULT]\ncredentials = {openrc}\n{text}")
+    return tmp_path
+
+
+def planned(folder: Path, name: str, form: str, *more: str) -> str:
+    """A plan in one form, with the folder of the test taken out."""
+    done = command("plan", "--elsewhere", "--as", form, "--description", folder / f"{name}.conf",
+                   *more)
+    assert (0, "") == (done.code, done.said)
+    return done.output.replace(str(folder), "/root")
+
+
+def same(first: Element, second: Element) -> None:
+    """Two CIBs mean the same; ids of constraints and the order of attributes aside."""
+    one, other = meaning(first), meaning(second)
+    for side in (one, other):
+        side["constraints"] = sorted(
+            sorted((key, value) for key, value in constraint.items() if not key.endswith("-action"))
+            for constraint in side["constraints"])
+    assert one == other
+    assert clones(first) == clones(second)
+
+
+def clones(root: Element) -> list[tuple[str, str, str]]:
+    """Each clone with its member and its interleave."""
+    return sorted(
+        (clone.get("id", ""), primitive.get("id", ""), pair.get("value", ""))
+        for clone in root.iter("clone") for primitive in clone.iterfind("primitive")
+        for pair in clone.iterfind("meta_attributes/nvpair[@name='interleave']"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_golden(described: Path, name: str) -> None:
+    """The XML of a plan is what it was; RECORD_PLANS=1 takes it anew."""
+    text = planned(described, name, "xml")
+    golden = GOLDEN / f"{name}.xml"
+    if os.environ.get("RECORD_PLANS"):
+        golden.write_text(text)
+
+    assert golden.read_text() == text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pacemaker_takes_it(described: Path, name: str) -> None:
+    """crm_verify has nothing against a plan, in a cluster without fencing; neither has lint."""
+    root = ElementTree.fromstring(planned(described, name, "xml"))
+    section = root.find("configuration/crm_config")
+    assert section is not None
+    properties = ElementTree.SubElement(section, "cluster_property_set", id="all")
+    for property_, value in (("stonith-enabled", "false"), ("start-failure-is-fatal", "false")):
+        ElementTree.SubElement(
+            properties, "nvpair", id=f"all-{property_}", name=property_, value=value)
+    path = described / "cib.xml"
+    path.write_bytes(ElementTree.tostring(root))
+    done = subprocess.run(
+        ["/usr/sbin/crm_verify", "-V", "-x", path], capture_output=True, text=True)
+
+    said = [line for line in done.stderr.splitlines() if "Blind faith" not in line]
+    assert (0, []) == (done.returncode, said)
+    assert ["stonith-enabled"] == [one.where for one in lint(root)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_crm_says_the_same(described: Path, name: str) -> None:
+    """What --as crm prints makes the same CIB when crmsh loads it."""
+    text = planned(described, name, "crm")
+    snippet = described / "new.crm"
+    snippet.write_text(text)
+
+    same(ElementTree.fromstring(planned(described, name, "xml")),
+         crm(described / "cib.xml", snippet))
+    assert "# failure-timeout 180 s: longer than from one failure to the next" in text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pcs_says_the_same(described: Path, name: str) -> None:
+    """What --as pcs prints makes the same CIB when it is run on an empty one."""
+    same(ElementTree.fromstring(planned(described, name, "xml")),
+         pcs(described / "cib.xml", planned(described, name, "pcs")))
+
+
+@pytest.mark.parametrize("form", ["xml", "crm", "pcs"])
+def test_no_secret_is_shown(described: Path, form: str) -> None:
+    """The password is lrm:// in every form, beside the cibsecret line; nothing of it is shown."""
+    text = planned(described, "two-apis", form)
+
+    assert "hunter2" not in text
+    assert text.count("lrm://") == 2
+    for name in ("p_glance-api", "p_cinder-api"):
+        assert f"# cibsecret set {name} os_password" in text
+
+
+def test_ids_are_those_of_the_snippets(tmp_path: Path) -> None:
+    """A plan of the snippet's service differs from it in no id, agent, operation or meta."""
+    path = tmp_path / "glance-api.conf"
+    path.write_text("[glance]\nvip = 10.0.0.12\n")
+    ours = meaning(ElementTree.fromstring(planned(tmp_path, "glance-api", "xml")))
+    snippet = meaning(crm(tmp_path / "cib.xml", ROOT / "crm" / "glance-api.crm"))
+
+    assert snippet["groups"] == ours["groups"]
+    for name, primitive in snippet["primitives"].items():
+        for part in ("agent", "operations", "meta"):
+            assert primitive[part] == ours["primitives"][name][part]
+
+
+@pytest.mark.parametrize(("lines", "code", "said"), [
+    ("", 2, "does not set OS_USERNAME, OS_PROJECT_NAME, OS_AUTH_URL, OS_PASSWORD"),
+    (OPENRC.replace("export OS_PASSWORD", "# "), 2, "does not set OS_PASSWORD"),
+    ("export OS_USERNAME='a", 2, "is no openrc file"),
+    (None, 3, "cannot be read: no such file"),
+], ids=["empty", "no password", "broken", "missing"])
+def test_credentials(tmp_path: Path, lines: str | None, code: int, said: str) -> None:
+    """Credentials that are no help end the plan, with what is missing."""
+    openrc, path = tmp_path / "openrc", tmp_path / "d.conf"
+    if lines is not None:
+        openrc.write_text(lines)
+    path.write_text(f"[DEFAULT]\ncredentials = {openrc}\n[glance]\nvip = 10.0.0.12\n")
+    done = command("plan", "--elsewhere", "--description", path)
+
+    assert (code, "") == (done.code, done.output)
+    assert said in done.said
+
+
+def test_no_plan_of_a_wrong_description(tmp_path: Path) -> None:
+    """Where validation finds an error there is no plan."""
+    path = tmp_path / "d.conf"
+    path.write_text("[glance]\n")
+    done = command("plan", "--elsewhere", "--description", path)
+
+    assert (1, "") == (done.code, done.output)
+    assert "error D1 " in done.said
+
+
+def test_crmsh_is_missing(described: Path) -> None:
+    """A program that is not there is named with its package."""
+    path = described / "two-apis.conf"
+    script = described / "crm"
+    script.write_text("#!/bin/sh\necho no way >&2; exit 4\n")
+    script.chmod(0o755)
+    done = command("plan", "--elsewhere", "--description", path, PATH=str(described))
+
+    assert (3, "openstack-ocf: crm configure show: no way\n") == (done.code, done.said)
+
+
+# --- the difference ---------------------------------------------------------------------------
+
+
+def test_no_difference_to_itself(described: Path) -> None:
+    """A plan that is in the CIB already changes nothing, however its times are written."""
+    cib = described / "cib.xml"
+    cib.write_text(planned(described, "faces", "xml").replace('"180s"', '"3min"'))
+
+    assert not planned(described, "faces", "xml", "--diff", str(cib))
+
+
+def test_difference(described: Path) -> None:
+    """New resources and changed values are lines; a secret is none; what is not planned stays."""
+    cib = described / "cib.xml"
+    text = planned(described, "faces", "xml").replace('value="lrm://"', 'value="hunter2"')
+    cib.write_text(text.replace('value="10.0.0.12"', 'value="10.0.0.99"'))
+    lines = planned(described, "two-apis", "xml", "--diff", str(cib)).splitlines()
+
+    assert "~ p_ip_glance-api param ip: 10.0.0.99 -> 10.0.0.12" in lines
+    assert "~ p_glance-api param os_password: (a secret) -> lrm://" in lines
+    assert "+ p_cinder-api (ocf:openstack:cinder-api)" in lines
+    assert "+ g_cinder-api (group)" in lines
+    assert not [line for line in lines if "nova" in line]
+
+
+def test_a_virtual_ip_keeps_its_id(described: Path) -> None:
+    """An address that is in the CIB under another id is planned under that id."""
+    cib = described / "cib.xml"
+    vip = ('<resources><primitive id="res_glance_8534040_vip" class="ocf" provider="heartbeat" '
+           'type="IPaddr2"><instance_attributes id="a"><nvpair id="b" name="ip" '
+           'value="10.0.0.12"/></instance_attributes></primitive></resources>')
+    cib.write_text(EMPTY.replace("<resources/>", vip))
+    lines = planned(described, "two-apis", "xml", "--diff", str(cib)).splitlines()
+
+    assert not [line for line in lines if "p_ip_glance-api" in line]
+    assert "~ res_glance_8534040_vip op monitor 10s timeout: none -> 20s" in lines
