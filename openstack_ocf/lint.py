@@ -52,7 +52,6 @@ class _Ours:
 class _Lint:
     def __init__(self, root: ET.Element) -> None:
         self._root = root
-        self._configuration = root.find("configuration")
         self._parents = {child: parent for parent in root.iter() for child in parent}
         self._vips = cib.virtual_ips(root)
         self._properties = self._pairs("configuration/crm_config/*")
@@ -330,7 +329,7 @@ class _Lint:
         own = primitive.findall("operations/op")
         template = primitive.get("template")
         if template:
-            found = self._root.find(f"configuration/resources/template[@id='{template}']")
+            found = self._named("template", template)
             own += found.findall("operations/op") if found is not None else []
         return own
 
@@ -352,8 +351,13 @@ class _Lint:
         return any(ref.get("id") == name for ref in
                    self._root.iterfind("configuration/constraints//resource_set/resource_ref"))
 
+    def _named(self, tag: str, name: str) -> ET.Element | None:
+        # Compared here: an id may have quotes in it, which a path cannot.
+        return next((one for one in self._root.iterfind(f"configuration/resources/{tag}")
+                     if one.get("id") == name), None)
+
     def _address(self, name: str) -> bool:
         """Whether it is a virtual IP, or a group that has one."""
-        group = self._root.find(f"configuration/resources/group[@id='{name}']")
+        group = self._named("group", name)
         members = [one.get("id", "") for one in group] if group is not None else [name]
         return bool(set(members) & set(self._vips))

@@ -190,11 +190,19 @@ def _on_this_node(
         one = vip.address
         network = node.network(one)
         if network is None:
-            yield Finding(
-                "V2", WARNING if giver.unroutable else ERROR, where("vip"),
-                f"{one} is in no network of this node",
-                "Take a free address of a network that all nodes are in; with "
-                "allow_unroutable_vip = true it is taken as it is.")
+            seen = f"{one} is in no network of this node"
+            if not giver.unroutable:
+                yield Finding(
+                    "V2", ERROR, where("vip"), seen,
+                    "Take a free address of a network that all nodes are in; with "
+                    "allow_unroutable_vip = true it is taken as it is.")
+            elif giver.iface and giver.cidr:
+                yield Finding("V2", WARNING, where("vip"), seen,
+                              "Have a router send what is for it to the node that has it.")
+            else:
+                yield Finding("V2", ERROR, where("vip"),
+                              f"{seen}, so that IPaddr2 finds no interface for it",
+                              "Set vip_iface and vip_cidr, too.")
             continue
         if giver.cidr and int(giver.cidr) != network.prefixlen:
             yield Finding("V5", ERROR, where("vip_cidr"),

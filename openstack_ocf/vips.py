@@ -37,6 +37,9 @@ class Place:
 
 def address(text: str) -> Address | None:
     """An IP address, None if it is none."""
+    if "%" in text:
+        # The scope of an IPv6 address is an interface of one node.
+        return None
     try:
         return ipaddress.ip_address(text)
     except ValueError:

@@ -166,6 +166,15 @@ def test_l18_two_monitors_of_one_interval() -> None:
         (one.id, one.where) for one in lint(ElementTree.fromstring(text)) if one.id == "L18"]
 
 
+def test_an_id_with_quotes() -> None:
+    """An id is only compared: quotes and brackets in it do no harm."""
+    text = EMPTY.replace("<resources/>", '<resources><primitive id="p" class="ocf" template="t\']"'
+                         ' provider="openstack" type="glance-api"/></resources>').replace(
+        "<constraints/>", '<constraints><rsc_colocation id="c" rsc="p" with-rsc="\'"/></constraints>')
+
+    assert ("L16", "c") in [(one.id, one.where) for one in lint(ElementTree.fromstring(text))]
+
+
 @pytest.mark.parametrize(("content", "code", "said"), [
     (b"", 2, "is no XML"),
     (b"\xff\xfe\0", 2, "is no XML"),

@@ -54,6 +54,7 @@ DESCRIPTIONS = [
     ("V1", "glance/vip", "api.example.org is no IP address",
      "[glance]\nvip=10.0.0.12 api.example.org\n"),
     ("V1", "glance/vip", "10.0.0.12/24 is no IP address", "[glance]\nvip=10.0.0.12/24 10.0.0.13\n"),
+    ("V1", "glance/vip", "fd00::1%eth0 is no IP address", "[glance]\nvip=fd00::1%eth0 fd00::2\n"),
     ("V1", "glance/vip", "127.0.0.1 is no address that clients reach", "[glance]\nvip=127.0.0.1\n"),
     ("V1", "glance/vip", "stands there twice", "[glance]\nvip=10.0.0.12 10.0.0.12\n"),
     ("V1", "cinder/vip", "the virtual IP of [glance], too",
@@ -116,11 +117,14 @@ def test_node(tmp_path: Path, row: str, key: str, seen: str, lines: str) -> None
 
 
 def test_v2_what_is_meant(tmp_path: Path) -> None:
-    """V2: an address in no network is a warning where allow_unroutable_vip is true."""
-    text = "[glance]\nvip=198.51.100.5\nallow_unroutable_vip=true\n"
+    """V2: an address in no network is a warning where it is meant, if IPaddr2 can be given it."""
+    path, text = tmp_path / "d.conf", "[glance]\nvip=198.51.100.5\nallow_unroutable_vip=true\n"
+    whole = f"{text}vip_iface=eth0\nvip_cidr=32\n"
 
     assert [("V2", "warning")] == [
-        (one.id, one.severity) for one in found(tmp_path / "d.conf", text, a_node())]
+        (one.id, one.severity) for one in found(path, whole, a_node())]
+    [one] = found(path, text, a_node())
+    assert ("V2", "error", "Set vip_iface and vip_cidr, too.") == (one.id, one.severity, one.remedy)
 
 
 def test_v3_what_the_cluster_holds(tmp_path: Path) -> None:
