@@ -57,11 +57,14 @@ def _seen(fact: str, value: str | None) -> str:
     return "(a secret)" if fact == "param os_password" and value != "lrm://" else value
 
 
-def _all(cib: ET.Element) -> dict[str, Facts]:
-    found: dict[str, Facts] = {}
+def _all(cib: ET.Element) -> Mapping[str, Facts]:
+    found: dict[str, dict[str, str]] = {}
     for tag in ("primitive", "group", "clone"):
         for element in cib.iterfind(f"configuration/resources//{tag}"):
             found[element.get("id", "")] = dict(_facts(element))
+            for member in element:
+                if member.get("id", "") in found and member.tag in ("primitive", "group"):
+                    found[member.get("id", "")]["in"] = element.get("id", "")
     for element in cib.iterfind("configuration/constraints/*"):
         if not cibs.comment(element):
             attributes = {key: value for key, value in element.attrib.items() if key != "id"}

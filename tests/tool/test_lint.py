@@ -170,7 +170,8 @@ def test_an_id_with_quotes() -> None:
     """An id is only compared: quotes and brackets in it do no harm."""
     text = EMPTY.replace("<resources/>", '<resources><primitive id="p" class="ocf" template="t\']"'
                          ' provider="openstack" type="glance-api"/></resources>').replace(
-        "<constraints/>", '<constraints><rsc_colocation id="c" rsc="p" with-rsc="\'"/></constraints>')
+        "<constraints/>",
+        '<constraints><rsc_colocation id="c" rsc="p" with-rsc="\'"/></constraints>')
 
     assert ("L16", "c") in [(one.id, one.where) for one in lint(ElementTree.fromstring(text))]
 

@@ -233,6 +233,15 @@ def test_difference(described: Path) -> None:
     assert not [line for line in lines if "nova" in line]
 
 
+def test_what_moves_into_a_group_is_told(described: Path) -> None:
+    """A resource that the plan has in another group than the CIB is a line of its own."""
+    cib = described / "cib.xml"
+    cib.write_text(planned(described, "controller", "xml"))
+    lines = planned(described, "two-apis", "xml", "--diff", str(cib)).splitlines()
+
+    assert "~ p_glance-api in: none -> g_glance-api" in lines
+
+
 def test_a_virtual_ip_keeps_its_id(described: Path) -> None:
     """An address that is in the CIB under another id is planned under that id."""
     cib = described / "cib.xml"
