@@ -249,7 +249,8 @@ def _parsed(text: bytes) -> object:
     try:
         syntax: Any = _Syntax
         value, end = make_scanner(syntax)(document, 0)
-    except StopIteration:
+    except (StopIteration, SystemError):
+        # The latter where the scanner finds json's own error class not loaded (before Python 3.13).
         raise ValueError("not a JSON document") from None
     if end < len(document):
         raise ValueError("more than a JSON document")

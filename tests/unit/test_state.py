@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from agentlib.deadline import Deadline
 from agentlib.errors import ConfigurationError, StateError
 from agentlib.state import LOG_LIMIT, PIDFILE_SIZE, State, Store, _parsed, keep_bounded
-from unit.kit import NOBODY, ROOT
+from unit.kit import NOBODY, PYTHON, ROOT
 
 FIELDS = ("pid", "start", "session", "uid", "log", "checks")
 
@@ -662,3 +662,22 @@ def test_parsed_junk(text: bytes) -> None:
             _parsed(text)
     else:
         assert wanted == repr(_parsed(text))
+
+
+def test_parsed_alone() -> None:
+    """What is cut off is refused where the json module is not loaded, too, as in a monitor."""
+    whole = json.dumps({"pid": 17, "checks": {"a": [1.5, "x", None, True]}})
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "from agentlib.state import _parsed\n"
+        f"whole = {whole!r}.encode()\n"
+        "assert _parsed(whole)['pid'] == 17\n"
+        "for cut in [*range(len(whole))]:\n"
+        "    try:\n"
+        "        _parsed(whole[:cut])\n"
+        "    except ValueError:\n"
+        "        continue\n"
+        "    raise SystemExit(f'taken: {whole[:cut]}')\n"
+        "assert 'json.decoder' not in sys.modules or sys.version_info >= (3, 13)\n")
+    done = subprocess.run([PYTHON, "-ESs", "-c", code], capture_output=True, text=True, check=False)
+    assert (0, "") == (done.returncode, done.stderr)
