@@ -128,7 +128,7 @@ class Real:
 
     def _change_token(self, **changes: object) -> None:
         state = self.state()
-        state["checks"]["api"].update(changes)
+        state["checks"].setdefault("api", {}).update(changes)
         self.resource.state_file.write_text(json.dumps(state))
 
     def running(self) -> set[str]:

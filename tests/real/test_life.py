@@ -115,7 +115,8 @@ def test_hup_to_another_port(make: MakeReal, cloud: ControlPlane) -> None:
 
             expect(glance.resource.monitor(), 0)
 
-            assert f"http://{left.address}:{elsewhere}" == glance.state()["url"]
+            learned = glance.state()["checks"]["address"]["url"]
+            assert f"http://{left.address}:{elsewhere}" == learned
             assert {elsewhere} == glance.listeners()
             with pytest.raises(BlockingIOError):  # nobody has come
                 stranger.accept()
