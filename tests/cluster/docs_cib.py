@@ -11,18 +11,32 @@ SECONDS = {"": 1.0, "s": 1.0, "ms": 0.001, "min": 60.0, "m": 60.0, "h": 3600.0}
 
 
 def meaning(cib: Element) -> dict[str, Any]:
-    """Resources, groups, properties and defaults of a CIB."""
+    """Resources, groups, clones, properties, defaults and constraints of a CIB."""
     return {
         "primitives": {one.get("id"): _primitive(one) for one in cib.iter("primitive")},
         "groups": {
             group.get("id"): [member.get("id") for member in group.iterfind("primitive")]
             for group in cib.iter("group")
         },
+        "clones": {
+            clone.get("id"): [[member.get("id") for member in clone.iterfind("primitive")],
+                              _pairs(clone, "meta_attributes")]
+            for clone in cib.iter("clone")
+        },
         "properties": _pairs(cib.find("configuration/crm_config")),
         "defaults": _pairs(cib.find("configuration/rsc_defaults")),
         "operation defaults": _pairs(cib.find("configuration/op_defaults")),
-        "constraints": [dict(one.attrib) for one in cib.iterfind("configuration/constraints/*")],
+        "constraints": sorted(
+            (_constraint(one) for one in cib.iterfind("configuration/constraints/*")),
+            key=lambda one: one["id"],
+        ),
     }
+
+
+def _constraint(element: Element) -> dict[str, str]:
+    """Its attributes, without what pcs writes and is so by default: start, then start."""
+    return {name: value for name, value in element.attrib.items()
+            if (name, value) not in {("first-action", "start"), ("then-action", "start")}}
 
 
 def _primitive(element: Element) -> dict[str, Any]:
