@@ -285,7 +285,8 @@ class Group:
         """The token that the agent remembers in the node; "" for none."""
         state = f"/run/resource-agents/openstack/{self.service}-api:{self.name}.json"
         done = self.cluster.exec(self.node(), ["cat", state])
-        return str(json.loads(done.stdout)["token"]) if done.code == 0 else ""
+        checks = json.loads(done.stdout)["checks"] if done.code == 0 else {}
+        return str(checks.get("api", {}).get("token", ""))
 
     def introduce(self) -> None:
         """Have the agent get a new token, and each worker meet it: that is good for 5 minutes.

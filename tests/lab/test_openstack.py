@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -145,6 +146,17 @@ def test_further_projects_want_mysql(tmp_path: Path) -> None:
         ControlPlane(tmp_path / "lab", db="mysql", projects=["head"])
 
 
+def listens(cloud: ControlPlane, port: int) -> bool:
+    """Whether a port of the lab is taken."""
+    with netns.inside(cloud.namespace), socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
 def test_rabbitmq_goes_as_it_came(
     need_packages: Callable[[Iterable[str], str], None]
 ) -> None:
@@ -155,6 +167,8 @@ def test_rabbitmq_goes_as_it_came(
         for pid in cloud.pids("rabbit"):
             os.kill(pid, signal.SIGKILL)
         cloud.down("rabbit")
+        # What is left of it after KILL may hold its port for a moment.
+        eventually(lambda: not listens(cloud, 5672))
         cloud.up("rabbit")
 
         cloud.down("rabbit")
