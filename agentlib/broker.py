@@ -20,12 +20,12 @@ from __future__ import annotations
 
 import time
 
-from . import process, sockets
+from . import process
 from .check import Check
 from .configfile import option
 from .deadline import Deadline
-from .endpoints import Option, shown, silent
-from .errors import AgentError, ConfigurationError, PermissionDeniedError
+from .endpoints import Option, connections, port_of, shown, silent
+from .errors import AgentError, PermissionDeniedError
 from .exitcode import ExitCode
 from .outcome import Outcome
 from .parameters import Parameter
@@ -101,14 +101,12 @@ class Broker(Check):
 
     def validate(self, values: Values) -> None:
         """ConfigurationError if the port is none."""
-        port = values.number("amqp_server_port")
-        if port and port > 65535:
-            raise ConfigurationError(f"amqp_server_port={port} is not a port")
+        port_of(values, "amqp_server_port")
 
     def ready(self, subject: Subject, deadline: Deadline) -> Outcome | None:
         """SUCCESS when it is connected, or if it lives and RabbitMQ does not answer."""
         servers = self._servers(subject)
-        if servers and _connections(subject, servers):
+        if servers and connections(subject, servers):
             return Outcome(ExitCode.SUCCESS)
         subject.waiting = "is not connected to RabbitMQ"
         if process.age(subject.master) < SETTLED:
@@ -133,7 +131,7 @@ class Broker(Check):
             servers = self._servers(subject)
             if servers is None:
                 return Outcome(ExitCode.SUCCESS)  # Not RabbitMQ: the process is all there is.
-            seen = _connections(subject, servers)
+            seen = connections(subject, servers)
             if not seen:
                 return self._apart(subject, servers, memory, deadline)
             memory.pop("apart", None)
@@ -167,7 +165,7 @@ class Broker(Check):
             since = memory["apart"] = now
         while _boot_time() - since < PATIENCE and deadline.remaining() > LOOK + LEFT:
             time.sleep(LOOK)
-            if _connections(subject, servers):
+            if connections(subject, servers):
                 memory.pop("apart", None)
                 return Outcome(ExitCode.SUCCESS)
         sure = _boot_time() - since >= PATIENCE
@@ -196,7 +194,7 @@ class Broker(Check):
                     f"{subject.name}: pid {min(hung)} has unread bytes of RabbitMQ; to tell "
                     f"whether it hangs takes a monitor timeout of {READING + 5:.0f} s")
             time.sleep(LOOK)
-            now = _connections(subject, servers)
+            now = connections(subject, servers)
             hung &= _unread(now, before)
             before = now
         stuck = [one for _, one in before if one.unsent and one.retransmits >= RETRANSMITS]
@@ -206,15 +204,6 @@ class Broker(Check):
                 f"{subject.name} runs; RabbitMQ at {shown(servers[0])} does not take what it "
                 f"sends ({len(stuck)} of {len(before)} connections)")
         return Outcome(ExitCode.SUCCESS)
-
-
-def _connections(subject: Subject, servers: list[Server]) -> list[tuple[int, Connection]]:
-    """The connections of the daemon's processes to RabbitMQ, each with the pid of its holder."""
-    found = sockets.connections({port for _, port in servers})
-    if not found:
-        return []
-    holders = sockets.held(process.tree(subject.master))
-    return [(holders[one.inode][0], one) for one in found if one.inode in holders]
 
 
 def _unread(

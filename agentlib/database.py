@@ -6,10 +6,10 @@ itself has no connection to it, since each question costs the server a connectio
 """
 from __future__ import annotations
 
-from . import process, sockets
+from . import process
 from .check import Check
-from .endpoints import Option, silent
-from .errors import AgentError, ConfigurationError
+from .endpoints import Option, connections, port_of, silent
+from .errors import AgentError
 from .exitcode import ExitCode
 from .outcome import Outcome
 from .parameters import Parameter
@@ -58,9 +58,7 @@ class Database(Check):
 
     def validate(self, values: Values) -> None:
         """ConfigurationError if the port is none."""
-        port = values.number("database_server_port")
-        if port and port > 65535:
-            raise ConfigurationError(f"database_server_port={port} is not a port")
+        port_of(values, "database_server_port")
 
     def ready(self, subject: Subject, deadline: Deadline) -> Outcome | None:
         """SUCCESS when it has lived for a moment: it waits for its database by itself."""
@@ -75,9 +73,7 @@ class Database(Check):
             servers = self._option.servers(subject, subject.memory(MEMORY), port)
             if servers is None:
                 return Outcome(ExitCode.SUCCESS)
-            found = sockets.connections({number for _, number in servers})
-            holders = sockets.held(process.tree(subject.master)) if found else {}
-            if any(one.inode in holders for one in found):
+            if connections(subject, servers):
                 return Outcome(ExitCode.SUCCESS)
             trouble = silent("the database", servers, None, deadline)
         except AgentError as error:

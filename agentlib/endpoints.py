@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import os
 
+from . import process, sockets
 from .configfile import option
+from .deadline import Deadline
+from .errors import ConfigurationError
 from .parameters import is_port
 from .reason import Reason
 
@@ -19,7 +22,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .check import Subject
-    from .deadline import Deadline
+    from .parameters import Values
+    from .sockets import Connection
 
     Server = tuple[str, int]
     """Host and port; or the path of a UNIX socket, and 0."""
@@ -109,6 +113,26 @@ def shown(server: Server) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def port_of(values: Values, name: str) -> int:
+    """The port that a parameter names, 0 for none; ConfigurationError if it is no port."""
+    port = values.number(name) or 0
+    if port > 65535:
+        raise ConfigurationError(f"{name}={port} is not a port")
+    return port
+
+
+def connections(subject: Subject, servers: Iterable[Server]) -> list[tuple[int, Connection]]:
+    """The connections of the daemon's processes to servers, each with the pid of its holder.
+
+    PermissionDeniedError where sockets may not be looked at.
+    """
+    found = sockets.connections({port for _, port in servers})
+    if not found:
+        return []
+    holders = sockets.held(process.tree(subject.master))
+    return [(holders[one.inode][0], one) for one in found if one.inode in holders]
+
+
 def silent(what: str, servers: Sequence[Server], greeting: bytes | None, deadline: Deadline
            ) -> str:
     """Empty if one of the servers answers; else what the last one of them does.
@@ -118,10 +142,8 @@ def silent(what: str, servers: Sequence[Server], greeting: bytes | None, deadlin
     """
     said: str = Reason("there is no ", what)
     limit = min(ASKING, deadline.remaining() * 0.5) / max(1, len(servers))
-    from .deadline import Deadline as Limit
-
     for server in servers:
-        one = Limit(limit)
+        one = Deadline(limit)
         try:
             trouble = one.within(_greet, server, greeting, max(0.1, limit))
         except TimeoutError:
