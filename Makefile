@@ -185,7 +185,7 @@ uninstall: ## remove them again, and nothing else
 		rm -f "$$agents/agentlib"
 	fi
 	command="$$DESTDIR$$SBINDIR/openstack-ocf"
-	! grep -qs '^from openstack_ocf' "$$command" || rm -f "$$command"
+	! grep -qs '^ *from openstack_ocf' "$$command" || rm -f "$$command"
 	rm -f "$$library"/{agentlib,openstack_ocf}/*.py
 	rm -f "$$library"/{agentlib,openstack_ocf}/__pycache__/*.pyc
 	for folder in "$$library"/{agentlib,openstack_ocf}{/__pycache__,} "$$library" "$$agents"; do

@@ -299,6 +299,16 @@ def test_library_of_pip(source: Path, tmp_path: Path) -> None:
     assert before == tree(tmp_path)
 
 
+def test_command_without_its_library(source: Path, tmp_path: Path) -> None:
+    """A command whose library is elsewhere says so, without a traceback: 3."""
+    make(source, "install", tmp_path, "OCF_ROOT=/nowhere/ocf")
+    done = subprocess.run([tmp_path / "usr/sbin/openstack-ocf", "sample"], capture_output=True,
+                          text=True, check=False)
+    assert (3, "") == (done.returncode, done.stdout)
+    assert "run make install" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_command_runs(source: Path, tmp_path: Path) -> None:
     """The installed command finds its library by itself, and the agents beside it."""
     folders = [f"{name}={tmp_path}/{name}" for name in ("OCF_ROOT", "MANDIR", "SBINDIR")]
