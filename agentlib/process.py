@@ -123,6 +123,7 @@ class Process:
         import time
 
         empty = 0
+        hidden = False
         for _ in range(_LOOKS):
             folder = self._folder()
             text = b""
@@ -147,10 +148,11 @@ class Process:
                     empty = 0
                 if empty == _AGREE:
                     return b""
-                if fields[_START_CODE] == b"1":  # so the kernel says that it does not tell
-                    raise PermissionError
+                # So the kernel says that it does not tell. It may let the environment be read all
+                # the same, and a process in the middle of an exec will have one.
+                hidden = fields[_START_CODE] == b"1"
             time.sleep(_PAUSE)
-        raise TimeoutError
+        raise PermissionError if hidden else TimeoutError
 
     def arguments(self) -> list[str]:
         """Its command line; a single empty word where it is gone, or cannot be read in time."""

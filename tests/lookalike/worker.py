@@ -179,4 +179,7 @@ class TakesPath:
                 return
             self._held.append(client)
             if not self._how:
-                client.sendall(b"HTTP/1.0 404 Not Found\r\n\r\n")
+                try:
+                    client.sendall(b"HTTP/1.0 404 Not Found\r\n\r\n")
+                except OSError:
+                    pass  # Who asked saw that the socket is not the daemon's, and has hung up.

@@ -212,6 +212,29 @@ def test_environment_in_an_exec(zoo: Zoo) -> None:
     assert all(carries(found.environment(), "a:b") for _ in range(3000))
 
 
+@ROOT_ONLY
+def test_environment_in_an_exec_without_ptrace(zoo: Zoo) -> None:
+    """Without CAP_SYS_PTRACE it can be read or not, as the kernel has it: an exec is no reason."""
+    place = zoo.place / "again"
+    place.write_text('exec /bin/sh "$0"\n')
+    place.chmod(0o644)
+    child = zoo.run(["/usr/bin/setpriv", f"--reuid={NOBODY}", "--clear-groups", "/bin/sh",
+                     str(place)], env={TAG: "a:b"})
+    code = (f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+            "from agentlib.process import find\n"
+            "from agentlib.tags import carries\n"
+            "def look(found):\n"
+            "    try: return carries(found.environment(), 'a:b')\n"
+            "    except PermissionError: return None\n"
+            f"print({{look(find({child.pid})) for _ in range(1000)}})")
+    await_that(lambda: seen(child.pid).real_owner() == NOBODY
+               and b"again" in Path(f"/proc/{child.pid}/cmdline").read_bytes())
+    said = subprocess.run(
+        ["/usr/bin/setpriv", "--bounding-set=-sys_ptrace", sys.executable, "-Esc", code],
+        check=True, capture_output=True, text=True).stdout
+    assert said in ("{True}\n", "{None}\n")
+
+
 def test_empty_environment(zoo: Zoo) -> None:
     """An environment that is really empty is known, and waited for no longer."""
     child = zoo.run(["/usr/bin/env", "-i", "/bin/sleep", "3600"])
