@@ -172,23 +172,19 @@ def checked_url(name: str, value: str, *, query: bool = False) -> str:
     query: whether it may have one, behind a path. ConfigurationError otherwise, without the
     value: it may hold a secret.
     """
-    from urllib.parse import urlsplit
+    from .url import Url
 
     value = value.strip()
     try:
-        parts = urlsplit(value)
-        sound = (parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-                 and value.isascii() and value.isprintable() and " " not in value
-                 and "#" not in value and ("?" not in value or (query and bool(parts.path))))
-        inside = parts.username is not None
+        url = Url(value)
     except ValueError:
-        sound = inside = False
-    if inside:
+        url = None
+    if url and url.user:
         raise ConfigurationError(
             f"{name} has a user in it: take it out, give os_username and os_password instead")
-    if not sound:
+    if not url or (url.query and not (query and url.path)):
         raise ConfigurationError(f"{name} is not an http or https URL, as http://10.0.0.11:5000")
-    return parts.scheme + value[len(parts.scheme):]
+    return url.scheme + value[len(url.scheme):]
 
 
 def verification(values: Values) -> str | bool:

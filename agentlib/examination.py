@@ -9,11 +9,11 @@ from __future__ import annotations
 from . import credentials, keystone, listening
 from .errors import AgentError, ConfigurationError, PermissionDeniedError
 from .exitcode import ExitCode
-from .http import split
 from .keystone import NoTokenError, RefusedError
 from .outcome import Outcome
 from .reason import Reason
 from .target import Questions, Target
+from .url import split
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

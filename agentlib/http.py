@@ -1,29 +1,44 @@
-"""One HTTP request, one answer: GET without redirects, with a bounded body.
+"""One HTTP request, one answer: GET without redirects, with a bounded answer.
 
-Called by `target`, in threads of a deadline (`deadline.Pending`). An answer tells apart what the
-peer did from what went wrong on this node, which is not the peer's fault.
+Called by `target` and `port`, in threads of a deadline (`deadline.Pending`). An answer tells apart
+what the peer did from what went wrong on this node, which is not the peer's fault.
+
+This is HTTP/1.1 as far as one GET needs it (RFC 9112), since http.client costs a monitor more than
+all its other work. Where the RFC leaves a choice for what is not well formed, it is http.client's.
 """
 from __future__ import annotations
 
 import errno
-import os
+
+from .deadline import Deadline
+from .tcp import Client, NotHereError, is_timeout, is_unresolved
+from .url import Url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping
-    from http.client import HTTPConnection
-    from socket import socket
-    from typing import Any
+    from collections.abc import Callable, Iterator, Mapping
 
 BODY_LIMIT = 1 << 20
 """Bytes: far more than one image, one volume or a version document take."""
 
+LINE_LIMIT = 65536
+"""Bytes of a line: status line, header, size of a chunk."""
+
+FIELDS_LIMIT = 100
+"""Lines of headers, or behind the last chunk, of one answer."""
+
 LATE = "does not answer in time"
 NO_MEMORY = "cannot be asked: this node is short of memory"
 
-BIND_ADDRESS_NO_PORT = 24
-"""IP_BIND_ADDRESS_NO_PORT of linux/in.h: bind to an address without using a port of it up."""
+NO_HTTP = "does not speak HTTP"
+CUT_OFF = "cuts its answer off"
+CLOSED = "cuts the connection"
+ENDLESS = "answers without end"
+UNRESOLVED = "has a name that does not resolve"
+
+LINE_ENDS = (b"\r\n", b"\n")
+HEXADECIMAL = b"0123456789abcdefABCDEF"
 
 LOCAL_TROUBLE = (
     errno.EADDRINUSE, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN)
@@ -56,147 +71,221 @@ def get(
     url: str, token: str, seconds: float, *, headers: Mapping[str, str] | None = None,
     local: bool = False, tls: ssl.SSLContext | None = None,
 ) -> Answer:
-    """One GET, redirects not followed. The caller sees to it that it ends in time.
+    """One GET, redirects not followed.
 
-    seconds: that the peer may be silent for. headers: further ones. local: only this host may
-    answer.
+    seconds: for all of it but the resolver's part, which the caller sees to. headers: further
+    ones. local: only this host may answer. tls: what an https URL is verified by.
     """
-    client = _http_client(secure=tls is not None)
-    authority, slash, path = url.partition("://")[2].partition("/")
-    fields = {"Accept": "application/json", "Connection": "close",
-              "User-Agent": "openstack-ocf-agents", **(headers or {})}
-    if token:
-        fields["X-Auth-Token"] = token
-    connection: HTTPConnection | None = None
+    deadline = Deadline(seconds)
+    client: Client | None = None
     try:
-        if tls:
-            connection = client.HTTPSConnection(authority, timeout=seconds, context=tls)
-        else:
-            connection = client.HTTPConnection(authority, timeout=seconds)
-            if local:
-                fields["Host"] = _without_zone(authority)
-                connection.sock = _connected(*_host_and_port(authority), seconds)
-        connection.request("GET", slash + path or "/", headers=fields)
-        response = connection.getresponse()
-        body = response.read(BODY_LIMIT + 1)
-        if len(body) > BODY_LIMIT:
-            return Answer(trouble="answers without end")
-        if response.length:  # what the peer promised and did not send
-            return Answer(trouble="cuts its answer off")
-        return Answer(response.status, body)
+        where = Url(url)
+        fields = {"Host": where.authority, "Accept": "application/json",
+                  "Accept-Encoding": "identity", "Connection": "close",
+                  "User-Agent": "openstack-ocf-agents", **(headers or {})}
+        if token:
+            fields["X-Auth-Token"] = token
+        request = _request((where.path or "/") + where.query, fields)
+        client = Client(where, deadline, local=local, tls=tls)
+        client.send(request)
+        return answer(client.receive)
     except Exception as error:  # noqa: BLE001 - each ends in an answer
-        return _failed(error, client, local=local)
+        return _failed(error, local=local)
     finally:
-        if connection:
-            connection.close()
+        if client:
+            client.close()
 
 
-def split(url: str) -> tuple[str, str, str]:
-    """A URL in three: what is before the version, the version, and what follows it."""
-    scheme, _, rest = url.partition("://")
-    parts = rest.split("/")
-    for index, part in enumerate(parts[1:], 1):
-        if part[:1] == "v" and part[1:2].isdigit():
-            return (f"{scheme}://{'/'.join(parts[:index])}", part,
-                    "/".join(parts[index + 1:]))
-    return f"{scheme}://{parts[0]}", "", "/".join(parts[1:])
+def answer(receive: Callable[[], bytes]) -> Answer:
+    """The answer in what a peer sends, whatever that is.
+
+    receive: gives the next bytes, and none when the peer has closed; its errors are let through.
+    """
+    try:
+        return _answer(_Stream(receive))
+    except _BadAnswerError as error:
+        return Answer(trouble=str(error))
 
 
-def _failed(error: Exception, client: Any, *, local: bool) -> Answer:
+class _BadAnswerError(Exception):
+    """What the peer sends is no answer, or not all of it: says which."""
+
+
+class _Stream:
+    """What a peer sends, in lines and blocks instead of segments; never more than is asked for."""
+
+    __slots__ = ("_kept", "_receive")
+
+    def __init__(self, receive: Callable[[], bytes]) -> None:
+        self._receive = receive
+        self._kept = bytearray()
+
+    def line(self) -> bytes:
+        """The next line, with its end; what there is without one when the peer has closed."""
+        seen = 0
+        while True:
+            end = self._kept.find(b"\n", seen) + 1
+            if (end or len(self._kept)) > LINE_LIMIT:
+                raise _BadAnswerError(NO_HTTP)
+            if end:
+                return self._taken(end)
+            seen = len(self._kept)
+            if not self._more():
+                return self._taken(seen)
+
+    def block(self, limit: int) -> bytes:
+        """So many bytes; fewer when the peer has closed."""
+        while len(self._kept) < limit and self._more():
+            pass
+        return self._taken(limit)
+
+    def _more(self) -> bool:
+        piece = self._receive()
+        self._kept += piece
+        return bool(piece)
+
+    def _taken(self, count: int) -> bytes:
+        taken = bytes(self._kept[:count])
+        del self._kept[:count]
+        return taken
+
+
+def _answer(stream: _Stream) -> Answer:
+    """The answer, without the interim ones before it (RFC 9110, 15.2).
+
+    They may be many: each says that the answer is still to come, until it is late.
+    """
+    status = 0
+    while True:
+        line = stream.line()
+        if not line:
+            if status > 100:  # Nothing follows: it was the answer.
+                return Answer(status)
+            raise _BadAnswerError(CLOSED)
+        status = _status(line)
+        length, chunked = _framing(stream)
+        if not 100 <= status < 200 or status == 101:
+            return Answer(status, _body(stream, status, length, chunked=chunked))
+
+
+def _status(line: bytes) -> int:
+    """The status in a status line (RFC 9112, 4)."""
+    if not line.endswith(b"\n"):
+        raise _BadAnswerError(CUT_OFF if line.startswith(b"HTTP/1.") else NO_HTTP)
+    version, status = [*line.split(None, 2), b"", b""][:2]
+    if not (len(version) == 8 and version.startswith(b"HTTP/1.") and version[7:].isdigit()
+            and len(status) == 3 and status.isdigit() and status >= b"100"):
+        raise _BadAnswerError(NO_HTTP)
+    return int(status)
+
+
+def _framing(stream: _Stream) -> tuple[int | None, bool]:
+    """Of the headers what tells where the body ends: its length, if one is told; and whether it
+    comes in chunks.
+
+    A length that is no number is none, and of several the first counts.
+    """
+    lengths: list[bytes] = []
+    chunked = False
+    for line in _fields(stream):
+        if not line.endswith(b"\n"):
+            raise _BadAnswerError(CUT_OFF)
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            lengths.append(value.strip())
+        elif name.lower() == b"transfer-encoding":
+            chunked = value.lower().rpartition(b",")[2].strip() == b"chunked"
+    if not lengths or not lengths[0].isdigit():
+        return None, chunked
+    # A long number is not made an int: some Pythons refuse that.
+    digits = lengths[0].lstrip(b"0") or b"0"
+    return (int(digits) if len(digits) < 18 else 1 << 62), chunked
+
+
+def _fields(stream: _Stream) -> Iterator[bytes]:
+    """The lines up to an empty one; the last is without its end when the peer has closed."""
+    for _ in range(FIELDS_LIMIT):
+        line = stream.line()
+        if line in LINE_ENDS:
+            return
+        yield line
+        if not line.endswith(b"\n"):
+            return
+    raise _BadAnswerError(NO_HTTP)
+
+
+def _body(stream: _Stream, status: int, length: int | None, *, chunked: bool) -> bytes:
+    """The body (RFC 9112, 6.3)."""
+    if status in (101, 204, 304):
+        return b""
+    if chunked:
+        return _chunks(stream)
+    wanted = BODY_LIMIT + 1 if length is None else min(length, BODY_LIMIT + 1)
+    body = stream.block(wanted)
+    if len(body) > BODY_LIMIT:
+        raise _BadAnswerError(ENDLESS)
+    if length is not None and len(body) < wanted:
+        raise _BadAnswerError(CUT_OFF)
+    return body
+
+
+def _chunks(stream: _Stream) -> bytes:
+    """A body in chunks (RFC 9112, 7.1)."""
+    body = bytearray()
+    while True:
+        line = stream.line()
+        size = line.partition(b";")[0].strip()
+        if not line.endswith(b"\n") or not size or size.strip(HEXADECIMAL):
+            raise _BadAnswerError(CUT_OFF)
+        count = int(size, 16)
+        if not count:
+            for _ in _fields(stream):
+                pass  # What follows says nothing of use; a peer that closes here has said all.
+            return bytes(body)
+        piece = stream.block(min(count, BODY_LIMIT + 1 - len(body)))
+        body += piece
+        if len(body) > BODY_LIMIT:
+            raise _BadAnswerError(ENDLESS)
+        if len(piece) < count:
+            raise _BadAnswerError(CUT_OFF)
+        line = stream.line()
+        if line not in LINE_ENDS:
+            raise _BadAnswerError(NO_HTTP if line.endswith(b"\n") else CUT_OFF)
+
+
+def _request(target: str, fields: Mapping[str, str]) -> bytes:
+    """The bytes of the request; ValueError for what cannot stand in it, as a line break."""
+    if not (target.isascii() and target.isprintable() and " " not in target):
+        raise ValueError("a path that is none")
+    lines = [f"GET {target} HTTP/1.1"]
+    for name, value in fields.items():
+        line = f"{name}: {value}"
+        if not (line.isascii() and line.isprintable()):
+            raise ValueError(f"no value for {name}")
+        lines.append(line)
+    return "\r\n".join([*lines, "", ""]).encode("ascii")
+
+
+def _failed(error: Exception, *, local: bool) -> Answer:
     """What an error says of the peer, or of this node."""
-    import socket
-
-    if isinstance(error, (TimeoutError, socket.timeout)):  # two classes in Python 3.9
+    if is_timeout(error):
         return Answer(trouble=LATE)
-    if isinstance(error, (socket.gaierror, UnicodeError)):  # the latter of what is no name at all
-        return Answer(trouble="has a name that does not resolve")
+    if is_unresolved(error):
+        return Answer(trouble=UNRESOLVED)
     if isinstance(error, ConnectionRefusedError):
         return Answer(trouble="refuses connections")
-    if isinstance(error, client.IncompleteRead):
-        return Answer(trouble="cuts its answer off")
-    if isinstance(error, (ConnectionError, client.RemoteDisconnected)):
-        return Answer(trouble="cuts the connection")
+    if isinstance(error, ConnectionError):
+        return Answer(trouble=CLOSED)
+    if isinstance(error, NotHereError):
+        return Answer(trouble="listens on an address that is not on this node (any more)")
     if isinstance(error, OSError):
         said = str(getattr(error, "verify_message", "") or error.strerror or error)
-        if isinstance(error, _NotHereError):
-            return Answer(trouble="listens on an address that is not on this node (any more)")
         # What bind did not say is that the ephemeral ports are used up.
         if error.errno in LOCAL_TROUBLE or (local and error.errno == errno.EADDRNOTAVAIL):
             return Answer(trouble=f"cannot be asked: this node is short ({said})", local=True)
         return Answer(trouble=f"cannot be asked: {said}")
-    if isinstance(error, (client.HTTPException, ValueError)):
-        return Answer(trouble="does not speak HTTP")
+    if isinstance(error, ValueError):
+        return Answer(trouble=NO_HTTP)
     if isinstance(error, MemoryError):
         return Answer(trouble=NO_MEMORY, local=True)
     raise error
-
-
-class _NotHereError(OSError):
-    """The address is on no interface of this node."""
-
-
-def _connected(host: str, port: int, seconds: float) -> socket:
-    """A connection that can come about on this host only.
-
-    It is bound to the very address that it asks: when a virtual IP has moved, the node that has
-    it now must not answer for this one. The kernel chooses the port when it connects: a port
-    that is chosen before is used up for all destinations, and a busy node runs out of them.
-    """
-    import socket
-
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    connection = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        connection.settimeout(seconds)
-        # (address, port), for IPv6 with flow and the interface of a link-local address.
-        peer = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, 0,
-                                  socket.AI_NUMERICHOST)[0][4]
-        try:
-            connection.setsockopt(socket.IPPROTO_IP, BIND_ADDRESS_NO_PORT, 1)
-        except OSError:
-            pass  # A kernel before 4.2.
-        try:
-            connection.bind((peer[0], 0, *peer[2:]))
-        except OSError as error:
-            if error.errno == errno.EADDRNOTAVAIL:
-                raise _NotHereError(error.errno, os.strerror(error.errno)) from error
-            raise
-        connection.connect(peer)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _host_and_port(authority: str) -> tuple[str, int]:
-    host, _, port = authority.rpartition(":")
-    return host.strip("[]"), int(port)
-
-
-def _without_zone(authority: str) -> str:
-    """A link-local address without its interface, which is nothing to the peer."""
-    head, percent, tail = authority.partition("%")
-    return head + tail[tail.index("]"):] if percent else authority
-
-
-def _http_client(*, secure: bool) -> Any:
-    """http.client; without TLS unless it is wanted.
-
-    It would import ssl in any case, and that is the greater part of what a monitor costs: 4 MB,
-    and with hashlib's 5 of 32 ms of CPU.
-    """
-    import sys
-
-    if not secure and "http.client" not in sys.modules:
-        sys.modules["ssl"] = None  # type: ignore[assignment]  # to the import: there is none
-        try:
-            import http.client
-        finally:
-            del sys.modules["ssl"]
-    import http.client
-
-    if secure and not hasattr(http.client, "HTTPSConnection"):
-        import importlib
-
-        importlib.reload(http.client)
-    return http.client

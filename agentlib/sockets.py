@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from . import process
+from . import process, tcp
 from .errors import AgentError, PermissionDeniedError
 from .parameters import shown
 
@@ -225,22 +225,16 @@ def _lines(path: str) -> Iterator[list[str]]:
 
 def _address(words: str) -> str:
     """An address from its hexadecimal form: words of 32 bits, in the byte order of the host."""
-    import socket
-
     raw = b"".join(int(words[i:i + 8], 16).to_bytes(4, sys.byteorder)
                    for i in range(0, len(words), 8))
-    if len(raw) == 4:
-        return socket.inet_ntop(socket.AF_INET, raw)
     if raw.startswith(bytes(10) + b"\xff\xff"):  # IPv4 in an IPv6 socket
-        return socket.inet_ntop(socket.AF_INET, raw[12:])
-    return socket.inet_ntop(socket.AF_INET6, raw)
+        raw = raw[12:]
+    return tcp.address(raw)
 
 
 def _zones() -> dict[str, str]:
     """The IPv6 addresses of this node, each with its interface."""
-    import socket
-
-    return {socket.inet_ntop(socket.AF_INET6, bytes.fromhex(fields[0])): fields[5]
+    return {tcp.address(bytes.fromhex(fields[0])): fields[5]
             for fields in _lines("/proc/self/net/if_inet6") if len(fields) == 6}
 
 

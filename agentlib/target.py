@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from .deadline import Bell, Pending
 from .exitcode import ExitCode
-from .http import LATE, NO_MEMORY, Answer, get, split
+from .http import LATE, NO_MEMORY, Answer, get
 from .outcome import Outcome
 from .reason import Reason, Spare
+from .url import split
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -20,13 +20,14 @@ from agentlib.credentials import Identity
 from agentlib.daemon import Daemon
 from agentlib.deadline import Deadline
 from agentlib.errors import ConfigurationError
-from agentlib.http import BODY_LIMIT, split
+from agentlib.http import BODY_LIMIT
 from agentlib.keystone import Token
 from agentlib.parameters import Values
 from agentlib.process import find
 from agentlib.reason import one_line
 from agentlib.state import State
 from agentlib.target import Target
+from agentlib.url import split
 from lookalike.keystone import Keystone
 from unit.kit import GIVE_IPV6, VERSIONS, Service
 

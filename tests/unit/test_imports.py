@@ -21,8 +21,8 @@ from unit.kit import PYTHON, ROOT, Service, Zoo
 
 # from the bottom to the top: a module imports only from those before it
 ORDER = ["exitcode", "errors", "outcome", "environment", "deadline", "parameters", "metadata",
-         "reason", "secrets", "log", "call", "safefile", "lock", "state", "process", "tags",
-         "sockets", "program", "configfile", "instance", "uwsgi", "standalone", "lastwords",
+         "reason", "secrets", "log", "call", "safefile", "lock", "state", "tcp", "url", "process",
+         "tags", "sockets", "program", "configfile", "instance", "uwsgi", "standalone", "lastwords",
          "daemon", "http", "credentials", "keystone", "check", "target", "listening",
          "examination", "api", "endpoints", "broker", "database", "port", "unixsocket", "alive",
          "resource", "start", "actions", "service", "gone", "agent", "runtime"]
@@ -97,7 +97,8 @@ def test_downwards(name: str) -> None:
 @pytest.mark.parametrize(
     ("package", "only"),
     [("psutil", set()), ("requests", {"keystone"}), ("keystoneauth1", {"keystone"}),
-     ("sys", {"runtime", "http", "keystone", "program", "sockets"}), ("syslog", {"log"}),
+     ("sys", {"runtime", "keystone", "program", "sockets"}), ("syslog", {"log"}),
+     ("_socket", {"tcp"}), ("http", {"keystone"}),
      ("subprocess", {"daemon"}), ("fcntl", {"lock"}), ("shlex", {"daemon", "secrets"}),
      ("configparser", {"configfile"})])
 def test_only_user(package: str, only: set[str]) -> None:
@@ -239,7 +240,7 @@ def test_probe_of_the_running_loads_little(agent: Path, tmp_path: Path, zoo: Zoo
 def test_everyday_monitor_loads_no_client(
     agent: Path, tmp_path: Path, zoo: Zoo, service: Service,
 ) -> None:
-    """A monitor with a remembered token loads neither psutil nor a client of Keystone's."""
+    """A monitor with a remembered token loads no library but its own: not even Python's client."""
     given = {"os_username": "u", "os_password": "p", "os_project_name": "s",
              "os_auth_url": "http://127.0.0.1:9"}
     state_of(zoo, tmp_path, service.url, Values(parameters(), given))
@@ -248,7 +249,8 @@ def test_everyday_monitor_loads_no_client(
                **{"OCF_RESKEY_" + name: value for name, value in given.items()}}
     found = tops(crept_in(agent, environ, "monitor", 0))
     assert set() == found & {"psutil", "requests", "keystoneauth1", "subprocess", "logging",
-                             "threading", "dataclasses", "concurrent", "asyncio"}
+                             "threading", "dataclasses", "concurrent", "asyncio", "http", "email",
+                             "urllib", "re", "enum", "collections", "functools", "selectors"}
     assert ["/v2/images?limit=1"] == service.asked()
 
 

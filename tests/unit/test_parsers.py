@@ -30,7 +30,6 @@ from agentlib.deadline import Deadline
 from agentlib.environment import Environment, whole
 from agentlib.errors import AgentError, ConfigurationError
 from agentlib.exitcode import ExitCode
-from agentlib.http import split
 from agentlib.keystone import FOREVER, NoTokenError, Token, is_token, issue, kept
 from agentlib.lastwords import last_words
 from agentlib.log import Log
@@ -43,6 +42,7 @@ from agentlib.service import Service as Managed
 from agentlib.sockets import Listener
 from agentlib.state import PID_LIMIT, State, Store, keep_bounded
 from agentlib.target import Target
+from agentlib.url import split
 from unit.kit import VERSIONS, Service
 
 PLENTY = 120.0
