@@ -15,15 +15,42 @@ LIMIT = 64 << 20
 """Bytes of a CIB; Pacemaker's own are far below."""
 
 
-def load(source: str) -> ET.Element:
-    """The CIB of a file, or of the running cluster where source is `live`."""
-    return _parsed(_live() if source == LIVE else _file(source), source)
+def load(source: str, *, exact: bool = False) -> ET.Element:
+    """The CIB of a file, or of the running cluster where source is `live`.
+
+    exact: with its comments, so that it can be changed and written back.
+    """
+    return _parsed(_live() if source == LIVE else _file(source), source, exact=exact)
+
+
+def text(cib: ET.Element) -> str:
+    """As a file has it, or a program is given it."""
+    return ET.tostring(cib, encoding="unicode") + "\n"
+
+
+def canonical(cib: ET.Element, *sections: str) -> str:
+    """Sections of the configuration, comments included, however they are written; default: all."""
+    wanted = [f"configuration/{name}" for name in sections] or ["configuration"]
+    return "".join(
+        ET.canonicalize(ET.tostring(element, encoding="unicode"), with_comments=True,
+                        strip_text=True)
+        for path in wanted for element in cib.iterfind(path))
+
+
+def section(cib: ET.Element, name: str) -> ET.Element:
+    """A section of the configuration; made if it is not there."""
+    configuration = cib.find("configuration")
+    if configuration is None:
+        raise UsageError("the CIB has no configuration")
+    found = configuration.find(name)
+    return ET.SubElement(configuration, name) if found is None else found
 
 
 def _live() -> bytes:
     done = run(["cibadmin", "--query"], timeout=20)
     if done.code:
-        raise CannotLookError(f"the cluster does not show its CIB: {last_words(done)}")
+        raise CannotLookError(f"the cluster does not show its CIB: {last_words(done)}; "
+                              "is Pacemaker running on this node?")
     return done.output.encode()
 
 
@@ -39,12 +66,13 @@ def _file(path: str) -> bytes:
     return content
 
 
-def _parsed(content: bytes, source: str) -> ET.Element:
+def _parsed(content: bytes, source: str, *, exact: bool) -> ET.Element:
     # ElementTree loads nothing from elsewhere, and a CIB has no entities of its own.
     if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
         raise UsageError(f"{shown(source)} is no CIB: it declares a document type")
+    builder = ET.TreeBuilder(insert_comments=exact, insert_pis=exact)
     try:
-        root = ET.fromstring(content)  # noqa: S314 - see above
+        root = ET.fromstring(content, ET.XMLParser(target=builder))  # noqa: S314 - see above
     except (ET.ParseError, ValueError, LookupError) as error:
         raise UsageError(f"{shown(source)} is no XML: {error}") from error
     if root.tag != "cib" or root.find("configuration") is None:

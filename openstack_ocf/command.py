@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from . import cib, description, difference, finding, node, shapes
+from . import apply, cib, description, difference, finding, merge, node, saved, shapes
+from .change import Manner
 from .description import Description, DescriptionError
 from .errors import CannotLookError, ToolError
 from .finding import Finding
 from .lint import lint
 from .openrc import credentials
-from .plan import plan
+from .plan import Plan, plan
 from .sample import sample
 from .validation import validate
 
@@ -61,8 +62,8 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> _Parser:
     parser = _Parser(
         prog="openstack-ocf", formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="From one description to a Pacemaker cluster that runs OpenStack. Nothing "
-        "here changes anything.",
+        description="From one description to a Pacemaker cluster that runs OpenStack. Only apply "
+        "and undo change anything.",
         epilog=f"example:\n  openstack-ocf sample > /etc/openstack-ocf.conf\n\n{CODES}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
 
@@ -90,6 +91,19 @@ def _parser() -> _Parser:
                      help="print what it would change in that CIB instead")
     one.set_defaults(run=_plan)
 
+    one = verb("apply", "change the running cluster into what the description asks for",
+               "openstack-ocf apply")
+    _described(one)
+    _changing(one)
+    one.set_defaults(run=_apply)
+
+    one = verb("undo", "bring back what the last apply or undo on this node has changed",
+               "openstack-ocf undo")
+    _changing(one)
+    one.add_argument("--discard", action="store_true",
+                     help="even if others have changed something since: that is lost, too")
+    one.set_defaults(run=_undo)
+
     one = verb("lint", "find what is unsafe, obsolete or misspelt in a CIB",
                "openstack-ocf lint live")
     one.add_argument("cib", metavar="FILE|live", nargs="?", default=cib.LIVE,
@@ -104,6 +118,16 @@ def _described(parser: argparse.ArgumentParser) -> None:
                         help=f"the description (default: {description.PATH})")
     parser.add_argument("--elsewhere", action="store_true",
                         help="this machine is no node of the cluster: its addresses do not count")
+
+
+def _changing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--yes", action="store_true", help="do it without a question")
+    parser.add_argument("--allow-restart", action="store_true",
+                        help="even if what runs is restarted, moved, stopped or deleted")
+    parser.add_argument("--wait", metavar="SECONDS", type=int, default=300,
+                        help="for the cluster to settle; 0: do not wait (default: 300)")
+    parser.add_argument("--saved", metavar="FOLDER", default=saved.FOLDER,
+                        help=f"where the CIBs before changes are (default: {saved.FOLDER})")
 
 
 def _formatted(parser: argparse.ArgumentParser) -> None:
@@ -130,28 +154,47 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
+    planned, code = _planned(options)
+    if planned is None:
+        return code
+    if not options.diff:
+        sys.stdout.write(shapes.shape(planned, options.form))
+        return code
+    there = cib.load(options.diff, exact=True)
+    sys.stdout.write(difference.difference(merge.merge(planned.cib, there), there))
+    return code
+
+
+def _planned(options: argparse.Namespace) -> tuple[Plan | None, int]:
+    """The plan, and the exit code of what was found; no plan where there are errors."""
     try:
         described = description.read(options.description)
     except DescriptionError as error:
         sys.stderr.write(finding.as_text(error.findings))
-        return 2
+        return None, 2
     found = _findings(described, elsewhere=options.elsewhere)
     sys.stderr.write(finding.as_text(found))
     if finding.code(found) == 1:
         print("openstack-ocf: no plan: the errors above come first", file=sys.stderr)
-        return 1
+        return None, 1
     named = next((one for one in described.services if one.dns_ha), None)
     if named:
         raise CannotLookError(f"{described.where(named.section, 'dns_ha')}: this release checks "
                               "dns_ha, and plans virtual IPs only")
-    planned = plan(described, credentials(described))
-    if not options.diff:
-        sys.stdout.write(shapes.shape(planned, options.form))
-        return finding.code(found)
-    there = cib.load(options.diff)
-    difference.keep_ids(planned.cib, there)
-    sys.stdout.write(difference.difference(planned.cib, there))
-    return finding.code(found)
+    return plan(described, credentials(described)), finding.code(found)
+
+
+def _apply(options: argparse.Namespace) -> int:
+    planned, code = _planned(options)
+    return code if planned is None else apply.apply(planned, _manner(options))
+
+
+def _undo(options: argparse.Namespace) -> int:
+    return apply.undo(_manner(options), discard=options.discard)
+
+
+def _manner(options: argparse.Namespace) -> Manner:
+    return Manner(options.yes, options.allow_restart, options.wait, options.saved)
 
 
 def _lint(options: argparse.Namespace) -> int:

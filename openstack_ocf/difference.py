@@ -1,52 +1,45 @@
-"""What a plan would change in a CIB, by what the elements mean, not by how they are written.
+"""What differs between two CIBs, by what the elements mean, not by how they are written.
 
-What the plan does not have is left alone, and not told. A virtual IP that a CIB has under another
-id keeps it: renaming would stop it and start it again.
+Called by `command` for what a plan would change, by `apply` for what it and others do.
 """
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
 
 from . import cib as cibs
-from .seconds import seconds
+from .seconds import plain
 
 Facts = Mapping[str, str]
+_SECRET = re.compile(r"(?i)passw|secret|token$|credential")
 
 
-def keep_ids(plan: ET.Element, there: ET.Element) -> None:
-    """Give the plan's virtual IPs the ids that they have in the other CIB."""
-    known = {address: name for name, address in cibs.virtual_ips(there).items() if address}
-    renamed = {name: known[address] for name, address in cibs.virtual_ips(plan).items()
-               if known.get(address, name) != name}
-    for element in plan.iter():
-        if cibs.comment(element):
-            continue
-        for key, value in element.attrib.items():
-            for old, new in renamed.items():
-                if value == old or (key == "id" and value.startswith(f"{old}-")):
-                    element.set(key, new + value[len(old):])
-
-
-def difference(plan: ET.Element, there: ET.Element) -> str:
-    """A line for each change: `+` is new, `~` changes. Empty without one."""
-    wanted, found = _all(plan), _all(there)
+def difference(new: ET.Element, old: ET.Element) -> str:
+    """A line for each change: `+` is new, `-` is gone, `~` changes. Empty without one."""
+    wanted, found = _all(new), _all(old)
     lines: list[str] = []
     for name, facts in wanted.items():
         if name not in found:
-            lines.append(f"+ {name} ({facts.get('agent') or facts['kind']})")
-            continue
-        lines += _changes(name, facts, found[name])
+            lines.append(f"+ {name} ({facts.get('agent') or facts['element']})")
+        else:
+            lines += _changes(name, facts, found[name])
+    lines += [f"- {name} ({facts.get('agent') or facts['element']})"
+              for name, facts in found.items() if name not in wanted]
     return "".join(f"{line}\n" for line in lines)
+
+
+def changed(new: ET.Element, old: ET.Element) -> list[str]:
+    """Ids of resources and constraints that are new, gone or different."""
+    wanted, found = _all(new), _all(old)
+    return [name for name in dict.fromkeys((*wanted, *found))
+            if wanted.get(name) != found.get(name)]
 
 
 def _changes(name: str, wanted: Facts, found: Facts) -> Iterator[str]:
     for fact in dict.fromkeys((*wanted, *found)):
         new, old = wanted.get(fact), found.get(fact)
-        if new is None and (fact.startswith(("meta ", "param ")) or fact == "comment"):
-            # An operator's own setting stays as it is.
-            continue
         if new != old:
             yield f"~ {name} {fact}: {_seen(fact, old)} -> {_seen(fact, new)}"
 
@@ -54,7 +47,7 @@ def _changes(name: str, wanted: Facts, found: Facts) -> Iterator[str]:
 def _seen(fact: str, value: str | None) -> str:
     if value is None:
         return "none"
-    return "(a secret)" if fact == "param os_password" and value != "lrm://" else value
+    return "(a secret)" if _SECRET.search(fact) and value != "lrm://" else value
 
 
 def _all(cib: ET.Element) -> Mapping[str, Facts]:
@@ -68,12 +61,12 @@ def _all(cib: ET.Element) -> Mapping[str, Facts]:
     for element in cib.iterfind("configuration/constraints/*"):
         if not cibs.comment(element):
             attributes = {key: value for key, value in element.attrib.items() if key != "id"}
-            found[element.get("id", "")] = {"kind": element.tag, **attributes}
+            found[element.get("id", "")] = {"element": str(element.tag), **attributes}
     return found
 
 
 def _facts(element: ET.Element) -> Iterator[tuple[str, str]]:
-    yield "kind", str(element.tag)
+    yield "element", str(element.tag)
     if element.tag == "primitive":
         yield "agent", cibs.agent(element)
     else:
@@ -82,15 +75,9 @@ def _facts(element: ET.Element) -> Iterator[tuple[str, str]]:
     for name, value in cibs.parameters(element).items():
         yield f"param {name}", value
     for name, value in cibs.pairs(element, "meta_attributes").items():
-        yield f"meta {name}", _time(value)
+        yield f"meta {name}", plain(value)
     for operation in element.iterfind("operations/op"):
-        interval = _time(operation.get("interval", "0"))
+        interval = plain(operation.get("interval", "0"))
         name = f"op {operation.get('name')} {interval}"
-        yield f"{name} timeout", _time(operation.get("timeout", "none"))
+        yield f"{name} timeout", plain(operation.get("timeout", "none"))
         yield f"{name} level", cibs.level(operation) or "none"
-
-
-def _time(text: str) -> str:
-    found = seconds(text)
-    # A number alone may be no time, as migration-threshold: it stays as it is, too.
-    return text if found is None or (text.isdigit() and text != "0") else f"{found:g}s"

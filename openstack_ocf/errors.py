@@ -19,3 +19,7 @@ class CannotLookError(ToolError):
     """Something could not be looked at: a program is missing, or a cluster does not answer."""
 
     code = 3
+
+
+class RefusedError(ToolError):
+    """What was asked for is not done, since something is in its way."""

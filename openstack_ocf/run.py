@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from .errors import CannotLookError
 from .words import shown
 
-PACKAGES = {"crm": "crmsh", "pcs": "pcs", "cibadmin": "pacemaker-cli-utils", "ip": "iproute2"}
+PACKAGES = {
+    "crm": "crmsh", "pcs": "pcs", "ip": "iproute2",
+    **dict.fromkeys(("cibadmin", "crm_diff", "crm_mon", "crm_resource", "crm_simulate",
+                     "crm_verify"), "pacemaker-cli-utils"),
+}
 _SBIN = "/usr/sbin:/sbin:/usr/bin:/bin"
 
 
@@ -24,26 +29,51 @@ class Done:
 
 
 def run(command: Sequence[str], environment: Mapping[str, str] | None = None,
-        timeout: float = 60.0) -> Done:
-    """Run a program; CannotLookError if it is not there or does not end within seconds."""
-    # A user's PATH may lack sbin, where crm, pcs and cibadmin are.
-    path = f"{os.environ.get('PATH', '')}:{_SBIN}".lstrip(":")
+        timeout: float = 60.0, given: str | None = None, files: Sequence[int] = ()) -> Done:
+    """Run a program; CannotLookError if it is not there or does not end within seconds.
+
+    given: its standard input. files: open files that it has, too, under the same numbers.
+    """
     try:
         done = subprocess.run(
-            list(command), env={**os.environ, "LC_ALL": "C.UTF-8", "PATH": path,
-                                **(environment or {})},
-            stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, encoding="utf-8",
-            errors="replace")
+            list(command), env={**_environment(), **(environment or {})},
+            stdin=subprocess.DEVNULL if given is None else None, input=given, pass_fds=files,
+            capture_output=True, timeout=timeout, encoding="utf-8", errors="replace")
     except FileNotFoundError as error:
-        package = PACKAGES.get(command[0], command[0])
-        raise CannotLookError(
-            f"{command[0]} is not on this machine; install the package {package}") from error
+        raise _missing(command[0]) from error
     except subprocess.TimeoutExpired as error:
         raise CannotLookError(
             f"{' '.join(command[:3])} did not end within {timeout:.0f} s") from error
     except OSError as error:
         raise CannotLookError(f"{command[0]} cannot be run: {error.strerror}") from error
     return Done(done.returncode, done.stdout, done.stderr)
+
+
+@contextmanager
+def tool(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A program that runs beside this one, says nothing, and is ended if it has not by then."""
+    try:
+        process = subprocess.Popen(list(command), env=_environment(), stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    except FileNotFoundError as error:
+        raise _missing(command[0]) from error
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def _environment() -> dict[str, str]:
+    # A user's PATH may lack sbin, where crm, pcs and cibadmin are.
+    path = f"{os.environ.get('PATH', '')}:{_SBIN}".lstrip(":")
+    return {**os.environ, "LC_ALL": "C.UTF-8", "PATH": path}
+
+
+def _missing(program: str) -> CannotLookError:
+    package = PACKAGES.get(program, program)
+    return CannotLookError(f"{program} is not on this machine; install the package {package}")
 
 
 def last_words(done: Done) -> str:

@@ -18,3 +18,14 @@ def seconds(text: str) -> float | None:
         days, hours, minutes, rest = (int(part or 0) for part in iso.groups())
         return float(((days * 24 + hours) * 60 + minutes) * 60 + rest)
     return None
+
+
+def plain(text: str) -> str:
+    """A time as `90s`, what is none as it is; so is a number alone, which may be no time."""
+    found = seconds(text)
+    return text if found is None or (text.isdigit() and text != "0") else f"{found:g}s"
+
+
+def same_time(first: str, second: str) -> bool:
+    """Whether two texts are the same, or say the same time."""
+    return first == second or (plain(first) == plain(second))

@@ -1,0 +1,120 @@
+"""The verbs that change the cluster: `apply` puts a plan into it, `undo` takes a change back."""
+
+from __future__ import annotations
+
+import os
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+
+from . import cib as cibs
+from . import pacemaker, saved
+from .change import Manner, change
+from .difference import changed, difference
+from .errors import RefusedError, UsageError
+from .merge import keep_ids, merge
+from .plan import Plan
+
+SECRETS = "/var/lib/pacemaker/lrm/secrets"
+"""Where cibsecret keeps them, on each node."""
+_SECTIONS = ("resources", "constraints")
+"""What a plan changes, and what undo brings back; the rest of a CIB is others'."""
+
+
+def apply(plan: Plan, manner: Manner) -> int:
+    """Change the cluster into what a plan says; the exit code."""
+    _need_root("apply")
+    before = cibs.load(cibs.LIVE, exact=True)
+    keep_ids(plan.cib, before)
+    notes = list(_secrets(plan.cib, before))
+    after = merge(plan.cib, before)
+    if cibs.canonical(after) == cibs.canonical(before):
+        print("Nothing to do: the cluster has this configuration.")
+        return 0
+    ours = [one.get("id", "") for one in cibs.resources(plan.cib)]
+    return change(before, after, ours, manner, notes)
+
+
+def undo(manner: Manner, *, discard: bool) -> int:
+    """Bring back the resources and constraints from before the last change; the exit code.
+
+    discard: what others have changed since is lost; without it, it keeps undo from being done.
+    """
+    _need_root("undo")
+    there = cibs.load(cibs.LIVE, exact=True)
+    now = cibs.canonical(there, *_SECTIONS)
+    found = None
+    for found in saved.changes(manner.folder):
+        if now == cibs.canonical(found.after, *_SECTIONS):
+            break
+        if now != cibs.canonical(found.before, *_SECTIONS):
+            _others(found, there, discard=discard)
+            break
+        # A command that was killed before it had changed anything.
+    else:
+        where = f"in {manner.folder}, on this node"
+        raise RefusedError(f"nothing to undo: {where}, there is no change of this configuration"
+                           if found else f"nothing to undo: there is no saved change {where}")
+    after = _restored(there, found.before)
+    print(f"Back to before the change of {found.when}:", flush=True)
+    names = set(changed(after, there))
+    ours = [one.get("id", "") for one in cibs.resources(after) if one.get("id") in names]
+    return change(there, after, ours, manner)
+
+
+def _need_root(verb: str) -> None:
+    if os.geteuid() and not pacemaker.outside_cluster():
+        raise UsageError(f"{verb} needs root: it changes the cluster, and keeps the CIB from "
+                         "before, with its passwords, where only root can read it")
+
+
+def _others(found: saved.Change, there: ET.Element, *, discard: bool) -> None:
+    lines = difference(there, found.after) or "Comments alone.\n"
+    print(f"Changed by others since the change of {found.when}:\n{lines}", flush=True)
+    if not discard:
+        raise RefusedError("nothing was changed: that would be lost, too; with --discard it is")
+
+
+def _restored(there: ET.Element, before: ET.Element) -> ET.Element:
+    """The CIB with the old resources and constraints in it."""
+    after = deepcopy(there)
+    for name in _SECTIONS:
+        section = cibs.section(after, name)
+        section[:] = list(deepcopy(cibs.section(before, name)))
+    return after
+
+
+# --- secrets ------------------------------------------------------------------------------------
+
+
+def _secrets(plan: ET.Element, there: ET.Element) -> Iterator[str]:
+    """What is to be known of passwords; RefusedError where a start would fail for want of one.
+
+    A password that stands in the CIB stays there: nothing else on the nodes has it.
+    """
+    known = {one.get("id"): cibs.parameters(one) for one in cibs.resources(there)}
+    missing = []
+    for one in cibs.resources(plan):
+        name = one.get("id", "")
+        pair = one.find("instance_attributes/nvpair[@name='os_password']")
+        old = known.get(name, {})
+        if pair is None or pacemaker.outside_cluster() or old.get("os_password") == "lrm://":
+            continue
+        if all(Path(SECRETS, name, file).is_file() for file in ("os_password",
+                                                                 "os_password.sign")):
+            continue
+        if old.get("os_password") and old.get("os_username") == cibs.parameters(one).get(
+                "os_username"):
+            for section in one.iterfind("instance_attributes"):
+                section.remove(pair)
+            yield (f"{name} keeps its password in the CIB, where all can read it. To take it "
+                   f"out: cibsecret stash {name} os_password")
+        else:
+            missing.append(name)
+    if missing:
+        lines = "".join(f"\n  cibsecret -C set {name} os_password" for name in missing)
+        raise RefusedError(
+            f"nothing was changed: {', '.join(missing)} would not start, since the monitor's "
+            f"password is not on this node. First run, here:{lines}\nIt asks for the value, and "
+            "copies it to the other nodes.")

@@ -1,0 +1,93 @@
+"""The cluster as it runs: its nodes, where resources are, what has failed. Called by `change`."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from . import pacemaker
+from .errors import RefusedError
+from .words import shown
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A failed action; key tells it from those before it."""
+
+    resource: str
+    text: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What crm_mon says. roles: of each resource, with the nodes that it is active on."""
+
+    quorum: bool
+    maintenance: bool
+    nodes: Mapping[str, str]
+    """The names of nodes, each with what keeps it from running resources; empty if nothing."""
+    unclean: tuple[str, ...]
+    roles: Mapping[str, tuple[str, tuple[str, ...]]]
+    blocked: tuple[str, ...]
+    failures: tuple[Failure, ...]
+
+
+def look() -> Cluster:
+    """The cluster now; CannotLookError if it does not answer."""
+    root = pacemaker.monitor()
+    deciding = root.find("summary/current_dc")
+    options = root.find("summary/cluster_options")
+    nodes = {}
+    for node in root.iterfind("nodes/node"):
+        states = [word for word in ("standby", "maintenance", "pending") if _true(node, word)]
+        nodes[node.get("name", "")] = "offline" if not _true(node, "online") else " ".join(states)
+    roles: dict[str, tuple[str, tuple[str, ...]]] = {}
+    blocked = []
+    for one in root.iterfind("resources//resource"):
+        name = pacemaker.instance(one.get("id", ""))
+        where = tuple(node.get("name", "") for node in one.iterfind("node"))
+        role, others = roles.get(name, ("", ()))
+        if _true(one, "active") or not role:
+            role = one.get("role", "")
+        roles[name] = role, tuple(sorted({*others, *where}))
+        blocked += [name] if _true(one, "blocked") else []
+    return Cluster(
+        quorum=deciding is not None and _true(deciding, "with_quorum"),
+        maintenance=options is not None and _true(options, "maintenance-mode"),
+        nodes=nodes,
+        unclean=tuple(one.get("name", "") for one in root.iterfind("nodes/node")
+                      if _true(one, "unclean")),
+        roles=roles, blocked=tuple(blocked),
+        failures=tuple(map(_failure, root.iterfind("failures/failure"))))
+
+
+def _true(element: ET.Element, name: str) -> bool:
+    return element.get(name) == "true"
+
+
+def _failure(found: ET.Element) -> Failure:
+    task, where = found.get("task", ""), found.get("node", "")
+    resource = pacemaker.instance(found.get("op_key", "").rpartition(f"_{task}_")[0])
+    why = found.get("exitreason") or found.get("exitstatus") or "no reason given"
+    key = " ".join(found.get(name, "") for name in ("op_key", "node", "call", "last-rc-change"))
+    return Failure(resource, f"{task} failed on {where}: {shown(why)}", key)
+
+
+def obstacles(cluster: Cluster) -> None:
+    """RefusedError where a change would be lost, or would not do what is foretold."""
+    if cluster.unclean:
+        names = ", ".join(cluster.unclean)
+        raise RefusedError(f"{names} is unclean: what runs there is not known until fencing has "
+                           "ended it. See crm_mon, and come again")
+    if not cluster.quorum:
+        raise RefusedError("this part of the cluster has no quorum: what is changed here is lost "
+                           "when the others come back. See crm_mon, and come again")
+
+
+def remarks(cluster: Cluster) -> Iterable[str]:
+    """What an operator should know before a change."""
+    for name, state in cluster.nodes.items():
+        if state:
+            yield f"{name} is {state.replace(' ', ', ')}: nothing starts there."

@@ -1,0 +1,434 @@
+"""apply and undo on a CIB in a file, which Pacemaker's own tools work on as on a cluster's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from openstack_ocf import cib
+from tool.kit import ROOT, Ended, command
+from unit.kit import PYTHON
+
+TOOLS = ("cibadmin", "crm_diff", "crm_simulate", "crm_verify")
+
+# What others have configured: a rule, a template, a tag, comments, sets, a topology.
+THEIRS = """\
+<cib crm_feature_set="3.6.0" validate-with="pacemaker-3.0"
+  admin_epoch="0" epoch="5" num_updates="3">
+  <configuration>
+    <crm_config>
+      <cluster_property_set id="options">
+        <nvpair id="options-stonith" name="stonith-enabled" value="false"/>
+      </cluster_property_set>
+    </crm_config>
+    <nodes><node id="1" uname="node1"/><node id="2" uname="node2"/></nodes>
+    <resources>
+      <!--# the whole of it is ours -->
+      <template id="t" class="ocf" provider="heartbeat" type="Dummy">
+        <operations><op id="t-monitor" name="monitor" interval="7s"/></operations>
+      </template>
+      <primitive id="p_theirs" template="t">
+        <!-- no hash -->
+        <instance_attributes id="p_theirs-here" score="2">
+          <rule id="rule" score="0"><expression id="rule-e" attribute="#uname" operation="eq"
+            value="node1"/></rule>
+          <nvpair id="p_theirs-here-fake" name="fake" value="a &amp; &quot;b&quot;"/>
+        </instance_attributes>
+      </primitive>
+      <primitive id="p_fence" class="stonith" type="fence_ipmilan">
+        <instance_attributes id="p_fence-instance_attributes">
+          <nvpair id="p_fence-passwd" name="passwd" value="hunter2"/>
+        </instance_attributes>
+      </primitive>
+    </resources>
+    <constraints>
+      <rsc_colocation id="sets" score="INFINITY">
+        <resource_set id="sets-1"><resource_ref id="p_theirs"/></resource_set>
+        <resource_set id="sets-2"><resource_ref id="p_fence"/></resource_set>
+      </rsc_colocation>
+    </constraints>
+    <tags><tag id="tag"><obj_ref id="p_theirs"/></tag></tags>
+    <fencing-topology><fencing-level id="level" index="1" target="node1" devices="p_fence"/>
+    </fencing-topology>
+    <rsc_defaults><meta_attributes id="defaults"><nvpair id="defaults-stickiness"
+      name="resource-stickiness" value="100"/></meta_attributes></rsc_defaults>
+  </configuration>
+  <status/>
+</cib>
+"""
+GLANCE = "[glance]\nvip = 10.0.0.12\n"
+
+
+class File:
+    """A CIB in a file, a description, and where changes of it are saved."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / "cib.xml"
+        self.saved = folder / "saved"
+        self.description = folder / "d.conf"
+        self.write(THEIRS)
+        self.description.write_text(GLANCE)
+
+    def write(self, text: str) -> None:
+        self.path.write_text(text)
+
+    def apply(self, *words: str, **environment: str) -> Ended:
+        return command("apply", "--elsewhere", "--description", self.description, "--saved",
+                       self.saved, *(words or ("--yes",)), CIB_file=str(self.path), **environment)
+
+    def undo(self, *words: str, **environment: str) -> Ended:
+        return command("undo", "--saved", self.saved, *(words or ("--yes",)),
+                       CIB_file=str(self.path), **environment)
+
+    def change(self, *words: str) -> None:
+        """What another administrator does."""
+        subprocess.run(["/usr/sbin/cibadmin", *words], check=True,
+                       env={"CIB_file": str(self.path)})
+
+    def configuration(self) -> str:
+        return cib.canonical(cib.load(str(self.path), exact=True))
+
+    def root(self) -> ElementTree.Element:
+        return cib.load(str(self.path), exact=True)
+
+    def shims(self, script: str) -> str:
+        """A PATH on which each of Pacemaker's tools is first a script, which ends in `real`."""
+        bin_ = self.folder / "bin"
+        bin_.mkdir(exist_ok=True)
+        for name in TOOLS:
+            path = bin_ / name
+            path.write_text(f'#!/bin/sh\nname={name} folder={self.folder}\n'
+                            f'real() {{ /usr/sbin/{name} "$@"; }}\n{script}\n')
+            path.chmod(0o755)
+        return f"{bin_}:{os.environ['PATH']}"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> File:
+    """A CIB in which others have configured much, and nothing is ours."""
+    return File(tmp_path)
+
+
+def without(root: ElementTree.Element, *names: str) -> str:
+    """A CIB as text, without these resources."""
+    resources = cib.section(root, "resources")
+    for name in names:
+        resources.remove(next(one for one in resources if one.get("id") == name))
+    return cib.canonical(root)
+
+
+# --- apply --------------------------------------------------------------------------------------
+
+
+def test_what_is_not_ours_stays(file: File) -> None:
+    """A plan is added; all that others have configured stays as it is, comments included."""
+    before = file.configuration()
+    done = file.apply()
+
+    assert (0, "") == (done.code, done.said)
+    assert "+ g_glance-api (group)\n" in done.output
+    group = file.root().find("configuration/resources/group")
+    assert group is not None
+    assert ["p_ip_glance-api", "p_glance-api"] == [one.get("id") for one in group if one.get("id")]
+    assert before == without(file.root(), "g_glance-api")
+    assert "hunter2" not in done.output + done.said
+
+
+def test_the_second_apply_has_nothing_to_do(file: File) -> None:
+    """Applied again, a plan changes nothing and says so; nothing is saved either."""
+    file.apply()
+    content = file.path.read_bytes()
+    kept = sorted(file.saved.iterdir())
+    done = file.apply()
+
+    assert (0, "Nothing to do: the cluster has this configuration.\n", "") == (
+        done.code, done.output, done.said)
+    assert content == file.path.read_bytes()
+    assert kept == sorted(file.saved.iterdir())
+
+
+def test_diff_says_what_apply_does(file: File) -> None:
+    """What `plan --diff` prints is what `apply` prints first, and is empty afterwards."""
+    planned = command("plan", "--elsewhere", "--description", file.description, "--diff",
+                      file.path).output
+
+    assert planned
+    assert file.apply().output.startswith(f"{planned}\n")
+    assert "" == command("plan", "--elsewhere", "--description", file.description, "--diff",
+                         file.path).output
+
+
+def test_no_terminal(file: File) -> None:
+    """Without a terminal and without --yes the change is shown, and not made."""
+    before = file.path.read_bytes()
+    done = file.apply("--wait=0")
+
+    assert 2 == done.code
+    assert "+ p_glance-api (ocf:openstack:glance-api)\n" in done.output
+    assert "--yes does it without a question" in done.said
+    assert before == file.path.read_bytes()
+    assert not file.saved.exists()
+
+
+def test_an_error_of_crm_verify(file: File) -> None:
+    """What crm_verify has against the new CIB is said, and nothing is changed."""
+    fence = 'class="stonith" type="fence_ipmilan"'
+    file.write(THEIRS.replace('value="false"', 'value="true"').replace(
+        fence, 'class="ocf" provider="heartbeat" type="Dummy"'))
+    before = file.path.read_bytes()
+    done = file.apply()
+
+    assert 1 == done.code
+    assert "crm_verify says of the new CIB (and of the CIB as it is): " in done.said
+    assert "Resource start-up disabled since no STONITH resources have been defined" in done.said
+    assert before == file.path.read_bytes()
+
+
+def test_a_schema_that_is_not_known(file: File) -> None:
+    """A CIB of a later Pacemaker is left alone."""
+    file.write(THEIRS.replace("pacemaker-3.0", "pacemaker-9.0"))
+    before = file.path.read_bytes()
+    done = file.apply()
+
+    assert done.code in (1, 3)
+    assert "openstack-ocf: " in done.said
+    assert before == file.path.read_bytes()
+
+
+def test_an_id_that_is_taken(file: File) -> None:
+    """An id that something else has is said before anything is done."""
+    file.write(THEIRS.replace('id="tag"', 'id="g_glance-api"'))
+    done = file.apply()
+
+    assert (1, "openstack-ocf: the CIB has something else with the id g_glance-api; rename it "
+               "first\n") == (done.code, done.said)
+
+
+def test_another_administrator(file: File) -> None:
+    """What another one has changed meanwhile stays, is told, and nothing of ours is done."""
+    theirs = "<primitive id='p_new' class='ocf' provider='heartbeat' type='Dummy'/>"
+    path = file.shims(f"""\
+        [ "$name $1" = "cibadmin --patch" ] && [ ! -e $folder/done ] && {{
+            touch $folder/done
+            /usr/sbin/cibadmin --create --scope=resources --xml-text="{theirs}"
+        }}
+        real "$@" """)
+    done = file.apply(PATH=path)
+
+    assert 1 == done.code
+    assert "has changed the CIB, by " in done.output
+    assert "+ p_new (ocf:heartbeat:Dummy)\n" in done.output
+    assert "theirs is there; begin anew" in done.said
+    assert "p_new" in file.configuration()
+    assert "glance" not in file.configuration()
+
+    assert 0 == file.apply().code
+    assert "p_new" in file.configuration()
+    assert "g_glance-api" in file.configuration()
+
+
+def test_the_result_of_a_monitor_meanwhile(file: File) -> None:
+    """What the cluster itself notes in the CIB meanwhile does not keep a change from being made."""
+    path = file.shims("""\
+        [ "$name $1" = "cibadmin --patch" ] && [ ! -e $folder/done ] && {
+            touch $folder/done
+            sed -i 's/num_updates="3"/num_updates="4"/' "$CIB_file"
+        }
+        real "$@" """)
+    done = file.apply(PATH=path)
+
+    assert (0, "") == (done.code, done.said)
+    assert (file.folder / "done").exists()
+    assert "g_glance-api" in file.configuration()
+
+
+def test_a_tool_that_fails(file: File) -> None:
+    """A tool of Pacemaker's that does not do its work is named, and nothing is changed."""
+    before = file.path.read_bytes()
+    for name in TOOLS[1:]:
+        path = file.shims(f'[ $name = {name} ] && {{ echo no way >&2; exit 4; }}\nreal "$@"')
+        done = file.apply(PATH=path)
+
+        assert done.code in (1, 3)
+        assert "no way" in done.said
+        assert name in done.said
+        assert before == file.path.read_bytes()
+
+
+def test_no_cluster(file: File) -> None:
+    """Where no cluster runs, that is said."""
+    done = command("apply", "--elsewhere", "--description", file.description)
+
+    assert 3 == done.code
+    assert "is Pacemaker running on this node?" in done.said
+
+
+@pytest.mark.parametrize("verb", ["apply", "undo"])
+def test_not_root(folder: Path, verb: str) -> None:
+    """Who is not root is told so."""
+    path = folder / "d.conf"
+    path.write_text(GLANCE)
+    code = (f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
+            "from openstack_ocf.command import main; sys.exit(main())")
+    words = ["apply", "--elsewhere", "--description", str(path)] if verb == "apply" else ["undo"]
+    done = subprocess.run(
+        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", PYTHON, "-BEsc", code,
+         *words], env={"PATH": "/usr/bin:/bin"}, cwd="/", stdin=subprocess.DEVNULL,
+        capture_output=True, text=True)
+
+    assert (2, "") == (done.returncode, done.stdout)
+    assert f"{verb} needs root" in done.stderr
+
+
+# --- what is saved ------------------------------------------------------------------------------
+
+
+def test_saved_is_for_root_alone(file: File) -> None:
+    """The CIBs before and after are complete files that only root reads; a few are kept."""
+    before = file.configuration()
+    for number in range(3):
+        file.description.write_text(GLANCE.replace(".12", f".{number + 12}"))
+        assert 0 == file.apply().code
+
+    names = sorted(path.name for path in file.saved.iterdir())
+    assert 0o700 == stat.S_IMODE(file.saved.stat().st_mode)
+    assert {0o600} == {stat.S_IMODE(path.stat().st_mode) for path in file.saved.iterdir()}
+    assert ["after", "before"] * 3 == [name.split(".")[1] for name in names]
+    assert before == cib.canonical(cib.load(str(file.saved / names[1]), exact=True))
+
+
+def test_a_folder_that_others_may_write(file: File) -> None:
+    """No CIB is saved where others could replace it, and none is changed."""
+    before = file.path.read_bytes()
+    file.saved.mkdir(mode=0o755)
+    done = file.apply()
+
+    assert 1 == done.code
+    assert f"chmod 700 {file.saved}" in done.said
+    assert before == file.path.read_bytes()
+    file.saved.rmdir()
+    elsewhere = file.folder / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    file.saved.symlink_to(elsewhere)
+    assert 1 == file.apply().code
+    assert [] == list(elsewhere.iterdir())
+
+
+# --- undo ---------------------------------------------------------------------------------------
+
+
+def test_undo_and_its_undo(file: File) -> None:
+    """undo brings back what was; undo of that brings back what it took away."""
+    before = file.configuration()
+    file.apply()
+    after = file.configuration()
+
+    done = file.undo()
+    assert (0, "") == (done.code, done.said)
+    assert "- g_glance-api (group)\n" in done.output
+    assert before == file.configuration()
+    assert 0 == file.undo().code
+    assert after == file.configuration()
+    assert 0 == file.undo().code
+    assert before == file.configuration()
+
+
+def test_nothing_to_undo(file: File) -> None:
+    """Without a change there is nothing to undo, and that is said."""
+    done = file.undo()
+
+    assert (1, "") == (done.code, done.output)
+    assert f"nothing to undo: there is no saved change in {file.saved}" in done.said
+
+
+def test_others_have_changed_something_since(file: File) -> None:
+    """What others have done since keeps undo from it, is told, and is lost with --discard."""
+    before = file.configuration()
+    file.apply()
+    file.change("--create", "--scope=resources", "--xml-text=<primitive id='p_new' class='ocf' "
+                "provider='heartbeat' type='Dummy'/>")
+    theirs = file.configuration()
+
+    done = file.undo()
+    assert 1 == done.code
+    assert "+ p_new (ocf:heartbeat:Dummy)\n" in done.output
+    assert "--discard" in done.said
+    assert theirs == file.configuration()
+
+    assert 0 == file.undo("--yes", "--discard").code
+    assert before == file.configuration()
+
+
+def test_undo_leaves_properties_alone(file: File) -> None:
+    """A property that others have set since is no obstacle, and stays."""
+    file.apply()
+    file.change("--modify", "--scope=rsc_defaults", "--xml-text=<rsc_defaults><meta_attributes "
+                "id='defaults'><nvpair id='defaults-stickiness' name='resource-stickiness' "
+                "value='5'/></meta_attributes></rsc_defaults>")
+
+    assert 0 == file.undo().code
+    assert 'value="5"' in file.configuration()
+    assert "glance" not in file.configuration()
+
+
+# --- killed -------------------------------------------------------------------------------------
+
+CALLS = ("cibadmin", "crm_verify", "crm_simulate", "crm_simulate", "cibadmin", "crm_diff",
+         "cibadmin")
+
+
+def test_calls(file: File) -> None:
+    """The calls of Pacemaker's tools are those that the next test kills the command at."""
+    path = file.shims('echo $name >>$folder/calls\nreal "$@"')
+    assert 0 == file.apply(PATH=path).code
+
+    assert list(CALLS) == (file.folder / "calls").read_text().split()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("number", range(1, len(CALLS) + 1))
+def test_killed(file: File, number: int, when: str) -> None:
+    """Killed at any call of a tool, the CIB is the old or the new one; all goes on from there."""
+    old = file.configuration()
+    kill = "kill -KILL $PPID"
+    path = file.shims(f"""\
+        echo >>$folder/calls
+        now=$(wc -l <$folder/calls)
+        [ "$now {when}" = "{number} before" ] && {{ {kill}; exit 1; }}
+        real "$@"
+        code=$?
+        [ "$now {when}" = "{number} after" ] && {kill}
+        exit $code""")
+    done = file.apply(PATH=path)
+
+    assert -9 == done.code
+    changed = (number, when) == (len(CALLS), "after")
+    assert ("g_glance-api" in file.configuration()) == changed
+    if not changed:
+        assert old == file.configuration()
+    new = file.apply()
+    assert 0 == new.code
+    assert changed == ("Nothing to do" in new.output)
+    assert 0 == file.undo().code
+    assert old == file.configuration()
+
+
+def test_killed_while_it_saves(file: File) -> None:
+    """What a command that was killed has left beside the saved CIBs is no obstacle."""
+    file.apply()
+    before = file.configuration()
+    name = "000002-20261127T000000Z-1"
+    (file.saved / f".{name}.before.xml.part").write_text("<cib")
+    shutil.copy(next(file.saved.glob("*.after.xml")), file.saved / f"{name}.after.xml")
+
+    assert 0 == file.undo().code
+    assert "glance" not in file.configuration()
+    assert 0 == file.undo().code
+    assert before == file.configuration()
