@@ -172,8 +172,8 @@ def test_values_that_a_rule_chooses_stay(tmp_path: Path) -> None:
     ruled = ('<instance_attributes id="r" score="2"><rule id="rr" score="0"><expression id="re" '
              'attribute="#uname" operation="eq" value="node1"/></rule><nvpair id="rc" '
              'name="config" value="/etc/other.conf"/></instance_attributes>'
-             '<meta_attributes id="m"><nvpair id="mf" name="failure-timeout" value="3min"/><nvpair id="mp" name="priority" '
-             'value="7"/></meta_attributes>')
+             '<meta_attributes id="m"><nvpair id="mf" name="failure-timeout" value="3min"/>'
+             '<nvpair id="mp" name="priority" value="7"/></meta_attributes>')
     old = there(primitive("p_glance-api", "ocf:openstack:glance-api", "log_file=/x", ruled))
     found = [line for line in lines(planned(tmp_path, GLANCE), old) if "~ p_glance-api" in line]
 
