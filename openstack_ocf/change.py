@@ -22,6 +22,8 @@ from .pacemaker import Action
 from .run import tool
 
 _POLL = 0.5
+_TIMED_OUT = 124
+"""The exit code of crm_resource --wait."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,7 @@ def _await(after: ET.Element, ours: Sequence[str], before: Cluster, wait: int) -
             except CannotLookError:
                 if done:
                     raise
+                _pause(waiting)
                 continue
             _progress(now, seen, gone, time.monotonic() - begin)
             if done:
@@ -208,8 +211,9 @@ def _report(after: ET.Element, ours: Sequence[str], now: Cluster, old: set[str],
                 bad = True
                 _say([f"    {failure.text}"])
     if code:
-        print(f"openstack-ocf: the cluster has not settled within {wait} s; crm_mon shows how it "
-              "goes on", file=sys.stderr)
+        why = f"within {wait} s" if code == _TIMED_OUT else f"(crm_resource --wait: {code})"
+        print(f"openstack-ocf: the change is made, but the cluster has not settled {why}; crm_mon "
+              "shows how it goes on", file=sys.stderr)
     elif bad:
         print("openstack-ocf: not everything runs as it should. When the cause is mended: "
               "crm_resource --cleanup; or go back: openstack-ocf undo", file=sys.stderr)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from . import pacemaker
-from .errors import RefusedError
+from .errors import CannotLookError, RefusedError
 from .words import shown
 
 
@@ -38,6 +38,9 @@ def look() -> Cluster:
     """The cluster now; CannotLookError if it does not answer."""
     root = pacemaker.monitor()
     deciding = root.find("summary/current_dc")
+    if deciding is None or not _true(deciding, "present"):
+        raise CannotLookError("no node decides for the cluster at present: it starts, or elects "
+                              "one; come again when crm_mon shows a DC")
     options = root.find("summary/cluster_options")
     nodes = {}
     for node in root.iterfind("nodes/node"):
@@ -54,7 +57,7 @@ def look() -> Cluster:
         roles[name] = role, tuple(sorted({*others, *where}))
         blocked += [name] if _true(one, "blocked") else []
     return Cluster(
-        quorum=deciding is not None and _true(deciding, "with_quorum"),
+        quorum=_true(deciding, "with_quorum"),
         maintenance=options is not None and _true(options, "maintenance-mode"),
         nodes=nodes,
         unclean=tuple(one.get("name", "") for one in root.iterfind("nodes/node")

@@ -124,10 +124,16 @@ def _changing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="do it without a question")
     parser.add_argument("--allow-restart", action="store_true",
                         help="even if what runs is restarted, moved, stopped or deleted")
-    parser.add_argument("--wait", metavar="SECONDS", type=int, default=300,
+    parser.add_argument("--wait", metavar="SECONDS", type=_seconds, default=300,
                         help="for the cluster to settle; 0: do not wait (default: 300)")
     parser.add_argument("--saved", metavar="FOLDER", default=saved.FOLDER,
                         help=f"where the CIBs before changes are (default: {saved.FOLDER})")
+
+
+def _seconds(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 6):
+        raise argparse.ArgumentTypeError(f"no number of seconds: {text}")
+    return int(text)
 
 
 def _formatted(parser: argparse.ArgumentParser) -> None:

@@ -15,7 +15,7 @@ from openstack_ocf import cib
 from tool.kit import ROOT, Ended, command
 from unit.kit import PYTHON
 
-TOOLS = ("cibadmin", "crm_diff", "crm_simulate", "crm_verify")
+TOOLS = ("cibadmin", "crm_diff", "crm_simulate", "crm_verify", "crm_mon", "crm_resource")
 
 # What others have configured: a rule, a template, a tag, comments, sets, a topology.
 THEIRS = """\
@@ -252,7 +252,7 @@ def test_the_result_of_a_monitor_meanwhile(file: File) -> None:
 def test_a_tool_that_fails(file: File) -> None:
     """A tool of Pacemaker's that does not do its work is named, and nothing is changed."""
     before = file.path.read_bytes()
-    for name in TOOLS[1:]:
+    for name in TOOLS[1:4]:
         path = file.shims(f'[ $name = {name} ] && {{ echo no way >&2; exit 4; }}\nreal "$@"')
         done = file.apply(PATH=path)
 
@@ -285,6 +285,103 @@ def test_not_root(folder: Path, verb: str) -> None:
 
     assert (2, "") == (done.returncode, done.stdout)
     assert f"{verb} needs root" in done.stderr
+
+
+# --- the cluster --------------------------------------------------------------------------------
+
+NODES = """\
+<status>
+  <node_state id="1" uname="node1" in_ccm="true" crmd="online" join="member" expected="member"/>
+  <node_state id="2" uname="node2" in_ccm="true" crmd="online" join="member" expected="member"/>
+</status>"""
+
+
+def clustered(file: File, old: str = "\0", new: str = "", wait: int = 0) -> str:
+    """A PATH whose tools take the CIB in the file for that of a cluster with two nodes."""
+    file.write(THEIRS.replace("<cib ", '<cib have-quorum="1" dc-uuid="1" ').replace(
+        "<status/>", NODES).replace(old, new))
+    return file.shims(f"""\
+        [ $name = crm_resource ] && exit {wait}
+        CIB_file=$folder/cib.xml
+        export CIB_file
+        real "$@" """)
+
+
+def apply_to_cluster(file: File, path: str, *words: str) -> Ended:
+    return command("apply", "--elsewhere", "--yes", "--description", file.description, "--saved",
+                   file.saved, *words, PATH=path)
+
+
+@pytest.mark.parametrize(("old", "new", "code", "said"), [
+    ('have-quorum="1"', 'have-quorum="0"', 1, "this part of the cluster has no quorum"),
+    ('name="stonith-enabled" value="false"', 'name="stonith-enabled" value="true"', 1,
+     "node2 is unclean"),
+    ('dc-uuid="1"', "", 3, "no node decides for the cluster at present"),
+], ids=["quorum", "unclean", "dc"])
+def test_a_cluster_that_a_change_would_be_lost_in(
+    file: File, old: str, new: str, code: int, said: str
+) -> None:
+    """Without quorum, with an unclean node, without a DC: nothing is changed, and it says why."""
+    path = clustered(file, old, new)
+    file.write(file.path.read_text().replace(
+        'uname="node2" in_ccm="true" crmd="online" join="member"',
+        'uname="node2" in_ccm="false" crmd="offline" join="down"'))
+    before = file.configuration()
+    done = apply_to_cluster(file, path)
+
+    assert code == done.code
+    assert said in done.said
+    assert before == file.configuration()
+    assert not file.saved.exists()
+
+
+@pytest.mark.parametrize(("old", "new", "said"), [
+    ('<node id="2" uname="node2"/>', '<node id="2" uname="node2"><instance_attributes id="i2">'
+     '<nvpair id="standby" name="standby" value="on"/></instance_attributes></node>',
+     "node2 is standby: nothing starts there."),
+    ('uname="node2" in_ccm="true" crmd="online" join="member" expected="member"',
+     'uname="node2" in_ccm="false" crmd="offline" join="down" expected="down"',
+     "node2 is offline: nothing starts there."),
+    ('<nvpair id="options-stonith"', '<nvpair id="m" name="maintenance-mode" value="true"/>'
+     '<nvpair id="options-stonith"', "The cluster is in maintenance"),
+], ids=["standby", "offline", "maintenance"])
+def test_a_cluster_that_does_not_work_in_full(
+    file: File, old: str, new: str, said: str
+) -> None:
+    """A node that runs nothing, and maintenance, are mentioned; what follows is foretold so."""
+    done = apply_to_cluster(file, clustered(file, old, new))
+
+    assert said in done.output
+    assert "p_glance-api starts on node" in done.output
+    assert "g_glance-api" in file.configuration()
+
+
+def test_what_does_not_run_afterwards(file: File) -> None:
+    """What was to start and did not is an error; so is a cluster that does not settle in time."""
+    done = apply_to_cluster(file, clustered(file))
+
+    assert 1 == done.code
+    assert "p_glance-api stopped\n" in done.output
+    assert "openstack-ocf undo" in done.said
+
+    done = apply_to_cluster(file, clustered(file, wait=124), "--wait=7")
+    assert 1 == done.code
+    assert "has not settled within 7 s" in done.said
+
+
+def test_no_start_without_the_password(file: File) -> None:
+    """A service whose password is not on the node is not configured; the line to run is said."""
+    path = clustered(file)
+    openrc = file.folder / "openrc"
+    openrc.write_text("".join(f"OS_{name}=hunter2\n" for name in (
+        "USERNAME", "PASSWORD", "PROJECT_NAME", "AUTH_URL")))
+    file.description.write_text(f"[DEFAULT]\ncredentials = {openrc}\n{GLANCE}")
+    before = file.configuration()
+    done = apply_to_cluster(file, path)
+
+    assert 1 == done.code
+    assert "\n  cibsecret -C set p_glance-api os_password\n" in done.said
+    assert before == file.configuration()
 
 
 # --- what is saved ------------------------------------------------------------------------------
