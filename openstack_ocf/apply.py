@@ -27,10 +27,10 @@ def apply(plan: Plan, manner: Manner) -> int:
     _need_root("apply")
     before = cibs.load(cibs.LIVE, exact=True)
     keep_ids(plan.cib, before)
-    notes = list(_secrets(plan.cib, before))
+    notes = [*_secrets(plan.cib, before), *_left(plan.cib, before)]
     after = merge(plan.cib, before)
     if cibs.canonical(after) == cibs.canonical(before):
-        print("Nothing to do: the cluster has this configuration.")
+        print("\n".join(("Nothing to do: the cluster has this configuration.", *notes)))
         return 0
     ours = [one.get("id", "") for one in cibs.resources(plan.cib)]
     return change(before, after, ours, manner, notes)
@@ -83,6 +83,18 @@ def _restored(there: ET.Element, before: ET.Element) -> ET.Element:
         section = cibs.section(after, name)
         section[:] = list(deepcopy(cibs.section(before, name)))
     return after
+
+
+def _left(plan: ET.Element, there: ET.Element) -> Iterator[str]:
+    """Services that no plan has any more, and addresses in the groups that it has."""
+    planned = {one.get("id") for one in plan.iterfind("configuration/resources//*[@id]")}
+    for group in there.iterfind("configuration//*"):
+        for one in group.findall("primitive"):
+            if one.get("id") in planned or not (
+                    cibs.agent(one).startswith("ocf:openstack:")
+                    or (group.get("id") in planned and one.get("type") in cibs.ADDRESSES)):
+                continue
+            yield f"{one.get('id')} is not in the description; it is left as it is."
 
 
 # --- secrets ------------------------------------------------------------------------------------

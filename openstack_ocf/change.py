@@ -206,10 +206,11 @@ def _report(after: ET.Element, ours: Sequence[str], now: Cluster, old: set[str],
         bad = bad or down or name in now.blocked
         blocked = ", blocked: Pacemaker does nothing about it" if name in now.blocked else ""
         _say([f"{name} {role.lower()}{_on(nodes)}{blocked}"])
-        for failure in now.failures:
-            if failure.resource == name and failure.key not in old:
-                bad = True
-                _say([f"    {failure.text}"])
+        failures = [one for one in now.failures if one.resource == name and one.key not in old]
+        bad = bad or not all(one.degraded for one in failures)
+        _say(f"    {one.text}" for one in failures)
+        if down and not failures:
+            _say(f"    {text}" for text in now.probes.get(name, ()))
     if code:
         why = f"within {wait} s" if code == _TIMED_OUT else f"(crm_resource --wait: {code})"
         print(f"openstack-ocf: the change is made, but the cluster has not settled {why}; crm_mon "

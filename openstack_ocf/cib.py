@@ -11,6 +11,8 @@ from .run import last_words, run
 from .words import shown
 
 LIVE = "live"
+ADDRESSES = ("IPaddr2", "IPaddr", "IPv6addr")
+"""Agents whose resources are virtual IPs."""
 LIMIT = 64 << 20
 """Bytes of a CIB; Pacemaker's own are far below."""
 
@@ -121,6 +123,6 @@ def virtual_ips(cib: ET.Element) -> dict[str, str]:
     found = {}
     for primitive in resources(cib):
         given = parameters(primitive)
-        if primitive.get("type") in ("IPaddr2", "IPaddr", "IPv6addr"):
+        if primitive.get("type") in ADDRESSES:
             found[primitive.get("id", "")] = given.get("ip") or given.get("ipv6addr", "")
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from . import pacemaker
@@ -13,16 +13,21 @@ from .words import shown
 
 @dataclass(frozen=True)
 class Failure:
-    """A failed action; key tells it from those before it."""
+    """An action that failed, or that found a service degraded; key tells it from those before."""
 
     resource: str
     text: str
     key: str
+    degraded: bool
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """What crm_mon says. roles: of each resource, with the nodes that it is active on."""
+    """What crm_mon says.
+
+    roles: of each resource, with the nodes that it is active on. probes: what has kept a resource
+    from being started, by resource; Pacemaker does not count it as a failure.
+    """
 
     quorum: bool
     maintenance: bool
@@ -32,6 +37,12 @@ class Cluster:
     roles: Mapping[str, tuple[str, tuple[str, ...]]]
     blocked: tuple[str, ...]
     failures: tuple[Failure, ...]
+    probes: Mapping[str, Sequence[str]]
+
+
+_DEGRADED = "190"
+_NO_FAILURE = ("0", "7", "8", "9", _DEGRADED)
+"""Running or not, promoted or not, degraded."""
 
 
 def look() -> Cluster:
@@ -63,7 +74,20 @@ def look() -> Cluster:
         unclean=tuple(one.get("name", "") for one in root.iterfind("nodes/node")
                       if _true(one, "unclean")),
         roles=roles, blocked=tuple(blocked),
-        failures=tuple(map(_failure, root.iterfind("failures/failure"))))
+        failures=tuple(map(_failure, root.iterfind("failures/failure"))),
+        probes=_probes(root))
+
+
+def _probes(root: ET.Element) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for node in root.iterfind("node_history/node"):
+        for one in node.iterfind("resource_history"):
+            name = pacemaker.instance(one.get("id", ""))
+            found.setdefault(name, []).extend(
+                f"{done.get('task')} on {node.get('name')}: {done.get('rc_text')}"
+                for done in one.iterfind("operation_history")
+                if done.get("rc") not in _NO_FAILURE)
+    return found
 
 
 def _true(element: ET.Element, name: str) -> bool:
@@ -75,7 +99,14 @@ def _failure(found: ET.Element) -> Failure:
     resource = pacemaker.instance(found.get("op_key", "").rpartition(f"_{task}_")[0])
     why = found.get("exitreason") or found.get("exitstatus") or "no reason given"
     key = " ".join(found.get(name, "") for name in ("op_key", "node", "call", "last-rc-change"))
-    return Failure(resource, f"{task} failed on {where}: {shown(why)}", key)
+    degraded = found.get("exitcode") == _DEGRADED
+    what = "degraded" if degraded else f"{task} failed"
+    return Failure(resource, f"{what} on {where}: {_short(why)}", key, degraded)
+
+
+def _short(why: str) -> str:
+    # An exit reason is below 120 characters, and what is asked for here.
+    return why if why.isprintable() and len(why) < 200 else shown(why)
 
 
 def obstacles(cluster: Cluster) -> None:

@@ -79,5 +79,6 @@ def _facts(element: ET.Element) -> Iterator[tuple[str, str]]:
     for operation in element.iterfind("operations/op"):
         interval = plain(operation.get("interval", "0"))
         name = f"op {operation.get('name')} {interval}"
-        yield f"{name} timeout", plain(operation.get("timeout", "none"))
-        yield f"{name} level", cibs.level(operation) or "none"
+        yield f"{name} timeout", plain(operation.get("timeout", "default"))
+        if cibs.level(operation):
+            yield f"{name} level", cibs.level(operation)

@@ -56,11 +56,13 @@ def outside_cluster() -> bool:
 def errors(cib: ET.Element) -> list[str]:
     """What crm_verify has against a CIB; empty if nothing."""
     done = run(["crm_verify", "--verbose", "--xml-pipe"], given=cibs.text(cib))
-    if not done.code:
+    # A resource that has failed is a warning, and to mend it may be what the change is for.
+    if not done.code or "Warnings found during check" in done.said:
         return []
     lines = [re.sub(r"^.*?\berror:\s*|^Entity: ", "", line.strip())
              for line in done.said.splitlines()
-             if re.search(r"error|[Ee]lement|unknown", line) and not line.startswith("crm_verify:")]
+             if re.search(r"error|[Ee]lement|unknown", line) and "warning:" not in line
+             and not line.startswith("crm_verify:")]
     return [shown(line) for line in dict.fromkeys(lines) if line] or [last_words(done)]
 
 

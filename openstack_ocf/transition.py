@@ -11,7 +11,8 @@ from . import agents, pacemaker
 from . import cib as cibs
 from .pacemaker import Action, Simulated
 
-_HARMLESS = ("start", "reload", "reload-agent")
+# What is recovered has failed: it does not run as it is.
+_HARMLESS = ("start", "reload", "reload-agent", "recover")
 _WORDS = {
     "start": "starts on {node}",
     "stop": "stops on {node}",

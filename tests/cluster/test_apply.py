@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cluster.kit import LOGS, PATIENCE, VIPS, Group, addresses, await_end, settle, unharmed
-from harness import ROOT, eventually
+from harness import ROOT
 from lab.agents import Result
 from lab.client import Watch
 from lab.cluster import Cluster
@@ -132,7 +132,7 @@ def test_from_description_to_service_and_back(
     # With it both addresses answer, and nobody is told a password.
     write_secret(cluster, "p_glance-api", cloud.credentials.password)
     done = operator.run("apply", "--yes")
-    assert (0, "") == (done.code, done.stderr)
+    assert (0, "") == (done.code, done.stderr), done.stdout
     assert cloud.credentials.password not in done.stdout
     node = glance.await_settled()
     assert f"p_glance-api started on {node}\n" in done.stdout
@@ -167,7 +167,7 @@ def test_from_description_to_service_and_back(
         client.await_served("glance", begin)
         done = operator.run("apply", "--yes", "--allow-restart")
         client.await_served("glance", time.time())
-    assert (0, "") == (done.code, done.stderr)
+    assert (0, "") == (done.code, done.stderr), done.stdout
     outages = client.outages("glance", begin)
     assert outages, "what was told"
     assert all(outage.over for outage in outages)
@@ -184,7 +184,7 @@ def test_from_description_to_service_and_back(
     assert 1 == done.code
     assert f"~ p_ip_public_glance-api param ip: {THIRD} -> {SECOND}\n" in done.stdout
     done = operator.run("undo", "--yes", "--allow-restart")
-    assert (0, "") == (done.code, done.stderr)
+    assert (0, "") == (done.code, done.stderr), done.stdout
     glance.await_settled()
     assert applied == configuration(cluster)
     assert 200 == replace(server, address=SECOND).get(
@@ -228,7 +228,7 @@ def test_from_the_guide(
     operator.describe(f"[cinder]\nconfig = {cinder.config}\nvip = {VIPS['cinder']}\n")
     done = operator.run("apply", "--yes")
 
-    assert (0, "") == (done.code, done.stderr)
+    assert (0, "") == (done.code, done.stderr), done.stdout
     assert "  Nothing starts, stops or moves.\n" in done.stdout
     assert "cibsecret stash p_cinder-api os_password" in done.stdout
     assert user.password not in done.stdout
@@ -269,11 +269,26 @@ def test_two_administrators(
     assert 1 == code
     assert "nothing was changed" in said
     done = operator.run("apply", "--yes")
-    assert (0, "") == (done.code, done.stderr)
+    assert (0, "") == (done.code, done.stderr), done.stdout
     assert "When maintenance ends:\n  vip" not in done.stdout
     assert "p_cinder-api starts on node" in done.stdout
     assert "in maintenance: nothing starts or stops before it ends" in done.stdout
     assert "" == cluster.status().where("p_cinder-api")
     done = operator.run("undo", "--yes")
-    assert (0, "") == (done.code, done.stderr)
-    eventually(lambda: "p_new" in configuration(cluster), PATIENCE)
+    assert (0, "") == (done.code, done.stderr), done.stdout
+    assert "p_new" in configuration(cluster)
+    assert "cinder" not in configuration(cluster)
+    cluster.exec("node1", ["crm_attribute", "--name=maintenance-mode", "--delete"], check=True)
+    settle(cluster)
+
+    # What does not start is told with its reason, and goes by undo.
+    operator.describe(f"[cinder]\nconfig = /etc/none.conf\nvip = {VIPS['cinder']}\n")
+    done = operator.run("apply", "--yes")
+    assert 1 == done.code
+    assert "\np_cinder-api stopped" in done.stdout
+    assert "start failed on node1: " in done.stdout
+    assert "/etc/none.conf" in done.stdout
+    assert "openstack-ocf undo" in done.stderr
+    done = operator.run("undo", "--yes", "--allow-restart")
+    assert (0, "") == (done.code, done.stderr), done.stdout
+    assert "cinder" not in configuration(cluster)

@@ -165,6 +165,21 @@ def test_diff_says_what_apply_does(file: File) -> None:
                          file.path).output
 
 
+def test_what_is_not_described_any_more(file: File) -> None:
+    """A service and an address that have left the description are mentioned, and stay."""
+    file.description.write_text("[glance]\nvip = 10.0.0.12 10.0.0.13\n[heat-engine]\n")
+    file.apply()
+    before = file.configuration()
+    file.description.write_text(GLANCE)
+    done = file.apply()
+
+    assert (0, "Nothing to do: the cluster has this configuration.\n"
+            "p_ip_public_glance-api is not in the description; it is left as it is.\n"
+            "p_heat-engine is not in the description; it is left as it is.\n") == (
+        done.code, done.output)
+    assert before == file.configuration()
+
+
 def test_no_terminal(file: File) -> None:
     """Without a terminal and without --yes the change is shown, and not made."""
     before = file.path.read_bytes()
@@ -367,6 +382,35 @@ def test_what_does_not_run_afterwards(file: File) -> None:
     done = apply_to_cluster(file, clustered(file, wait=124), "--wait=7")
     assert 1 == done.code
     assert "has not settled within 7 s" in done.said
+
+
+def operation(name: str, agent: str, what: str, code: int) -> str:
+    """An operation in the past of node1 that has come to another code than it should."""
+    transition = f"1:1:{7 if what == 'monitor' else 0}:d4c997d4-94d7-4517-b472-eed1f544dba1"
+    _, provider, type_ = agent.split(":")
+    return (f'<lrm_resource id="{name}" type="{type_}" class="ocf" provider="{provider}">'
+            f'<lrm_rsc_op id="{name}_last_0" operation_key="{name}_{what}_0" operation="{what}" '
+            f'crm_feature_set="3.6.0" call-id="5" rc-code="{code}" op-status="0" interval="0" '
+            f'transition-key="{transition}" transition-magic="0:{code};{transition}" '
+            'on_node="node1" last-rc-change="1795820401"/></lrm_resource>')
+
+
+def test_what_has_failed_can_be_mended(file: File) -> None:
+    """What a failure makes crm_verify warn of is no obstacle; what kept it from a start is told."""
+    state = NODES.splitlines()[1].strip()[:-len("/>")]
+    past = (operation("p_glance-api", "ocf:openstack:glance-api", "monitor", 5)
+            + operation("p_ip_glance-api", "ocf:heartbeat:IPaddr2", "start", 1))
+    path = clustered(file, f"{state}/>", f'{state}><lrm id="1"><lrm_resources>{past}'
+                     "</lrm_resources></lrm></node_state>")
+    warned = subprocess.run(["/usr/sbin/crm_verify", "-V", "-x", file.path], capture_output=True)
+    assert warned.returncode, "of what is in no configuration, and has failed"
+    done = apply_to_cluster(file, path)
+
+    assert "Changed." in done.output
+    assert "p_glance-api stopped\n    probe on node1: not installed\n" in done.output
+    assert 0 == command("undo", "--yes", "--allow-restart", "--saved", file.saved,
+                        PATH=path).code
+    assert "glance" not in file.configuration()
 
 
 def test_no_start_without_the_password(file: File) -> None:
