@@ -396,14 +396,12 @@ def operation(name: str, agent: str, what: str, code: int) -> str:
 
 
 def test_what_has_failed_can_be_mended(file: File) -> None:
-    """What a failure makes crm_verify warn of is no obstacle; what kept it from a start is told."""
+    """What crm_verify (2.1.5) warns of is no obstacle; what kept it from a start is told."""
     state = NODES.splitlines()[1].strip()[:-len("/>")]
     past = (operation("p_glance-api", "ocf:openstack:glance-api", "monitor", 5)
             + operation("p_ip_glance-api", "ocf:heartbeat:IPaddr2", "start", 1))
     path = clustered(file, f"{state}/>", f'{state}><lrm id="1"><lrm_resources>{past}'
                      "</lrm_resources></lrm></node_state>")
-    warned = subprocess.run(["/usr/sbin/crm_verify", "-V", "-x", file.path], capture_output=True)
-    assert warned.returncode, "of what is in no configuration, and has failed"
     done = apply_to_cluster(file, path)
 
     assert "Changed." in done.output
