@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from . import cib, description, difference, finding, node, shapes
+from . import cib, description, difference, finding, metrics, node, records, shapes
 from .description import Description, DescriptionError
 from .errors import CannotLookError, ToolError
 from .finding import Finding
@@ -96,6 +96,13 @@ def _parser() -> _Parser:
                      help="a CIB, as of cibadmin --query (default: live)")
     _formatted(one)
     one.set_defaults(run=_lint)
+
+    one = verb("metrics", "print what the monitors of this node have come to, for Prometheus",
+               "openstack-ocf metrics --output "
+               "/var/lib/prometheus/node-exporter/openstack-ocf.prom")
+    one.add_argument("--output", metavar="FILE",
+                     help="write it there, whole or not at all, for all to read")
+    one.set_defaults(run=_metrics)
     return parser
 
 
@@ -158,6 +165,15 @@ def _lint(options: argparse.Namespace) -> int:
     found = lint(cib.load(options.cib))
     _show(found, options.format)
     return finding.code(found)
+
+
+def _metrics(options: argparse.Namespace) -> int:
+    text = metrics.metrics(records.instances())
+    if options.output:
+        metrics.write(text, options.output)
+    else:
+        sys.stdout.write(text)
+    return 0
 
 
 def _findings(described: Description, *, elsewhere: bool) -> list[Finding]:
