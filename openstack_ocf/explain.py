@@ -227,7 +227,7 @@ class _Look:
             return
         for one in self._given.operations:
             every = f" every {one.interval}" if seconds(one.interval) else ""
-            level = f", level {one.level}" if one.level else ""
+            level = f", level {one.level or '10 (default)'}" if every else ""
             yield Line(CLUSTER, OK, f"{shown(one.name)}{shown(every)}: timeout {shown(one.timeout)}"
                        f"{shown(level)}")
         for found in lint(self._root):

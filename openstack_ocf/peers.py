@@ -18,6 +18,7 @@ from agentlib.broker import RETRANSMITS, Broker
 from agentlib.check import Subject
 from agentlib.configfile import option
 from agentlib.database import Database
+from agentlib.deadline import Deadline
 from agentlib.errors import AgentError
 from agentlib.instance import Status
 from agentlib.port import Port
@@ -38,6 +39,9 @@ SOCKETS, ADDRESSES, ASKED, SERVERS = ("sockets", "virtual IPs", "what a monitor 
 
 Addresses = Mapping[Address, str]
 
+HOLDER = 2.0
+"""Seconds in which the holder of a port is looked for."""
+
 
 def served(resource: Resource, status: Status, given: Configured, listen: str) -> Iterator[Line]:
     """All of it. listen: the option that says where the daemon listens, empty where none does."""
@@ -56,9 +60,9 @@ def served(resource: Resource, status: Status, given: Configured, listen: str) -
             if isinstance(check, (Api, Port)):
                 if runs:
                     found = list(listening.search(subject, resource.daemon.port)[0].values())
-                    yield from _sockets(subject, resource, here)
+                    yield from _sockets(subject, here)
                 else:
-                    yield from _configured(subject, resource, listen, here)
+                    yield from _configured(subject, given, listen, here)
             elif isinstance(check, UnixSocket):
                 yield from _unix(check, subject, runs=runs)
         except AgentError as error:
@@ -76,9 +80,9 @@ def served(resource: Resource, status: Status, given: Configured, listen: str) -
 # --- where it listens -----------------------------------------------------------------------
 
 
-def _sockets(subject: Subject, resource: Resource, here: Addresses | None) -> Iterator[Line]:
-    deadline = resource.deadline.share(0.2)
-    port = resource.daemon.port
+def _sockets(subject: Subject, here: Addresses | None) -> Iterator[Line]:
+    deadline = Deadline(HOLDER)
+    port = subject.daemon.port
     found, rivals = listening.search(subject, port)
     if not found:
         yield Line(SOCKETS, WRONG, f"it {listening.waiting(subject, port, deadline)}")
@@ -111,18 +115,24 @@ def _place(address: str, here: Addresses | None, what: str) -> tuple[str, str]:
 
 
 def _configured(
-    subject: Subject, resource: Resource, listen: str, here: Addresses | None,
+    subject: Subject, given: Configured, listen: str, here: Addresses | None,
 ) -> Iterator[Line]:
     """Where a daemon that does not run would listen; and what has its port meanwhile."""
     address = option(_files(subject), "DEFAULT", listen) if listen else ""
     if address:
         verdict, text = _place(address, here, f"{listen} is ")
-        # Where a virtual IP is on another node, that is as it should be.
-        yield Line(SOCKETS, WARNING if verdict == WRONG else verdict, text)
-    port = resource.daemon.port
+        if verdict == WRONG:
+            # As it should be, where it is a virtual IP: this node does not have its turn.
+            tied = address in given.vips.values()
+            verdict = OK if tied else WARNING
+            text = (f"{listen} is {address}, " + (
+                "a virtual IP that is not on this node" if tied else
+                "which this node does not have: it could not start here"))
+        yield Line(SOCKETS, verdict, text)
+    port = subject.daemon.port
     others = sockets.listeners(port)
     if others:
-        holder = sockets.holder(others[0], resource.deadline.share(0.1))
+        holder = sockets.holder(others[0], Deadline(HOLDER))
         yield Line(SOCKETS, WARNING, f"port {port} is held by {holder}")
 
 

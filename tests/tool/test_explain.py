@@ -236,7 +236,9 @@ def test_not_on_this_address(make_service: MakeService, namespace: str) -> None:
     has(said["sockets"], "wrong", "192.0.2.7, which this node does not have")
     has(said["virtual IPs"], "warning", "p_ip: 192.0.2.7 is not on this node")
     expect(service.stop(), 0)
-    has(seen(0)["virtual IPs"], "ok", "p_ip: 192.0.2.7 is not on this node")
+    said = seen(0)
+    has(said["virtual IPs"], "ok", "p_ip: 192.0.2.7 is not on this node")
+    has(said["sockets"], "ok", "bind_host is 192.0.2.7, a virtual IP that is not on this node")
 
 
 def test_listens_beside_the_virtual_ip(service: Service) -> None:
