@@ -112,7 +112,7 @@ def _parser() -> _Parser:
     one.add_argument("--ask", action="store_true",
                      help="also ask the service, as a monitor of level 10 does")
     one.add_argument("--watch", metavar="SECONDS", type=_pause, nargs="?", const=2.0,
-                     help="look every SECONDS (default: 2), and print what has changed")
+                     help="look every SECONDS (default: 2), and print it again when it changes")
     _formatted(one)
     one.set_defaults(run=_explain)
 

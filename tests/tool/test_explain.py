@@ -22,6 +22,8 @@ from harness import Resource, eventually, expect
 from lookalike.broker import Broker
 from lookalike.service import Service
 from lookalike.worker import Worker
+from openstack_ocf import agents
+from openstack_ocf.explain import Wanted, look
 from tool.kit import EMPTY, ROOT, Ended, command
 
 MakeService = Callable[..., Service]
@@ -474,6 +476,17 @@ def test_a_daemon_that_is_gone(folder: Path) -> None:
     said = explained(resource, 1, "--ask")
     has(said["resource"], "wrong", "is gone since Train")
     has(said["processes"], "ok", "none of this resource")
+
+
+@pytest.mark.parametrize("name", agents.names())
+def test_every_agent(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each agent can be explained where nothing of it runs, whatever this node has of it."""
+    monkeypatch.setenv("HA_RSCTMP", str(folder))
+    head, lines = look(Wanted(f"p_{uuid.uuid4().hex}", agent=name))
+    assert name == head["agent"]
+    assert {"resource", "parameters", "what is remembered", "processes", "what monitors say"} <= {
+        line.layer for line in lines}
+    assert [] == [*folder.iterdir()]
 
 
 def test_a_worker(folder: Path) -> None:
