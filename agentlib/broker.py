@@ -105,7 +105,7 @@ class Broker(Check):
 
     def ready(self, subject: Subject, deadline: Deadline) -> Outcome | None:
         """SUCCESS when it is connected, or if it lives and RabbitMQ does not answer."""
-        servers = self._servers(subject)
+        servers = self.servers(subject)
         if servers and connections(subject, servers):
             return Outcome(ExitCode.SUCCESS)
         subject.waiting = "is not connected to RabbitMQ"
@@ -128,7 +128,7 @@ class Broker(Check):
         memory = subject.memory(MEMORY)
         try:
             self.validate(subject.values)
-            servers = self._servers(subject)
+            servers = self.servers(subject)
             if servers is None:
                 return Outcome(ExitCode.SUCCESS)  # Not RabbitMQ: the process is all there is.
             seen = connections(subject, servers)
@@ -142,7 +142,8 @@ class Broker(Check):
             return Outcome(
                 ExitCode.DEGRADED, Reason(f"{subject.name} runs; not checked: ", str(error)))
 
-    def _servers(self, subject: Subject) -> list[Server] | None:
+    def servers(self, subject: Subject) -> list[Server] | None:
+        """The brokers of its configuration, None if it does without; or ArgumentError."""
         port = subject.values.number("amqp_server_port") or 0
         if self._unless:
             section, name, value = self._unless

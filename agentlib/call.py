@@ -28,9 +28,10 @@ class Call:
     """One invocation.
 
     name: of the agent. age: seconds that the invocation has taken so far.
+    began: when (time.monotonic) it began.
     """
 
-    __slots__ = ("deadline", "environment", "log", "name", "values")
+    __slots__ = ("began", "deadline", "environment", "log", "name", "values")
 
     def __init__(
         self, name: str, parameters: Iterable[Parameter], actions: Iterable[Action],
@@ -40,6 +41,7 @@ class Call:
         self.environment = environment
         self.log = log
         self.deadline = Deadline(seconds(environment, actions, age))
+        self.began = self.deadline.moment - seconds(environment, actions)
         self.values = Values(parameters, environment.parameters)
 
     @property

@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .check import Subject
     from .deadline import Deadline
+    from .endpoints import Server
     from .parameters import Values
 
 MEMORY = "database"
@@ -69,8 +70,7 @@ class Database(Check):
         """SUCCESS, or DEGRADED while the database cannot be reached."""
         try:
             self.validate(subject.values)
-            port = subject.values.number("database_server_port") or 0
-            servers = self._option.servers(subject, subject.memory(MEMORY), port)
+            servers = self.servers(subject)
             if servers is None:
                 return Outcome(ExitCode.SUCCESS)
             if connections(subject, servers):
@@ -82,3 +82,8 @@ class Database(Check):
         if trouble:
             return Outcome(ExitCode.DEGRADED, Reason(f"{subject.name} runs; ", trouble))
         return Outcome(ExitCode.SUCCESS)
+
+    def servers(self, subject: Subject) -> list[Server] | None:
+        """The databases of its configuration, None for another kind; or ArgumentError."""
+        port = subject.values.number("database_server_port") or 0
+        return self._option.servers(subject, subject.memory(MEMORY), port)

@@ -180,15 +180,20 @@ class Examination:
                 pass
         return self._local(url)
 
-    def _target(self, url: str) -> Target:
-        """What is asked: the parameter url, else where the daemon was seen to listen."""
+    def asked(self, url: str) -> str:
+        """The URL of the check; url: where the daemon was seen to listen. ConfigurationError."""
         given = self._values.text("url")
         if not given:
-            return self._local(url)
+            return url + self._api.path
         given = credentials.checked_url("url", given, query=True)
         root, _, rest = split(given)
-        if not rest.strip("/"):
-            given = root + self._api.path
+        return given if rest.strip("/") else root + self._api.path
+
+    def _target(self, url: str) -> Target:
+        """What is asked: the parameter url, else where the daemon was seen to listen."""
+        if not self._values.given("url"):
+            return self._local(url)
+        given = self.asked(url)
         tls = (credentials.tls(credentials.verification(self._values))
                if given.startswith("https:") else None)
         return Target(self._name, given, public=self._api.public, headers=self._api.headers,

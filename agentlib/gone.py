@@ -26,10 +26,10 @@ class Gone:
     since: the release in which it was removed, as `Train`. instead: what to do, in one line.
     """
 
-    __slots__ = ("_daemon", "_instead", "_since", "actions", "parameters")
+    __slots__ = ("_instead", "_since", "actions", "daemon", "parameters")
 
     def __init__(self, daemon: Daemon, *, since: str, instead: str) -> None:
-        self._daemon = daemon
+        self.daemon = daemon
         self._since = since
         self._instead = instead
         self.parameters: tuple[Parameter, ...] = daemon.parameters
@@ -57,7 +57,7 @@ class Gone:
         from .actions import reload_agent, stop
         from .resource import Resource
 
-        resource = Resource(call, self._daemon)
+        resource = Resource(call, self.daemon)
         action = call.environment.action
         if action == "stop":
             return stop(resource)
@@ -66,10 +66,10 @@ class Gone:
         if action == "reload-agent":
             return reload_agent(resource)
         if action == "validate-all":
-            self._daemon.validate(call.values)
+            self.daemon.validate(call.values)
             if level(call.environment) < SERVES:
                 return Outcome(ExitCode.SUCCESS)
-        raise self._error(call.name)
+        raise self.error(call.name)
 
     def _monitor(self, resource: Resource) -> Outcome:
         status = resource.instance.look()
@@ -78,8 +78,9 @@ class Gone:
         if status.master:
             return Outcome(ExitCode.SUCCESS)
         if resource.environment.probe:
-            raise self._error(resource.name)
+            raise self.error(resource.name)
         return Outcome(ExitCode.NOT_RUNNING)
 
-    def _error(self, name: str) -> NotInstalledError:
+    def error(self, name: str) -> NotInstalledError:
+        """What is said where there is nothing to do; name: of the agent."""
         return NotInstalledError(f"{name} is gone since {self._since}: {self._instead}")

@@ -54,7 +54,7 @@ def ensure(subject: Subject, port: int, ask: Ask, deadline: Deadline) -> Outcome
     """
     if _still_ours(subject):
         return None
-    found, strangers = _search(subject, port)
+    found, strangers = search(subject, port)
     if not found:
         return Outcome(
             ExitCode.ERR_GENERIC,
@@ -73,7 +73,7 @@ def ready(subject: Subject, port: int, ask: Ask, deadline: Deadline) -> Outcome 
     1 if another process shares the port: more waiting is of no use.
     """
     subject.waiting = ""
-    found, strangers = _search(subject, port)
+    found, strangers = search(subject, port)
     for url, listener in found.items():
         outcome = ask(url, deadline.share(0.5 / len(found)))
         if outcome.good:
@@ -151,7 +151,7 @@ def _remember(subject: Subject, listener: Listener) -> None:
         memory["inode"], memory["descriptor"] = listener.inode, holder[1]
 
 
-def _search(subject: Subject, port: int) -> tuple[dict[str, Listener], list[Listener]]:
+def search(subject: Subject, port: int) -> tuple[dict[str, Listener], list[Listener]]:
     """The daemon's sockets by URL, the usual port first; and the rivals that share one.
 
     A worker that ends meanwhile takes its sockets with it, and one that is new is not in the

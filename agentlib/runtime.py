@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from .agent import Agent
-    from .deadline import Deadline
+    from .call import Call
 
 GRACE = 0.4
 """Seconds after its deadline that an action may take to say what it has come to."""
+
+LEAVING = 0.1
+"""Seconds in which a monitor that hangs may leave its verdict."""
 
 
 def run(agent: Agent) -> NoReturn:
@@ -100,13 +103,40 @@ def _act(agent: Agent, environment: Environment, log: Log, action: str) -> ExitC
         raise PermissionDeniedError(f"{action} must be run as root")
     call = agent.call(environment, log, age())
     try:
-        _thread.start_new_thread(_watch, (action, call.deadline, log))
+        _thread.start_new_thread(_watch, (action, call))
     except RuntimeError:
         pass  # Too little memory for it; what needs none goes on.
-    outcome = agent.manages.act(call)
+    try:
+        outcome = agent.manages.act(call)
+    except AgentError as error:
+        _leave(call, error.exit_code, str(error))
+        raise
+    except BaseException as error:
+        _leave(call, ExitCode.ERR_GENERIC, f"{action} failed: {type(error).__name__}")
+        raise
+    _leave(call, outcome.code, outcome.reason)
     if outcome.reason:
         log.reason(outcome.reason)
     return outcome.code
+
+
+def _leave(call: Call, code: ExitCode, reason: str) -> None:
+    """Leave the verdict of a recurring monitor for `openstack-ocf`; of another action, nothing."""
+    environment = call.environment
+    if not _recurring(environment):
+        return
+    try:
+        from .call import level
+        from .state import leave
+
+        leave(environment.rsctmp, call.tag, level(environment), code, reason,
+              time.monotonic() - call.began)
+    except MemoryError:
+        pass
+
+
+def _recurring(environment: Environment) -> bool:
+    return environment.action == "monitor" and not environment.probe
 
 
 def _foreign_api(agent: Agent, environment: Environment, log: Log) -> ExitCode:
@@ -125,16 +155,25 @@ def _foreign_api(agent: Agent, environment: Environment, log: Log) -> ExitCode:
     return ExitCode.ERR_UNIMPLEMENTED
 
 
-def _watch(action: str, deadline: Deadline, log: Log) -> None:
+def _watch(action: str, call: Call) -> None:
     """End the process shortly before Pacemaker would, whatever it hangs in.
 
     Actions keep to their deadline by themselves; a file system that hangs does not.
     """
-    while deadline.remaining():
-        time.sleep(deadline.remaining())
+    while call.deadline.remaining():
+        time.sleep(call.deadline.remaining())
     time.sleep(GRACE)
-    # Straight to Pacemaker: what it hangs in may be a log.
-    to_stderr(f"ocf-exit-reason:{action} did not come to an end in time")
+    reason = f"{action} did not come to an end in time"
+    if _recurring(call.environment):
+        try:
+            # In a thread: it may be the file system of the state that hangs.
+            _thread.start_new_thread(_leave, (call, ExitCode.ERR_GENERIC, reason))
+            time.sleep(LEAVING)
+        except RuntimeError:
+            pass
+    # Straight to Pacemaker: what it hangs in may be a log. It is the last that is done: until here
+    # the action may still come to its own end, which counts then.
+    to_stderr(f"ocf-exit-reason:{reason}")
     os._exit(ExitCode.ERR_GENERIC)
 
 

@@ -3,17 +3,20 @@
 The pidfile keeps the place and the form that the HA guide's agents gave it: the pid alone. All
 else is one small JSON file in a folder that only root can enter. What is read here is a hint:
 junk, a symlink or a missing file count as "nothing remembered", and `instance` compares what is
-remembered with what runs.
+remembered with what runs. Beside it lies what each recurring monitor has come to, for
+`openstack-ocf` (explain, metrics); no agent reads it.
 """
 from __future__ import annotations
 
 import os
 import stat
 
+from .call import PROCESS, SERVES
 from .environment import LOGS
 from .errors import ConfigurationError, StateError
 from .lock import Lock
 from .parameters import shown
+from .reason import fitting
 from .safefile import READ, contents, replace, sweep
 
 TYPE_CHECKING = False
@@ -80,14 +83,19 @@ class Store:
     __slots__ = ("_folder", "_own", "_rsctmp", "_stem", "_tag", "pidfile")
 
     def __init__(self, rsctmp: str, tag: str, instance: str, pidfile: str) -> None:
-        if "/" in tag or not tag.isprintable():
+        if not _is_tag(tag):
             raise ConfigurationError("OCF_RESOURCE_INSTANCE is not a name of a resource")
         self._rsctmp = rsctmp
         self._folder = os.path.join(rsctmp, FOLDER)
         self._tag = tag
-        self._stem = _file_name(tag)
+        self._stem = file_name(tag)
         self._own = not pidfile
-        self.pidfile = pidfile or os.path.join(rsctmp, _file_name(instance) + ".pid")
+        self.pidfile = pidfile or os.path.join(rsctmp, file_name(instance) + ".pid")
+
+    @property
+    def path(self) -> str:
+        """Path of the state file."""
+        return os.path.join(self._folder, self._stem + ".json")
 
     @property
     def log(self) -> str:
@@ -105,7 +113,7 @@ class Store:
         """What is remembered; an empty State where there is nothing, or nothing sound."""
         state = State()
         try:
-            folder = _open_folder(self._folder)
+            folder = open_folder(self._folder)
         except OSError:
             return state
         try:
@@ -157,7 +165,7 @@ class Store:
         with a number in it looks like a pidfile. Returns a remark on one that was left.
         """
         remark = ""
-        paths = [os.path.join(self._folder, self._stem + ".json")]
+        paths = [self.path]
         number = self.read_pidfile()
         if number and (self._own or number in {self.read().pid, *pids}):
             paths.append(self.pidfile)
@@ -169,7 +177,8 @@ class Store:
                 os.unlink(path)
             except OSError:
                 pass
-        sweep(self._folder, self._stem + ".json")
+        for name in (".json", *(last(level) for level in (PROCESS, SERVES))):
+            sweep(self._folder, self._stem + name)
         sweep(*os.path.split(self.pidfile))
         return remark
 
@@ -226,6 +235,38 @@ class Store:
             lock.release()  # Its file was removed while we waited.
 
 
+def leave(rsctmp: str, tag: str, level: int, code: int, reason: str, seconds: float) -> None:
+    """Leave what a recurring monitor has come to. Where that cannot be, nothing is left.
+
+    level: its check level. seconds: that it took. Each level has a file of its own, written whole,
+    so that no lock is needed; not synced, since after a crash of the node it is worth nothing. The
+    reason is as short as Pacemaker gets it, on one line, and has no secret in it.
+    """
+    from time import time
+
+    text = (f"tag {tag}\nlevel {level}\ncode {code:d}\nseconds {seconds:.3f}\n"
+            f"time {time():.3f}\nreason {fitting(reason)}\n")
+    if not _is_tag(tag):
+        return
+    try:
+        folder = open_folder(os.path.join(rsctmp, FOLDER))
+        try:
+            replace(file_name(tag) + last(level), text, 0o600, folder)
+        finally:
+            os.close(folder)
+    except OSError:
+        pass  # A full disk, say. It is the verdict that counts.
+
+
+def last(level: int) -> str:
+    """Ends the name of the file with the last verdict of a monitor of this level."""
+    return f".{level}.last"
+
+
+def _is_tag(tag: str) -> bool:
+    return "/" not in tag and tag.isprintable()
+
+
 class _Syntax:
     """JSON as the json module reads it, for its scanner."""
 
@@ -257,7 +298,7 @@ def _parsed(text: bytes) -> object:
     return value
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
     """The name, if a file's name can hold it with what is put around it; else a digest in it."""
     if len(os.fsencode(name)) <= LONGEST_NAME:
         return name
@@ -267,7 +308,7 @@ def _file_name(name: str) -> str:
     return os.fsdecode(os.fsencode(name)[:LONGEST_NAME]) + "~" + digest
 
 
-def _open_folder(path: str) -> int:
+def open_folder(path: str) -> int:
     """A folder of ours; OSError if it is not root's alone. HA_RSCTMP might be open to all."""
     folder = os.open(path, os.O_DIRECTORY | READ)
     status = os.fstat(folder)
@@ -286,7 +327,7 @@ def _make_folder(path: str) -> int:
         pass
     finally:
         os.umask(umask)
-    folder = _open_folder(path)
+    folder = open_folder(path)
     if os.fstat(folder).st_mode & 0o777 != 0o700:  # made under another umask, or by hand
         os.fchmod(folder, 0o700)
     return folder

@@ -52,10 +52,10 @@ class UnixSocket(Check):
     def verdict(self, subject: Subject, deadline: Deadline) -> Outcome:
         """SUCCESS if it answers; 1 if it does not, or if the socket is of another process."""
         try:
-            path = self._path(subject)
+            path = self.path(subject)
             tree = process.tree(subject.master)
             holders = sockets.held(tree)
-            there = _listening(path)
+            there = listening(path)
             trouble = "does not listen"
             if any(inode in holders for inode in there):
                 # A socket keeps its name when another process has taken the path: where there
@@ -76,7 +76,8 @@ class UnixSocket(Check):
                 ExitCode.ERR_GENERIC, Reason(f"{subject.name} {trouble} at ", path))
         return Outcome(ExitCode.SUCCESS)
 
-    def _path(self, subject: Subject) -> str:
+    def path(self, subject: Subject) -> str:
+        """The path of the socket, from the daemon's configuration; ArgumentError if unreadable."""
         files = subject.daemon.read_files(subject.values)
         path = option(files, "DEFAULT", self._name)
         if not path or path.startswith("$state_path"):
@@ -85,7 +86,7 @@ class UnixSocket(Check):
         return path
 
 
-def _listening(path: str) -> list[int]:
+def listening(path: str) -> list[int]:
     """The inodes of the sockets that listen at a path."""
     found = []
     try:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
+from typing import Any
 
 from .errors import CannotLookError
 from .seconds import seconds
@@ -103,7 +104,8 @@ def like(section: str) -> str:
     return nearest(section, [*names(), *projects, *_DEFAULTS])
 
 
-def _metadata(name: str) -> ET.Element:
+def declaration(name: str) -> Any:
+    """The agentlib Agent that an executable declares. CannotLookError if it cannot be loaded."""
     path = folder() / name
     loader = SourceFileLoader(f"agent_{name.replace('-', '_')}", str(path))
     spec = spec_from_loader(loader.name, loader)
@@ -115,7 +117,11 @@ def _metadata(name: str) -> ET.Element:
         loader.exec_module(module)
     finally:
         sys.dont_write_bytecode = before
-    return ET.fromstring(module.AGENT.metadata())  # noqa: S314 - our own
+    return module.AGENT
+
+
+def _metadata(name: str) -> ET.Element:
+    return ET.fromstring(declaration(name).metadata())  # noqa: S314 - our own
 
 
 def _read(root: ET.Element) -> Agent:

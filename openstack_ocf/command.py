@@ -10,10 +10,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from . import apply, cib, description, difference, finding, merge, node, saved, shapes
+from . import (
+    apply,
+    cib,
+    description,
+    difference,
+    finding,
+    merge,
+    metrics,
+    node,
+    records,
+    saved,
+    shapes,
+)
 from .change import Manner
 from .description import Description, DescriptionError
-from .errors import CannotLookError, ToolError
+from .errors import CannotLookError, ToolError, UsageError
+from .explain import Wanted, explain
 from .finding import Finding
 from .lint import lint
 from .openrc import credentials
@@ -110,6 +123,31 @@ def _parser() -> _Parser:
                      help="a CIB, as of cibadmin --query (default: live)")
     _formatted(one)
     one.set_defaults(run=_lint)
+
+    one = verb("explain", "show what the agent sees of a resource on this node, and change nothing",
+               "openstack-ocf explain p_glance-api --watch")
+    one.add_argument("resource", metavar="RESOURCE",
+                     help="id of a resource in the CIB, or of its instance or clone")
+    one.add_argument("--cib", metavar="FILE|live", default=cib.LIVE,
+                     help="a CIB, as of cibadmin --query (default: live)")
+    one.add_argument("--agent", metavar="NAME", default="",
+                     help="without a CIB: the resource is of this agent, as glance-api")
+    one.add_argument("--param", metavar="NAME=VALUE", action="append", default=[],
+                     help="with --agent: a parameter; a secret is taken from the environment, "
+                     "OCF_RESKEY_os_password")
+    one.add_argument("--ask", action="store_true",
+                     help="also ask the service, as a monitor of level 10 does")
+    one.add_argument("--watch", metavar="SECONDS", type=_pause, nargs="?", const=2.0,
+                     help="look every SECONDS (default: 2), and print it again when it changes")
+    _formatted(one)
+    one.set_defaults(run=_explain)
+
+    one = verb("metrics", "print what the monitors of this node have come to, for Prometheus",
+               "openstack-ocf metrics --output "
+               "/var/lib/prometheus/node-exporter/openstack-ocf.prom")
+    one.add_argument("--output", metavar="FILE",
+                     help="write it there, whole or not at all, for all to read")
+    one.set_defaults(run=_metrics)
     return parser
 
 
@@ -207,6 +245,30 @@ def _lint(options: argparse.Namespace) -> int:
     found = lint(cib.load(options.cib))
     _show(found, options.format)
     return finding.code(found)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    if options.param and not options.agent:
+        raise UsageError("--param goes with --agent: otherwise the CIB has the parameters")
+    wanted = Wanted(options.resource, options.cib, options.agent, options.param, options.ask)
+    return explain(wanted, form=options.format, watch=options.watch)
+
+
+def _pause(text: str) -> float:
+    """Seconds between two looks, above zero."""
+    pause = float(text)
+    if not 0 < pause < 86400:
+        raise ValueError
+    return pause
+
+
+def _metrics(options: argparse.Namespace) -> int:
+    text = metrics.metrics(records.instances())
+    if options.output:
+        metrics.write(text, options.output)
+    else:
+        sys.stdout.write(text)
+    return 0
 
 
 def _findings(described: Description, *, elsewhere: bool) -> list[Finding]:

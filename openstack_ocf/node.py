@@ -61,6 +61,12 @@ def node(links: Iterable[dict[str, Any]], routes: Iterable[dict[str, Any]]) -> N
     return Node(interfaces, gateways)
 
 
+def addresses() -> dict[Address, str]:
+    """All addresses of this node, those of loopback interfaces too, each with its interface."""
+    return {ipaddress.ip_address(one["local"]): link.get("ifname", "")
+            for link in _json("addr") for one in link.get("addr_info", ()) if "local" in one}
+
+
 def _json(*words: str) -> Sequence[dict[str, Any]]:
     done = run(["ip", "-json", *words], timeout=10)
     try:

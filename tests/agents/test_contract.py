@@ -104,7 +104,8 @@ def test_state_sequence(service: Service) -> None:
 
 
 def test_left_after_stop(make_service: Callable[..., Service]) -> None:
-    """stop leaves nothing behind but the lock, which is empty, and the daemon's own log.
+    """stop leaves nothing behind but the lock, which is empty, the last verdict of a monitor, for
+    whoever asks why it was stopped, and the daemon's own log.
 
     Who removed the lock would let two start at once: one that waits for it, and one that makes
     it anew.
@@ -116,8 +117,9 @@ def test_left_after_stop(make_service: Callable[..., Service]) -> None:
     assert {service.state_file, service.pidfile} < there
     expect(service.stop(), 0)
     left = {path for path in service.rsctmp.rglob("*") if not path.is_dir()}
-    assert {service.state_file.with_suffix(".lock")} == left
-    assert b"" == left.pop().read_bytes()
+    lock, verdict = (service.state_file.with_suffix(end) for end in (".lock", ".10.last"))
+    assert {lock, verdict} == left
+    assert b"" == lock.read_bytes()
 
 
 NOT_HERE = {

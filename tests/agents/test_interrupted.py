@@ -78,8 +78,9 @@ def boundaries(strace: str, service: Service, action: str, **options: Any) -> li
 
 
 def files(service: Service) -> set[str]:
-    """What there is in HA_RSCTMP."""
-    return {str(path.relative_to(service.rsctmp)) for path in service.rsctmp.rglob("*")}
+    """What there is in HA_RSCTMP, but the last verdicts of its monitors: these stay."""
+    last = {f"openstack/{service.tag}.{level}.last" for level in (0, 10)}
+    return {str(path.relative_to(service.rsctmp)) for path in service.rsctmp.rglob("*")} - last
 
 
 # ---- what is interrupted

@@ -130,7 +130,7 @@ def test_which_agents() -> None:
     said = {}
     for agent in EVERY_AGENT:
         manages = declaration(agent).manages
-        daemon = getattr(manages, "daemon", None) or manages._daemon
+        daemon = manages.daemon
         said[agent.name] = daemon.one_session
     assert {True} == {said[name] for name in said if name.startswith("neutron-agent-")}
     others = {name for name in said if said[name] and not name.startswith("neutron-")}

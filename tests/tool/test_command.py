@@ -17,6 +17,7 @@ from unit.kit import PYTHON
 ORDER = ["errors", "words", "seconds", "finding", "run", "agents", "keys", "description", "sample",
          "openrc", "vips", "node", "cib", "validation", "reasons", "plan", "shapes", "difference",
          "merge", "pacemaker", "cluster", "transition", "saved", "change", "apply", "lint",
+         "line", "records", "metrics", "configured", "looking", "daemons", "peers", "explain",
          "command", "__main__"]
 MODULES = {path.stem: ast.parse(path.read_text())
            for path in (ROOT / "openstack_ocf").glob("*.py") if path.stem != "__init__"}
@@ -45,7 +46,8 @@ def test_agentlib_does_not_know_the_command() -> None:
     assert [] == [path.name for path in files if "openstack_ocf" in path.read_text()]
 
 
-@pytest.mark.parametrize("verb", ["sample", "check", "plan", "apply", "undo", "lint"])
+@pytest.mark.parametrize("verb", ["sample", "check", "plan", "apply", "undo", "lint", "explain",
+                                  "metrics"])
 def test_help(verb: str) -> None:
     """Every verb has its help, with an example and the exit codes."""
     done = command(verb, "--help")

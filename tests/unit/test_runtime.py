@@ -259,6 +259,20 @@ def test_watchdog(made: Made, body: str) -> None:
         done.returncode, reasons(done))
 
 
+@ROOT_ONLY
+def test_a_monitor_that_hangs_leaves_that(made: Made) -> None:
+    """The last verdict of a monitor that was ended before its timeout is 1, with the reason."""
+    (made.rsctmp / "openstack").mkdir(mode=0o700)
+    more = ("def hang(call):\n    import time\n    time.sleep(3600)\n\n"
+            "module.FUNCTIONS['monitor'] = hang\n")
+    done = made.run("monitor", more=more, environ={
+        "OCF_RESKEY_CRM_meta_timeout": "2000", "OCF_RESKEY_CRM_meta_interval": "10000"})
+    assert 1 == done.returncode
+    (left,) = (made.rsctmp / "openstack").iterdir()
+    assert "\ncode 1\n" in left.read_text()
+    assert left.read_text().endswith("\nreason monitor did not come to an end in time\n")
+
+
 @pytest.mark.parametrize("timeout", ["1", "10", "999999999999999999", "nonsense", "0", ""])
 def test_any_timeout(made: Made, timeout: str) -> None:
     """Whatever the timeout: an exit code, at most one exit reason, and no traceback."""

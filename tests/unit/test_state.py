@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from agentlib.deadline import Deadline
 from agentlib.errors import ConfigurationError, StateError
-from agentlib.state import LOG_LIMIT, PIDFILE_SIZE, State, Store, _parsed, keep_bounded
+from agentlib.exitcode import ExitCode
+from agentlib.state import LOG_LIMIT, PIDFILE_SIZE, State, Store, _parsed, keep_bounded, leave
 from unit.kit import NOBODY, PYTHON, ROOT
 
 FIELDS = ("pid", "start", "session", "uid", "log", "checks")
@@ -497,6 +498,91 @@ def test_pid_parameter_names_a_folder(tmp_path: Path) -> None:
         made(tmp_path, str(folder)).write_pidfile(4242)
     assert (folder / "file").exists()
 
+
+
+# --- last verdicts --------------------------------------------------------------------------------
+
+
+LAST = "unit-api:p_unit.10.last"
+
+
+def left(folder: Path, tag: str = "unit-api:p_unit", reason: str = "does not answer") -> None:
+    leave(str(folder), tag, 10, ExitCode.ERR_GENERIC, reason, 0.25)
+
+
+def test_leave(store: Store, tmp_path: Path) -> None:
+    """A verdict is a few lines in a file of its own, root's alone; the next one replaces it."""
+    store.write(State())
+    left(tmp_path)
+    left(tmp_path, reason="cannot\nbe reached" + "!" * 5000)
+    path = tmp_path / "openstack" / LAST
+    lines = dict(line.split(" ", 1) for line in path.read_text().splitlines())
+    assert 0o600 == stat.S_IMODE(path.stat().st_mode)
+    assert ["tag", "level", "code", "seconds", "time", "reason"] == [*lines]
+    assert ("unit-api:p_unit", "10", "1", "0.250") == tuple(lines.values())[:4]
+    assert lines["reason"].startswith("cannot be reached!!") and len(lines["reason"]) < 120
+    assert {LAST, state_file(tmp_path).name} == set(os.listdir(path.parent))
+
+
+@pytest.mark.parametrize("tag", ["unit-api:p/../../p", "unit-api:p\n", "unit-api:\udc80"])
+def test_leave_of_no_name(store: Store, tmp_path: Path, tag: str) -> None:
+    """What is not the name of a resource names no file, either."""
+    store.write(State())
+    left(tmp_path, tag)
+    assert [state_file(tmp_path).name] == os.listdir(tmp_path / "openstack")
+
+
+@pytest.mark.parametrize("kind", ["none", "open", "link"])
+def test_leave_in_a_folder_of_others(kind: str, tmp_path: Path) -> None:
+    """Nothing is left, or made, where others could put something; and nothing is raised."""
+    folder, elsewhere = tmp_path / "openstack", tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    if kind == "open":
+        folder.mkdir()
+        folder.chmod(0o777)
+    elif kind == "link":
+        folder.symlink_to(elsewhere)
+    left(tmp_path)
+    assert [] == [*elsewhere.iterdir()]
+    assert kind != "none" or not folder.exists()
+    assert kind != "open" or [] == [*folder.iterdir()]
+
+
+def test_leave_on_a_full_disk(store: Store, tmp_path: Path) -> None:
+    """A verdict that cannot be written whole is not written; the one before stays."""
+    store.write(State())
+    left(tmp_path)
+    before = (tmp_path / "openstack" / LAST).read_bytes()
+    script = ("import resource\n"
+              "from agentlib.state import leave\n"
+              "resource.setrlimit(resource.RLIMIT_FSIZE, (3, 3))\n"
+              f"leave({str(tmp_path)!r}, 'unit-api:p_unit', 10, 0, '', 0.5)\n")
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+    assert before == (tmp_path / "openstack" / LAST).read_bytes()
+    assert {LAST, state_file(tmp_path).name} == set(os.listdir(tmp_path / "openstack"))
+
+
+def test_leave_through_a_link(store: Store, tmp_path: Path) -> None:
+    """What stands in the place of a verdict is replaced, never written to."""
+    store.write(State())
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    path = tmp_path / "openstack" / LAST
+    path.symlink_to(precious)
+    left(tmp_path)
+    assert "precious" == precious.read_text()
+    assert not path.is_symlink() and path.read_text().startswith("tag ")
+
+
+def test_what_is_half_left_is_swept(store: Store, tmp_path: Path) -> None:
+    """What a killed monitor had begun goes with the state; the last verdict stays, and others'."""
+    store.write(State())
+    left(tmp_path)
+    folder = tmp_path / "openstack"
+    (folder / f".{LAST}.4242").touch()
+    (folder / ".unit-api:p_unit.10.last.10.last.4242").touch()
+    store.forget()
+    assert {LAST, ".unit-api:p_unit.10.last.10.last.4242"} == set(os.listdir(folder))
 
 # --- forget -------------------------------------------------------------------------------------
 
