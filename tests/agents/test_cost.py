@@ -39,8 +39,8 @@ known, events, end = set(sys.modules), [], os._exit
 def hook(event, arguments):
     if event in ("open", "os.listdir", "os.scandir", "subprocess.Popen", "os.posix_spawn",
                  "os.fork", "os.forkpty", "os.system", "os.exec", "socket.connect"):
-        events.append((event, os.fsdecode(arguments[0]) if arguments and isinstance(
-            arguments[0], (str, bytes)) else ""))
+        what = arguments[0] if arguments else ""
+        events.append((event, os.fsdecode(what) if isinstance(what, (str, bytes)) else repr(what)))
 
 def leave(code):
     seen = sys.version_info[:2], os.getpid(), sorted(set(sys.modules) - known), list(events)
