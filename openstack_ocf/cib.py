@@ -11,6 +11,10 @@ from .run import last_words, run
 from .words import shown
 
 LIVE = "live"
+HOLDERS = ("IPaddr2", "IPaddr", "IPv6addr")
+"""Types that hold an address."""
+NAMERS = {"ocf:heartbeat:dnsupdate": "hostname", "ocf:maas:dns": "fqdn"}
+"""Agents that change a DNS name, and the parameter that says which."""
 LIMIT = 64 << 20
 """Bytes of a CIB; Pacemaker's own are far below."""
 
@@ -59,6 +63,11 @@ def comment(element: ET.Element) -> bool:
     return not isinstance(tag, str)
 
 
+def comments(element: ET.Element) -> list[str]:
+    """The comments that stand in an element, each one line."""
+    return [(child.text or "").rstrip() for child in element if comment(child)]
+
+
 def pairs(element: ET.Element | None, section: str) -> dict[str, str]:
     """Names and values of the nvpairs in the sections of a name, whatever rules they have."""
     found = element.iterfind(f"{section}/nvpair") if element is not None else ()
@@ -66,8 +75,30 @@ def pairs(element: ET.Element | None, section: str) -> dict[str, str]:
 
 
 def parameters(primitive: ET.Element) -> dict[str, str]:
-    """The instance parameters of a primitive."""
-    return pairs(primitive, "instance_attributes")
+    """The instance parameters of a primitive but those that a rule has for one node."""
+    return {pair.get("name", ""): pair.get("value", "")
+            for section in primitive.iterfind("instance_attributes") if not ruled(section)
+            for pair in section.iterfind("nvpair")}
+
+
+def by_node(primitive: ET.Element) -> dict[str, dict[str, str]]:
+    """The instance parameters that differ by node."""
+    return {ruled(section): {pair.get("name", ""): pair.get("value", "")
+                             for pair in section.iterfind("nvpair")}
+            for section in primitive.iterfind("instance_attributes") if ruled(section)}
+
+
+def ruled(section: ET.Element) -> str:
+    """The node that a section of parameters is for; empty where no rule says one.
+
+    Only the simplest rule is known: #uname eq NODE.
+    """
+    expressions = section.findall("rule/*")
+    if len(expressions) == 1 and expressions[0].tag == "expression":
+        found = expressions[0]
+        if found.get("attribute") == "#uname" and found.get("operation") == "eq":
+            return found.get("value", "")
+    return ""
 
 
 def agent(primitive: ET.Element) -> str:
@@ -93,6 +124,12 @@ def virtual_ips(cib: ET.Element) -> dict[str, str]:
     found = {}
     for primitive in resources(cib):
         given = parameters(primitive)
-        if primitive.get("type") in ("IPaddr2", "IPaddr", "IPv6addr"):
+        if primitive.get("type") in HOLDERS:
             found[primitive.get("id", "")] = given.get("ip") or given.get("ipv6addr", "")
     return found
+
+
+def names(cib: ET.Element) -> dict[str, str]:
+    """Ids of the primitives that hold a DNS name, each with the name."""
+    return {primitive.get("id", ""): parameters(primitive).get(NAMERS[agent(primitive)], "")
+            for primitive in resources(cib) if agent(primitive) in NAMERS}

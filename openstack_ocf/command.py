@@ -140,10 +140,6 @@ def _plan(options: argparse.Namespace) -> int:
     if finding.code(found) == 1:
         print("openstack-ocf: no plan: the errors above come first", file=sys.stderr)
         return 1
-    named = next((one for one in described.services if one.dns_ha), None)
-    if named:
-        raise CannotLookError(f"{described.where(named.section, 'dns_ha')}: this release checks "
-                              "dns_ha, and plans virtual IPs only")
     planned = plan(described, credentials(described))
     if not options.diff:
         sys.stdout.write(shapes.shape(planned, options.form))

@@ -54,6 +54,7 @@ class _Lint:
         self._root = root
         self._parents = {child: parent for parent in root.iter() for child in parent}
         self._vips = cib.virtual_ips(root)
+        self._names = cib.names(root)
         self._properties = self._pairs("configuration/crm_config/*")
         self._defaults = self._pairs("configuration/rsc_defaults/*")
         self._op_defaults = self._pairs("configuration/op_defaults/*")
@@ -192,7 +193,8 @@ class _Lint:
                     "L7", ERROR, one.group.get("id", ""), f"{late[0]} is right of {one.id}, which "
                     "starts before its address is there", f"Move {late[0]} to the left.")
                 return
-            if late or set(members) & set(self._vips):
+            # Of dns_ha, a name stands to the right: it goes where the service is already.
+            if late or set(members) & {*self._vips, *self._names}:
                 return
         mine = {one.id, one.group.get("id", "") if one.group is not None else one.id}
         partners = {with_ for rsc, with_ in self._constraint("rsc_colocation", "rsc", "with-rsc")

@@ -11,7 +11,7 @@ from .errors import CannotLookError
 from .words import shown
 
 PACKAGES = {"crm": "crmsh", "pcs": "pcs", "cibadmin": "pacemaker-cli-utils", "ip": "iproute2"}
-_SBIN = "/usr/sbin:/sbin:/usr/bin:/bin"
+SBIN = "/usr/sbin:/sbin:/usr/bin:/bin"
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None,
         timeout: float = 60.0) -> Done:
     """Run a program; CannotLookError if it is not there or does not end within seconds."""
     # A user's PATH may lack sbin, where crm, pcs and cibadmin are.
-    path = f"{os.environ.get('PATH', '')}:{_SBIN}".lstrip(":")
+    path = f"{os.environ.get('PATH', '')}:{SBIN}".lstrip(":")
     try:
         done = subprocess.run(
             list(command), env={**os.environ, "LC_ALL": "C.UTF-8", "PATH": path,
