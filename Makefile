@@ -37,7 +37,7 @@ SOURCES = agentlib openstack_ocf $(AGENTS:%=ocf/%) $(if $(wildcard bench/*.py),b
 RUN_PACKAGES := python3 python3-keystoneauth1 python3-requests iproute2
 CLUSTER_PACKAGES := pacemaker corosync crmsh pcs resource-agents iputils-arping
 TEST_PACKAGES := $(RUN_PACKAGES) $(CLUSTER_PACKAGES) python3-venv groff-base libxml2-utils openssl \
-	python3-openstackclient bsdutils curl strace time uwsgi-plugin-python3
+	python3-openstackclient bsdutils curl strace time uwsgi-plugin-python3 python3-yaml
 OPENSTACK_PACKAGES := keystone glance-api cinder-api mariadb-server-core
 # Those of all other daemons are many, and for tests alone: lab/packages.py.
 CONTROL_PLANE_PACKAGES = $(shell $(SYSTEM_PYTHON) -B -m lab.packages)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from . import cib, description, difference, finding, node, shapes
+from . import bundle, cib, description, difference, finding, init, node, shapes
 from .description import Description, DescriptionError
 from .errors import CannotLookError, ToolError
 from .finding import Finding
@@ -75,6 +75,18 @@ def _parser() -> _Parser:
     one = verb("sample", "print a commented description", "openstack-ocf sample > new.conf")
     one.set_defaults(run=_sample)
 
+    one = verb("init", "write a description of what is there: a cluster, or a Juju bundle",
+               "openstack-ocf init > new.conf && openstack-ocf check --description new.conf")
+    source = one.add_mutually_exclusive_group()
+    source.add_argument("--cib", metavar="FILE|live", default=cib.LIVE,
+                        help="a CIB, as of cibadmin --query (default: live)")
+    source.add_argument("--bundle", metavar="FILE",
+                        help="a Juju bundle instead: its options and bindings")
+    one.add_argument("--elsewhere", action="store_true",
+                     help="this machine is no node of the cluster: its configuration files do "
+                     "not count")
+    one.set_defaults(run=_init)
+
     one = verb("check", "validate the description, and compare it with this node's addresses",
                "openstack-ocf check --format json")
     _described(one)
@@ -116,6 +128,13 @@ def _formatted(parser: argparse.ArgumentParser) -> None:
 
 def _sample(options: argparse.Namespace) -> int:
     sys.stdout.write(sample())
+    return 0
+
+
+def _init(options: argparse.Namespace) -> int:
+    made = (bundle.draft(options.bundle) if options.bundle else
+            init.draft(cib.load(options.cib), options.cib, here=not options.elsewhere))
+    sys.stdout.write(made.text())
     return 0
 
 

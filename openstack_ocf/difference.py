@@ -9,6 +9,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
 
+from . import agents
 from . import cib as cibs
 from .seconds import seconds
 
@@ -101,8 +102,18 @@ def _changes(name: str, wanted: Facts, found: Facts) -> Iterator[str]:
         if new is None and (fact.startswith(("meta ", "param ")) or fact == "comment"):
             # An operator's own setting stays as it is.
             continue
+        if old is None and fact.startswith("param ") and new == _default(wanted, fact[6:]):
+            # The agent takes it anyway.
+            continue
         if new != old:
             yield f"~ {name} {fact}: {_seen(fact, old)} -> {_seen(fact, new)}"
+
+
+def _default(facts: Facts, parameter: str) -> str | None:
+    """What an agent of ours takes where a parameter is not given."""
+    provider, _, name = facts.get("agent", "").removeprefix("ocf:").partition(":")
+    agent = agents.get(name) if provider == "openstack" else None
+    return agent.defaults.get(parameter) if agent else None
 
 
 def _seen(fact: str, value: str | None) -> str:
@@ -143,7 +154,8 @@ def _facts(element: ET.Element) -> Iterator[tuple[str, str]]:
         interval = _time(operation.get("interval", "0"))
         name = f"op {operation.get('name')} {interval}"
         yield f"{name} timeout", _time(operation.get("timeout", "none"))
-        yield f"{name} level", cibs.level(operation) or "none"
+        if cibs.level(operation):
+            yield f"{name} level", cibs.level(operation)
         if operation.get("on-fail"):
             yield f"{name} on-fail", operation.get("on-fail", "")
 

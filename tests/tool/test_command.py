@@ -16,7 +16,8 @@ from unit.kit import PYTHON
 # from the bottom to the top: a module imports only from those before it
 ORDER = ["errors", "words", "seconds", "finding", "run", "agents", "keys", "description", "sample",
          "openrc", "vips", "names", "node", "cib", "validation", "reasons", "elements", "plan",
-         "crm", "shapes", "difference", "lint", "command", "__main__"]
+         "crm", "shapes", "difference", "survey", "configs", "draft", "init", "bundle", "lint",
+         "command", "__main__"]
 MODULES = {path.stem: ast.parse(path.read_text())
            for path in (ROOT / "openstack_ocf").glob("*.py") if path.stem != "__init__"}
 
@@ -44,7 +45,7 @@ def test_agentlib_does_not_know_the_command() -> None:
     assert [] == [path.name for path in files if "openstack_ocf" in path.read_text()]
 
 
-@pytest.mark.parametrize("verb", ["sample", "check", "plan", "lint"])
+@pytest.mark.parametrize("verb", ["sample", "init", "check", "plan", "lint"])
 def test_help(verb: str) -> None:
     """Every verb has its help, with an example and the exit codes."""
     done = command(verb, "--help")
