@@ -287,6 +287,10 @@ bench-failover: run-packages cluster-packages openstack ## from a fault to being
 docs: ## make docs/AGENT.md anew from the agents' meta-data
 	@$(SYSTEM_PYTHON) -B docs/reference.py markdown docs
 
+.PHONY: crm
+crm: ## make crm/*.crm and docs/pcs.md anew from the descriptions in crm/
+	@$(SYSTEM_PYTHON) -B docs/snippets.py
+
 .PHONY: man
 man: ## make man pages of the agents in build/man
 	@mkdir -p build/man

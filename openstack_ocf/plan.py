@@ -24,15 +24,17 @@ class Plan:
     notes: tuple[str, ...]
 
 
-def plan(description: Description, credentials: Credentials) -> Plan:
-    """The plan of a description that validation has passed."""
-    return _Planner(description, credentials).plan()
+def plan(description: Description, credentials: Credentials, *, numbers: bool = True) -> Plan:
+    """The plan of a description that validation has passed; numbers: their reasons, too."""
+    return _Planner(description, credentials, numbers=numbers).plan()
 
 
 class _Planner:
     """Elements on their way to a CIB; explained are those kinds whose reasons have been given."""
 
-    def __init__(self, description: Description, credentials: Credentials) -> None:
+    def __init__(self, description: Description, credentials: Credentials, *,
+                 numbers: bool) -> None:
+        self._numbers = numbers
         self._description = description
         self._credentials = credentials
         self._resources = ET.Element("resources")
@@ -253,7 +255,9 @@ class _Planner:
         return found
 
     def _once(self, kind: object, lines: Sequence[str], at: str = "") -> Sequence[str]:
-        """Reasons where they are given first; later, where that is."""
+        """Reasons where they are given first; later, where that is; at: whose numbers they are."""
+        if at and not self._numbers:
+            return ()
         if kind not in self._explained:
             self._explained[kind] = at
             return lines

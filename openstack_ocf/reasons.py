@@ -70,19 +70,20 @@ def service(agent: Agent) -> tuple[str, ...]:
     if agent.api:
         why_start = ("a taken port is waited for (Glance: 30 s), and a node that boots cold is "
                      "slow")
+        why_stop = "requests under way may end"
         why_check = (f"an authenticated request that reads the database. {check} s timeout: "
                      "Keystone and the service are each asked up to twice, and the agent gives "
                      "its reason 2 s before the end")
     else:
         why_start = ("a worker is started when it is connected; 3 to 20 s were measured, and 10 s "
                      "where RabbitMQ does not answer")
+        why_stop = "its work may end, which took heat-engine up to 20 s"
         why_check = (f"its connections to RabbitMQ and the database. {check} s timeout: to tell "
                      "that a process hangs takes 10 s, and that it does not come back to RabbitMQ "
                      "15 s")
     return (
         f"start {start} s: {why_start}.",
-        f"stop {stop} s: requests under way may end; what is left shortly before the timeout is "
-        "killed.",
+        f"stop {stop} s: {why_stop}; what is left shortly before the timeout is killed.",
         f"monitor 30 s, level 10: {why_check}.",
         "monitor 10 s, level 0: is the process there? It finds a dead one sooner, and asks nobody.",
         "The two intervals differ: Pacemaker knows an operation by its name and interval.",

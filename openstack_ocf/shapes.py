@@ -37,16 +37,19 @@ def _notes(plan: Plan) -> str:
 
 
 def _pcs(plan: Plan) -> str:
-    """Commands for a file, as docs/pcs.md has them.
+    return ("# On one node: pcs cluster cib cib.xml; these; pcs cluster cib-push cib.xml\n"
+            + commands(plan.cib) + f"\n{_notes(plan)}")
+
+
+def commands(root: ET.Element) -> str:
+    """Commands of pcs for a file, as docs/pcs.md has them.
 
     Written here: pcs 0.11 exports no constraints, and drops comments.
     """
     lines: list[str] = []
-    resources = plan.cib.find("configuration/resources")
-    constraints = plan.cib.find("configuration/constraints")
-    for element in resources if resources is not None else ():
+    for element in root.iterfind("configuration/resources/*"):
         lines += _resource(element)
-    for element in constraints if constraints is not None else ():
+    for element in root.iterfind("configuration/constraints/*"):
         if element.tag == "rsc_colocation":
             lines += [*cib.comments(element), _pcs_line(
                 "constraint", "colocation", "add", element.get("rsc", ""), "with",
@@ -55,11 +58,12 @@ def _pcs(plan: Plan) -> str:
             lines += [*cib.comments(element), _pcs_line(
                 "constraint", "order", element.get("first", ""), "then", element.get("then", ""),
                 f"kind={element.get('kind')}", f"id={element.get('id')}")]
-    return ("# On one node: pcs cluster cib cib.xml; these; pcs cluster cib-push cib.xml\n"
-            + "\n".join(lines) + f"\n\n{_notes(plan)}")
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _resource(element: ET.Element) -> Iterator[str]:
+    if cib.comment(element):
+        return
     if element.tag == "primitive":
         yield from cib.comments(element)
         yield from _create(element)
@@ -78,8 +82,7 @@ def _resource(element: ET.Element) -> Iterator[str]:
 
 def _create(primitive: ET.Element) -> Iterator[str]:
     lines = [_pcs_line("resource", "create", primitive.get("id", ""), cib.agent(primitive))]
-    lines += [f"  {' '.join(map(shlex.quote, _words(one)))}"
-              for one in grouped(cib.parameters(primitive))]
+    lines += [f"  {' '.join(_words(one))}" for one in grouped(cib.parameters(primitive))]
     for operation in primitive.iterfind("operations/op"):
         words = operation_words(operation)
         if words["interval"] == "0":
@@ -102,7 +105,8 @@ def _create(primitive: ET.Element) -> Iterator[str]:
 
 
 def _words(values: dict[str, str]) -> list[str]:
-    return [f"{name}={value}" for name, value in values.items()]
+    """NAME=VALUE as a shell takes them."""
+    return [f"{name}={shlex.quote(value)}" for name, value in values.items()]
 
 
 def _pcs_line(*words: str) -> str:
