@@ -112,6 +112,19 @@ class Survey:
         """Give a free address to a service."""
         found.addresses.append(address)
 
+    def group(self, name: str) -> str:
+        """The group that a resource is in; empty without one."""
+        return next((one.get("id", "") for one in self._root.iter("group")
+                     if name in [member.get("id") for member in one]), "")
+
+    def proxy(self, address: Address) -> str:
+        """The haproxy behind an address of a charm or of TripleO; empty if there is none."""
+        mark = CHARM.match(address.id)
+        wanted = f"cl_{mark[1]}_haproxy" if mark else ""
+        if TRIPLEO.match(address.id):
+            wanted = next((one for one in self.haproxy if not one.startswith("cl_")), "")
+        return wanted if wanted in self.haproxy else ""
+
     # --- of our types -----------------------------------------------------------------------
 
     def _service(self, primitive: ET.Element, agent: Agent) -> Found:

@@ -212,3 +212,36 @@ def test_live_and_json(tmp_path: Path) -> None:
     assert (0, "") == (done.code, done.said)
     assert ["L5"] == [one["id"] for one in json.loads(done.output)]
     assert "hunter2" not in done.output
+
+
+CHARM = """\
+primitive res_glance_8534040_vip ocf:heartbeat:IPaddr2 params ip=10.0.0.12 \
+  op monitor interval=10s timeout=20s
+primitive res_glance_haproxy lsb:haproxy op monitor interval=5s
+group grp_glance_vips res_glance_8534040_vip
+clone cl_glance_haproxy res_glance_haproxy
+"""
+
+
+def test_l21_an_address_without_its_haproxy(tmp_path: Path) -> None:
+    """L21: the charm's address may be where haproxy is dead; tied to it, it is sound."""
+    assert [("L21", "res_glance_8534040_vip")] == findings(tmp_path, CHARM)
+
+    tied = "colocation c inf: grp_glance_vips cl_glance_haproxy\n"
+
+    assert [] == findings(tmp_path, CHARM + tied)
+
+
+def test_names_of_dns_ha(tmp_path: Path) -> None:
+    """L2, L7: a name without a monitor, as the charm writes it; one before its API."""
+    name = ("primitive p_dns_glance-api ocf:heartbeat:dnsupdate params hostname=a.example.org "
+            "ip=10.0.0.21")
+    monitored = f"{name} op monitor interval=30s timeout=30s"
+
+    def of_the_name(text: str) -> list[tuple[str, str]]:
+        return [one for one in findings(tmp_path, f"{GLANCE}\n{SOUND}\n{text}") if one[0] != "L12"]
+
+    after = "group g p_glance-api p_dns_glance-api"
+    assert [] == of_the_name(f"{monitored}\n{after}\n")
+    assert [("L2", "p_dns_glance-api")] == of_the_name(f"{name}\n{after}\n")
+    assert [("L7", "g")] == of_the_name(f"{monitored}\ngroup g p_dns_glance-api p_glance-api\n")
