@@ -40,13 +40,18 @@ class Draft:
                            "Next: openstack-ocf check, then openstack-ocf plan --diff live"])]
         for one in (self.default, *self.services, self.dns):
             if one.values or one.remarks or one in self.services:
-                lines = "".join(f"{key} = {value}\n" for key, value in one.values.items())
-                parts.append(f"{_remarks(one.remarks)}[{one.name}]\n{lines}")
+                # A line break in a value would begin another key, or a section.
+                good = {key: value for key, value in one.values.items() if value.isprintable()}
+                bad = [f"{key} has invisible characters where this is from; it is left out."
+                       for key in one.values if key not in good]
+                lines = "".join(f"{key} = {value}\n" for key, value in good.items())
+                parts.append(f"{_remarks([*one.remarks, *bad])}[{one.name}]\n{lines}")
         parts += [_remarks(self.left)] if self.left else []
         return "\n".join(parts)
 
 
 def _remarks(lines: Iterable[str]) -> str:
-    wrapped = (part for line in lines
+    plain = ("".join(one if one.isprintable() else " " for one in line) for line in lines)
+    wrapped = (part for line in plain
                for part in textwrap.wrap(line, 97, break_on_hyphens=False, break_long_words=False))
     return "".join(f"# {line}\n" for line in wrapped)

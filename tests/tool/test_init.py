@@ -187,6 +187,27 @@ def test_a_cib_with_nothing_known(tmp_path: Path) -> None:
     assert "no service of OpenStack, and no virtual IP" in done.said
 
 
+def test_line_breaks_make_no_lines(tmp_path: Path) -> None:
+    """What a CIB has in an id or a value begins no line of the description, nor a colour."""
+    cib = tmp_path / "cib.xml"
+    break_ = "a&#10;[x]&#10;credentials = /etc/shadow&#10;&#155;31m"
+    cib.write_text(EMPTY.replace("<resources/>", (
+        f'<resources><group id="{break_}"><primitive id="{break_}1" class="ocf" '
+        'provider="heartbeat" type="IPaddr2"><instance_attributes id="i"><nvpair id="n" '
+        f'name="ip" value="{break_}"/>'
+        '</instance_attributes></primitive><primitive id="p_glance-api" class="ocf" '
+        'provider="openstack" type="glance-api"><instance_attributes id="j"><nvpair id="m" '
+        f'name="config" value="{break_}"/><nvpair id="o" name="{break_}" value="1"/>'
+        f'</instance_attributes></primitive></group><primitive id="{break_}2" class="ocf" '
+        'provider="heartbeat" type="Dummy"/></resources>')))
+    done = command("init", "--elsewhere", "--cib", cib)
+
+    assert (0, "") == (done.code, done.said)
+    lines = done.output.splitlines()
+    assert ["[glance]"] == [line for line in lines if line[:1] not in ("#", "")]
+    assert "\x9b" not in done.output
+
+
 # --- bundles ----------------------------------------------------------------------------------
 
 BUNDLE = """\
