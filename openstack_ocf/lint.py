@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from . import agents, cib, held
+from . import agents, cib, held, user
 from .agents import Agent
 from .finding import ERROR, WARNING, Finding
 from .seconds import seconds
@@ -19,8 +19,6 @@ FALSE = ("false", "no", "off", "0", "n")
 """As Pacemaker reads a boolean."""
 DEFAULT_TIMEOUT = 20.0
 """Pacemaker's own, in seconds, for an operation that has none."""
-PLACEHOLDER = "SECRET"
-"""Stands for the password in the snippets: there is no secret in it."""
 UNRELATED = 3
 """So many services of different projects in a group; with two, crm/shared-vip.crm says the cost."""
 
@@ -73,7 +71,7 @@ class _Lint:
             yield from self._start_stop(one)
             yield from self._monitors(one)
             yield from self._migration(one)
-            yield from self._credentials(one)
+            yield from user.lint(one.id, one.agent, one.parameters)
             yield from self._parameters(one)
             yield from self._tied(one)
             yield from self._cloned(one)
@@ -154,18 +152,6 @@ class _Lint:
         if not timeout:
             yield Finding("L3", WARNING, one.id, "no failure-timeout: a node that failed once is "
                           "never tried again", 'Add: meta failure-timeout="180s"')
-
-    def _credentials(self, one: _Ours) -> Iterator[Finding]:
-        """L4: more rights than needed. L5: a password that all can read who can read the CIB."""
-        given = one.parameters
-        if given.get("os_username") == "admin":
-            yield Finding("L4", WARNING, one.id, "the monitor's user is admin",
-                          "Take a user of its own with the role reader.")
-        for name in ("os_password", "os_token"):
-            value = given.get(name, "")
-            if value and not value.startswith("lrm://") and value != PLACEHOLDER:
-                yield Finding("L5", WARNING, one.id, f"{name} stands in the CIB",
-                              f"cibsecret stash {one.id} {name}")
 
     def _parameters(self, one: _Ours) -> Iterator[Finding]:
         """L6: a URL whose meaning has changed. L17: parameters that no agent has."""

@@ -17,7 +17,7 @@ from unit.kit import PYTHON
 ORDER = ["errors", "words", "seconds", "finding", "run", "agents", "keys", "description", "sample",
          "openrc", "vips", "names", "node", "cib", "validation", "reasons", "elements", "plan",
          "crm", "shapes", "difference", "survey", "configs", "draft", "init", "bundle",
-         "held", "lint", "command", "__main__"]
+         "held", "user", "lint", "command", "__main__"]
 MODULES = {path.stem: ast.parse(path.read_text())
            for path in (ROOT / "openstack_ocf").glob("*.py") if path.stem != "__init__"}
 
