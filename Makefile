@@ -19,6 +19,7 @@ unexport MAKEFLAGS MFLAGS
 OCF_ROOT ?= /usr/lib/ocf
 MANDIR ?= /usr/share/man
 SBINDIR ?= /usr/sbin
+COMPLETIONDIR ?= /usr/share/bash-completion/completions
 PYTHON ?= /usr/bin/python3
 
 # Not whatever `python3` is first on PATH: this is the one that Debian's packages belong to.
@@ -37,7 +38,7 @@ SOURCES = agentlib openstack_ocf $(AGENTS:%=ocf/%) $(if $(wildcard bench/*.py),b
 RUN_PACKAGES := python3 python3-keystoneauth1 python3-requests iproute2
 CLUSTER_PACKAGES := pacemaker corosync crmsh pcs resource-agents iputils-arping
 TEST_PACKAGES := $(RUN_PACKAGES) $(CLUSTER_PACKAGES) python3-venv groff-base libxml2-utils openssl \
-	python3-openstackclient bsdutils curl strace time uwsgi-plugin-python3 prometheus
+	python3-openstackclient bsdutils curl strace time uwsgi-plugin-python3 prometheus python3-yaml
 OPENSTACK_PACKAGES := keystone glance-api cinder-api mariadb-server-core
 # Those of all other daemons are many, and for tests alone: lab/packages.py.
 CONTROL_PLANE_PACKAGES = $(shell $(SYSTEM_PYTHON) -B -m lab.packages)
@@ -88,8 +89,9 @@ install: export OCF_ROOT := $(OCF_ROOT)
 install: export DESTDIR := $(DESTDIR)
 install: export MANDIR := $(MANDIR)
 install: export SBINDIR := $(SBINDIR)
+install: export COMPLETIONDIR := $(COMPLETIONDIR)
 install: export PYTHON := $(PYTHON)
-install: ## install agents and openstack-ocf (DESTDIR, OCF_ROOT, MANDIR, SBINDIR; PYTHON: interpreter)
+install: ## install agents and openstack-ocf (DESTDIR, OCF_ROOT, MANDIR, SBINDIR, COMPLETIONDIR; PYTHON)
 	@umask 022
 	fail() { echo "make install: $$*" >&2; exit 1; }
 	[[ "$$OCF_ROOT" == /* ]] || fail "OCF_ROOT=$$OCF_ROOT is not an absolute path"
@@ -111,7 +113,7 @@ install: ## install agents and openstack-ocf (DESTDIR, OCF_ROOT, MANDIR, SBINDIR
 	new=$$(mktemp -d "$$library/.new.XXXXXXXX")
 	new_agents=$$(mktemp -d "$$agents/.new.XXXXXXXX")
 
-	mkdir "$$new/agentlib" "$$new/openstack_ocf" "$$new/man"
+	mkdir "$$new/agentlib" "$$new/openstack_ocf" "$$new/man" "$$new/command"
 	install -m 644 agentlib/*.py "$$new/agentlib"
 	install -m 644 openstack_ocf/*.py "$$new/openstack_ocf"
 	sed -e "1s|^#!/usr/bin/python3|#!$$PYTHON|" \
@@ -132,7 +134,8 @@ install: ## install agents and openstack-ocf (DESTDIR, OCF_ROOT, MANDIR, SBINDIR
 		echo "make install: $$PYTHON is not on this machine: no bytecode"
 	fi
 	for python in "$$PYTHON" $(SYSTEM_PYTHON); do
-		! "$$python" -EsB docs/reference.py man "$$new/man" >/dev/null 2>&1 || break
+		! "$$python" -EsB docs/reference.py man "$$new/man" >/dev/null 2>&1 ||
+			! "$$python" -EsB docs/command.py "$$new/command" >/dev/null 2>&1 || break
 	done
 
 	for package in agentlib openstack_ocf; do
@@ -159,6 +162,10 @@ install: ## install agents and openstack-ocf (DESTDIR, OCF_ROOT, MANDIR, SBINDIR
 	if compgen -G "$$new/man/*" >/dev/null; then
 		mkdir -p "$$DESTDIR$$MANDIR/man7"
 		install -m 644 "$$new"/man/* "$$DESTDIR$$MANDIR/man7"
+		mkdir -p "$$DESTDIR$$MANDIR/man8" "$$DESTDIR$$COMPLETIONDIR"
+		install -m 644 "$$new/command/openstack-ocf.8" "$$DESTDIR$$MANDIR/man8"
+		install -m 644 -T "$$new/command/openstack-ocf.bash" \
+			"$$DESTDIR$$COMPLETIONDIR/openstack-ocf"
 	else
 		echo "make install: no man pages: they could not be made by $$PYTHON"
 	fi
@@ -169,6 +176,7 @@ uninstall: export OCF_ROOT := $(OCF_ROOT)
 uninstall: export DESTDIR := $(DESTDIR)
 uninstall: export MANDIR := $(MANDIR)
 uninstall: export SBINDIR := $(SBINDIR)
+uninstall: export COMPLETIONDIR := $(COMPLETIONDIR)
 uninstall: ## remove them again, and nothing else
 	@agents="$$DESTDIR$$OCF_ROOT/resource.d/openstack"
 	library="$$DESTDIR$$OCF_ROOT/lib/openstack"
@@ -186,6 +194,9 @@ uninstall: ## remove them again, and nothing else
 	fi
 	command="$$DESTDIR$$SBINDIR/openstack-ocf"
 	! grep -qs '^ *from openstack_ocf' "$$command" || rm -f "$$command"
+	for made in "$$DESTDIR$$MANDIR/man8/openstack-ocf.8" "$$DESTDIR$$COMPLETIONDIR/openstack-ocf"; do
+		! grep -qs 'openstack-ocf-agents' "$$made" || rm -f "$$made"
+	done
 	rm -f "$$library"/{agentlib,openstack_ocf}/*.py
 	rm -f "$$library"/{agentlib,openstack_ocf}/__pycache__/*.pyc
 	for folder in "$$library"/{agentlib,openstack_ocf}{/__pycache__,} "$$library" "$$agents"; do
@@ -287,10 +298,15 @@ bench-failover: run-packages cluster-packages openstack ## from a fault to being
 docs: ## make docs/AGENT.md anew from the agents' meta-data
 	@$(SYSTEM_PYTHON) -B docs/reference.py markdown docs
 
+.PHONY: crm
+crm: ## make crm/*.crm and docs/pcs.md anew from the descriptions in crm/
+	@$(SYSTEM_PYTHON) -B docs/snippets.py
+
 .PHONY: man
-man: ## make man pages of the agents in build/man
+man: ## make man pages of the agents and of openstack-ocf in build/man, and its completion
 	@mkdir -p build/man
 	$(SYSTEM_PYTHON) -B docs/reference.py man build/man
+	$(SYSTEM_PYTHON) -B docs/command.py build/man
 
 .PHONY: golden
 golden: test-packages tools ## take the agents' meta-data, and what an action costs, for what the tests expect

@@ -27,7 +27,6 @@ from lab.openstack import ControlPlane
 
 DATABASE = "mysql"
 VIPS = {"glance": "10.99.0.101", "cinder": "10.99.0.102"}
-PREFIX = "24"
 PACKAGES = (
     *cluster.PACKAGES,
     *seed.packages(DATABASE),
@@ -132,7 +131,7 @@ def group(cloud: ControlPlane, service: str, monitors: Monitors | None = None) -
     """A service with its virtual IP, as crm/ has it, edited for this cloud."""
     user = cloud.credentials
     edits = {
-        f"p_ip_{service}-api": {"ip": VIPS[service], "cidr_netmask": PREFIX},
+        f"p_ip_{service}-api": {"ip": VIPS[service]},
         f"p_{service}-api": {
             "config": str(cloud.config(service)),
             "os_auth_url": user.auth_url,

@@ -13,7 +13,8 @@ from . import pacemaker, saved
 from .change import Manner, change
 from .difference import changed, difference
 from .errors import RefusedError, UsageError
-from .merge import keep_ids, merge
+from .ids import keep_ids
+from .merge import merge
 from .plan import Plan
 
 SECRETS = "/var/lib/pacemaker/lrm/secrets"

@@ -12,7 +12,11 @@ from .words import shown
 
 LIVE = "live"
 ADDRESSES = ("IPaddr2", "IPaddr", "IPv6addr")
-"""Agents whose resources are virtual IPs."""
+"""Types whose resources are virtual IPs."""
+NAMERS = {"ocf:heartbeat:dnsupdate": "hostname", "ocf:maas:dns": "fqdn"}
+"""Agents that change a DNS name, and the parameter that says which."""
+RESOURCES = ("primitive", "group", "clone", "master", "bundle", "template")
+"""Elements that are resources, or stand for one."""
 LIMIT = 64 << 20
 """Bytes of a CIB; Pacemaker's own are far below."""
 
@@ -89,6 +93,11 @@ def comment(element: ET.Element) -> bool:
     return not isinstance(tag, str)
 
 
+def comments(element: ET.Element) -> list[str]:
+    """The comments that stand in an element, each one line."""
+    return [(child.text or "").rstrip() for child in element if comment(child)]
+
+
 def pairs(element: ET.Element | None, section: str) -> dict[str, str]:
     """Names and values of the nvpairs in the sections of a name, whatever rules they have."""
     found = element.iterfind(f"{section}/nvpair") if element is not None else ()
@@ -96,8 +105,30 @@ def pairs(element: ET.Element | None, section: str) -> dict[str, str]:
 
 
 def parameters(primitive: ET.Element) -> dict[str, str]:
-    """The instance parameters of a primitive."""
-    return pairs(primitive, "instance_attributes")
+    """The instance parameters of a primitive but those that a rule has for one node."""
+    return {pair.get("name", ""): pair.get("value", "")
+            for section in primitive.iterfind("instance_attributes") if not ruled(section)
+            for pair in section.iterfind("nvpair")}
+
+
+def by_node(primitive: ET.Element) -> dict[str, dict[str, str]]:
+    """The instance parameters that differ by node."""
+    return {ruled(section): {pair.get("name", ""): pair.get("value", "")
+                             for pair in section.iterfind("nvpair")}
+            for section in primitive.iterfind("instance_attributes") if ruled(section)}
+
+
+def ruled(section: ET.Element) -> str:
+    """The node that a section of parameters is for; empty where no rule says one.
+
+    Only the simplest rule is known: #uname eq NODE.
+    """
+    expressions = section.findall("rule/*")
+    if len(expressions) == 1 and expressions[0].tag == "expression":
+        found = expressions[0]
+        if found.get("attribute") == "#uname" and found.get("operation") == "eq":
+            return found.get("value", "")
+    return ""
 
 
 def agent(primitive: ET.Element) -> str:
@@ -118,6 +149,12 @@ def resources(cib: ET.Element) -> Iterator[ET.Element]:
     return section.iter("primitive") if section is not None else iter(())
 
 
+def by_id(cib: ET.Element, name: str) -> ET.Element | None:
+    """The resource of an id, wherever it stands."""
+    return next((one for one in cib.iterfind("configuration/resources//*[@id]")
+                 if one.get("id") == name and one.tag in RESOURCES), None)
+
+
 def virtual_ips(cib: ET.Element) -> dict[str, str]:
     """Ids of the primitives that hold an address, each with the address."""
     found = {}
@@ -126,3 +163,9 @@ def virtual_ips(cib: ET.Element) -> dict[str, str]:
         if primitive.get("type") in ADDRESSES:
             found[primitive.get("id", "")] = given.get("ip") or given.get("ipv6addr", "")
     return found
+
+
+def names(cib: ET.Element) -> dict[str, str]:
+    """Ids of the primitives that hold a DNS name, each with the name."""
+    return {primitive.get("id", ""): parameters(primitive).get(NAMERS[agent(primitive)], "")
+            for primitive in resources(cib) if agent(primitive) in NAMERS}

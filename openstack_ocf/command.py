@@ -12,10 +12,12 @@ from typing import NoReturn
 
 from . import (
     apply,
+    bundle,
     cib,
     description,
     difference,
     finding,
+    init,
     merge,
     metrics,
     node,
@@ -88,6 +90,18 @@ def _parser() -> _Parser:
 
     one = verb("sample", "print a commented description", "openstack-ocf sample > new.conf")
     one.set_defaults(run=_sample)
+
+    one = verb("init", "write a description of what is there: a cluster, or a Juju bundle",
+               "openstack-ocf init > new.conf && openstack-ocf check --description new.conf")
+    source = one.add_mutually_exclusive_group()
+    source.add_argument("--cib", metavar="FILE|live", default=cib.LIVE,
+                        help="a CIB, as of cibadmin --query (default: live)")
+    source.add_argument("--bundle", metavar="FILE",
+                        help="a Juju bundle instead: its options and bindings")
+    one.add_argument("--elsewhere", action="store_true",
+                     help="this machine is no node of the cluster: its configuration files do "
+                     "not count")
+    one.set_defaults(run=_init)
 
     one = verb("check", "validate the description, and compare it with this node's addresses",
                "openstack-ocf check --format json")
@@ -187,6 +201,13 @@ def _sample(options: argparse.Namespace) -> int:
     return 0
 
 
+def _init(options: argparse.Namespace) -> int:
+    made = (bundle.draft(options.bundle) if options.bundle else
+            init.draft(cib.load(options.cib), options.cib, here=not options.elsewhere))
+    sys.stdout.write(made.text())
+    return 0
+
+
 def _check(options: argparse.Namespace) -> int:
     try:
         found = _findings(description.read(options.description), elsewhere=options.elsewhere)
@@ -221,10 +242,6 @@ def _planned(options: argparse.Namespace) -> tuple[Plan | None, int]:
     if finding.code(found) == 1:
         print("openstack-ocf: no plan: the errors above come first", file=sys.stderr)
         return None, 1
-    named = next((one for one in described.services if one.dns_ha), None)
-    if named:
-        raise CannotLookError(f"{described.where(named.section, 'dns_ha')}: this release checks "
-                              "dns_ha, and plans virtual IPs only")
     return plan(described, credentials(described)), finding.code(found)
 
 

@@ -12,20 +12,23 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Union
 
 from . import agents
 from .agents import Agent
 from .finding import ERROR, Finding
-from .keys import DEFAULT, DNS, FACES, SECRETS, SERVICE, Key
+from .keys import DEFAULT, DNS, FACES, OF_ALL, SECRETS, SERVICE, Key
 from .words import nearest, shown
 
+Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 PATH = "/etc/openstack-ocf.conf"
 LIMIT = 1 << 20
 """Bytes of a description; what is larger is none."""
 _TRUE = ("true", "1", "yes", "on")
 _FALSE = ("false", "0", "no", "off")
+_NUMBERS = {"prefix": (0, 128), "port": (1, 65535), "seconds": (0, 86400)}
 _KEYS = {"DEFAULT": DEFAULT, "dns": DNS}
-_OF_THE_PLAN = ("os_username", "os_project_name", "os_tenant_name", "os_auth_url",
+OF_THE_PLAN = ("os_username", "os_project_name", "os_tenant_name", "os_auth_url",
                 "keystone_get_token_url", "os_region_name", "os_user_domain_name",
                 "os_project_domain_name", "os_domain", "os_cacert", "os_password", "os_token")
 """Parameters of an agent that do not stand in the description, since credentials says them."""
@@ -56,7 +59,21 @@ class Service:
     networks: Mapping[str, str] = field(default_factory=dict)
     storage: str = ""
     port: int = 0
+    given_id: str = ""
+    given_clone: str = ""
+    vip_ids: tuple[str, ...] = ()
+    group: str = ""
     parameters: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """The id of its resource."""
+        return self.given_id or f"p_{self.agent.name}"
+
+    @property
+    def clone(self) -> str:
+        """The id of its clone."""
+        return self.given_clone or f"cl_{self.id.removeprefix('p_')}"
 
     def parameter(self, name: str) -> str:
         """A parameter of the agent: the given value, else the default."""
@@ -75,6 +92,14 @@ class Description:
     region: str
     dns: Mapping[str, str]
     services: tuple[Service, ...]
+
+    @property
+    def addresses(self) -> Mapping[str, tuple[Address, ...]]:
+        """Those of [dns] by node."""
+        found: dict[str, tuple[Address, ...]] = {}
+        for node, one in filter(None, map(_node_address, _list(self.dns.get("addresses", "")))):
+            found[node] = (*found.get(node, ()), one)
+        return found
 
     def where(self, section: str, key: str = "") -> str:
         """A place in it, for a finding."""
@@ -183,8 +208,8 @@ class _Reader:
             self._found("I2", section, "", f"OpenStack has no such daemon since {agent.gone}",
                         "Remove the section.")
             return
-        parameters = [name for name in agent.defaults if name not in _OF_THE_PLAN]
-        keys = [key for key in SERVICE if agent.api or key.name == "storage"]
+        parameters = [name for name in agent.defaults if name not in OF_THE_PLAN]
+        keys = [key for key in SERVICE if agent.api or key.name in OF_ALL]
         values = self._values(section, keys, parameters, agent)
         known = {key.name for key in SERVICE}
         yield Service(
@@ -197,6 +222,8 @@ class _Reader:
             dns_ha=values.get("dns_ha", "").lower() in _TRUE,
             hostnames=_given(values, "hostname"), networks=_given(values, "network"),
             storage=values.get("storage", ""), port=int(values.get("port") or agent.port),
+            given_id=values.get("id", ""), given_clone=values.get("clone", ""),
+            vip_ids=tuple(_list(values.get("vip_id", ""))), group=values.get("group", ""),
             parameters={name: value for name, value in self._sections[section].items()
                         if name in parameters and name not in known})
 
@@ -257,8 +284,8 @@ def _wrong(kind: str, value: str) -> str:
         return "" if value.lower() in (*_TRUE, *_FALSE) else "neither true nor false"
     if kind == "path":
         return "" if value.startswith("/") else "no absolute path"
-    if kind in ("prefix", "port"):
-        low, high = (0, 128) if kind == "prefix" else (1, 65535)
+    if kind in _NUMBERS:
+        low, high = _NUMBERS[kind]
         good = value.isascii() and value.isdigit() and len(value) < 6 and low <= int(value) <= high
         return "" if good else f"no number from {low} to {high}"
     if kind == "network":
@@ -266,4 +293,19 @@ def _wrong(kind: str, value: str) -> str:
             ipaddress.ip_network(value)
         except ValueError:
             return "no network, such as 10.0.0.0/24"
+    if kind in ("id", "ids"):
+        words = _list(value) if kind == "ids" else [value]
+        return "" if all(re.fullmatch(r"[A-Za-z_][\w.-]*", one) for one in words) else (
+            "no id of a resource")
+    if kind == "addresses":
+        return next((f"no NODE=ADDRESS, in {shown(one)}" for one in _list(value)
+                     if not _node_address(one)), "")
     return ""
+
+
+def _node_address(word: str) -> tuple[str, Address] | None:
+    node, equals, text = word.partition("=")
+    try:
+        return (node, ipaddress.ip_address(text)) if node and equals else None
+    except ValueError:
+        return None

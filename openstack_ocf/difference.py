@@ -74,6 +74,9 @@ def _facts(element: ET.Element) -> Iterator[tuple[str, str]]:
         yield "members", " ".join(members)
     for name, value in cibs.parameters(element).items():
         yield f"param {name}", value
+    for node, values in cibs.by_node(element).items():
+        for name, value in values.items():
+            yield f"param {name} on {node}", value
     for name, value in cibs.pairs(element, "meta_attributes").items():
         yield f"meta {name}", plain(value)
     for operation in element.iterfind("operations/op"):
@@ -82,3 +85,5 @@ def _facts(element: ET.Element) -> Iterator[tuple[str, str]]:
         yield f"{name} timeout", plain(operation.get("timeout", "default"))
         if cibs.level(operation):
             yield f"{name} level", cibs.level(operation)
+        if operation.get("on-fail"):
+            yield f"{name} on-fail", operation.get("on-fail", "")

@@ -15,7 +15,8 @@ FACES = ("internal", "public", "admin")
 class Key:
     """A key of a section.
 
-    kind: text, boolean, list, path, network, prefix or port, or the choices, with | between them.
+    kind: text, boolean, list, path, network, prefix, port, seconds, id, ids or addresses, or the
+    choices, with | between them.
     """
 
     name: str
@@ -65,13 +66,31 @@ SERVICE = (
     Key("storage", "rbd|swift|s3|cinder|shared-file|local", "", "Where a service that stores "
         "(Glance) does so. What is local is on one node only.", "rbd"),
     Key("port", "port", "", "The port of the API; by default the service's own.", "9292"),
+    Key("id", "id", "", "The id of the service's resource, where a cluster has one already. "
+        "Default: p_ and the agent's name.", "p_glance-api"),
+    Key("clone", "id", "", "The id of its clone. Default: cl_ and the agent's name.",
+        "cl_glance-api"),
+    Key("vip_id", "ids", "", "The ids of the virtual IPs, in the order of vip. A virtual IP that "
+        "runs keeps its id: another one would stop it. Default: p_ip_ and the agent's name.",
+        "p_ip_glance-api p_ip_public_glance-api"),
+    Key("group", "id", "", "The id of the group. Default: g_ and the agent's name. Services that "
+        "share virtual IPs become one group by it, in the order of their sections; without it "
+        "each is tied to the address, which is better. Active-active: a group of the addresses.",
+        "g_glance-api"),
 )
+
+OF_ALL = ("storage", "id", "clone")
+"""Keys of SERVICE that a worker has, too."""
 
 DNS = (
     Key("agent", "dnsupdate|maas", "dnsupdate", "What changes a name for dns_ha.", "dnsupdate"),
     Key("server", "text", "", "The DNS server that takes updates (dnsupdate).", "10.0.0.2"),
     Key("keyfile", "path", "", "The TSIG key for it (dnsupdate).", "/etc/bind/monitor.key"),
-    Key("ttl", "text", "", "How long clients may remember an address, in seconds.", "30"),
+    Key("ttl", "seconds", "30", "How long clients may remember an address, in seconds. So long do "
+        "they go to the old node after a failover.", "30"),
+    Key("addresses", "addresses", "", "The address that a name leads to, node by node (dnsupdate: "
+        "IPv4). Of several of a node, that in the network of the endpoint is taken, else the "
+        "first.", "controller1=10.0.0.21 controller2=10.0.0.22"),
     Key("maas_url", "text", "", "MAAS's URL (maas).", "http://10.0.0.3:5240/MAAS"),
 )
 

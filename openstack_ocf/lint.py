@@ -1,7 +1,6 @@
 """What is unsafe, obsolete or misspelt in a CIB: what can be told from it and our meta-data.
 
-A function for each row; docs/openstack-ocf.md has the table. Resources of others are looked at
-only where they are virtual IPs, or tied to ours.
+A function for each row; docs/openstack-ocf.md has the table. Virtual IPs and names are in `held`.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from . import agents, cib
+from . import agents, cib, held, user
 from .agents import Agent
 from .finding import ERROR, WARNING, Finding
 from .seconds import seconds
@@ -20,8 +19,6 @@ FALSE = ("false", "no", "off", "0", "n")
 """As Pacemaker reads a boolean."""
 DEFAULT_TIMEOUT = 20.0
 """Pacemaker's own, in seconds, for an operation that has none."""
-PLACEHOLDER = "SECRET"
-"""Stands for the password in the snippets: there is no secret in it."""
 UNRELATED = 3
 """So many services of different projects in a group; with two, crm/shared-vip.crm says the cost."""
 
@@ -54,6 +51,7 @@ class _Lint:
         self._root = root
         self._parents = {child: parent for parent in root.iter() for child in parent}
         self._vips = cib.virtual_ips(root)
+        self._names = cib.names(root)
         self._properties = self._pairs("configuration/crm_config/*")
         self._defaults = self._pairs("configuration/rsc_defaults/*")
         self._op_defaults = self._pairs("configuration/op_defaults/*")
@@ -73,13 +71,13 @@ class _Lint:
             yield from self._start_stop(one)
             yield from self._monitors(one)
             yield from self._migration(one)
-            yield from self._credentials(one)
+            yield from user.lint(one.id, one.agent, one.parameters)
             yield from self._parameters(one)
             yield from self._tied(one)
             yield from self._cloned(one)
         yield from self._twice(ours)
         yield from self._groups(ours)
-        yield from self._virtual_ips()
+        yield from held.lint(self._root)
         yield from self._references()
         if ours:
             yield from self._cluster()
@@ -155,18 +153,6 @@ class _Lint:
             yield Finding("L3", WARNING, one.id, "no failure-timeout: a node that failed once is "
                           "never tried again", 'Add: meta failure-timeout="180s"')
 
-    def _credentials(self, one: _Ours) -> Iterator[Finding]:
-        """L4: more rights than needed. L5: a password that all can read who can read the CIB."""
-        given = one.parameters
-        if given.get("os_username") == "admin":
-            yield Finding("L4", WARNING, one.id, "the monitor's user is admin",
-                          "Take a user of its own with the role reader.")
-        for name in ("os_password", "os_token"):
-            value = given.get(name, "")
-            if value and not value.startswith("lrm://") and value != PLACEHOLDER:
-                yield Finding("L5", WARNING, one.id, f"{name} stands in the CIB",
-                              f"cibsecret stash {one.id} {name}")
-
     def _parameters(self, one: _Ours) -> Iterator[Finding]:
         """L6: a URL whose meaning has changed. L17: parameters that no agent has."""
         url = one.parameters.get("url", "")
@@ -180,7 +166,7 @@ class _Lint:
                               f"{shown(name)}", f"The nearest is {near}." if near else "Remove it.")
 
     def _tied(self, one: _Ours) -> Iterator[Finding]:
-        """L7: a virtual IP after its API. L8: an API without one."""
+        """L7: a virtual IP after its API, or a name before it. L8: an API without one."""
         if not one.agent.api or one.clone is not None:
             return
         if one.group is not None:
@@ -192,7 +178,13 @@ class _Lint:
                     "L7", ERROR, one.group.get("id", ""), f"{late[0]} is right of {one.id}, which "
                     "starts before its address is there", f"Move {late[0]} to the left.")
                 return
-            if late or set(members) & set(self._vips):
+            early = [name for name in members[:place] if name in self._names]
+            if early:
+                yield Finding(
+                    "L7", WARNING, one.group.get("id", ""), f"{early[0]} is left of {one.id}: the "
+                    "name goes to a node before it serves", f"Move {early[0]} to the right.")
+            # Of dns_ha, a name stands to the right: it goes where the service is already.
+            if late or set(members) & {*self._vips, *self._names}:
                 return
         mine = {one.id, one.group.get("id", "") if one.group is not None else one.id}
         partners = {with_ for rsc, with_ in self._constraint("rsc_colocation", "rsc", "with-rsc")
@@ -260,25 +252,6 @@ class _Lint:
                               "while one of them does not start, none to the right of it does",
                               "Tie each to the address by a colocation and an order, as in "
                               "crm/controller.crm.")
-
-    def _virtual_ips(self) -> Iterator[Finding]:
-        """L13: an obsolete agent. L19: an address twice. L2: one that is not monitored."""
-        owner: dict[str, str] = {}
-        for primitive in cib.resources(self._root):
-            name = primitive.get("id", "")
-            address = self._vips.get(name, "")
-            if not address:
-                continue
-            if primitive.get("type") == "IPv6addr":
-                yield Finding("L13", WARNING, name, "IPv6addr is no longer maintained",
-                              "IPaddr2 takes IPv6 as well; change it while the service is stopped.")
-            first = owner.setdefault(address, name)
-            if first != name:
-                yield Finding("L19", ERROR, name, f"{shown(address)} is the address of {first}, "
-                              "too", "Remove one of them.")
-            if not any(op.get("name") == "monitor" for op in self._operations(primitive)):
-                yield Finding("L2", WARNING, name, "no monitor: nobody finds out that the address "
-                              "is gone", 'Add: op monitor interval="10s" timeout="20s"')
 
     def _references(self) -> Iterator[Finding]:
         """L16: a constraint about a resource that there is not."""

@@ -1,22 +1,22 @@
 """A plan put into a CIB. What the plan does not have stays as it is, comments included.
 
-Called by `command` for what a plan would change, and by `apply`. What is there keeps its ids: a
-resource under another id is another one to Pacemaker, which would stop the old one.
+Called by `command` for what a plan would change, and by `apply`. What is there keeps its ids (see
+`ids`), and its settings that the plan says nothing of.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 
+from . import agents
 from . import cib as cibs
 from .errors import RefusedError
+from .ids import keep_ids
 from .seconds import same_time, seconds
 
-_RESOURCES = ("primitive", "group", "clone", "master", "bundle", "template")
 _ENDS = {"rsc_colocation": ("rsc", "with-rsc"), "rsc_order": ("first", "then")}
 _OLDER = {"os_project_name": "os_tenant_name", "os_auth_url": "keystone_get_token_url"}
 """Parameters, and the older ones that say the same."""
@@ -39,92 +39,6 @@ def merge(plan: ET.Element, there: ET.Element) -> ET.Element:
             merger.constraint(element)
     merger.finish(plan)
     return cib
-
-
-# --- ids ----------------------------------------------------------------------------------------
-
-
-def keep_ids(plan: ET.Element, there: ET.Element) -> None:
-    """Give the plan's resources the ids that they have in the other CIB."""
-    known = {address: name for name, address in cibs.virtual_ips(there).items() if address}
-    _rename(plan, {name: known[address] for name, address in cibs.virtual_ips(plan).items()
-                   if known.get(address, name) != name})
-    _rename(plan, _services(plan, there))
-    _rename(plan, _groups(plan, there))
-    _rename(plan, _replaced(plan, there))
-
-
-def _services(plan: ET.Element, there: ET.Element) -> dict[str, str]:
-    """An agent that each of both has once, under two names."""
-    found = {}
-    names = {one.get("id") for one in cibs.resources(there)}
-    for one in cibs.resources(plan):
-        agent, name = cibs.agent(one), one.get("id", "")
-        if not agent.startswith("ocf:openstack:") or name in names:
-            continue
-        others = [other.get("id", "") for other in cibs.resources(there)
-                  if cibs.agent(other) == agent]
-        if len(others) == 1:
-            found[name] = others[0]
-    return found
-
-
-def _groups(plan: ET.Element, there: ET.Element) -> dict[str, str]:
-    """Groups and clones, by the last of their members that is in one: that is the service."""
-    found = {}
-    for tag in ("group", "clone"):
-        owners = {one.get("id"): owner.get("id", "")
-                  for owner in there.iterfind(f"configuration/resources//{tag}")
-                  for one in owner.iter("primitive")}
-        for wanted in plan.iterfind(f"configuration/resources/{tag}"):
-            names = [one.get("id") for one in wanted.iter("primitive")]
-            owner = next((owners[name] for name in reversed(names) if name in owners), "")
-            if owner and owner != wanted.get("id"):
-                found[wanted.get("id", "")] = owner
-    return found
-
-
-def _replaced(plan: ET.Element, there: ET.Element) -> dict[str, str]:
-    """Addresses that a group is to have, for those that it has and that are in no plan."""
-    old, new = cibs.virtual_ips(there), cibs.virtual_ips(plan)
-    found = {}
-    for wanted in plan.iterfind("configuration/resources/group"):
-        group = _by_id(there, wanted.get("id", ""))
-        names = [one.get("id", "") for one in group.iter("primitive")] if group is not None else []
-        free = [name for name in names if name in old and name not in new]
-        for one in wanted.iter("primitive"):
-            name = one.get("id", "")
-            if name not in new or name in old:
-                continue
-            mate = next((other for other in free if _version(old[other]) == _version(new[name])),
-                        "")
-            if mate:
-                free.remove(mate)
-                found[name] = mate
-    return found
-
-
-def _version(address: str) -> int:
-    try:
-        return ipaddress.ip_address(address).version
-    except ValueError:
-        return 0
-
-
-def _rename(plan: ET.Element, names: dict[str, str]) -> None:
-    for element in plan.iter() if names else ():
-        if cibs.comment(element):
-            continue
-        for key, value in element.attrib.items():
-            for old, new in names.items():
-                if value == old or (key == "id" and value.startswith(f"{old}-")):
-                    element.set(key, new + value[len(old):])
-                    break
-
-
-def _by_id(cib: ET.Element, name: str) -> ET.Element | None:
-    return next((one for one in cib.iterfind("configuration/resources//*[@id]")
-                 if one.get("id") == name and one.tag in _RESOURCES), None)
 
 
 # --- elements -----------------------------------------------------------------------------------
@@ -165,7 +79,7 @@ class _Merger:
     def finish(self, plan: ET.Element) -> None:
         """Comments that name an address which has changed."""
         for wanted in plan.iterfind("configuration/resources//*[@id]"):
-            found = self._find(wanted) if wanted.tag in _RESOURCES else None
+            found = self._find(wanted) if wanted.tag in cibs.RESOURCES else None
             comments = [] if found is None else [one for one in found if cibs.comment(one)]
             for comment in comments:
                 for old, new in self._addresses.items():
@@ -224,7 +138,7 @@ class _Merger:
 
     def _find(self, wanted: ET.Element) -> ET.Element | None:
         name = wanted.get("id", "")
-        found = _by_id(self._cib, name)
+        found = cibs.by_id(self._cib, name)
         if found is not None and found.tag != wanted.tag:
             raise RefusedError(f"the CIB has a {found.tag} {name}, where the plan has a "
                                f"{wanted.tag}; rename it first")
@@ -265,7 +179,27 @@ class _Merger:
         new = cibs.parameters(found).get("ip", "")
         if old and old != new:
             self._addresses[old] = new
+        self._by_node(found, wanted)
         self._operations(found, wanted)
+
+    def _by_node(self, found: ET.Element, wanted: ET.Element) -> None:
+        """Parameters that a rule has for one node, as dnsupdate's address."""
+        there = {cibs.ruled(one): one for one in found.iterfind("instance_attributes")}
+        for section in wanted.iterfind("instance_attributes"):
+            node = cibs.ruled(section)
+            if node and node not in there:
+                found.append(self._unique(deepcopy(section)))
+            elif node:
+                for pair in section.iterfind("nvpair"):
+                    self._pair(there[node], pair.get("name", ""), pair.get("value", ""))
+
+    def _pair(self, section: ET.Element, name: str, value: str) -> None:
+        for pair in section.iterfind("nvpair"):
+            if pair.get("name") == name:
+                pair.set("value", value)
+                return
+        section.append(self._unique(ET.Element("nvpair", {
+            "id": f"{section.get('id')}-{name}", "name": name, "value": value})))
 
     def _pairs(self, found: ET.Element, wanted: ET.Element, section: str) -> None:
         sets = found.findall(section)
@@ -273,8 +207,10 @@ class _Merger:
         ruled = {pair.get("name") for one in sets if one.find("rule") is not None
                  for pair in one.iterfind("nvpair")}
         plain = [one for one in sets if one.find("rule") is None and "id-ref" not in one.attrib]
-        lent = cibs.pairs(_by_id(self._cib, found.get("template", "")), section)
-        for name, value in cibs.pairs(wanted, section).items():
+        lent = cibs.pairs(cibs.by_id(self._cib, found.get("template", "")), section)
+        parameters = section == "instance_attributes"
+        given = cibs.parameters(wanted) if parameters else cibs.pairs(wanted, section)
+        for name, value in given.items():
             pair = next((pair for one in plain for pair in one.iterfind("nvpair")
                          if pair.get("name") == name), None)
             if pair is not None:
@@ -282,12 +218,11 @@ class _Merger:
                         and not (name in _URLS and _root(pair.get("value", "")) == _root(value)):
                     pair.set("value", value)
             elif name not in ruled and not _same(lent.get(name, "\0"), value, section) \
-                    and not _said(cibs.parameters(found), name, value):
+                    and not _said(cibs.parameters(found), name, value) \
+                    and not (parameters and value == _default(found, name)):
                 if not plain:
                     plain = [self._set(found, section)]
-                name_ = f"{plain[0].get('id')}-{name}"
-                plain[0].append(self._unique(ET.Element("nvpair", {
-                    "id": name_, "name": name, "value": value})))
+                self._pair(plain[0], name, value)
 
     def _set(self, found: ET.Element, section: str) -> ET.Element:
         new = self._unique(ET.Element(section, {"id": f"{found.get('id')}-{section}"}))
@@ -311,6 +246,8 @@ class _Merger:
             ours.remove(mate)
             if not same_time(mate.get("timeout", ""), one.get("timeout", "")):
                 mate.set("timeout", one.get("timeout", ""))
+            if one.get("on-fail"):
+                mate.set("on-fail", one.get("on-fail", ""))
             self._level(mate, cibs.level(one))
         for one in ours:
             operations.remove(one)
@@ -334,6 +271,13 @@ def _when(operation: ET.Element) -> tuple[str | None, float | None]:
 
 def _same(first: str, second: str, section: str) -> bool:
     return first == second or (section == "meta_attributes" and same_time(first, second))
+
+
+def _default(primitive: ET.Element, name: str) -> str | None:
+    """What an agent of ours takes where a parameter is not given."""
+    provider, _, agent = cibs.agent(primitive).removeprefix("ocf:").partition(":")
+    known = agents.get(agent) if provider == "openstack" else None
+    return known.defaults.get(name) if known else None
 
 
 def _said(parameters: Mapping[str, str], name: str, value: str) -> bool:

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
+import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Union
 
+from .description import Address
 from .errors import CannotLookError
-from .run import last_words, run
-from .vips import Address
+from .run import SBIN, last_words, run
 
+OCF = Path("/usr/lib/ocf/resource.d")
+_NEEDED = {
+    "dnsupdate": ("heartbeat/dnsupdate", "Install the package resource-agents.",
+                  ("dig", "nsupdate")),
+    "maas": ("maas/dns", "Install it from Juju's hacluster charm (files/ocf/maas), on every node; "
+             "or take agent = dnsupdate.", ("dig",)),
+}
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
 
@@ -26,10 +36,11 @@ class Interface:
 
 @dataclass(frozen=True)
 class Node:
-    """The interfaces of a node but loopback ones, and its gateways."""
+    """The interfaces of a node but loopback ones, and its gateways; name is what uname says."""
 
     interfaces: tuple[Interface, ...]
     gateways: tuple[Address, ...]
+    name: str = ""
 
     def network(self, address: Address) -> Network | None:
         """The network of an interface that an address is in."""
@@ -46,7 +57,19 @@ class Node:
 def look() -> Node:
     """This node; CannotLookError if ip does not say."""
     routes = [*_json("-4", "route"), *_json("-6", "route")]
-    return node(_json("addr"), routes)
+    return replace(node(_json("addr"), routes), name=os.uname().nodename)
+
+
+def missing_for(agent: str) -> list[tuple[str, str]]:
+    """What this node lacks for [dns] agent = dnsupdate or maas, each with its remedy."""
+    type_, packages, programs = _NEEDED.get(agent, ("", "", ()))
+    found = []
+    if type_ and not (OCF / type_).is_file():
+        found.append((f"ocf:{type_.replace('/', ':')}", packages))
+    path = f"{os.environ.get('PATH', '')}:{SBIN}"
+    found += [(program, "Install the package bind9-dnsutils.") for program in programs
+              if not shutil.which(program, path=path)]
+    return found
 
 
 def node(links: Iterable[dict[str, Any]], routes: Iterable[dict[str, Any]]) -> Node:

@@ -29,9 +29,9 @@ from agentlib.unixsocket import listening as listening_at
 
 from . import node
 from .configured import Configured
+from .description import Address
 from .errors import CannotLookError
 from .line import OK, UNKNOWN, WARNING, WRONG, Line
-from .vips import Address
 from .words import shown
 
 SOCKETS, ADDRESSES, ASKED, SERVERS = ("sockets", "virtual IPs", "what a monitor asks",

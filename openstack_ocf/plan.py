@@ -1,23 +1,18 @@
-"""A description as Pacemaker's XML: the one model, which crm and pcs are made from.
-
-Comments begin with `#`, as crmsh writes them, so that it shows them again.
-"""
+"""A description as Pacemaker's XML: the one model, which crm and pcs are made from."""
 
 from __future__ import annotations
 
-import textwrap
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from . import cib as cibs
 from . import reasons
-from .agents import Agent
 from .description import Description, Service
+from .elements import comment, element, operation, pairs, primitive
+from .names import Name, names
 from .openrc import Credentials
 from .vips import Place, Vip, places
 
-Comments = Iterable[str]
 META = {"migration-threshold": "3", "failure-timeout": "180s"}
 
 
@@ -29,20 +24,23 @@ class Plan:
     notes: tuple[str, ...]
 
 
-def plan(description: Description, credentials: Credentials) -> Plan:
-    """The plan of a description that validation has passed."""
-    return _Planner(description, credentials).plan()
+def plan(description: Description, credentials: Credentials, *, numbers: bool = True) -> Plan:
+    """The plan of a description that validation has passed; numbers: their reasons, too."""
+    return _Planner(description, credentials, numbers=numbers).plan()
 
 
 class _Planner:
     """Elements on their way to a CIB; explained are those kinds whose reasons have been given."""
 
-    def __init__(self, description: Description, credentials: Credentials) -> None:
+    def __init__(self, description: Description, credentials: Credentials, *,
+                 numbers: bool) -> None:
+        self._numbers = numbers
         self._description = description
         self._credentials = credentials
         self._resources = ET.Element("resources")
         self._constraints = ET.Element("constraints")
-        self._secrets: list[str] = []
+        self._secrets: list[tuple[str, str]] = []
+        self._files: list[Name] = []
         self._explained: dict[object, str] = {}
 
     def plan(self) -> Plan:
@@ -62,57 +60,77 @@ class _Planner:
         return Plan(cib, tuple(self._notes()))
 
     def _notes(self) -> Iterable[str]:
-        if self._secrets:
+        passwords = [name for name, what in self._secrets if what == "os_password"]
+        if passwords:
             yield (f"The password, on one node, when the resources are there; it asks for the "
                    f"value of OS_PASSWORD in {self._credentials.path}:")
-            for name in self._secrets:
+            for name in passwords:
                 yield f"cibsecret set {name} os_password"
+        credentials = [name for name, what in self._secrets if what == "maas_credentials"]
+        if credentials:
+            yield "MAAS's API key, on one node, when the resources are there; it asks for it:"
+            for name in credentials:
+                yield f"cibsecret set {name} maas_credentials"
+        if self._secrets:
             yield "Before that a start may fail. Afterwards: crm_resource --cleanup"
+        if self._files:
+            yield "The address that a name leads to, on each node:"
+            for one in self._files:
+                own = {node: str(address) for node, address in one.addresses.items()}
+                for node, address in (own or {"each node": "ITS-ADDRESS"}).items():
+                    yield f"on {node}: echo {address} > /etc/maas_dns/{one.id}"
 
     # --- APIs -------------------------------------------------------------------------------
 
     def _place(self, place: Place) -> None:
         cloned = [one for one in place.services if one.active_active]
         alone = [one for one in place.services if not one.active_active]
+        given = next((one.group for one in place.services if one.group), "")
         for service in cloned:
-            self._clone(self._service(service, place), self._resources)
-        grouped = len(alone) == 1 and not cloned and bool(place.vips)
-        if grouped:
-            service = alone[0]
-            group = _element(self._resources, "group", id=f"g_{service.agent.name}")
-            _comment(group, self._once("group", reasons.GROUP))
-            self._vips(place, group)
-            group.append(self._service(service, place))
-            return
-        several = len(place.vips) > 1
+            self._clone(self._service(service, place), service.clone)
+        if alone and not cloned and place.vips and (given or len(alone) == 1):
+            self._group(place, alone, given)
+        else:
+            self._apart(place, alone, cloned, given)
+        for service in place.services:
+            self._named(service)
+
+    def _group(self, place: Place, services: Sequence[Service], given: str) -> None:
+        """The virtual IPs and those behind them as one unit."""
+        group = element(self._resources, "group", id=given or f"g_{services[0].agent.name}")
+        comment(group, self._once("group", reasons.GROUP if len(services) == 1
+                                  else reasons.TOGETHER))
+        group.extend([self._vip(vip, place.giver) for vip in place.vips])
+        group.extend([self._service(service, place) for service in services])
+
+    def _apart(self, place: Place, alone: Sequence[Service], cloned: Sequence[Service],
+               given: str) -> None:
+        """The virtual IPs, and each service tied to them by itself, or without any."""
+        addresses = "".join(one.id for one in place.vips)
         parent = self._resources
-        if several:
-            parent = _element(self._resources, "group", id=f"g_ip_{place.name}")
-        self._vips(place, parent)
-        addresses = f"g_ip_{place.name}" if several else "".join(one.id for one in place.vips)
+        if len(place.vips) > 1 or (place.vips and given):
+            addresses = given or f"g_ip_{place.name}"
+            parent = element(self._resources, "group", id=addresses)
+        parent.extend([self._vip(vip, place.giver) for vip in place.vips])
         for service in alone:
-            self._resources.append(self._service(service, place))
+            if not names(self._description, service):
+                self._resources.append(self._service(service, place))
             if addresses:
-                self._tie(service, addresses)
+                self._tie(f"{service.agent.name}", service.id, addresses, reasons.TIED, "tied")
         for service in cloned if addresses else ():
-            name = service.agent.name
-            constraint = _element(
-                self._constraints, "rsc_colocation", id=f"c_ip_{name}", score="INFINITY",
-                rsc=addresses, **{"with-rsc": f"cl_{name}"})
-            _comment(constraint, self._once("active", reasons.ACTIVE))
+            constraint = element(
+                self._constraints, "rsc_colocation", id=f"c_ip_{service.agent.name}",
+                score="INFINITY", rsc=addresses, **{"with-rsc": service.clone})
+            comment(constraint, self._once("active", reasons.ACTIVE))
 
-    def _tie(self, service: Service, addresses: str) -> None:
-        name = service.agent.name
-        colocation = _element(
-            self._constraints, "rsc_colocation", id=f"c_{name}", score="INFINITY",
-            rsc=f"p_{name}", **{"with-rsc": addresses})
-        _comment(colocation, self._once("tied", reasons.TIED))
-        _element(self._constraints, "rsc_order", id=f"o_{name}", kind="Mandatory",
-                 first=addresses, then=f"p_{name}")
-
-    def _vips(self, place: Place, parent: ET.Element) -> None:
-        for vip in place.vips:
-            parent.append(self._vip(vip, place.giver))
+    def _tie(self, name: str, what: str, to: str, why: Sequence[str], kind: str) -> None:
+        """A resource where another one is, and after it."""
+        colocation = element(
+            self._constraints, "rsc_colocation", id=f"c_{name}", score="INFINITY", rsc=what,
+            **{"with-rsc": to})
+        comment(colocation, self._once(kind, why))
+        element(self._constraints, "rsc_order", id=f"o_{name}", kind="Mandatory", first=to,
+                then=what)
 
     def _vip(self, vip: Vip, service: Service) -> ET.Element:
         parameters = {"ip": str(vip.address)}
@@ -122,69 +140,112 @@ class _Planner:
             parameters["cidr_netmask"] = service.cidr
         if vip.address.version == 6:
             parameters["preferred_lft"] = "0"
-        primitive = _primitive(vip.id, ("ocf", "heartbeat", "IPaddr2"), parameters)
-        found = not service.iface and not service.cidr
-        why = reasons.vip(vip.address.version, found=found)
-        _comment(primitive, self._once(("vip", vip.address.version, found), why, vip.id))
-        operations = _element(primitive, "operations")
+        found = primitive(vip.id, ("ocf", "heartbeat", "IPaddr2"), parameters)
+        left = not service.iface and not service.cidr
+        why = reasons.vip(vip.address.version, found=left)
+        comment(found, self._once(("vip", vip.address.version, left), why, vip.id))
+        operations = element(found, "operations")
         for name in ("start", "stop"):
-            _operation(operations, vip.id, name, 0, 20)
-        _operation(operations, vip.id, "monitor", 10, 20)
-        return primitive
+            operation(operations, vip.id, name, 0, 20)
+        operation(operations, vip.id, "monitor", 10, 20)
+        return found
+
+    # --- names ------------------------------------------------------------------------------
+
+    def _named(self, service: Service) -> None:
+        """The names of dns_ha, after the service: a name moves only to a node that serves."""
+        found = names(self._description, service)
+        if not found:
+            return
+        if service.active_active:
+            for name in found:
+                self._resources.append(self._name(name))
+                self._tie(name.id.removeprefix("p_"), name.id, service.clone, reasons.NAME_TIED,
+                          "name")
+            return
+        group = element(self._resources, "group", id=service.group or f"g_{service.agent.name}")
+        comment(group, self._once("named", reasons.NAMED))
+        group.append(self._service(service, None))
+        group.extend([self._name(name) for name in found])
+
+    def _name(self, name: Name) -> ET.Element:
+        dns = self._description.dns
+        maas = dns.get("agent") == "maas"
+        if maas:
+            found = primitive(name.id, ("ocf", "maas", "dns"), {
+                "fqdn": name.hostname, "maas_url": dns.get("maas_url", ""),
+                "maas_credentials": "lrm://"})
+            self._secrets.append((name.id, "maas_credentials"))
+            self._files.append(name)
+        else:
+            found = primitive(name.id, ("ocf", "heartbeat", "dnsupdate"), {
+                "hostname": name.hostname, "server": dns.get("server", ""),
+                "keyfile": dns.get("keyfile", ""), "ttl": dns.get("ttl", "")})
+            for node, address in name.addresses.items():
+                pairs(found, "instance_attributes", {"ip": str(address)}, on=node)
+        comment(found, self._once("dns", reasons.name(dns, maas=maas), name.id))
+        pairs(found, "meta_attributes", META)
+        operations = element(found, "operations")
+        # MAAS's agent tries three times, 10 s and more apart.
+        for action in ("start", "stop"):
+            operation(operations, name.id, action, 0, 60 if maas else 30)
+        operation(operations, name.id, "monitor", 30, 30, **{"on-fail": "ignore"})
+        return found
 
     # --- services ---------------------------------------------------------------------------
 
     def _worker(self, service: Service) -> None:
-        primitive = self._service(service, None)
+        found = self._service(service, None)
         if service.agent.nodes == "one" or not self._description.ha:
-            _comment(primitive, reasons.ONE if service.agent.nodes == "one" else (), last=True)
-            self._resources.append(primitive)
+            comment(found, reasons.ONE if service.agent.nodes == "one" else (), last=True)
+            self._resources.append(found)
         else:
-            self._clone(primitive, self._resources)
+            self._clone(found, service.clone)
 
-    def _clone(self, primitive: ET.Element, parent: ET.Element) -> None:
-        name = primitive.get("id", "").replace("p_", "cl_", 1)
-        clone = _element(parent, "clone", id=name)
-        _comment(clone, self._once("clone", reasons.CLONE))
-        _pairs(clone, "meta_attributes", {"interleave": "true"})
-        clone.append(primitive)
+    def _clone(self, member: ET.Element, name: str) -> None:
+        clone = element(self._resources, "clone", id=name)
+        comment(clone, self._once("clone", reasons.CLONE))
+        pairs(clone, "meta_attributes", {"interleave": "true"})
+        clone.append(member)
 
     def _service(self, service: Service, place: Place | None) -> ET.Element:
         agent = service.agent
-        name = f"p_{agent.name}"
         config = service.parameter("config")
-        primitive = _primitive(name, ("ocf", "openstack", agent.name), {
-            "config": config, **self._bind(service, place), **service.parameters,
-            **self._user(agent, name)})
-        if place and "bind" not in service.parameters and not self._bind(service, place):
-            _comment(primitive, reasons.listening(
-                agent, config, place, everywhere=service.active_active))
-        _comment(primitive, self._once(("service", agent.api), reasons.service(agent), name),
-                 last=True)
-        _pairs(primitive, "meta_attributes", META)
-        operations = _element(primitive, "operations")
+        bind = self._bind(service, place)
+        found = primitive(service.id, ("ocf", "openstack", agent.name), {
+            "config": config, **bind, **service.parameters, **self._user(service)})
+        if agent.api and "bind" not in service.parameters and not bind:
+            comment(found, reasons.listening(
+                agent, config, [str(vip.address) for vip in place.vips] if place else (),
+                everywhere=service.active_active, named=service.dns_ha))
+        comment(found, self._once(("service", agent.api), reasons.service(agent), service.id),
+                last=True)
+        pairs(found, "meta_attributes", META)
+        operations = element(found, "operations")
         for one in agent.operations:
             if one.name in ("start", "stop", "monitor"):
-                _operation(operations, name, one.name, one.interval, one.timeout, one.depth)
-        return primitive
+                operation(operations, service.id, one.name, one.interval, one.timeout, one.depth)
+        return found
 
     def _bind(self, service: Service, place: Place | None) -> dict[str, str]:
         """Address and port for uWSGI, where no configuration of the service says them."""
-        if (place is None or not place.vips or "bind" in service.parameters
+        vips = place.vips if place else ()
+        if (not (vips or service.dns_ha) or "bind" in service.parameters
                 or service.agent.listen or service.parameter("server") != "uwsgi"):
             return {}
-        versions = {vip.address.version for vip in place.vips}
-        if len(place.vips) == 1 and not service.active_active:
-            host = str(place.vips[0].address)
+        if len(vips) == 1 and not service.active_active:
+            host = str(vips[0].address)
         else:
-            host = "::" if 6 in versions else "0.0.0.0"  # noqa: S104 - several addresses
+            six = any(vip.address.version == 6 for vip in vips)
+            host = "::" if six else "0.0.0.0"  # noqa: S104 - several addresses
         return {"bind": f"[{host}]:{service.port}" if ":" in host else f"{host}:{service.port}"}
 
-    def _user(self, agent: Agent, name: str) -> dict[str, str]:
+    def _user(self, service: Service) -> dict[str, str]:
         """The monitor's user; the password is in a file of each node, which lrm:// stands for."""
+        agent = service.agent
         if not self._credentials.parameters or "os_auth_url" not in agent.defaults:
             return {}
-        self._secrets.append(name)
+        self._secrets.append((service.id, "os_password"))
         found = {}
         for parameter, value in self._credentials.parameters.items():
             if value != agent.defaults.get(parameter, value + "\0"):
@@ -194,53 +255,11 @@ class _Planner:
         return found
 
     def _once(self, kind: object, lines: Sequence[str], at: str = "") -> Sequence[str]:
-        """Reasons where they are given first; later, where that is."""
+        """Reasons where they are given first; later, where that is; at: whose numbers they are."""
+        if at and not self._numbers:
+            return ()
         if kind not in self._explained:
             self._explained[kind] = at
             return lines
         first = self._explained[kind]
         return (f"The reasons of the numbers: {first}.",) if first else ()
-
-
-# --- elements -----------------------------------------------------------------------------------
-
-
-def _element(parent: ET.Element, tag: str, **attributes: str) -> ET.Element:
-    return ET.SubElement(parent, tag, attributes)
-
-
-def _comment(element: ET.Element, lines: Comments, *, last: bool = False) -> None:
-    """Comments before all else in an element; last: after those that are there."""
-    there = len([child for child in element if cibs.comment(child)]) if last else 0
-    # Two hyphens would end a comment of XML.
-    wrapped = [part.replace("--", "- -") for line in lines
-               for part in textwrap.wrap(line, 97, break_on_hyphens=False)]
-    for offset, line in enumerate(wrapped):
-        element.insert(there + offset, ET.Comment(f"# {line}"))
-
-
-def _primitive(
-    name: str, agent: tuple[str, str, str], parameters: Mapping[str, str]
-) -> ET.Element:
-    kind, provider, type_ = agent
-    primitive = ET.Element("primitive", {
-        "id": name, "class": kind, "provider": provider, "type": type_})
-    _pairs(primitive, "instance_attributes", parameters)
-    return primitive
-
-
-def _pairs(element: ET.Element, section: str, values: Mapping[str, str]) -> None:
-    name = f"{element.get('id')}-{section}"
-    found = _element(element, section, id=name)
-    for key, value in values.items():
-        _element(found, "nvpair", id=f"{name}-{key}", name=key, value=value)
-
-
-def _operation(
-    parent: ET.Element, of: str, name: str, interval: int, timeout: int, depth: str = ""
-) -> None:
-    every = f"{interval}s" if interval else "0"
-    operation = _element(parent, "op", id=f"{of}-{name}-{every}", name=name, interval=every,
-                         timeout=f"{timeout}s")
-    if depth:
-        _pairs(operation, "instance_attributes", {"OCF_CHECK_LEVEL": depth})

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from .agents import Agent
-from .vips import Place
 
 GROUP = ("On one node, started from left to right: a server cannot bind to an address that is not "
          "there.",)
+TOGETHER = (
+    "What is further right waits for what is on its left: while one service cannot run, neither do "
+    "those after it, and when one of them has to move, all of them do. An address for each, or "
+    "each tied to the address by itself, is better where there is the choice.",)
+NAMED = ("On one node, started from left to right: the name goes to a node that serves already.",)
+NAME_TIED = ("The name leads to a node where a server runs.",)
 TIED = ("Where the address is, and after it: a server cannot bind to an address that is not "
         "there.",)
 ACTIVE = ("The address is where a server runs; every node has one.",)
 CLONE = ("interleave: what may be ordered after it one day waits for the instance on its own node "
          "alone.",)
 ONE = ("One at a time, wherever: it needs a fixed host, alike on all nodes.",)
+_MONITORED = (
+    "monitor, on-fail ignore: while the DNS server does not answer, it fails, and crm_mon shows "
+    "it; the service, which is not to blame, goes on.")
+_AFTER_A_DATABASE = {
+    "glance-api": "So an outage of the database heals by itself: Glance starts without its "
+    "database, the next monitor fails again.",
+    "cinder-api": "So an outage of the database heals by itself: Cinder does not listen before its "
+    "database answers, so it is start that fails.",
+}
 
 
 def vip(version: int, *, found: bool) -> tuple[str, ...]:
@@ -29,38 +45,71 @@ def vip(version: int, *, found: bool) -> tuple[str, ...]:
             "advises.")
 
 
+def name(dns: Mapping[str, str], *, maas: bool) -> tuple[str, ...]:
+    """Of a DNS name; dns: the section of the description."""
+    if maas:
+        return (
+            "Each node writes its own address, which is in /etc/maas_dns; nodes need fixed ones.",
+            "start, stop 60 s: MAAS's API is tried three times.",
+            _MONITORED)
+    return (
+        "ip: each node has its own, so there is a rule for each; nodes need fixed addresses. The "
+        "name is left when the resource stops: the next start replaces it.",
+        f"ttl {dns.get('ttl')}: so many seconds do clients go to the old node after a failover. "
+        "Those that keep a connection, or an answer for longer, do so for longer.",
+        "What dnsupdate cannot do: it writes A records only, no AAAA; a probe of it always says "
+        "'not running'; a node without the keyfile makes it give up on all nodes.",
+        "start, stop, monitor 30 s: as dnsupdate advises. It needs dig and nsupdate (Debian: "
+        "bind9-dnsutils).",
+        _MONITORED)
+
+
 def service(agent: Agent) -> tuple[str, ...]:
     """Of the operations of a service, with the numbers that its agent advertises."""
     start, stop, check = (agent.timeout(name) for name in ("start", "stop", "monitor"))
     if agent.api:
-        why_start = "a taken port is waited for, and a node that boots cold is slow"
-        why_check = ("an authenticated request that reads the database. Keystone and the service "
-                     "are each asked up to twice, and the agent gives its reason 2 s before the "
-                     "end")
+        why_start = ("a taken port is waited for (Glance: 30 s), and a node that boots cold is "
+                     "slow")
+        why_stop = "requests under way may end"
+        why_check = (f"an authenticated request that reads the database. {check} s timeout: "
+                     "Keystone and the service are each asked up to twice, and the agent gives "
+                     "its reason 2 s before the end")
     else:
-        why_start = "a worker is started when it is connected to RabbitMQ"
-        why_check = ("its connections to RabbitMQ and the database. To tell that a process hangs "
-                     "takes 10 s, and that it does not come back to RabbitMQ 15 s")
+        why_start = ("a worker is started when it is connected; 3 to 20 s were measured, and 10 s "
+                     "where RabbitMQ does not answer")
+        why_stop = "its work may end, which took heat-engine up to 20 s"
+        why_check = (f"its connections to RabbitMQ and the database. {check} s timeout: to tell "
+                     "that a process hangs takes 10 s, and that it does not come back to RabbitMQ "
+                     "15 s")
     return (
         f"start {start} s: {why_start}.",
-        f"stop {stop} s: requests under way may end; what is left shortly before the timeout is "
-        "killed.",
-        f"monitor 30 s, level 10, timeout {check} s: {why_check}.",
+        f"stop {stop} s: {why_stop}; what is left shortly before the timeout is killed.",
+        f"monitor 30 s, level 10: {why_check}.",
         "monitor 10 s, level 0: is the process there? It finds a dead one sooner, and asks nobody.",
-        "migration-threshold 3: two restarts in place, then the other node.",
+        "The two intervals differ: Pacemaker knows an operation by its name and interval.",
+        "migration-threshold 3: two restarts in place, then the other node. What restarts do not "
+        "mend may be this node's way to the database; one hiccup is no reason to move.",
         "failure-timeout 180 s: longer than from one failure to the next of an outage, or none "
-        "would be counted twice; no longer than three starts that fail, so that the first node "
-        "may try again.")
+        "would be counted twice (at most about 120 s: interval 30, timeout 30, stop 60). And no "
+        "longer than three starts that fail (3 x 60 s): when the second node has given up, the "
+        "first may try again.",
+        *filter(None, (_AFTER_A_DATABASE.get(agent.name),)))
 
 
-def listening(agent: Agent, config: str, place: Place, *, everywhere: bool) -> tuple[str, ...]:
-    """What a server must listen on, so that a virtual IP leads to it."""
+def listening(
+    agent: Agent, config: str, addresses: Sequence[str], *, everywhere: bool, named: bool
+) -> tuple[str, ...]:
+    """What a server must listen on, so that a virtual IP leads to it, or a name."""
     option = f"{agent.listen} in {config}" if agent.listen else f"What {agent.name} listens on"
-    if not place.vips:
+    if not addresses and not named:
         return ()
-    if len(place.vips) == 1 and not everywhere:
-        return (f"{option} is the virtual IP, {place.vips[0].address}.",)
-    wildcard = "::" if any(vip.address.version == 6 for vip in place.vips) else "0.0.0.0"  # noqa: S104
-    why = ("every node has a server, and one of them the virtual IP" if everywhere
-           else f"it has {len(place.vips)} virtual IPs")
+    if len(addresses) == 1 and not everywhere:
+        return (f"{option} is the virtual IP, {addresses[0]}.",)
+    wildcard = "::" if any(":" in one for one in addresses) else "0.0.0.0"  # noqa: S104
+    if named:
+        why = "the name leads to each node's own address"
+    elif everywhere:
+        why = "every node has a server, and one of them the virtual IP"
+    else:
+        why = f"it has {len(addresses)} virtual IPs"
     return (f"{option} is '{wildcard}', all addresses: {why}.",)

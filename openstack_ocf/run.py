@@ -16,7 +16,7 @@ PACKAGES = {
     **dict.fromkeys(("cibadmin", "crm_diff", "crm_mon", "crm_resource", "crm_simulate",
                      "crm_verify"), "pacemaker-cli-utils"),
 }
-_SBIN = "/usr/sbin:/sbin:/usr/bin:/bin"
+SBIN = "/usr/sbin:/sbin:/usr/bin:/bin"
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def tool(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
 
 def _environment() -> dict[str, str]:
     # A user's PATH may lack sbin, where crm, pcs and cibadmin are.
-    path = f"{os.environ.get('PATH', '')}:{_SBIN}".lstrip(":")
+    path = f"{os.environ.get('PATH', '')}:{SBIN}".lstrip(":")
     return {**os.environ, "LC_ALL": "C.UTF-8", "PATH": path}
 
 

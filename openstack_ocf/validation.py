@@ -13,11 +13,12 @@ from functools import partial
 from agentlib.configfile import option
 from agentlib.errors import AgentError
 
-from .description import Description, Service
+from .description import Address, Description, Service
 from .finding import ERROR, UNKNOWN, WARNING, Finding
 from .keys import FACES
-from .node import Node
-from .vips import Address, Place, address, places
+from .names import addresses
+from .node import Node, missing_for
+from .vips import Place, address, places
 from .words import shown
 
 Held = Callable[[], "Sequence[str] | None"]
@@ -34,6 +35,7 @@ def _all(description: Description, node: Node | None, held: Held) -> Iterator[Fi
         for service in place.services:
             where = partial(description.where, service.section)
             yield from _names(description, service, where)
+            yield from _led_to(description, service)
             yield from _family(service, place, where)
             if description.ha and service.storage == "local":
                 yield Finding(
@@ -45,6 +47,8 @@ def _all(description: Description, node: Node | None, held: Held) -> Iterator[Fi
         yield from _addresses(description, place)
         if node:
             yield from _on_this_node(description, place, node, held)
+    if node:
+        yield from _name_server(description, node)
     yield from _shared(description)
     yield from _ports(description)
 
@@ -106,10 +110,48 @@ def _names(description: Description, service: Service, where: Where) -> Iterator
                       f"agent = {agent} needs {' and '.join(missing)}", "Set what is missing.")
 
 
+def _led_to(description: Description, service: Service) -> Iterator[Finding]:
+    """D6: the address that a name leads to on each node."""
+    if not service.dns_ha or not description.dns:
+        return
+    where = description.where("dns", "addresses")
+    maas = description.dns.get("agent") == "maas"
+    if not description.addresses:
+        if description.dns.get("server") and description.dns.get("keyfile") and not maas:
+            yield Finding("D6", ERROR, where, "it is not said which address each node has",
+                          "Set addresses = NODE=ADDRESS NODE=ADDRESS, all nodes of the cluster.")
+        return
+    nodes = description.nodes or tuple(description.addresses)
+    for face in [face for face, name in service.hostnames.items() if name]:
+        there = addresses(description, service, face)
+        network = service.networks.get(face, "")
+        family = "" if maas else "IPv4 "
+        for node in nodes:
+            if node not in there:
+                inside = f" in {network}, os_{face}_network" if network else ""
+                yield Finding("D6", ERROR, where, f"{node} has no {family}address{inside}, for the "
+                              f"{face} name of [{service.section}]",
+                              f"Add {node}=ADDRESS, one that the node always has.")
+
+
+def _name_server(description: Description, node: Node) -> Iterator[Finding]:
+    """D6, D7: this node beside [dns]: its own address, and the agent that changes a name."""
+    if not any(one.dns_ha for one in description.services) or not description.dns:
+        return
+    for one in description.addresses.get(node.name, ()):
+        if not node.holds(one):
+            yield Finding("D6", ERROR, description.where("dns", "addresses"),
+                          f"{one} is not an address of this node, {node.name}",
+                          "Give the one that this node always has.")
+    for what, remedy in missing_for(description.dns.get("agent", "")):
+        yield Finding("D7", ERROR, description.where("dns", "agent"),
+                      f"{what} is not on this node", remedy)
+
+
 def _addresses(description: Description, place: Place) -> Iterator[Finding]:
     """V1: what is no address, or stands there twice. V5, V6: a length without its family.
 
-    V8: a network without a virtual IP.
+    V8: a network without a virtual IP. V9: ids.
     """
     giver = place.giver
     where = partial(description.where, giver.section)
@@ -125,6 +167,9 @@ def _addresses(description: Description, place: Place) -> Iterator[Finding]:
     valid = [one for one in map(address, giver.vips) if one]
     for one in dict.fromkeys(one for one in valid if valid.count(one) > 1):
         yield Finding("V1", ERROR, where("vip"), f"{one} stands there twice", "Remove one.")
+    if giver.vip_ids and len(giver.vip_ids) != len(giver.vips):
+        yield Finding("V9", ERROR, where("vip_id"), f"{len(giver.vip_ids)} ids, and "
+                      f"{len(giver.vips)} addresses in vip", "Give one for each, or none.")
     for other in place.services:
         if other is not giver and other.vips and sorted(other.vips) != sorted(giver.vips):
             yield Finding(

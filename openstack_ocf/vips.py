@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Union
+from dataclasses import dataclass, replace
 
-from .description import Description, Service
+from .description import Address, Description, Service
 from .keys import FACES
-
-Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 
 
 @dataclass(frozen=True)
@@ -61,6 +58,15 @@ def places(description: Description) -> list[Place]:
 
 
 def _vips(service: Service, name: str) -> list[Vip]:
+    found = ids(service, name)
+    if len(service.vip_ids) != len(found):
+        # None, or an error that validation tells.
+        return found
+    return [replace(vip, id=given) for vip, given in zip(found, service.vip_ids)]
+
+
+def ids(service: Service, name: str) -> list[Vip]:
+    """The virtual IPs of a service with the ids that they have if none are given."""
     given: list[Address] = [one for one in map(address, service.vips) if one]
     addresses = list(dict.fromkeys(given))
     both = len({one.version for one in addresses}) == 2

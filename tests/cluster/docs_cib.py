@@ -43,6 +43,11 @@ def _primitive(element: Element) -> dict[str, Any]:
     return {
         "agent": [element.get(name) for name in ("class", "provider", "type")],
         "parameters": _pairs(element, "instance_attributes"),
+        "by node": {
+            rule.get("value"): _pairs(section, ".")
+            for section in element.iterfind("instance_attributes")
+            for rule in section.iterfind("rule/expression")
+        },
         "meta": _pairs(element, "meta_attributes"),
         "operations": sorted(map(repr, _operations(element))),
     }

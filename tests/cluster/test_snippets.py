@@ -139,7 +139,8 @@ def test_ipv6_differs_in_addresses_only() -> None:
     for service in VIPS:
         four = (CRM / f"{service}-api.crm").read_text().splitlines()
         six = (CRM / f"{service}-api-ipv6.crm").read_text().splitlines()
-        known = ("cidr_netmask=", "os_auth_url=", "preferred_lft:", "Load it:")
+        known = ("params ip=", "os_auth_url=", "preferred_lft 0:", "Load it:", "# Made from ",
+                 "is the virtual IP, ")
         for line in set(four) ^ set(six):
             assert any(word in line for word in known), line
 

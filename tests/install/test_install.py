@@ -27,6 +27,8 @@ AGENTS = subprocess.run(
 RESOURCES = "usr/lib/ocf/resource.d/openstack"
 LIBRARY = "usr/lib/ocf/lib/openstack/agentlib"
 MAN = "usr/share/man/man7"
+MAN_OF_COMMAND = "usr/share/man/man8/openstack-ocf.8"
+COMPLETION = "usr/share/bash-completion/completions/openstack-ocf"
 TOOL = "usr/lib/ocf/lib/openstack/openstack_ocf"
 COMMAND = "usr/sbin/openstack-ocf"
 
@@ -120,6 +122,7 @@ def test_modes(source: Path, tmp_path: Path, umask: int) -> None:
     wanted.update(dict.fromkeys((*tool, *map(cache_from_source, tool)), "-rw-r--r--"))
     wanted[COMMAND] = "-rwxr-xr-x"
     wanted.update({f"{MAN}/ocf_openstack_{name}.7": "-rw-r--r--" for name in AGENTS})
+    wanted.update(dict.fromkeys((MAN_OF_COMMAND, COMPLETION), "-rw-r--r--"))
     for path in list(wanted):
         wanted.update({str(f): "drwxr-xr-x" for f in list(Path(path).parents)[:-1]})
     assert dict(sorted(wanted.items())) == dict(sorted(tree(destdir).items()))
@@ -276,14 +279,14 @@ def test_another_root_and_blanks(source: Path, tmp_path: Path) -> None:
     """OCF_ROOT is where the cluster stack looks, and DESTDIR may have blanks in it."""
     destdir = tmp_path / "a b"
     make(source, "install", destdir, "OCF_ROOT=/opt/ocf", "MANDIR=/opt/man",
-         "SBINDIR=/opt/sbin")
+         "SBINDIR=/opt/sbin", "COMPLETIONDIR=/opt/completions")
 
     agent = destdir / "opt/ocf/resource.d/openstack" / AGENTS[0]
     assert metadata(agent) == expected(AGENTS[0])
     assert ["opt"] == [path.name for path in destdir.iterdir()]
 
     make(source, "uninstall", destdir, "OCF_ROOT=/opt/ocf", "MANDIR=/opt/man",
-         "SBINDIR=/opt/sbin")
+         "SBINDIR=/opt/sbin", "COMPLETIONDIR=/opt/completions")
 
     assert [] == [path for path in destdir.rglob("*") if not path.is_dir()]
 
@@ -311,7 +314,8 @@ def test_command_without_its_library(source: Path, tmp_path: Path) -> None:
 
 def test_command_runs(source: Path, tmp_path: Path) -> None:
     """The installed command finds its library by itself, and the agents beside it."""
-    folders = [f"{name}={tmp_path}/{name}" for name in ("OCF_ROOT", "MANDIR", "SBINDIR")]
+    folders = [f"{name}={tmp_path}/{name}" for name in (
+        "OCF_ROOT", "MANDIR", "SBINDIR", "COMPLETIONDIR")]
     make(source, "install", tmp_path, *folders, "DESTDIR=")
     description = put(tmp_path / "new.conf", "[heat-engine]\n[glanze]\n")
 
@@ -333,6 +337,8 @@ def test_uninstall(source: Path, tmp_path: Path) -> None:
         "usr/lib/ocf/lib/heartbeat/ocf-shellfuncs",
         "usr/lib/ocf/lib/openstack/theirs",
         f"{MAN}/ocf_heartbeat_Dummy.7",
+        "usr/share/man/man8/theirs.8",
+        "usr/share/bash-completion/completions/theirs",
         "usr/sbin/theirs",
     ):
         put(tmp_path / path, "theirs")
@@ -360,7 +366,8 @@ def test_uninstall_from_an_empty_root(source: Path, tmp_path: Path) -> None:
 def test_agents_of_others_stay(source: Path, tmp_path: Path) -> None:
     """An agent or a man page of the same name that somebody else has made is left alone."""
     put(tmp_path / RESOURCES / AGENTS[0], "#!/bin/sh\n. ${OCF_FUNCTIONS_DIR}/ocf-shellfuncs\n")
-    put(tmp_path / MAN / f"ocf_openstack_{AGENTS[0]}.7", ".TH\n")
+    for page in (f"{MAN}/ocf_openstack_{AGENTS[0]}.7", MAN_OF_COMMAND, COMPLETION):
+        put(tmp_path / page, ".TH\n")
     before = tree(tmp_path)
 
     make(source, "uninstall", tmp_path)

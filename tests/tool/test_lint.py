@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -91,13 +92,16 @@ def test_the_sound_cluster_of_this_module(tmp_path: Path) -> None:
     assert [] == findings(tmp_path, text)
 
 
+REST = "os_project_name=service os_auth_url=http://10.0.0.11:5000"
 ROWS = [
     ("L1", "p_glance-api", GLANCE.replace('start timeout="60s"', 'start timeout="20s"')),
     ("L2", "p_glance-api", GLANCE.replace('OCF_CHECK_LEVEL="10"', 'OCF_CHECK_LEVEL="0"')),
     ("L3", "p_glance-api", GLANCE.replace('migration-threshold="3"', "")),
     ("L3", "p_glance-api", GLANCE.replace('failure-timeout="180s"', "")),
-    ("L4", "p_glance-api", GLANCE.replace("meta", "params os_username=admin meta")),
-    ("L5", "p_glance-api", GLANCE.replace("meta", "params os_password=hunter2 meta")),
+    ("L4", "p_glance-api",
+     GLANCE.replace("meta", f"params os_username=admin os_password=SECRET {REST} meta")),
+    ("L5", "p_glance-api",
+     GLANCE.replace("meta", f"params os_username=monitor os_password=hunter2 {REST} meta")),
     ("L14", "p_glance-api", f"{GLANCE}\nprimitive p_two ocf:openstack:glance-api {META} {OPS}\n"
                      "group g2 p_ip2 p_two\n" + VIP.replace("p_ip", "p_ip2").replace(".12", ".13")),
     ("L17", "p_glance-api", GLANCE.replace("meta", "params os_usernam=monitor meta")),
@@ -212,3 +216,66 @@ def test_live_and_json(tmp_path: Path) -> None:
     assert (0, "") == (done.code, done.said)
     assert ["L5"] == [one["id"] for one in json.loads(done.output)]
     assert "hunter2" not in done.output
+
+
+CHARM = """\
+primitive res_glance_8534040_vip ocf:heartbeat:IPaddr2 params ip=10.0.0.12 \
+  op monitor interval=10s timeout=20s
+primitive res_glance_haproxy lsb:haproxy op monitor interval=5s
+group grp_glance_vips res_glance_8534040_vip
+clone cl_glance_haproxy res_glance_haproxy
+"""
+
+
+def test_l21_an_address_without_its_haproxy(tmp_path: Path) -> None:
+    """L21: the charm's address may be where haproxy is dead; tied to it, it is sound."""
+    assert [("L21", "res_glance_8534040_vip")] == findings(tmp_path, CHARM)
+
+    tied = "colocation c inf: grp_glance_vips cl_glance_haproxy\n"
+
+    assert [] == findings(tmp_path, CHARM + tied)
+
+
+def test_names_of_dns_ha(tmp_path: Path) -> None:
+    """L2, L7: a name without a monitor, as the charm writes it; one before its API."""
+    name = ("primitive p_dns_glance-api ocf:heartbeat:dnsupdate params hostname=a.example.org "
+            "ip=10.0.0.21")
+    monitored = f"{name} op monitor interval=30s timeout=30s"
+
+    def of_the_name(text: str) -> list[tuple[str, str]]:
+        return [one for one in findings(tmp_path, f"{GLANCE}\n{SOUND}\n{text}") if one[0] != "L12"]
+
+    after = "group g p_glance-api p_dns_glance-api"
+    assert [] == of_the_name(f"{monitored}\n{after}\n")
+    assert [("L2", "p_dns_glance-api")] == of_the_name(f"{name}\n{after}\n")
+    assert [("L7", "g")] == of_the_name(f"{monitored}\ngroup g p_dns_glance-api p_glance-api\n")
+
+
+@pytest.mark.parametrize(("given", "missing"), [
+    ("os_username=monitor", "os_password and os_project_name"),
+    ("os_password=SECRET os_tenant_name=service os_auth_url=http://k:5000", "os_username"),
+    ("os_auth_url=http://k:5000", "os_username and os_password and os_project_name"),
+    ("os_username=monitor os_password=SECRET os_tenant_name=service os_auth_url=http://k:5000", ""),
+    ("config=/etc/glance/glance-api.conf", ""),
+], ids=["user", "no user", "url", "all", "none"])
+def test_l22_half_of_the_credentials(tmp_path: Path, given: str, missing: str) -> None:
+    """L22: what the shell agents let pass and ours do not is found; all or none are sound."""
+    snippet = tmp_path / "some.crm"
+    snippet.write_text(f"{GLANCE.replace(' meta', f' params {given} meta', 1)}\n")
+    found = [one.seen for one in lint(crm(tmp_path / "cib.xml", snippet)) if one.id == "L22"]
+
+    assert bool(missing) == bool(found)
+    assert not missing or f"half of the credentials: {missing}" in found[0]
+
+
+def test_l22_is_what_the_agent_says(tmp_path: Path) -> None:
+    """L22: the agent itself calls the same parameters a wrong configuration: 6."""
+    done = subprocess.run(
+        ["/usr/bin/python3", "-ESsB", str(ROOT / "ocf" / "glance-api"), "validate-all"],
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "OCF_ROOT": "/usr/lib/ocf",
+             "OCF_RESOURCE_INSTANCE": "p_glance-api", "OCF_RESKEY_os_username": "monitor",
+             "HA_RSCTMP": str(tmp_path)},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True)
+
+    assert 6 == done.returncode, done.stderr
+    assert "os_password, os_project_name" in done.stderr

@@ -54,6 +54,43 @@ shared_vip_group = controller
 [neutron-l3-agent]
 plugin_config = /etc/neutron/l3 agent.ini
 """,
+    "names": """\
+[glance]
+dns_ha = true
+os_internal_hostname = images.internal.example.org
+os_public_hostname = images.example.org
+os_public_network = 192.0.2.0/24
+[cinder]
+mode = active-active
+dns_ha = true
+os_public_hostname = volumes.example.org
+[placement]
+dns_ha = true
+os_internal_hostname = placement.example.org
+[dns]
+server = 10.0.0.2
+keyfile = /etc/bind/monitor.key
+addresses = node1=10.0.0.21 node1=192.0.2.21 node2=10.0.0.22 node2=192.0.2.22
+""",
+    "known-ids": """\
+[glance]
+shared_vip_group = api
+vip = 10.0.0.12
+vip_id = p_api-ip
+group = g_services_api
+id = glance_api
+[cinder]
+shared_vip_group = api
+[nova]
+mode = active-active
+vip = 10.0.0.13
+vip_id = res_nova_vip
+group = grp_nova_vips
+clone = clone-nova
+[heat-engine]
+id = heat
+clone = heat-clone
+""",
 }
 NAMES = sorted(DESCRIPTIONS)
 
@@ -197,15 +234,53 @@ def test_no_plan_of_a_wrong_description(tmp_path: Path) -> None:
     assert "error D1 " in done.said
 
 
-def test_crmsh_is_missing(described: Path) -> None:
-    """A program that is not there is named with its package."""
-    path = described / "two-apis.conf"
-    script = described / "crm"
-    script.write_text("#!/bin/sh\necho no way >&2; exit 4\n")
-    script.chmod(0o755)
-    done = command("plan", "--elsewhere", "--description", path, PATH=str(described))
+def test_a_name_goes_to_a_node_that_serves(described: Path) -> None:
+    """With dns_ha the names stand after their API in its group, each node with its own address."""
+    root = ElementTree.fromstring(planned(described, "names", "xml"))
+    found = meaning(root)
 
-    assert (3, "openstack-ocf: crm configure show: no way\n") == (done.code, done.said)
+    assert ["p_glance-api", "p_dns_glance-api", "p_dns_public_glance-api"] == (
+        found["groups"]["g_glance-api"])
+    public = found["primitives"]["p_dns_public_glance-api"]
+    assert {"node1": {"ip": "192.0.2.21"}, "node2": {"ip": "192.0.2.22"}} == public["by node"]
+    assert "images.example.org" == public["parameters"]["hostname"]
+    assert 30.0 == public["parameters"]["ttl"] * 1.0
+    assert "0.0.0.0:8778" == found["primitives"]["p_placement-api"]["parameters"]["bind"]
+    assert {("p_dns_public_cinder-api", "cl_cinder-api")} == {
+        (one["rsc"], one["with-rsc"]) for one in found["constraints"] if "with-rsc" in one}
+
+
+def test_maas(tmp_path: Path) -> None:
+    """With MAAS's agent there is no secret, and the lines for it and each node's file are said."""
+    path = tmp_path / "d.conf"
+    path.write_text("[glance]\ndns_ha=true\nos_public_hostname=a.example.org\n[dns]\nagent=maas\n"
+                    "maas_url=http://10.0.0.3:5240/MAAS\naddresses=n1=10.0.0.21\n")
+    text = planned(tmp_path, "d", "crm")
+
+    assert "primitive p_dns_public_glance-api ocf:maas:dns" in text
+    assert 'maas_credentials="lrm://"' in text
+    assert "# cibsecret set p_dns_public_glance-api maas_credentials" in text
+    assert "# on n1: echo 10.0.0.21 > /etc/maas_dns/p_dns_public_glance-api" in text
+
+
+def test_ids_that_are_given_are_kept(described: Path) -> None:
+    """Ids of resources, virtual IPs, groups and clones are those of the description."""
+    found = meaning(ElementTree.fromstring(planned(described, "known-ids", "xml")))
+
+    assert {"g_services_api": ["p_api-ip", "glance_api", "p_cinder-api"],
+            "grp_nova_vips": ["res_nova_vip"]} == found["groups"]
+    assert {"clone-nova": "p_nova-api", "heat-clone": "heat"} == {
+        name: members[0] for name, (members, _) in found["clones"].items()}
+
+
+def test_what_crm_cannot_quote(tmp_path: Path) -> None:
+    """A value that the crm shell has no quotes for is refused with what to take instead."""
+    path = tmp_path / "d.conf"
+    path.write_text("[glance]\nvip = 10.0.0.12\nconfig = /etc/a\"'b\n")
+    done = command("plan", "--elsewhere", "--description", path)
+
+    assert (3, "") == (done.code, done.output)
+    assert "take --as xml" in done.said
 
 
 # --- the difference ---------------------------------------------------------------------------
@@ -240,6 +315,19 @@ def test_what_moves_into_a_group_is_told(described: Path) -> None:
     lines = planned(described, "two-apis", "xml", "--diff", str(cib)).splitlines()
 
     assert "~ p_glance-api in: none -> g_glance-api" in lines
+
+
+def test_everything_keeps_its_id(described: Path) -> None:
+    """Whatever names a CIB has for what is planned, the plan takes them over."""
+    cib = described / "cib.xml"
+    for name in ("faces", "names"):
+        text = planned(described, name, "xml")
+        for old, new in (("p_glance-api", "images"), ("g_glance-api", "unit"), ("cl_", "clone-"),
+                         ("p_dns_public_glance-api", "dns"), ("p_ip_glance-api", "vip"),
+                         ('"c_', '"colocation-')):
+            text = text.replace(old, new)
+        cib.write_text(text)
+        assert not planned(described, name, "xml", "--diff", str(cib))
 
 
 def test_a_virtual_ip_keeps_its_id(described: Path) -> None:

@@ -21,7 +21,9 @@ storage = rbd
 [cinder]
 vip = 10.0.0.13
 """
-DNS = "[dns]\nserver = 10.0.0.2\nkeyfile = /etc/key\n"
+UPDATED = "[dns]\nserver = 10.0.0.2\nkeyfile = /etc/key\n"
+DNS = f"{UPDATED}addresses = n1.example.org=10.0.0.21 n2=10.0.0.22 n2=2001:db8::22\n"
+NAMED = "[glance]\ndns_ha=true\nos_public_hostname=a.example.org\n"
 
 
 def test_a_good_description_has_no_findings(tmp_path: Path) -> None:
@@ -49,6 +51,15 @@ DESCRIPTIONS = [
      "[glance]\ndns_ha=true\nos_public_hostname=a.example.org\n"),
     ("D5", "dns", "agent = dnsupdate needs keyfile",
      "[glance]\ndns_ha=true\nos_public_hostname=a.example.org\n[dns]\nserver=10.0.0.2\n"),
+    ("D6", "dns/addresses", "it is not said which address each node has", f"{NAMED}{UPDATED}"),
+    ("D6", "dns/addresses", "n3 has no IPv4 address, for the public name of [glance]",
+     f"[DEFAULT]\nnodes=n1.example.org n3\n{NAMED}{DNS}"),
+    ("D6", "dns/addresses", "n4 has no IPv4 address",
+     f"{NAMED}{UPDATED}addresses = n2=10.0.0.22 n4=2001:db8::24\n"),
+    ("D6", "dns/addresses", "n2 has no IPv4 address in 10.0.0.0/28, os_public_network",
+     f"{NAMED}os_public_network=10.0.0.0/28\n{UPDATED}addresses = n1=10.0.0.3 n2=10.0.0.22\n"),
+    ("V9", "glance/vip_id", "1 ids, and 2 addresses in vip",
+     "[glance]\nvip=10.0.0.12 10.0.0.13\nvip_id=p_api-ip\n"),
     ("D5", "dns", "agent = maas needs maas_url",
      "[glance]\ndns_ha=true\nos_public_hostname=a.example.org\n[dns]\nagent=maas\n"),
     ("V1", "glance/vip", "api.example.org is no IP address",

@@ -1,0 +1,66 @@
+"""What a service's own configuration says beside a CIB: where it listens, where it stores.
+
+Read where this user may, with agentlib's eyes; a file that is not there is no fault. Called by
+init.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from agentlib.configfile import option
+from agentlib.errors import AgentError
+
+from .agents import Agent
+
+HAPROXY = ("/etc/haproxy/haproxy.cfg",
+           "/var/lib/config-data/puppet-generated/haproxy/etc/haproxy/haproxy.cfg")
+"""A distribution's, and TripleO's."""
+LIMIT = 4 << 20
+
+
+def listens(agent: Agent, config: str) -> str:
+    """The address that a server is told to listen on; empty where that is not said."""
+    return _option(config, "DEFAULT", agent.listen) if agent.listen else ""
+
+
+def storage(config: str) -> tuple[str, str]:
+    """Where Glance stores, as the key of the description says it; and a remark."""
+    backends = _option(config, "DEFAULT", "enabled_backends")
+    kinds = ([one.partition(":")[2].strip() for one in backends.split(",")] if backends
+             else [_option(config, "glance_store", "default_store")])
+    kinds = [kind for kind in dict.fromkeys(kinds) if kind and kind not in ("http", "https")]
+    if kinds in (["rbd"], ["swift"], ["s3"], ["cinder"]):
+        return kinds[0], ""
+    if "file" in kinds:
+        return "", ("It stores files: set storage = shared-file if all nodes have that folder, and "
+                    "storage = local if not.")
+    return "", ""
+
+
+def behind_haproxy(paths: tuple[str, ...] = HAPROXY) -> list[tuple[str, int]]:
+    """The addresses and ports that haproxy listens on, from its configuration here."""
+    found = []
+    for path in paths:
+        for words in re.findall(r"(?m)^\s*bind\s+(\S+)", _read(path)):
+            for one in words.split(","):
+                address, _, port = one.rpartition(":")
+                if port.isdigit() and len(port) < 6:
+                    found.append((address.strip("[]").removeprefix("ipv4@"), int(port)))
+    return found
+
+
+def _read(path: str) -> str:
+    try:
+        with Path(path).open(encoding="utf-8", errors="replace") as file:
+            return file.read(LIMIT)
+    except OSError:
+        return ""
+
+
+def _option(config: str, section: str, name: str) -> str:
+    try:
+        return option([config], section, name) or ""
+    except AgentError:
+        return ""

@@ -1,0 +1,308 @@
+"""A description of what is there: from CIBs of many hands, configurations, and Juju bundles."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from openstack_ocf import configs
+from tool.kit import EMPTY, ROOT, Ended, command, crm
+
+CRM = ROOT / "crm"
+SNIPPETS = sorted(path.name for path in CRM.glob("*.crm") if path.name != "properties.crm")
+
+VIP = "op monitor interval=10s timeout=20s"
+CHARM = f"""\
+primitive res_glance_8534040_vip ocf:heartbeat:IPaddr2 params ip=10.0.0.12 {VIP}
+primitive res_glance_eth1_vip ocf:heartbeat:IPv6addr params ipv6addr=2001:db8::12 {VIP}
+primitive res_ks_1234567_vip ocf:heartbeat:IPaddr2 params ip=10.0.0.11 {VIP}
+primitive res_glance_haproxy lsb:haproxy op monitor interval=5s
+group grp_glance_vips res_glance_8534040_vip res_glance_eth1_vip
+group grp_ks_vips res_ks_1234567_vip
+clone cl_glance_haproxy res_glance_haproxy
+"""
+CHARM_DNS = """\
+primitive res_glance_public_hostname ocf:maas:dns params fqdn=images.example.org \
+  maas_url="http://10.0.0.3/MAAS" maas_credentials="key:of:maas"
+primitive res_glance_int_hostname ocf:maas:dns params fqdn=images.internal.example.org \
+  maas_url="http://10.0.0.3/MAAS" maas_credentials="key:of:maas"
+group grp_glance_hostnames res_glance_public_hostname res_glance_int_hostname
+"""
+GUIDE = f"""\
+primitive p_api-ip ocf:heartbeat:IPaddr2 params ip=192.168.42.103 cidr_netmask=24 {VIP}
+primitive p_ip_mysql ocf:heartbeat:IPaddr2 params ip=192.168.42.101 cidr_netmask=24 {VIP}
+primitive p_keystone ocf:openstack:keystone params config=/etc/keystone/keystone.conf \
+  os_username=admin os_password=hunter2 os_tenant_name=admin \
+  os_auth_url="http://192.168.42.103:5000/v2.0/" op monitor interval=30s timeout=30s
+primitive p_glance-api ocf:openstack:glance-api params config=/etc/glance/other.conf \
+  os_username=admin os_password=hunter2 os_tenant_name=admin \
+  os_auth_url="http://192.168.42.103:5000/v2.0/" op monitor interval=30s timeout=30s
+primitive p_ceilometer-agent-central ocf:openstack:ceilometer-agent-central \
+  op monitor interval=30s timeout=30s
+group g_services_api p_api-ip p_keystone p_glance-api p_ceilometer-agent-central
+"""
+TRIPLEO = f"""\
+primitive ip-172.16.2.5 ocf:heartbeat:IPaddr2 params ip=172.16.2.5 cidr_netmask=32 {VIP}
+primitive openstack-cinder-volume systemd:openstack-cinder-volume op monitor interval=60s
+"""
+NAMED = """\
+primitive p_glance-api ocf:openstack:glance-api op monitor interval=30s timeout=30s
+primitive p_dns_public_glance-api ocf:heartbeat:dnsupdate params hostname=images.example.org \
+  server=10.0.0.2 keyfile=/etc/bind/monitor.key ttl=60 \
+  params rule 0: #uname eq node1 ip=10.0.0.21 params rule 0: #uname eq node2 ip=10.0.0.22
+group g_glance-api p_glance-api p_dns_public_glance-api
+"""
+
+
+def described(folder: Path, text: str) -> tuple[Path, str]:
+    """The CIB that crmsh makes of a text, and the description that init makes of that."""
+    (folder / "some.crm").write_text(text)
+    cib = folder / "cib.xml"
+    crm(cib, folder / "some.crm")
+    done = command("init", "--elsewhere", "--cib", cib)
+    assert (0, "") == (done.code, done.said)
+    return cib, done.output
+
+
+def difference(folder: Path, cib: Path, text: str, code: int = 0) -> list[str]:
+    """What a plan of a description would change in a CIB."""
+    (folder / "new.conf").write_text(text)
+    done = command("plan", "--elsewhere", "--description", folder / "new.conf", "--diff", cib)
+    assert code == done.code, done.said
+    return done.output.splitlines()
+
+
+@pytest.mark.parametrize("name", SNIPPETS)
+def test_there_and_back(tmp_path: Path, name: str) -> None:
+    """The description of a snippet's CIB changes nothing in that CIB."""
+    cib, text = described(tmp_path, (CRM / name).read_text())
+
+    assert [] == difference(tmp_path, cib, text)
+    assert "SECRET" not in text
+
+
+def test_there_and_back_with_names(tmp_path: Path) -> None:
+    """DNS names come back with their server, and each node's address; nothing of them changes."""
+    cib, text = described(tmp_path, NAMED)
+
+    assert "dns_ha = true\nos_public_hostname = images.example.org\n" in text
+    assert "addresses = node1=10.0.0.21 node2=10.0.0.22\n" in text
+    assert [] == [line for line in difference(tmp_path, cib, text)
+                  if not line.startswith(("~ p_glance-api op", "~ p_glance-api meta",
+                                          "~ p_dns_public_glance-api op",
+                                          "~ p_dns_public_glance-api meta"))]
+
+
+def test_the_guide(tmp_path: Path) -> None:
+    """The guide's group of everything: its APIs keep ids, group and address; no password is told.
+
+    What a description cannot say, a worker in the group and others' addresses, is a comment.
+    """
+    cib, text = described(tmp_path, GUIDE)
+
+    assert ("[keystone]\nshared_vip_group = api-ip\nvip = 192.168.42.103\n"
+            "vip_id = p_api-ip\nvip_cidr = 24\ngroup = g_services_api\n") in text
+    assert "[glance]\nshared_vip_group = api-ip\ngroup = g_services_api\n" in text
+    assert "config = /etc/glance/other.conf" in text
+    assert "hunter2" not in text
+    assert "auth_url = http://192.168.42.103:5000/v2.0/" in text
+    assert "# It is in the group g_services_api; the plan has a worker by itself." in text
+    assert "# p_ip_mysql (192.168.42.101): a virtual IP that no service here is tied to." in text
+    lines = difference(tmp_path, cib, text)
+    assert not [line for line in lines if line.startswith("+")]
+    # The guide's keystone had a server of its own.
+    assert ["~ p_keystone param bind: none -> 192.168.42.103:5000"] == [
+        line for line in lines if "param" in line]
+
+
+def test_a_charm(tmp_path: Path) -> None:
+    """The charm's addresses are known by their names, old and new; none gets another id."""
+    cib, text = described(tmp_path, CHARM)
+
+    assert ("[glance]\nvip = 10.0.0.12 2001:db8::12\n"
+            "vip_id = res_glance_8534040_vip res_glance_eth1_vip\n"
+            "mode = active-active\ngroup = grp_glance_vips\n") in text
+    assert "# In front of it is cl_glance_haproxy, which the plan leaves alone" in text
+    assert "# res_glance_eth1_vip is of IPv6addr; the plan has IPaddr2" in text
+    assert "[keystone]\nvip = 10.0.0.11\nvip_id = res_ks_1234567_vip\n" in text
+    lines = difference(tmp_path, cib, text)
+    assert {"+ cl_glance-api (clone)", "+ cl_keystone (clone)"} <= set(lines)
+    assert not [line for line in lines if line.startswith("+ res_") or "members" in line]
+
+
+def test_a_charm_with_dns_ha(tmp_path: Path) -> None:
+    """The charm's names are known with their faces; MAAS's key is not told."""
+    _, text = described(tmp_path, CHARM_DNS)
+
+    assert "os_public_hostname = images.example.org\n" in text
+    assert "os_internal_hostname = images.internal.example.org\n" in text
+    assert "[dns]\nagent = maas\nmaas_url = http://10.0.0.3/MAAS\n" in text
+    assert "key:of:maas" not in text
+
+
+def test_tripleo(tmp_path: Path) -> None:
+    """TripleO's address is told, and how to describe it, where no service can be seen."""
+    _, text = described(tmp_path, TRIPLEO)
+
+    assert "# ip-172.16.2.5 (172.16.2.5): a virtual IP" in text
+    assert "as TripleO names them" in text
+    assert "vip_id = ip-172.16.2.5" in text
+    assert "# Not described, and left alone: openstack-cinder-volume (systemd:" in text
+
+
+def test_addresses_and_ports_of_haproxy(tmp_path: Path) -> None:
+    """What haproxy listens on is read from its configuration, IPv6 and several on a line too."""
+    file = tmp_path / "haproxy.cfg"
+    file.write_text("listen glance_api\n  bind 172.16.2.5:9292 transparent ssl crt /etc/a.pem\n"
+                    "  bind [fd00::5]:8776,10.0.0.5:8776\n  bind /run/haproxy.sock\n")
+
+    assert [("172.16.2.5", 9292), ("fd00::5", 8776), ("10.0.0.5", 8776)] == (
+        configs.behind_haproxy((str(file), str(tmp_path / "none"))))
+
+
+@pytest.mark.parametrize(("text", "found"), [
+    ("[DEFAULT]\nenabled_backends = fast:rbd\n", "rbd"),
+    ("[glance_store]\ndefault_store = swift\n", "swift"),
+    ("[DEFAULT]\nenabled_backends = a:rbd,b:file\n", ""),
+    ("", ""),
+], ids=["backends", "old", "files, too", "nothing"])
+def test_storage(tmp_path: Path, text: str, found: str) -> None:
+    """Where Glance stores is taken from its configuration, if that is one place for all nodes."""
+    config = tmp_path / "glance-api.conf"
+    config.write_text(text)
+    kind, remark = configs.storage(str(config))
+
+    assert (found, "file" in text) == (kind, "storage = shared-file" in remark)
+
+
+def test_a_cib_with_nothing_known(tmp_path: Path) -> None:
+    """Nothing recognisable is exit code 3, and no description."""
+    cib = tmp_path / "cib.xml"
+    cib.write_text(EMPTY)
+    done = command("init", "--cib", cib)
+
+    assert (3, "") == (done.code, done.output)
+    assert "no service of OpenStack, and no virtual IP" in done.said
+
+
+def test_line_breaks_make_no_lines(tmp_path: Path) -> None:
+    """What a CIB has in an id or a value begins no line of the description, nor a colour."""
+    cib = tmp_path / "cib.xml"
+    break_ = "a&#10;[x]&#10;credentials = /etc/shadow&#10;&#155;31m"
+    cib.write_text(EMPTY.replace("<resources/>", (
+        f'<resources><group id="{break_}"><primitive id="{break_}1" class="ocf" '
+        'provider="heartbeat" type="IPaddr2"><instance_attributes id="i"><nvpair id="n" '
+        f'name="ip" value="{break_}"/>'
+        '</instance_attributes></primitive><primitive id="p_glance-api" class="ocf" '
+        'provider="openstack" type="glance-api"><instance_attributes id="j"><nvpair id="m" '
+        f'name="config" value="{break_}"/><nvpair id="o" name="{break_}" value="1"/>'
+        f'</instance_attributes></primitive></group><primitive id="{break_}2" class="ocf" '
+        'provider="heartbeat" type="Dummy"/></resources>')))
+    done = command("init", "--elsewhere", "--cib", cib)
+
+    assert (0, "") == (done.code, done.said)
+    lines = done.output.splitlines()
+    assert ["[glance]"] == [line for line in lines if line[:1] not in ("#", "")]
+    assert "\x9b" not in done.output
+
+
+# --- bundles ----------------------------------------------------------------------------------
+
+BUNDLE = """\
+series: jammy
+applications:
+  glance:
+    charm: ch:amd64/jammy/glance-600
+    num_units: 3
+    options:
+      vip: 10.0.0.12 192.0.2.12
+      vip_cidr: 24
+      os-public-network: 192.0.2.0/24
+      region: RegionTwo
+      admin-password: hunter2
+    bindings:
+      "": alpha
+      internal: internal-space
+      public: public-space
+  ncc:
+    charm: cs:~openstack/nova-cloud-controller
+    options: {dns-ha: true, os-public-hostname: "{service_name}.example.org"}
+  glance-hacluster:
+    charm: hacluster
+    options: {maas_url: "http://10.0.0.3/MAAS", maas_credentials: "key:of:maas"}
+  ceph-mon: {charm: ceph-mon}
+relations:
+- [glance:ha, glance-hacluster:ha]
+- - glance:ceph
+  - ceph-mon:client
+"""
+
+
+def bundle(path: Path, content: str | bytes, *options: str) -> Ended:
+    """What init says of a bundle, with the system's Python, which has PyYAML."""
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    done = subprocess.run(
+        ["/usr/bin/python3", "-BEs", *options, "-c",
+         f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
+         "from openstack_ocf.command import main; sys.exit(main())",
+         "init", "--bundle", str(path)],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def test_a_bundle(tmp_path: Path) -> None:
+    """A bundle's options become keys, its relation to Ceph the storage; no secret is told."""
+    done = bundle(tmp_path / "bundle.yaml", BUNDLE)
+
+    assert (0, "") == (done.code, done.said)
+    assert ("[glance]\nvip = 10.0.0.12 192.0.2.12\nos_public_network = 192.0.2.0/24\n"
+            "mode = active-active\nstorage = rbd\n") in done.output
+    assert "[DEFAULT]\nregion = RegionTwo\n" in done.output
+    assert "[nova]\ndns_ha = true\nos_public_hostname = nova.example.org\n" in done.output
+    assert "[dns]\nagent = maas\nmaas_url = http://10.0.0.3/MAAS\n" in done.output
+    assert "internal is bound to the space internal-space" in done.output
+    assert "public-space" not in done.output
+    for secret in ("hunter2", "key:of:maas"):
+        assert secret not in done.output
+
+
+def test_a_bundle_is_a_description(tmp_path: Path) -> None:
+    """What init makes of a bundle is read by check, which finds nothing wrong in it."""
+    done = bundle(tmp_path / "bundle.yaml", BUNDLE)
+    path = tmp_path / "new.conf"
+    path.write_text(done.output)
+    checked = command("check", "--elsewhere", "--description", path)
+
+    assert (0, "", "") == (checked.code, checked.output, checked.said)
+
+
+@pytest.mark.parametrize(("content", "code", "said"), [
+    ("", 2, "is no Juju bundle"),
+    ("- a\n", 2, "is no Juju bundle"),
+    ("a: [b\n", 2, "is no YAML (line 2)"),
+    (b"\xff\xfe\0", 2, "is no YAML"),
+    ("applications: [a]\n", 2, "has no applications"),
+    ("applications: {a: {charm: mysql}, b: 3}\n", 3, "no application"),
+    ("applications: {a: {charm: glance, options: 3, bindings: 4}, b: {charm: }}\nrelations: 7\n",
+     0, ""),
+    ("[" * 5000, 2, "is no YAML"),
+    ("a: !!python/object/apply:os.system [id]\n", 2, "is no YAML"),
+], ids=["empty", "a list", "broken", "binary", "applications", "unknown", "odd", "deep", "code"])
+def test_what_is_no_bundle(tmp_path: Path, content: str | bytes, code: int, said: str) -> None:
+    """What is no bundle, or knows no service of ours, is told in one sentence."""
+    done = bundle(tmp_path / "bundle.yaml", content)
+
+    assert code == done.code, done.said
+    assert said in done.said
+    assert "Traceback" not in done.said
+    assert done.said.count("\n") <= 1
+
+
+def test_without_pyyaml(tmp_path: Path) -> None:
+    """Where PyYAML is missing it is named with its package."""
+    done = bundle(tmp_path / "bundle.yaml", BUNDLE, "-S")
+
+    assert (3, "") == (done.code, done.output)
+    assert "install the package python3-yaml" in done.said
