@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from . import cib, description, difference, finding, node, shapes
+from . import cib, compare, description, difference, finding, node, nodecheck, shapes
 from .description import Description, DescriptionError
 from .errors import CannotLookError, ToolError
 from .finding import Finding
@@ -75,10 +75,19 @@ def _parser() -> _Parser:
     one = verb("sample", "print a commented description", "openstack-ocf sample > new.conf")
     one.set_defaults(run=_sample)
 
-    one = verb("check", "validate the description, and compare it with this node's addresses",
+    one = verb("check", "validate the description, and look whether this node keeps to it",
                "openstack-ocf check --format json")
     _described(one)
     _formatted(one)
+    one.add_argument("--cib", metavar="FILE|live", default=cib.LIVE,
+                     help="the CIB of the cluster (default: live, where it answers)")
+    one.add_argument("--quick", action="store_true",
+                     help="leave out what takes seconds or asks over the network: the services' "
+                     "own options, database, Keystone, API")
+    one.add_argument("--facts", action="store_true",
+                     help="print what is to be the same on all nodes, for --compare")
+    one.add_argument("--compare", metavar="FILE", nargs="+",
+                     help="find where nodes differ, in their facts; looks at nothing else")
     one.set_defaults(run=_check)
 
     one = verb("plan", "print the Pacemaker configuration that the description asks for",
@@ -120,13 +129,42 @@ def _sample(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
+    if options.compare:
+        found = compare.compare(options.compare)
+        _show(found, options.format)
+        return finding.code(found)
     try:
-        found = _findings(description.read(options.description), elsewhere=options.elsewhere)
+        described = _description(options)
     except DescriptionError as error:
         _show(error.findings, options.format)
         return 2
+    found = _findings(described, elsewhere=options.elsewhere) if described else []
+    if not options.elsewhere:
+        there = nodecheck.root(options.cib)
+        services = nodecheck.subjects(described, there, own=not options.quick)
+        around = nodecheck.surroundings(described, there, _auth_url(described))
+        if options.facts:
+            sys.stdout.write(compare.facts(services, around))
+            return 0
+        found += nodecheck.look(services, around, there, quick=options.quick)
     _show(found, options.format)
     return finding.code(found)
+
+
+def _description(options: argparse.Namespace) -> Description | None:
+    """The description; None where there is none at the usual place, and none is named."""
+    usual = options.description == description.PATH
+    if usual and not options.elsewhere and not Path(description.PATH).exists():
+        return None
+    return description.read(options.description)
+
+
+def _auth_url(described: Description | None) -> str:
+    """Keystone's URL by the credentials; empty where these are no help, which others say."""
+    try:
+        return credentials(described).parameters.get("os_auth_url", "") if described else ""
+    except ToolError:
+        return ""
 
 
 def _plan(options: argparse.Namespace) -> int:
