@@ -87,7 +87,8 @@ def _authtoken(subject: Subject, around: Surroundings) -> Iterator[Finding]:
     for name in dead:
         one = old(subject.project, AUTH, name)
         if one:
-            yield found("A3", config.where(AUTH, name), f"{name}: {one.reason}", remedy(one))
+            yield found("A3", config.where(AUTH, name), f"{name}: {one.reason.replace('`', '')}",
+                        remedy(one))
     section = AUTH
     if other := config.get(AUTH, "auth_section").text:
         section = other

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from . import cib, compare, description, difference, finding, node, nodecheck, shapes
+from . import cib, clients, compare, description, difference, finding, node, nodecheck, shapes
 from .description import Description, DescriptionError
 from .errors import CannotLookError, ToolError
 from .finding import Finding
+from .keys import FACES
 from .lint import lint
 from .openrc import credentials
 from .plan import plan
@@ -98,6 +99,17 @@ def _parser() -> _Parser:
     one.add_argument("--diff", metavar="FILE|live",
                      help="print what it would change in that CIB instead")
     one.set_defaults(run=_plan)
+
+    one = verb("clients", "print what Nova, Cinder and Glance need to use the virtual IPs, or find "
+               "in their files what they lack", "openstack-ocf clients /etc/nova/nova.conf")
+    one.add_argument("--description", metavar="FILE", default=description.PATH,
+                     help=f"the description (default: {description.PATH})")
+    one.add_argument("--interface", choices=FACES, default=FACES[0],
+                     help="the endpoint that they are to use (default: internal)")
+    one.add_argument("files", metavar="FILE", nargs="*",
+                     help="nova.conf, cinder.conf or glance-api.conf; without one, print")
+    _formatted(one)
+    one.set_defaults(run=_clients)
 
     one = verb("lint", "find what is unsafe, obsolete or misspelt in a CIB",
                "openstack-ocf lint live")
@@ -189,6 +201,20 @@ def _plan(options: argparse.Namespace) -> int:
     there = cib.load(options.diff)
     difference.keep_ids(planned.cib, there)
     sys.stdout.write(difference.difference(planned.cib, there))
+    return finding.code(found)
+
+
+def _clients(options: argparse.Namespace) -> int:
+    try:
+        described = description.read(options.description)
+    except DescriptionError as error:
+        sys.stderr.write(finding.as_text(error.findings))
+        return 2
+    if not options.files:
+        sys.stdout.write(clients.sections(described, options.interface))
+        return 0
+    found = clients.check(described, options.files, options.interface)
+    _show(found, options.format)
     return finding.code(found)
 
 

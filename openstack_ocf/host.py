@@ -51,7 +51,7 @@ def options(config: Configuration) -> Iterator[Finding]:
         if section == AUTH and one:
             continue  # A3 has said it.
         if one:
-            yield found("F1", where, f"{name}: {one.reason}", remedy(one))
+            yield found("F1", where, f"{name}: {one.reason.replace('`', '')}", remedy(one))
             continue
         known = config.known.get(section)
         older = config.older.get(section, {}).get(name.replace("-", "_"))

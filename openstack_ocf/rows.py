@@ -1,4 +1,4 @@
-"""The findings about a node: ids, severities, and why they matter.
+"""The findings about a node and its clients: ids, severities, and why they matter.
 
 Made into findings by the modules that look; docs/findings.md has the same table, and a
 test compares them.
@@ -83,6 +83,16 @@ ROWS = (
         "Tokens are refused as expired, or not yet valid, on this node only."),
     Row("H1", ERROR, "no fencing, no quorum, or a cluster that manages nothing",
         "A failover does not happen, or happens on two nodes at once."),
+    Row("C1", ERROR, "an address of the Image API without scheme or port",
+        "It is taken as it is: no image is found (`No scheme supplied`), or port 80 is asked."),
+    Row("C2", ERROR, "a client that does not use the virtual IP",
+        "It goes to one node, and stands still when that node does."),
+    Row("C3", WARNING, "a client that may use another interface than the internal one",
+        "It talks to the public address, which may be in another network, or not there."),
+    Row("C4", WARNING, "Cinder uses the public endpoint of the Image API",
+        "That is its default, `image:glance:publicURL`."),
+    Row("C5", ERROR, "a `catalog_info` whose type is not that of the API, or that has a name",
+        "The client finds no endpoint: type and name must be those of the catalogue."),
 )
 """All rows, in the order of the page."""
 
