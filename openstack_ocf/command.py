@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from . import cib, clients, compare, description, difference, finding, node, nodecheck, shapes
+from . import cib, cloudverbs, compare, description, difference, finding, node, nodecheck, shapes
 from .description import Description, DescriptionError
 from .errors import CannotLookError, ToolError
 from .finding import Finding
-from .keys import FACES
 from .lint import lint
 from .openrc import credentials
 from .plan import plan
@@ -63,7 +62,7 @@ def _parser() -> _Parser:
     parser = _Parser(
         prog="openstack-ocf", formatter_class=argparse.RawDescriptionHelpFormatter,
         description="From one description to a Pacemaker cluster that runs OpenStack. Nothing "
-        "here changes anything.",
+        "here changes anything but `endpoints set`.",
         epilog=f"example:\n  openstack-ocf sample > /etc/openstack-ocf.conf\n\n{CODES}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
 
@@ -100,16 +99,7 @@ def _parser() -> _Parser:
                      help="print what it would change in that CIB instead")
     one.set_defaults(run=_plan)
 
-    one = verb("clients", "print what Nova, Cinder and Glance need to use the virtual IPs, or find "
-               "in their files what they lack", "openstack-ocf clients /etc/nova/nova.conf")
-    one.add_argument("--description", metavar="FILE", default=description.PATH,
-                     help=f"the description (default: {description.PATH})")
-    one.add_argument("--interface", choices=FACES, default=FACES[0],
-                     help="the endpoint that they are to use (default: internal)")
-    one.add_argument("files", metavar="FILE", nargs="*",
-                     help="nova.conf, cinder.conf or glance-api.conf; without one, print")
-    _formatted(one)
-    one.set_defaults(run=_clients)
+    cloudverbs.add(verb)
 
     one = verb("lint", "find what is unsafe, obsolete or misspelt in a CIB",
                "openstack-ocf lint live")
@@ -201,20 +191,6 @@ def _plan(options: argparse.Namespace) -> int:
     there = cib.load(options.diff)
     difference.keep_ids(planned.cib, there)
     sys.stdout.write(difference.difference(planned.cib, there))
-    return finding.code(found)
-
-
-def _clients(options: argparse.Namespace) -> int:
-    try:
-        described = description.read(options.description)
-    except DescriptionError as error:
-        sys.stderr.write(finding.as_text(error.findings))
-        return 2
-    if not options.files:
-        sys.stdout.write(clients.sections(described, options.interface))
-        return 0
-    found = clients.check(described, options.files, options.interface)
-    _show(found, options.format)
     return finding.code(found)
 
 

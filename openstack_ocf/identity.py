@@ -101,6 +101,13 @@ class Keystone:
             url = following
         raise CannotLookError(f"Keystone at {shown(self._url)} has no end of {kind}")
 
+    def catalog(self) -> list[dict[str, Any]]:
+        """The catalogue as it goes with a token, which every user may see."""
+        found = self._call("GET", f"{self._url}/auth/catalog").get("catalog")
+        if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+            raise CannotLookError(f"Keystone at {shown(self._url)} shows no catalogue")
+        return found
+
     def change(self, id_: str, url: str) -> None:
         """Give an endpoint another URL."""
         self._call("PATCH", f"{self._url}/endpoints/{id_}", {"endpoint": {"url": url}})
@@ -177,15 +184,19 @@ def user(variables: Mapping[str, str], password: str) -> User:
         cacert=variables.get("os_cacert", ""))
 
 
-def anonymous(url: str, verify: str = "") -> int:
-    """The status of a GET without a token; 0 where nothing answers."""
+def anonymous(url: str, cacert: str = "") -> int:
+    """The status of a GET without a token; 0 where nothing answers, -1 for its certificate."""
     import requests
 
+    session = requests.Session()
+    # No proxy, and no login from ~/.netrc: it is to be asked as by nobody.
+    session.trust_env = False
     try:
-        with requests.get(url, timeout=TIMEOUT, verify=verify or True, stream=True,
-                          allow_redirects=False) as answer:
+        with in_time(int(TIMEOUT)), session.get(
+                url, timeout=TIMEOUT, verify=cacert or True, stream=True,
+                allow_redirects=False) as answer:
             return int(answer.status_code)
-    except (requests.exceptions.RequestException, OSError, ValueError):
+    except requests.exceptions.SSLError:
+        return -1
+    except (requests.exceptions.RequestException, CannotLookError, OSError, ValueError):
         return 0
-
-

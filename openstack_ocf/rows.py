@@ -1,4 +1,4 @@
-"""The findings about a node and its clients: ids, severities, and why they matter.
+"""The findings about a node, its clients and the catalogue: ids, severities, and why they matter.
 
 Made into findings by the modules that look; docs/findings.md has the same table, and a
 test compares them.
@@ -93,6 +93,23 @@ ROWS = (
         "That is its default, `image:glance:publicURL`."),
     Row("C5", ERROR, "a `catalog_info` whose type is not that of the API, or that has a name",
         "The client finds no endpoint: type and name must be those of the catalogue."),
+    Row("E1", ERROR, "no service of a type in the catalogue, or several",
+        "With two, clients take the first that Keystone names; Cinder takes now one, now the "
+        "other."),
+    Row("E2", ERROR, "an interface has no endpoint in the region, or several",
+        "Clients of that interface find nothing, or now one and now the other."),
+    Row("E3", ERROR, "an endpoint is not at the virtual IP or name",
+        "Clients go to one node, and stand still when that node does."),
+    Row("E4", ERROR, "public and internal endpoints are exchanged",
+        "Clients from outside get an address that they do not reach."),
+    Row("E5", ERROR, "an endpoint has another port or scheme",
+        "Nobody answers there."),
+    Row("E6", WARNING, "the path of an endpoint is not that of the API's version",
+        "Clients add the version once more, or miss it."),
+    Row("E7", WARNING, "an endpoint of an API version that is gone",
+        "Clients that find it get 404. Delete the service: openstack service delete ID"),
+    Row("E8", ERROR, "an endpoint does not answer, or serves without a token",
+        "The catalogue leads nowhere, or everybody is served."),
 )
 """All rows, in the order of the page."""
 
