@@ -28,6 +28,8 @@ from .words import path as path_
 _SCHEMA = {"glance-api": ("glance-manage", ("db", "check")),
            "keystone": ("keystone-manage", ("db_sync", "--check"))}
 """What tells whether a schema is current, by its exit code."""
+_UNITS = {"neutron-server": ("neutron-api", "neutron-rpc-server")}
+"""Units of other names that start the same."""
 _UNSYNCHRONISED = 0x0040
 """STA_UNSYNC of adjtimex(2)."""
 _SYSTEMD = Path("/run/systemd/system")
@@ -94,7 +96,8 @@ def schema(subject: Subject) -> Iterator[Finding]:
 
 def units(subject: Subject) -> Iterator[Finding]:
     """U1: a unit of systemd, or a script of init, that starts the service as well."""
-    for name in dict.fromkeys((subject.agent.name, subject.parameter("binary"))):
+    names = (subject.agent.name, subject.parameter("binary"), *_UNITS.get(subject.agent.name, ()))
+    for name in dict.fromkeys(filter(None, names)):
         try:
             enabled = run(["systemctl", "is-enabled", f"{name}.service"], timeout=20)
         except CannotLookError:

@@ -24,14 +24,12 @@ class Subject:
 
     vips: the virtual IPs by which clients reach it. where: of what names these.
     mounted: folders that a Filesystem resource mounts before it starts.
-    names: hostnames of its endpoints, instead of virtual IPs.
     """
 
     agent: Agent
     parameters: Mapping[str, str]
     config: Configuration
     vips: tuple[Address, ...] = ()
-    names: tuple[str, ...] = ()
     where: str = ""
     port: int = 0
     active_active: bool = False
@@ -82,7 +80,6 @@ def described(description: Description, root: ET.Element | None, *, own: bool) -
             service.agent, service.parameters,
             _configuration(service.agent, service.parameters, own),
             vips=tuple(vip.address for vip in place.vips) if place else (),
-            names=tuple(service.hostnames.values()) if service.dns_ha else (),
             where=description.where(place.giver.section, "vip") if place else "",
             port=service.port, active_active=service.active_active, ha=description.ha,
             mounted=tuple(mounted.get(service.agent.name, ()))))
@@ -119,8 +116,7 @@ def installed(*, own: bool) -> list[Subject]:
         binary = agent.defaults.get("binary", "")
         if not agent.gone and config and Path(config).is_file() and any(
                 Path(folder, binary).is_file() for folder in BINARIES):
-            found.append(Subject(agent, {}, _configuration(agent, {}, own), port=agent.port,
-                                 ha=False))
+            found.append(Subject(agent, {}, _configuration(agent, {}, own), port=agent.port))
     return found
 
 

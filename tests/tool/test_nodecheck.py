@@ -492,3 +492,47 @@ def test_the_page_has_the_tables() -> None:
     assert [] == lines
     assert len(ids) == len(rows.ROWS)
     assert outdated.table() in page
+
+
+def test_the_schema(host: Host) -> None:
+    """DB2: the service's own tool says whether the schema is current; its words are not shown.
+
+    In a network namespace without an address, where Keystone cannot be asked either.
+    """
+    host.write("d.conf", DESCRIPTION.format(folder=host.folder).partition("[cinder]")[0])
+    for says, severity in (("exit 0", ""), ("echo geheim; exit 3", "error"),
+                           ("echo OperationalError geheim >&2; exit 1", "unknown")):
+        host.program("glance-manage", says)
+        done = subprocess.run(
+            ["unshare", "--net", sys.executable, "-B", "-m", "openstack_ocf", "check", "--format",
+             "json", "--description", host.folder / "d.conf", "--cib", host.folder / "cib.xml"],
+            cwd=ROOT, capture_output=True, text=True,
+            env={"PATH": f"{host.folder}/bin:{os.environ['PATH']}"})
+        found = {one["id"]: one["severity"] for one in json.loads(done.stdout)}
+
+        assert SECRET not in done.stdout + done.stderr
+        assert severity == found.get("DB2", "")
+        assert "unknown" == found["A4"]
+
+
+def test_installed_services(host: Host) -> None:
+    """Without a description and without a cluster the services of this node are looked at."""
+    code = ("from pathlib import Path\nfrom openstack_ocf import agents, description, subject\n"
+            "import dataclasses, sys\ndescription.PATH = '/nowhere/d.conf'\n"
+            "folder = sys.argv.pop(1)\n"
+            "one = agents.get('cinder-api')\n"
+            "defaults = {**one.defaults, 'config': folder + '/cinder.conf', 'user': 'root',"
+            " 'binary': 'systemctl'}\n"
+            "mine = dataclasses.replace(one, defaults=defaults)\n"
+            "agents.names = lambda: ('cinder-api',)\nagents.get = lambda name: mine\n"
+            "subject.BINARIES = (folder + '/bin',)\n"
+            "from openstack_ocf.command import main; sys.exit(main(sys.argv[1:]))")
+    host.edit("cinder.conf", "@10.0.0.20/", "@localhost/")
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", code, host.folder, "check", "--quick", "--format", "json"],
+        cwd=ROOT, capture_output=True, text=True,
+        env={"PATH": f"{host.folder}/bin:{os.environ['PATH']}"})
+
+    assert done.stderr == ""
+    found = [(one["id"], one["where"].rpartition("/")[2]) for one in json.loads(done.stdout)]
+    assert ("DB1", "connection") in found
