@@ -42,9 +42,9 @@ class Target:
             iter(self.hosts.values()), "")
         return f"[{found_}]" if ":" in found_ else found_
 
-    def url(self, interface: str, path: str = "") -> str:
+    def url(self, interface: str, path: str = "", scheme: str = "http") -> str:
         """The URL at an interface."""
-        return f"http://{self.host(interface)}:{self.service.port}{path}"
+        return f"{scheme}://{self.host(interface)}:{self.service.port}{path}"
 
 
 def targets(description: Description) -> dict[str, Target]:

@@ -1,15 +1,19 @@
-"""The verbs about the cloud around the cluster: `clients` and `endpoints`. Called by `command`."""
+"""The verbs about the cloud around the cluster: `clients`, `endpoints`, `prove`.
+
+Called by `command`.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 
-from . import clients, description, endpoints, finding, identity
+from . import cib, clients, description, endpoints, finding, identity, prove
 from .catalogue import Beside
-from .description import DescriptionError
+from .description import Description, DescriptionError
 from .errors import CannotLookError, UsageError
 from .finding import Finding
 from .keys import FACES
@@ -46,6 +50,32 @@ def add(verb: Verb) -> None:
     one.add_argument("--yes", action="store_true", help="set without a question")
     one.set_defaults(run=_endpoints)
 
+    one = verb("prove", "upload a random image through the virtual IP, read it back, compare it, "
+               "delete it", "openstack-ocf prove --move --credentials member.openrc")
+    _common(one)
+    one.add_argument("--credentials", metavar="FILE", default="",
+                     help="an openrc file of a user with the role member (default: credentials of "
+                     "the description)")
+    one.add_argument("--interface", choices=FACES, default=FACES[0],
+                     help="whose address is taken (default: internal)")
+    one.add_argument("--scheme", choices=("http", "https"), default="http",
+                     help="of the Image API (default: http)")
+    one.add_argument("--size", metavar="KIB", type=_kib, default=1024,
+                     help="of the image, up to 1048576 (default: 1024)")
+    one.add_argument("--move", action="store_true",
+                     help="move glance-api to another node in between, and read there, too")
+    one.add_argument("--yes", action="store_true", help="move without a question")
+    one.add_argument("--cib", metavar="FILE|live", default=cib.LIVE,
+                     help="where it stands what is moved (default: live)")
+    one.set_defaults(run=_prove)
+
+
+def _kib(text: str) -> int:
+    size = int(text) if text.isascii() and text.isdigit() else 0
+    if not 0 < size <= 1 << 20:
+        raise argparse.ArgumentTypeError("no number from 1 to 1048576")
+    return size
+
 
 def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--description", metavar="FILE", default=description.PATH,
@@ -70,18 +100,12 @@ def _endpoints(options: argparse.Namespace) -> int:
         described = description.read(options.description)
     except DescriptionError as error:
         return _wrong(error)
-    if options.credentials:
-        described = replace(described, credentials=options.credentials)
-    known = credentials(described)
-    if not known.path:
-        raise UsageError("Keystone is asked with credentials: set them in [DEFAULT] of the "
-                         "description, or say --credentials FILE")
-    user = identity.user(known.parameters, password(known.path))
+    user, at = _user(described, options.credentials)
     with identity.in_time():
         keystone = identity.Keystone(user)
         there, whole = endpoints.read(keystone)
-    region = options.region or known.parameters.get("os_region_name", "")
-    services = endpoints.beside(described, there, region, options.scheme, options.service)
+    services = endpoints.beside(
+        described, there, options.region or at, options.scheme, options.service)
     if options.action == "set":
         return _set(keystone, services, whole=whole, yes=options.yes)
     if options.format == "text":
@@ -104,6 +128,51 @@ def _set(keystone: identity.Keystone, services: Sequence[Beside], *, whole: bool
         endpoints.carry_out(keystone, wanted, services[0].region)
         endpoints.verify(keystone, wanted)
     return 0
+
+
+def _prove(options: argparse.Namespace) -> int:
+    try:
+        described = description.read(options.description)
+    except DescriptionError as error:
+        return _wrong(error)
+    target = clients.targets(described).get("glance-api")
+    if target is None:
+        raise UsageError("the description has no address of Glance")
+    resource = prove.movable(cib.load(options.cib)) if options.move else ""
+    if resource:
+        print(f"{resource} is moved to another node: the API does not answer meanwhile.",
+              file=sys.stderr)
+        if not endpoints.agreed("Move it?", yes=options.yes):
+            print("nothing was done")
+            return 0
+    user, _ = _user(described, options.credentials)
+    with identity.in_time():
+        token = identity.Keystone(user).token()
+    images = prove.Images(target.url(options.interface, scheme=options.scheme), token, user.cacert)
+    found = []
+    try:
+        with closing(prove.prove(images, options.size << 10, resource)) as steps:
+            for one in steps:
+                if isinstance(one, Finding):
+                    found.append(one)
+                elif options.format == "text":
+                    print(one, flush=True)
+    finally:
+        # What was found until then counts, whatever ended it.
+        code = _end(found, options.format)
+    return code
+
+
+def _user(described: Description, path: str) -> tuple[identity.User, str]:
+    """The user of the description, or of another openrc file; and its region."""
+    if path:
+        described = replace(described, credentials=path)
+    known = credentials(described)
+    if not known.path:
+        raise UsageError("Keystone is asked with credentials: set them in [DEFAULT] of the "
+                         "description, or say --credentials FILE")
+    return (identity.user(known.parameters, password(known.path)),
+            known.parameters.get("os_region_name", ""))
 
 
 def _end(found: Sequence[Finding], form: str) -> int:

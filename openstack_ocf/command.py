@@ -62,7 +62,7 @@ def _parser() -> _Parser:
     parser = _Parser(
         prog="openstack-ocf", formatter_class=argparse.RawDescriptionHelpFormatter,
         description="From one description to a Pacemaker cluster that runs OpenStack. Nothing "
-        "here changes anything but `endpoints set`.",
+        "here changes anything but `endpoints set` and `prove`.",
         epilog=f"example:\n  openstack-ocf sample > /etc/openstack-ocf.conf\n\n{CODES}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
 

@@ -105,13 +105,13 @@ def verify(keystone: Keystone, wanted: Sequence[Change]) -> None:
             raise CannotLookError(f"Keystone took {describe(change)}, and does not show it")
 
 
-def agreed(*, yes: bool) -> bool:
+def agreed(question: str = "Change them?", *, yes: bool) -> bool:
     """Whether the operator wants it; UsageError where nobody can be asked."""
     if yes:
         return True
     if not sys.stdin.isatty():
-        raise UsageError("nothing was changed: say --yes, or run it where it can ask")
-    print("Change them? [y/N] ", end="", flush=True)
+        raise UsageError("nothing was done: say --yes, or run it where it can ask")
+    print(f"{question} [y/N] ", end="", flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 

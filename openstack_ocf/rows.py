@@ -110,6 +110,10 @@ ROWS = (
         "Clients that find it get 404. Delete the service: openstack service delete ID"),
     Row("E8", ERROR, "an endpoint does not answer, or serves without a token",
         "The catalogue leads nowhere, or everybody is served."),
+    Row("R1", ERROR, "an image is not what was uploaded, or not listed (`prove`)",
+        "The API answers, and does not keep what it is given."),
+    Row("R2", ERROR, "after a move an image is not there, or is another (`prove --move`)",
+        "Each node has images of its own: a failover loses them."),
 )
 """All rows, in the order of the page."""
 

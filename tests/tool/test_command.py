@@ -18,7 +18,8 @@ ORDER = ["errors", "words", "seconds", "finding", "run", "agents", "keys", "desc
          "openrc", "vips", "node", "cib", "validation", "reasons", "plan", "shapes", "difference",
          "lint", "rows", "outdated", "oslo", "configuration", "subject", "servers", "listening",
          "identity", "access", "storage", "host", "compare", "nodecheck", "clients",
-         "catalogue", "endpoints", "cloudverbs", "command", "__main__"]
+         "catalogue", "endpoints", "prove", "cloudverbs",
+         "command", "__main__"]
 MODULES = {path.stem: ast.parse(path.read_text())
            for path in (ROOT / "openstack_ocf").glob("*.py") if path.stem != "__init__"}
 
@@ -46,8 +47,8 @@ def test_agentlib_does_not_know_the_command() -> None:
     assert [] == [path.name for path in files if "openstack_ocf" in path.read_text()]
 
 
-@pytest.mark.parametrize("verb", ["sample", "check", "clients", "endpoints", "plan",
-                                  "lint"])
+@pytest.mark.parametrize("verb", ["sample", "check", "clients", "endpoints", "prove",
+                                  "plan", "lint"])
 def test_help(verb: str) -> None:
     """Every verb has its help, with an example and the exit codes."""
     done = command(verb, "--help")
