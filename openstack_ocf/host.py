@@ -78,7 +78,8 @@ def schema(subject: Subject) -> Iterator[Finding]:
     where = value.where
     given = [f"--config-file={path}" for path in subject.config.files]
     try:
-        done = run([tool, *given, *words], timeout=90)
+        # Where the database is away it waits, by max_retries without an end.
+        done = run([tool, *given, *words], timeout=45)
     except CannotLookError as error:
         yield found("DB2", where, str(error), f"Run on this node: {tool} {' '.join(words)}",
                     UNKNOWN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from lab.openstack import ControlPlane
 from lab.settings import USERS
+from openstack_ocf import clients, configuration, description
 
 pytestmark = pytest.mark.real
 
@@ -69,3 +71,43 @@ def test_a_wrong_password(cloud: ControlPlane, tmp_path: Path) -> None:
 
     assert "refuses the user glance" in seen
     assert "geheim" not in seen
+
+
+@pytest.mark.parametrize("client", ["nova", "cinder", "glance"])
+def test_the_options_of_the_clients(tmp_path: Path, client: str) -> None:
+    """Each option that `clients` prints, also in comments, is one that the service itself knows."""
+    (tmp_path / "d.conf").write_text(
+        "[DEFAULT]\nregion = R\n[glance]\nvip = 10.0.0.12\n[cinder]\nvip = 10.0.0.13\n")
+    text = clients.sections(description.read(str(tmp_path / "d.conf")))
+    [mine] = [part for part in re.split(r"(?m)^# (?=\w+(?:-api)?\.conf,)", text)
+              if part.startswith(client)]
+    lines = mine.partition("\n")[2].replace("[NAME_OF_THE_STORE]", "[cinder]")
+    path = tmp_path / f"{client}.conf"
+    path.write_text(re.sub(r"(?m)^# (without the catalogue: )?(?=\w+ = )", "", lines))
+    config = configuration.read(client, [str(path)])
+
+    assert config.raw
+    assert [] == [name for name in config.raw if name[1] not in config.known.get(name[0], ())]
+
+
+OLDER = """
+import pymysql
+database = pymysql.connect(user="glance", password={password!r}, unix_socket={socket!r},
+                           database="glance", autocommit=True)
+database.cursor().execute("update alembic_version set version_num = 'mitaka01'")
+"""
+
+
+def test_the_schema(tmp_path: Path) -> None:
+    """DB2: Glance's own tool says that the schema is current, and that it is an older one."""
+    with ControlPlane.temporary(db="mysql", workers=1) as cloud:
+        cloud.up("db", "keystone")
+        config = cloud.config("glance")
+        (config.parent / "more").mkdir()
+        assert "DB2" not in ids(check(cloud, tmp_path, config))
+
+        script = OLDER.format(password=cloud.settings.passwords["db"],
+                              socket=str(cloud.settings.socket))
+        subprocess.run(["/usr/bin/python3", "-"], input=script, text=True, check=True)
+        [seen] = [said for id_, _, said in check(cloud, tmp_path, config) if id_ == "DB2"]
+        assert seen == "glance-manage db check says that the schema is not current"
