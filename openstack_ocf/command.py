@@ -14,6 +14,8 @@ from . import (
     apply,
     bundle,
     cib,
+    cloudverbs,
+    compare,
     description,
     difference,
     finding,
@@ -21,6 +23,7 @@ from . import (
     merge,
     metrics,
     node,
+    nodecheck,
     records,
     saved,
     shapes,
@@ -77,8 +80,8 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> _Parser:
     parser = _Parser(
         prog="openstack-ocf", formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="From one description to a Pacemaker cluster that runs OpenStack. Only apply "
-        "and undo change anything.",
+        description="From one description to a Pacemaker cluster that runs OpenStack. Only apply, "
+        "undo, `endpoints set` and `prove` change anything.",
         epilog=f"example:\n  openstack-ocf sample > /etc/openstack-ocf.conf\n\n{CODES}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
 
@@ -103,10 +106,19 @@ def _parser() -> _Parser:
                      "not count")
     one.set_defaults(run=_init)
 
-    one = verb("check", "validate the description, and compare it with this node's addresses",
+    one = verb("check", "validate the description, and look whether this node keeps to it",
                "openstack-ocf check --format json")
     _described(one)
     _formatted(one)
+    one.add_argument("--cib", metavar="FILE|live", default=cib.LIVE,
+                     help="the CIB of the cluster (default: live, where it answers)")
+    one.add_argument("--quick", action="store_true",
+                     help="leave out what takes seconds or asks over the network: the services' "
+                     "own options, database, Keystone, API")
+    one.add_argument("--facts", action="store_true",
+                     help="print what is to be the same on all nodes, for --compare")
+    one.add_argument("--compare", metavar="FILE", nargs="+",
+                     help="find where nodes differ, in their facts; looks at nothing else")
     one.set_defaults(run=_check)
 
     one = verb("plan", "print the Pacemaker configuration that the description asks for",
@@ -130,6 +142,8 @@ def _parser() -> _Parser:
     one.add_argument("--discard", action="store_true",
                      help="even if others have changed something since: that is lost, too")
     one.set_defaults(run=_undo)
+
+    cloudverbs.add(verb)
 
     one = verb("lint", "find what is unsafe, obsolete or misspelt in a CIB",
                "openstack-ocf lint live")
@@ -209,13 +223,42 @@ def _init(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
+    if options.compare:
+        found = compare.compare(options.compare)
+        _show(found, options.format)
+        return finding.code(found)
     try:
-        found = _findings(description.read(options.description), elsewhere=options.elsewhere)
+        described = _description(options)
     except DescriptionError as error:
         _show(error.findings, options.format)
         return 2
+    found = _findings(described, elsewhere=options.elsewhere) if described else []
+    if not options.elsewhere:
+        there = nodecheck.root(options.cib)
+        services = nodecheck.subjects(described, there, own=not options.quick)
+        around = nodecheck.surroundings(described, there, _auth_url(described))
+        if options.facts:
+            sys.stdout.write(compare.facts(services, around))
+            return 0
+        found += nodecheck.look(services, around, there, quick=options.quick)
     _show(found, options.format)
     return finding.code(found)
+
+
+def _description(options: argparse.Namespace) -> Description | None:
+    """The description; None where there is none at the usual place, and none is named."""
+    usual = options.description == description.PATH
+    if usual and not options.elsewhere and not Path(description.PATH).exists():
+        return None
+    return description.read(options.description)
+
+
+def _auth_url(described: Description | None) -> str:
+    """Keystone's URL by the credentials; empty where these are no help, which others say."""
+    try:
+        return credentials(described).parameters.get("os_auth_url", "") if described else ""
+    except ToolError:
+        return ""
 
 
 def _plan(options: argparse.Namespace) -> int:

@@ -55,6 +55,11 @@ def credentials(description: Description) -> Credentials:
     return Credentials(path, {name: value for name, value in found.items() if value})
 
 
+def password(path: str) -> str:
+    """The password of an openrc file that `credentials` has read; only for a request with it."""
+    return _variables(Path(path).read_text("utf-8"))["OS_PASSWORD"]
+
+
 def _variables(text: str) -> dict[str, str]:
     """What the file sets by `export NAME=VALUE`; a value with a `$` in it is left out."""
     found = {}

@@ -14,3 +14,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def shown(text: str) -> str:
     """A text of somebody else's as a message can carry it: one short line, nothing invisible."""
     return text[:80] if text.isprintable() else ascii(text)[1:81]
+
+
+def path(text: str) -> str:
+    """The path of a file: whole, since it stands in commands as well; nothing invisible."""
+    return text if text.isprintable() else ascii(text)[1:-1]

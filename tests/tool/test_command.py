@@ -19,7 +19,9 @@ ORDER = ["errors", "words", "seconds", "finding", "run", "agents", "keys", "desc
          "crm", "shapes", "difference", "survey", "configs", "draft", "init", "bundle", "held",
          "user", "ids", "merge", "pacemaker", "cluster", "transition", "saved", "change", "apply",
          "lint", "line", "records", "metrics", "configured", "looking", "daemons", "peers",
-         "explain", "command", "__main__"]
+         "explain", "rows", "outdated", "oslo", "configuration", "subject", "servers", "listening",
+         "identity", "access", "storage", "host", "compare", "nodecheck", "clients", "catalogue",
+         "endpoints", "prove", "cloudverbs", "command", "__main__"]
 MODULES = {path.stem: ast.parse(path.read_text())
            for path in (ROOT / "openstack_ocf").glob("*.py") if path.stem != "__init__"}
 
@@ -48,7 +50,7 @@ def test_agentlib_does_not_know_the_command() -> None:
 
 
 @pytest.mark.parametrize("verb", ["sample", "init", "check", "plan", "apply", "undo", "lint",
-                                  "explain", "metrics"])
+                                  "explain", "metrics", "clients", "endpoints", "prove"])
 def test_help(verb: str) -> None:
     """Every verb has its help, with an example and the exit codes."""
     done = command(verb, "--help")
@@ -98,12 +100,13 @@ def test_a_reader_that_has_enough() -> None:
 
 
 def test_every_finding_is_in_the_page() -> None:
-    """The page has a row for each id that the code gives, and for no other."""
+    """The pages have a row for each id that the code gives, and for no other."""
     code = "".join(path.read_text() for path in (ROOT / "openstack_ocf").glob("*.py"))
-    given = set(re.findall(r'"([DILOSV]\d+)"', code))
-    page = (ROOT / "docs" / "openstack-ocf.md").read_text()
+    given = set(re.findall(r'"([A-Z]{1,2}\d+)"', code))
+    page = "".join((ROOT / "docs" / f"{name}.md").read_text()
+                   for name in ("openstack-ocf", "findings"))
 
-    assert given == set(re.findall(r"(?m)^\| ([A-Z]\d+) \|", page))
+    assert given == set(re.findall(r"(?m)^\| ([A-Z]{1,2}\d+) \|", page))
 
 
 @pytest.mark.parametrize("name", agents.names())

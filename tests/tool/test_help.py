@@ -11,7 +11,7 @@ import pytest
 from openstack_ocf.keys import DEFAULT, DNS, SERVICE
 from tool.kit import ROOT, command
 
-VERBS = re.findall(r"(?m)^    ([a-z]+)  ", command("--help").output)
+VERBS = re.findall(r"(?m)^    ([a-z]+)(?:  |$)", command("--help").output)
 
 
 @pytest.fixture

@@ -190,7 +190,8 @@ def test_check_looks_at_the_real_node(tmp_path: Path) -> None:
     path = tmp_path / "d.conf"
     path.write_text("[glance]\nvip = 10.9.0.2\n[cinder]\nvip = 10.8.0.2\n[heat]\nvip = 10.9.0.7\n")
     script = ("ip link add eth9 type veth peer name eth8 && ip addr add 10.9.0.2/24 dev eth9 && "
-              'ip link set eth9 up && exec "$0" -B -m openstack_ocf check --description "$1"')
+              'ip link set eth9 up && '
+              'exec "$0" -B -m openstack_ocf check --quick --description "$1"')
     done = subprocess.run(
         ["unshare", "--net", "sh", "-c", script, sys.executable, str(path)],
         cwd=ROOT, capture_output=True, text=True)
@@ -198,4 +199,4 @@ def test_check_looks_at_the_real_node(tmp_path: Path) -> None:
     assert (1, "") == (done.returncode, done.stderr)
     firsts = [line for line in done.stdout.splitlines() if not line.startswith(" ")]
     assert [f"V3 {path}:glance/vip", f"V2 {path}:cinder/vip"] == [
-        line.split(" ", 1)[1].split(": ")[0] for line in firsts]
+        line.split(" ", 1)[1].split(": ")[0] for line in firsts if line.split()[1][0] == "V"]

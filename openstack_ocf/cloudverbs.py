@@ -1,0 +1,185 @@
+"""The verbs about the cloud around the cluster: `clients`, `endpoints`, `prove`.
+
+Called by `command`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import replace
+
+from . import cib, clients, description, endpoints, finding, identity, prove
+from .catalogue import Beside
+from .description import Description, DescriptionError
+from .errors import CannotLookError, UsageError
+from .finding import Finding
+from .keys import FACES
+from .openrc import credentials, password
+
+Verb = Callable[[str, str, str], argparse.ArgumentParser]
+"""Makes the parser of a verb, from its name, what it does, and an example."""
+
+
+def add(verb: Verb) -> None:
+    """Add the verbs to the command line."""
+    one = verb("clients", "print what Nova, Cinder and Glance need to use the virtual IPs, or find "
+               "in their files what they lack", "openstack-ocf clients /etc/nova/nova.conf")
+    _common(one)
+    one.add_argument("--interface", choices=FACES, default=FACES[0],
+                     help="the endpoint that they are to use (default: internal)")
+    one.add_argument("files", metavar="FILE", nargs="*",
+                     help="nova.conf, cinder.conf or glance-api.conf; without one, print")
+    one.set_defaults(run=_clients)
+
+    one = verb("endpoints", "compare Keystone's catalogue with the description, or set the "
+               "endpoints of the services that it has", "openstack-ocf endpoints show")
+    one.add_argument("action", choices=("show", "set"), help="set changes; show does not")
+    _common(one)
+    one.add_argument("--credentials", metavar="FILE", default="",
+                     help="an openrc file; set needs an administrator's (default: credentials of "
+                     "the description)")
+    one.add_argument("--region", default="", help="the region (default: the description's)")
+    one.add_argument("--scheme", choices=("http", "https"), default="",
+                     help="of the endpoints (default: what each has; http for a new one)")
+    one.add_argument("--service", metavar="ID", default="",
+                     help="the id or name of the service, where there are several of a type")
+    one.add_argument("--quick", action="store_true", help="do not ask the endpoints themselves")
+    one.add_argument("--yes", action="store_true", help="set without a question")
+    one.set_defaults(run=_endpoints)
+
+    one = verb("prove", "upload a random image through the virtual IP, read it back, compare it, "
+               "delete it", "openstack-ocf prove --move --credentials member.openrc")
+    _common(one)
+    one.add_argument("--credentials", metavar="FILE", default="",
+                     help="an openrc file of a user with the role member (default: credentials of "
+                     "the description)")
+    one.add_argument("--interface", choices=FACES, default=FACES[0],
+                     help="whose address is taken (default: internal)")
+    one.add_argument("--scheme", choices=("http", "https"), default="http",
+                     help="of the Image API (default: http)")
+    one.add_argument("--size", metavar="KIB", type=_kib, default=1024,
+                     help="of the image, up to 1048576 (default: 1024)")
+    one.add_argument("--move", action="store_true",
+                     help="move glance-api to another node in between, and read there, too")
+    one.add_argument("--yes", action="store_true", help="move without a question")
+    one.add_argument("--cib", metavar="FILE|live", default=cib.LIVE,
+                     help="where it stands what is moved (default: live)")
+    one.set_defaults(run=_prove)
+
+
+def _kib(text: str) -> int:
+    size = int(text) if text.isascii() and text.isdigit() else 0
+    if not 0 < size <= 1 << 20:
+        raise argparse.ArgumentTypeError("no number from 1 to 1048576")
+    return size
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--description", metavar="FILE", default=description.PATH,
+                        help=f"the description (default: {description.PATH})")
+    parser.add_argument("--format", choices=("text", "json"), default="text",
+                        help="for people or for programs (default: text)")
+
+
+def _clients(options: argparse.Namespace) -> int:
+    try:
+        described = description.read(options.description)
+    except DescriptionError as error:
+        return _wrong(error)
+    if not options.files:
+        sys.stdout.write(clients.sections(described, options.interface))
+        return 0
+    return _end(clients.check(described, options.files, options.interface), options.format)
+
+
+def _endpoints(options: argparse.Namespace) -> int:
+    try:
+        described = description.read(options.description)
+    except DescriptionError as error:
+        return _wrong(error)
+    user, at = _user(described, options.credentials)
+    with identity.in_time():
+        keystone = identity.Keystone(user)
+        there, whole = endpoints.read(keystone)
+    services = endpoints.beside(
+        described, there, options.region or at, options.scheme, options.service)
+    if options.action == "set":
+        return _set(keystone, services, whole=whole, yes=options.yes)
+    if options.format == "text":
+        sys.stdout.write(endpoints.listing(services))
+    return _end(endpoints.findings(services, user.cacert, quick=options.quick), options.format)
+
+
+def _set(keystone: identity.Keystone, services: Sequence[Beside], *, whole: bool,
+         yes: bool) -> int:
+    if not whole:
+        raise CannotLookError("nothing was changed: this user may not list endpoints; name an "
+                              "administrator's openrc file by --credentials")
+    wanted = endpoints.changes(services)
+    for change in wanted:
+        print(endpoints.describe(change))
+    if not wanted or not endpoints.agreed(yes=yes):
+        print("nothing to change" if not wanted else "nothing was changed")
+        return 0
+    with identity.in_time():
+        endpoints.carry_out(keystone, wanted, services[0].region)
+        endpoints.verify(keystone, wanted)
+    return 0
+
+
+def _prove(options: argparse.Namespace) -> int:
+    try:
+        described = description.read(options.description)
+    except DescriptionError as error:
+        return _wrong(error)
+    target = clients.targets(described).get("glance-api")
+    if target is None:
+        raise UsageError("the description has no address of Glance")
+    resource = prove.movable(cib.load(options.cib)) if options.move else ""
+    if resource:
+        print(f"{resource} is moved to another node: the API does not answer meanwhile.",
+              file=sys.stderr)
+        if not endpoints.agreed("Move it?", yes=options.yes):
+            print("nothing was done")
+            return 0
+    user, _ = _user(described, options.credentials)
+    with identity.in_time():
+        token = identity.Keystone(user).token()
+    images = prove.Images(target.url(options.interface, scheme=options.scheme), token, user.cacert)
+    found = []
+    try:
+        with closing(prove.prove(images, options.size << 10, resource)) as steps:
+            for one in steps:
+                if isinstance(one, Finding):
+                    found.append(one)
+                elif options.format == "text":
+                    print(one, flush=True)
+    finally:
+        # What was found until then counts, whatever ended it.
+        code = _end(found, options.format)
+    return code
+
+
+def _user(described: Description, path: str) -> tuple[identity.User, str]:
+    """The user of the description, or of another openrc file; and its region."""
+    if path:
+        described = replace(described, credentials=path)
+    known = credentials(described)
+    if not known.path:
+        raise UsageError("Keystone is asked with credentials: set them in [DEFAULT] of the "
+                         "description, or say --credentials FILE")
+    return (identity.user(known.parameters, password(known.path)),
+            known.parameters.get("os_region_name", ""))
+
+
+def _end(found: Sequence[Finding], form: str) -> int:
+    sys.stdout.write(finding.as_json(found) if form == "json" else finding.as_text(found))
+    return finding.code(found)
+
+
+def _wrong(error: DescriptionError) -> int:
+    sys.stderr.write(finding.as_text(error.findings))
+    return 2

@@ -1,0 +1,202 @@
+"""Keystone, asked over its API v3: a token, services, endpoints.
+
+With keystoneauth1, which is on every node for the agents; openstacksdk would do the same with 0.9 s
+more of imports, and six requests are all there is. Called by `access` (does a service's own user
+get a token?) and `catalogue`.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from .errors import CannotLookError, UsageError
+from .words import shown
+
+TIMEOUT = 20.0
+"""Seconds for one answer."""
+WHOLE = 120
+"""Seconds for all of a command's requests: a peer that sends a byte now and then ends, too."""
+_PAGES = 1000
+
+
+@dataclass(frozen=True)
+class User:
+    """A user, its project and its domains, and where Keystone is; the password is not shown."""
+
+    url: str
+    name: str
+    password: str
+    project: str
+    user_domain: str = "Default"
+    project_domain: str = "Default"
+    cacert: str = ""
+
+    def __repr__(self) -> str:
+        return f"User({self.name!r} at {self.url!r})"
+
+
+class RefusedError(CannotLookError):
+    """Keystone, or its policy, refuses a user."""
+
+
+class Keystone:
+    """A Keystone, asked as one user."""
+
+    def __init__(self, user: User) -> None:
+        """CannotLookError where keystoneauth1 is missing, UsageError for a CA file that is."""
+        try:
+            from keystoneauth1 import session
+            from keystoneauth1.identity import v3
+        except ImportError as error:
+            raise CannotLookError("the Python package keystoneauth1 is missing; install "
+                                  "python3-keystoneauth1") from error
+        self._user = user
+        root = user.url.rstrip("/")
+        for suffix in ("/v3", "/v2.0"):
+            root = root.removesuffix(suffix)
+        self._url = f"{root.rstrip('/')}/v3"
+        auth = v3.Password(
+            f"{self._url}", username=user.name, password=user.password,
+            user_domain_name=user.user_domain, project_name=user.project,
+            project_domain_name=user.project_domain, reauthenticate=False)
+        verify: bool | str = user.cacert or True
+        self._session = session.Session(auth=auth, timeout=TIMEOUT, verify=verify)
+
+    def token(self) -> str:
+        """A token; RefusedError, CannotLookError."""
+        with self._told("no token"):
+            return str(self._session.get_token())
+
+    def behind(self) -> float:
+        """By how many seconds this node's clock is behind Keystone's (negative: before it)."""
+        with self._told("no version document"):
+            answer = self._session.get(self._url, authenticated=False)
+        try:
+            theirs = parsedate_to_datetime(answer.headers.get("Date", "")).timestamp()
+        except (TypeError, ValueError, IndexError):
+            return 0.0
+        return theirs - time.time()
+
+    def all(self, kind: str) -> list[dict[str, Any]]:
+        """All `services`, `endpoints` or `regions`, of all pages."""
+        found: list[dict[str, Any]] = []
+        url: str = f"{self._url}/{kind}"
+        for _ in range(_PAGES):
+            answer = self._call("GET", url)
+            page = answer.get(kind)
+            if not isinstance(page, list) or not all(isinstance(one, dict) for one in page):
+                raise CannotLookError(f"Keystone at {shown(self._url)} lists no {kind}")
+            found += page
+            links = answer.get("links")
+            following = links.get("next") if isinstance(links, dict) else None
+            # Only to the same server: the token is in the request.
+            if not isinstance(following, str) or not following.startswith(f"{self._url}/"):
+                return found
+            url = following
+        raise CannotLookError(f"Keystone at {shown(self._url)} has no end of {kind}")
+
+    def catalog(self) -> list[dict[str, Any]]:
+        """The catalogue as it goes with a token, which every user may see."""
+        found = self._call("GET", f"{self._url}/auth/catalog").get("catalog")
+        if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+            raise CannotLookError(f"Keystone at {shown(self._url)} shows no catalogue")
+        return found
+
+    def change(self, id_: str, url: str) -> None:
+        """Give an endpoint another URL."""
+        self._call("PATCH", f"{self._url}/endpoints/{id_}", {"endpoint": {"url": url}})
+
+    def create(self, endpoint: Mapping[str, str]) -> str:
+        """Make an endpoint of an existing service; its id."""
+        made = self._call("POST", f"{self._url}/endpoints", {"endpoint": dict(endpoint)})
+        return str(made.get("endpoint", {}).get("id", ""))
+
+    def _call(self, method: str, url: str, body: object = None) -> dict[str, Any]:
+        with self._told(f"{method} {url[len(self._url):]}"):
+            answer = self._session.request(url, method, json=body, redirect=False)
+            found = answer.json()
+        if not isinstance(found, dict):
+            raise CannotLookError(f"Keystone at {shown(self._url)}: {method} is no JSON object")
+        return found
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """What goes wrong, as one sentence without a secret."""
+        from keystoneauth1 import exceptions
+        from requests.exceptions import RequestException
+
+        where = f"Keystone at {shown(self._url)}"
+        try:
+            yield
+        except exceptions.Unauthorized as error:
+            raise RefusedError(f"{where} refuses the user {shown(self._user.name)}") from error
+        except exceptions.Forbidden as error:
+            raise RefusedError(f"{where}: the user {shown(self._user.name)} may not do this "
+                               f"({what})") from error
+        except exceptions.HttpError as error:
+            raise CannotLookError(f"{where}: {what} is answered {error.http_status}") from error
+        except (exceptions.ConnectTimeout, TimeoutError) as error:
+            raise CannotLookError(f"{where} does not answer in time") from error
+        except exceptions.ConnectionError as error:
+            raise CannotLookError(f"{where} cannot be reached") from error
+        except (exceptions.ClientException, RequestException, ValueError, KeyError, TypeError,
+                AttributeError, OSError) as error:
+            if isinstance(error, OSError) and "CA certificate" in str(error):
+                raise UsageError(f"OS_CACERT: {shown(self._user.cacert)} is no file") from error
+            raise CannotLookError(f"{where}: the answer makes no sense ({what}, "
+                                  f"{type(error).__name__})") from error
+
+
+@contextmanager
+def in_time(seconds: int = WHOLE) -> Iterator[None]:
+    """End what takes longer, whatever it waits for; CannotLookError. For the main thread."""
+    def late(*_: object) -> None:
+        raise _LateError
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    except _LateError:
+        raise CannotLookError(f"no answer within {seconds} s") from None
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+class _LateError(BaseException):
+    """The time is over; no `except Exception` of a library catches it."""
+
+
+def user(variables: Mapping[str, str], password: str) -> User:
+    """A user from the parameters that `openrc` reads."""
+    return User(
+        url=variables.get("os_auth_url", ""), name=variables.get("os_username", ""),
+        password=password, project=variables.get("os_project_name", ""),
+        user_domain=variables.get("os_user_domain_name") or "Default",
+        project_domain=variables.get("os_project_domain_name") or "Default",
+        cacert=variables.get("os_cacert", ""))
+
+
+def anonymous(url: str, cacert: str = "") -> int:
+    """The status of a GET without a token; 0 where nothing answers, -1 for its certificate."""
+    import requests
+
+    session = requests.Session()
+    # No proxy, and no login from ~/.netrc: it is to be asked as by nobody.
+    session.trust_env = False
+    try:
+        with in_time(int(TIMEOUT)), session.get(
+                url, timeout=TIMEOUT, verify=cacert or True, stream=True,
+                allow_redirects=False) as answer:
+            return int(answer.status_code)
+    except requests.exceptions.SSLError:
+        return -1
+    except (requests.exceptions.RequestException, CannotLookError, OSError, ValueError):
+        return 0

@@ -1,0 +1,130 @@
+"""Where an API listens, beside where clients are sent to. Rows B and U2."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from agentlib import process, sockets
+from agentlib.errors import AgentError
+
+from .finding import Finding
+from .rows import found
+from .subject import Subject, Surroundings
+from .vips import address
+from .words import shown
+
+_SECTIONS = {"heat-api": "heat_api", "heat-api-cfn": "heat_api_cfn", "octavia-api": "api_settings",
+             "aodh-api": "api", "gnocchi-api": "api", "ironic-api": "api"}
+"""Sections of the listening options, where it is not [DEFAULT]."""
+_SYSCTL = Path("/proc/sys/net")
+
+Holder = Callable[[int], "str | None"]
+"""Asks for the command line of what listens at a port; None if nothing does."""
+
+
+def listening(subject: Subject, around: Surroundings) -> Iterator[Finding]:
+    """B1, B2: address and port."""
+    if not subject.agent.api:
+        return
+    host, port, where = _bound(subject)
+    if subject.port and port and port != str(subject.port):
+        yield found("B1", where[1], f"the port is {shown(port)}, and clients are sent to "
+                    f"{subject.port}", f"Write {subject.port}, or set port in the description.")
+    one = address(host.strip("[]"))
+    if not host or not subject.ha or (one and one.is_unspecified):
+        return
+    remedy = _remedy(subject)
+    if one is None:
+        yield found("B1", where[0], f"it listens on {shown(host)}, which is a name: another "
+                    "address on each node", remedy)
+    elif subject.active_active:
+        if one in subject.vips:
+            yield found("B1", where[0], f"it listens on the virtual IP {one}, which only one node "
+                        "has, and is to run on all", remedy)
+        elif one.is_loopback:
+            yield found("B1", where[0], f"it listens on {one}, which no client reaches", remedy)
+    elif len(subject.vips) > 1:
+        yield found("B2", where[0], f"it listens on {one} alone, and there are "
+                    f"{len(subject.vips)} virtual IPs", remedy)
+    elif subject.vips and one not in subject.vips:
+        yield found("B1", where[0], f"it listens on {one}, and the virtual IP is "
+                    f"{subject.vips[0]}", remedy)
+    elif one.is_loopback:
+        yield found("B1", where[0], f"it listens on {one}, which no client reaches", remedy)
+
+
+def nonlocal_bind(subjects: list[Subject]) -> Iterator[Finding]:
+    """B3: a setting of the kernel, once for each family that has virtual IPs."""
+    for version in sorted({vip.version for one in subjects for vip in one.vips}):
+        name = f"ipv{version}/ip_nonlocal_bind"
+        try:
+            value = (_SYSCTL / name).read_text("ascii").strip()
+        except OSError:
+            continue
+        if value == "1":
+            name = f"net.{name.replace('/', '.')}"
+            yield found("B3", name, "servers may listen on addresses that are not on this node",
+                        f"Set {name} = 0, unless a server of yours needs it.")
+
+
+def port_taken(subject: Subject, holder: Holder | None = None) -> Iterator[Finding]:
+    """U2: another program on the service's port."""
+    if not subject.agent.api or not subject.port:
+        return
+    words = (holder or _holder)(subject.port)
+    # uWSGI may have a title of its own; whose it is is not known then.
+    mine = {subject.parameter("binary"), subject.agent.name, subject.project, "uwsgi", "apache2",
+            "httpd", "haproxy"}
+    if words is not None and not any(one and one in words for one in mine):
+        # Arguments are not shown: there may be a secret among them.
+        program = Path(words.split(" ")[0]).name.rstrip(":")
+        yield found("U2", f"port {subject.port}", f"{shown(program)} listens there, which is not "
+                    f"{subject.agent.name}", "End that program, or give the service another port.")
+
+
+def _bound(subject: Subject) -> tuple[str, str, tuple[str, str]]:
+    """Address and port, empty where nobody says them, and where each stands."""
+    bind = subject.parameters.get("bind", "")
+    if bind:
+        host, _, port = bind.rpartition(":")
+        return host, port, (f"{subject.agent.name}: bind", f"{subject.agent.name}: bind")
+    option = subject.agent.listen
+    if not option or subject.parameter("uwsgi_ini"):
+        return "", "", ("", "")
+    section = _SECTIONS.get(subject.agent.name, "DEFAULT")
+    port_option = {"bind_host": "bind_port", "host": "port", "host_ip": "port"}.get(
+        option, f"{option}_port")
+    host_, port_ = subject.config.get(section, option), subject.config.get(section, port_option)
+    return host_.text, port_.text, (host_.where, port_.where)
+
+
+def _remedy(subject: Subject) -> str:
+    option = subject.agent.listen or "bind"
+    wildcard = "::" if any(one.version == 6 for one in subject.vips) else str(
+        ipaddress.IPv4Address(0))
+    if len(subject.vips) == 1 and not subject.active_active:
+        return f"Write: {option} = {subject.vips[0]}"
+    return f"Write: {option} = {wildcard}"
+
+
+def _holder(port: int) -> str | None:
+    for listener in sockets.listeners(port):
+        for candidate in process.everyone():
+            try:
+                if listener.inode in sockets.held([candidate]):
+                    return _command(candidate.pid)
+            except AgentError:
+                continue
+    return None
+
+
+def _command(pid: int) -> str | None:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return None
+    return words.replace("\0", " ").strip() or None
+
+

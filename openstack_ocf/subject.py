@@ -1,0 +1,174 @@
+"""What a check of the node looks at: the services of the description, the CIB, or the node."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import agents, cib, configuration
+from .agents import Agent
+from .configuration import Configuration
+from .description import Address, Description
+from .vips import Place, address, places
+
+BINARIES = ("/usr/bin", "/usr/sbin", "/usr/local/bin")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A service of this node, with its configuration.
+
+    vips: the virtual IPs by which clients reach it. where: of what names these.
+    mounted: folders that a Filesystem resource mounts before it starts.
+    """
+
+    agent: Agent
+    parameters: Mapping[str, str]
+    config: Configuration
+    vips: tuple[Address, ...] = ()
+    where: str = ""
+    port: int = 0
+    active_active: bool = False
+    ha: bool = True
+    mounted: tuple[str, ...] = ()
+
+    @property
+    def project(self) -> str:
+        """As its options and packages are called."""
+        return project(self.agent)
+
+    def parameter(self, name: str) -> str:
+        """A parameter of the agent: the given value, else the default."""
+        return self.parameters.get(name) or self.agent.defaults.get(name, "")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What is known of the cluster.
+
+    nodes: names of its nodes, and this one's. virtual: the virtual IPs of all resources and of
+    the description. keystone: hosts at which Keystone is highly available. live: whether the
+    cluster has answered.
+    """
+
+    nodes: frozenset[str]
+    virtual: frozenset[str]
+    own: frozenset[str]
+    keystone: frozenset[str] = field(default_factory=frozenset)
+    live: bool = False
+
+
+def project(agent: Agent) -> str:
+    """The project that an agent's daemon is of, by the folder of its configuration."""
+    found = re.match(r"/etc/([\w-]+)/", agent.defaults.get("config", ""))
+    return found[1] if found else agent.name.partition("-")[0]
+
+
+def described(description: Description, root: ET.Element | None, *, own: bool) -> list[Subject]:
+    """The services of a description; the CIB adds what is mounted before each."""
+    found = []
+    place_of: dict[str, Place] = {one.agent.name: place for place in places(description)
+                                  for one in place.services}
+    mounted = {} if root is None else dict(_mounts(root))
+    for service in description.services:
+        place = place_of.get(service.agent.name)
+        found.append(Subject(
+            service.agent, service.parameters,
+            _configuration(service.agent, service.parameters, own),
+            vips=tuple(vip.address for vip in place.vips) if place else (),
+            where=description.where(place.giver.section, "vip") if place else "",
+            port=service.port, active_active=service.active_active, ha=description.ha,
+            mounted=tuple(mounted.get(service.agent.name, ()))))
+    return found
+
+
+def clustered(root: ET.Element, *, own: bool) -> list[Subject]:
+    """The services that the CIB has, each with the virtual IPs that it is tied to."""
+    addresses = cib.virtual_ips(root)
+    mounted = dict(_mounts(root))
+    found = []
+    for primitive in cib.resources(root):
+        agent = agents.get(primitive.get("type", "")) if (
+            primitive.get("provider") == "openstack") else None
+        if agent is None or agent.gone:
+            continue
+        parameters = cib.parameters(primitive)
+        name = primitive.get("id", "")
+        ids = [one for one in _together(root, name) if one in addresses]
+        vips = [one for one in (address(addresses[id_]) for id_ in ids) if one]
+        found.append(Subject(
+            agent, parameters, _configuration(agent, parameters, own), vips=tuple(vips),
+            where=ids[0] if ids else name, port=agent.port,
+            active_active=_holder(root, name, "clone") is not None,
+            mounted=tuple(mounted.get(agent.name, ()))))
+    return found
+
+
+def installed(*, own: bool) -> list[Subject]:
+    """The services whose daemon and configuration are on this node."""
+    found = []
+    for agent in filter(None, map(agents.get, agents.names())):
+        config = agent.defaults.get("config", "")
+        binary = agent.defaults.get("binary", "")
+        if not agent.gone and config and Path(config).is_file() and any(
+                Path(folder, binary).is_file() for folder in BINARIES):
+            found.append(Subject(agent, {}, _configuration(agent, {}, own), port=agent.port))
+    return found
+
+
+def _configuration(agent: Agent, parameters: Mapping[str, str], own: bool) -> Configuration:
+    def given(name: str) -> str:
+        return parameters.get(name) or agent.defaults.get(name, "")
+
+    files = [path for name in ("config", "plugin_config", "agent_config") if (path := given(name))]
+    folders: list[str] = []
+    try:
+        words = shlex.split(parameters.get("additional_parameters", ""))
+    except ValueError:
+        words = []
+    for word, following in zip(words, [*words[1:], ""]):
+        option, equals, value = word.partition("=")
+        value = value if equals else following
+        if option == "--config-file":
+            files.append(value)
+        elif option == "--config-dir":
+            folders.append(value)
+    return configuration.read(project(agent), files, folders, program=given("binary"), own=own)
+
+
+def _holder(root: ET.Element, name: str, tag: str) -> ET.Element | None:
+    return next((one for one in root.iter(tag)
+                 for member in one.iter("primitive") if member.get("id") == name), None)
+
+
+def _together(root: ET.Element, name: str) -> list[str]:
+    """What is in a group with a resource, or tied to it by a constraint."""
+    group = _holder(root, name, "group")
+    found = [one.get("id", "") for one in group.iter("primitive")] if group is not None else []
+    mine = {name, *(one.get("id", "") for tag in ("group", "clone")
+                    if (one := _holder(root, name, tag)) is not None)}
+    for tie in root.iter("rsc_colocation"):
+        first, second = tie.get("rsc", ""), tie.get("with-rsc", "")
+        for this, other in ((first, second), (second, first)):
+            if this in mine:
+                holder = next((one for one in root.iter("group") if one.get("id") == other), None)
+                found += [other] if holder is None else [
+                    one.get("id", "") for one in holder.iter("primitive")]
+    return list(dict.fromkeys(found))
+
+
+def _mounts(root: ET.Element) -> Sequence[tuple[str, list[str]]]:
+    """Types of our primitives in groups, with the folders that are mounted before each."""
+    found = []
+    for group in root.iter("group"):
+        folders: list[str] = []
+        for primitive in group.iter("primitive"):
+            if primitive.get("type") == "Filesystem":
+                folders.append(cib.parameters(primitive).get("directory", ""))
+            elif primitive.get("provider") == "openstack":
+                found.append((primitive.get("type", ""), list(folders)))
+    return found

@@ -1,0 +1,306 @@
+"""`openstack-ocf endpoints` and `check` with a real Keystone and a real Glance.
+
+A lab of the module's own: its catalogue is changed, and is put back before each test.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import identity
+from lab.openstack import ControlPlane
+
+pytestmark = pytest.mark.real
+
+ROOT = Path(__file__).resolve().parents[2]
+OLD, VIP, PUBLIC = "127.0.0.9", "127.0.0.12", "127.0.0.14"
+FACES = ("public", "internal", "admin")
+PROJECT = "%(project_id)s"
+
+
+@dataclass
+class Ended:
+    """How the command ended."""
+
+    code: int
+    output: str
+    said: str
+
+    def ids(self) -> list[str]:
+        """The ids of the findings, in their order."""
+        return [one["id"] for one in json.loads(self.output)]
+
+
+class Cloud:
+    """The lab's catalogue, and the command beside it."""
+
+    def __init__(self, cloud: ControlPlane, folder: Path) -> None:
+        self.cloud, self.folder = cloud, folder
+        self.admin = identity.Administrator(cloud.server("keystone"), cloud.admin.password)
+        self.region = cloud.settings.region
+        self.describe(f"[glance]\nvip = {VIP} {PUBLIC}\n[cinder]\nvip = 127.0.0.13\n")
+
+    def describe(self, text: str, user: str = "openrc") -> None:
+        (self.folder / "d.conf").write_text(
+            f"[DEFAULT]\ncredentials = {self.cloud.directory / user}\n{text}")
+
+    def run(self, *words: str) -> Ended:
+        command = [sys.executable, "-B", "-m", "openstack_ocf", *words,
+                   "--description", str(self.folder / "d.conf")]
+        done = subprocess.run(
+            self.cloud.argv(command), cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True,
+            text=True, env={"PATH": os.environ["PATH"]})
+        assert "Traceback" not in done.stderr
+        assert not any(one in done.stdout + done.stderr
+                       for one in self.cloud.settings.passwords.values())
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    def show(self, *words: str) -> Ended:
+        return self.run("endpoints", "show", "--format", "json", "--quick", *words)
+
+    def services(self, kind: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.admin.call("GET", f"/services?type={kind}")["services"]
+        return found
+
+    def endpoints(self, kind: str) -> dict[str, tuple[str, str]]:
+        """Id and URL by interface, in the lab's region."""
+        return {one["interface"]: (one["id"], one["url"]) for service in self.services(kind)
+                for one in self.admin.call("GET", f"/endpoints?service_id={service['id']}")[
+                    "endpoints"] if one["region_id"] == self.region}
+
+    def urls(self, kind: str) -> list[str]:
+        return [self.endpoints(kind)[face][1] for face in FACES]
+
+    def reset(self) -> None:
+        """One service of each type at the old server, and nothing else."""
+        for kind in ("image", "volumev3", "volumev2"):
+            for service in self.services(kind):
+                self.admin.call("DELETE", f"/services/{service['id']}")
+        self.make("image", "glance", f"http://{OLD}:9292")
+        self.make("volumev3", "cinderv3", f"http://{OLD}:8776/v3/{PROJECT}")
+
+    def make(self, kind: str, name: str, url: str) -> None:
+        service = self.admin.create("service", name=name, type=kind)
+        for face in FACES:
+            self.admin.create("endpoint", service_id=service, interface=face,
+                              region_id=self.region, url=url)
+
+    def put(self, kind: str, face: str, url: str) -> None:
+        id_ = self.endpoints(kind)[face][0]
+        self.admin.call("PATCH", f"/endpoints/{id_}", {"endpoint": {"url": url}})
+
+
+@pytest.fixture(scope="module")
+def endpoints_cloud(_prerequisites: None) -> Iterator[ControlPlane]:
+    """A lab with Keystone and Glance, which listens on all addresses."""
+    bind = {"keystone": "127.0.0.1", "glance": "0.0.0.0", "cinder": "127.0.0.1"}
+    with ControlPlane.temporary(bind=bind, workers=1) as cloud:
+        cloud.up("keystone", "glance")
+        yield cloud
+
+
+@pytest.fixture
+def cloud(endpoints_cloud: ControlPlane, tmp_path: Path) -> Cloud:
+    """The catalogue as it is before somebody sets it."""
+    found = Cloud(endpoints_cloud, tmp_path)
+    found.reset()
+    return found
+
+
+MOVED = [f"http://{PUBLIC}:9292", f"http://{VIP}:9292", f"http://{VIP}:9292"]
+
+
+def test_set_and_back(cloud: Cloud) -> None:
+    """set gives the endpoints that are there the virtual IPs; twice is the same as once; the lines
+    that it prints lead back; no service is made."""
+    before, ids = cloud.urls("image"), cloud.endpoints("image")
+    assert ["E3"] * 6 == cloud.show().ids()
+
+    done = cloud.run("endpoints", "set", "--yes")
+    assert (0, "") == (done.code, done.said)
+    assert MOVED == cloud.urls("image")
+    assert [f"http://127.0.0.13:8776/v3/{PROJECT}"] * 3 == cloud.urls("volumev3")
+    assert {face: one[0] for face, one in ids.items()} == {
+        face: one[0] for face, one in cloud.endpoints("image").items()}
+    assert [1, 1] == [len(cloud.services(kind)) for kind in ("image", "volumev3")]
+    assert f"image public: http://{OLD}:9292 -> http://{PUBLIC}:9292" in done.output
+
+    again = cloud.run("endpoints", "set", "--yes")
+    assert (0, "nothing to change\n") == (again.code, again.output)
+    shown = cloud.show()
+    assert (0, []) == (shown.code, shown.ids())
+
+    lines = [line.removeprefix("undo: ") for line in done.output.splitlines()
+             if line.startswith("undo: ")]
+    assert 6 == len(lines)
+    assert lines[0] == (f"openstack endpoint set --url http://{OLD}:9292 {ids['public'][0]}")
+    for line in lines:
+        words = shlex.split(line)
+        assert ["openstack", "endpoint", "set", "--url"] == words[:4]
+        cloud.admin.call("PATCH", f"/endpoints/{words[5]}", {"endpoint": {"url": words[4]}})
+    assert before == cloud.urls("image")
+    assert [f"http://{OLD}:8776/v3/{PROJECT}"] * 3 == cloud.urls("volumev3")
+
+
+def test_the_line_that_undoes_it(cloud: Cloud) -> None:
+    """The line is one that the openstack client takes."""
+    done = cloud.run("endpoints", "set", "--yes")
+    line = next(one for one in done.output.splitlines() if "v3/" in one and "undo" in one)
+    ran = subprocess.run(
+        cloud.cloud.argv(["sh", "-c", line.removeprefix("undo: ")]), capture_output=True, text=True,
+        env={"PATH": "/usr/bin:/bin", **cloud.cloud.admin.environment()})
+
+    assert (0, "") == (ran.returncode, ran.stderr)
+    assert f"http://{OLD}:8776/v3/{PROJECT}" in cloud.urls("volumev3")
+
+
+def test_an_interface_without_endpoint(cloud: Cloud) -> None:
+    """E2: set makes the endpoint that is missing, of the same service, and says how to undo it."""
+    cloud.run("endpoints", "set", "--yes")
+    cloud.admin.call("DELETE", f"/endpoints/{cloud.endpoints('image')['admin'][0]}")
+    assert ["E2"] == cloud.show().ids()
+
+    done = cloud.run("endpoints", "set", "--yes")
+    assert 0 == done.code
+    assert MOVED == cloud.urls("image")
+    assert f"undo: openstack endpoint delete {cloud.endpoints('image')['admin'][0]}" in done.output
+    assert 1 == len(cloud.services("image"))
+
+
+FACTS = [
+    ("E3", "image", "internal", f"http://{PUBLIC}:9292"),
+    ("E5", "image", "public", f"http://{PUBLIC}:9191"),
+    ("E6", "image", "admin", f"http://{VIP}:9292/v2"),
+    ("E7", "volumev3", "internal", f"http://127.0.0.13:8776/v1/{PROJECT}"),
+    ("E6", "volumev3", "admin", "http://127.0.0.13:8776/v2/%(tenant_id)s"),
+]
+
+
+def test_findings(cloud: Cloud) -> None:
+    """E3 to E7: what is wrong with an endpoint is found at its place, and set mends it."""
+    cloud.run("endpoints", "set", "--yes")
+    for _, kind, face, url in FACTS:
+        cloud.put(kind, face, url)
+    found = [(one["id"], one["where"]) for one in json.loads(cloud.show().output)]
+    assert [(row, f"catalogue:{kind}/{cloud.region}/{face}") for row, kind, face, _ in FACTS
+            ] == found
+    cloud.run("endpoints", "set", "--yes")
+    assert MOVED == cloud.urls("image")
+
+    cloud.put("image", "public", f"http://{VIP}:9292")
+    cloud.put("image", "internal", f"http://{PUBLIC}:9292")
+    assert ["E4"] == cloud.show().ids()
+    cloud.run("endpoints", "set", "--yes")
+    assert MOVED == cloud.urls("image")
+
+
+def test_paths_that_are_right_stay(cloud: Cloud) -> None:
+    """Both forms of Cinder's path are right, and are kept; https stays https."""
+    cloud.run("endpoints", "set", "--yes")
+    cloud.put("volumev3", "public", "http://127.0.0.13:8776/v3")
+    cloud.put("image", "public", f"https://{PUBLIC}:9292")
+    assert [] == cloud.show().ids()
+    cloud.put("volumev3", "public", f"https://{OLD}:8776/v3")
+    cloud.run("endpoints", "set", "--yes")
+
+    assert "https://127.0.0.13:8776/v3" == cloud.urls("volumev3")[0]
+    assert f"https://{PUBLIC}:9292" == cloud.urls("image")[0]
+    assert ["E5"] * 2 == cloud.show("--scheme", "http").ids()
+
+
+def test_several_services(cloud: Cloud) -> None:
+    """E1, E7: ten services of a type are found, and nothing is set until one is named; of what is
+    gone it is said how to delete it."""
+    for number in range(9):
+        cloud.make("image", f"glance-{number}", f"http://{OLD}:9292")
+    cloud.make("volumev2", "cinderv2", f"http://{OLD}:8776/v2/{PROJECT}")
+    done = cloud.show()
+    assert ["E1", "E7", "E3", "E3", "E3"] == done.ids()
+    assert "there are 10 such services" in done.output
+    assert "and 5 more" in done.output
+
+    before = cloud.admin.call("GET", "/endpoints")
+    done = cloud.run("endpoints", "set", "--yes")
+    assert 2 == done.code
+    assert "10 services of the type image" in done.said
+    assert before == cloud.admin.call("GET", "/endpoints")
+
+
+def test_no_service(cloud: Cloud) -> None:
+    """E1: without a service nothing is made; the line that makes it is told."""
+    for service in cloud.services("image"):
+        cloud.admin.call("DELETE", f"/services/{service['id']}")
+    assert "E1" == cloud.show().ids()[0]
+
+    done = cloud.run("endpoints", "set", "--yes")
+    assert 2 == done.code
+    assert "openstack service create --name glance image" in done.said
+    assert [] == cloud.services("image")
+
+
+def test_a_reader(cloud: Cloud) -> None:
+    """A user that may only read sees the catalogue, and set changes nothing and says why."""
+    text = f"[glance]\nvip = {VIP} {PUBLIC}\n[cinder]\nvip = 127.0.0.13\n"
+    cloud.describe(text, "openrc-monitor")
+    assert ["E3"] * 6 == cloud.show().ids()
+    done = cloud.run("endpoints", "set", "--yes")
+    assert (3, "") == (done.code, done.output)
+    assert "nothing was changed" in done.said
+    assert "--credentials" in done.said
+    assert [f"http://{OLD}:9292"] * 3 == cloud.urls("image")
+
+    done = cloud.run("endpoints", "set", "--yes", "--credentials",
+                     str(cloud.cloud.directory / "openrc"))
+    assert 0 == done.code
+    cloud.describe(text, "openrc-monitor")
+    assert [] == cloud.show().ids()
+
+
+def test_nobody_to_ask(cloud: Cloud) -> None:
+    """Without --yes, and without a terminal, set shows what it would do, and does nothing."""
+    done = cloud.run("endpoints", "set")
+
+    assert 2 == done.code
+    assert f"image public: http://{OLD}:9292 -> http://{PUBLIC}:9292" in done.output
+    assert [f"http://{OLD}:9292"] * 3 == cloud.urls("image")
+
+
+def test_what_answers(cloud: Cloud) -> None:
+    """E8: Glance answers at its addresses and wants a token; at Cinder's nothing answers."""
+    cloud.run("endpoints", "set", "--yes")
+    done = cloud.run("endpoints", "show", "--format", "json")
+
+    assert (1, ["E8"]) == (done.code, done.ids())
+    assert "nothing answers at http://127.0.0.13:8776" in done.output
+    listed = cloud.run("endpoints", "show", "--quick")
+    assert f"  public    http://{PUBLIC}:9292\n" in listed.output
+
+
+def test_refused(cloud: Cloud, tmp_path: Path) -> None:
+    """A wrong password, and no Keystone at all: one sentence, exit code 3."""
+    openrc = (cloud.cloud.directory / "openrc").read_text()
+    wrong = tmp_path / "wrong"
+    for old, new, says in (("OS_PASSWORD=", "OS_PASSWORD=x", "refuses the user admin"),
+                           (":5000", ":5001", "cannot be reached")):
+        wrong.write_text(openrc.replace(old, new))
+        done = cloud.run("endpoints", "set", "--yes", "--credentials", str(wrong))
+        assert (3, "") == (done.code, done.output)
+        assert says in done.said
+
+
+def test_a_regions_name(cloud: Cloud) -> None:
+    """Another region's endpoints are not touched; there, all are missing."""
+    done = cloud.run("endpoints", "show", "--format", "json", "--quick", "--region", "Elsewhere")
+
+    assert ["E2"] * 6 == done.ids()
+    assert [f"http://{OLD}:9292"] * 3 == cloud.urls("image")

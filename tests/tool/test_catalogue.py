@@ -1,0 +1,232 @@
+"""The catalogue beside the description, without a cloud; and Keystones that answer badly."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from openstack_ocf import description, endpoints, identity
+from openstack_ocf.catalogue import Beside, entries, of_token
+from openstack_ocf.errors import CannotLookError, UsageError
+from tool.kit import command
+
+DESCRIPTION = "[DEFAULT]\nregion = R\n[glance]\nvip = 10.0.0.12 192.0.2.12\n"
+URLS = {"public": "http://192.0.2.12:9292", "internal": "http://10.0.0.12:9292",
+        "admin": "http://10.0.0.12:9292"}
+
+
+def an_endpoint(face: str, url: str = "", **more: Any) -> dict[str, Any]:
+    return {"id": f"e-{face}", "service_id": "s", "interface": face, "region_id": "R",
+            "url": url or URLS[face], **more}
+
+
+SERVICE = {"id": "s", "type": "image", "name": "glance", "enabled": True}
+GOOD = [an_endpoint(face) for face in URLS]
+
+
+def beside(tmp_path: Path, endpoints_: list[dict[str, Any]], text: str = DESCRIPTION,
+           services: tuple[dict[str, Any], ...] = (SERVICE,), scheme: str = "") -> Beside:
+    """The image service of a description beside a catalogue."""
+    path = tmp_path / "d.conf"
+    path.write_text(text)
+    [found] = endpoints.beside(description.read(str(path)), entries(services, endpoints_), "",
+                               scheme)
+    return found
+
+
+def ids(found: Beside, status: int = 401) -> list[str]:
+    return [one.id for one in found.findings(lambda url: status)]
+
+
+def test_sound(tmp_path: Path) -> None:
+    """Endpoints at the virtual IPs: nothing to say, nothing to change."""
+    found = beside(tmp_path, GOOD)
+
+    assert [] == ids(found)
+    assert [] == found.changes()
+
+
+def test_without_region(tmp_path: Path) -> None:
+    """E2: an endpoint without a region is not one of the region, and is named."""
+    found = beside(tmp_path, [an_endpoint("admin", region_id=None), *GOOD[:2]])
+    [one] = found.findings()
+
+    assert "E2" == one.id
+    assert "one without a region is there (e-admin)" in one.seen
+    assert [("admin", "", URLS["admin"])] == [
+        (each.interface, each.id, each.after) for each in found.changes()]
+
+
+def test_two_endpoints(tmp_path: Path) -> None:
+    """E2: two endpoints of an interface are found, and set refuses to choose."""
+    found = beside(tmp_path, [*GOOD, an_endpoint("public", "http://10.0.0.9:9292", id="e-2")])
+
+    assert ["E2"] == ids(found)
+    with pytest.raises(UsageError, match="2 public endpoints"):
+        endpoints.changes([found])
+
+
+def test_switched_off(tmp_path: Path) -> None:
+    """E2: an endpoint that is switched off is no endpoint; it stays as it is."""
+    found = beside(tmp_path, [an_endpoint("admin", enabled=False), *GOOD[:2]])
+
+    assert ["E2"] == ids(found)
+    assert [] == found.changes()
+
+
+@pytest.mark.parametrize(("status", "row"), [
+    (401, []), (300, []), (0, ["E8"] * 2), (-1, ["E8"] * 2), (200, ["E8"] * 2), (503, ["E8"] * 2)])
+def test_asked(tmp_path: Path, status: int, row: list[str]) -> None:
+    """E8: what does not answer, or answers without a token, once for each address."""
+    assert row == ids(beside(tmp_path, GOOD), status)
+
+
+@pytest.mark.parametrize("url", ["", "glance", "http://[::1", "http://10.0.0.12:port", "ftp://x",
+                                 "http://10.0.0.12:9292/\x1b[2J"])
+def test_nonsense(tmp_path: Path, url: str) -> None:
+    """An endpoint of which nothing can be made is found and set right; no escape is shown."""
+    found = beside(tmp_path, [{**GOOD[1], "url": url}, GOOD[0], GOOD[2]])
+    shown = [f"{one.where} {one.seen} {one.remedy}" for one in found.findings(lambda url: 401)]
+
+    assert shown
+    assert all(one.isprintable() for one in [*shown, *endpoints.listing([found]).splitlines()])
+    assert [URLS["internal"]] == [one.after for one in found.changes()]
+
+
+def test_ipv6_and_names(tmp_path: Path) -> None:
+    """An IPv6 address stands in brackets; a name of an interface comes before its address."""
+    text = "[DEFAULT]\nregion = R\n[glance]\nvip = fd00::12\nos_public_hostname = i.example.org\n"
+    found = beside(tmp_path, [], text)
+
+    assert ["http://i.example.org:9292", "http://[fd00::12]:9292", "http://[fd00::12]:9292"] == [
+        one.after for one in found.changes()]
+
+
+def test_a_users_catalogue() -> None:
+    """In the catalogue of a token there are project ids, and it may have services without URLs."""
+    found = of_token([{"id": "a", "type": "image", "name": None, "endpoints": None},
+                      {"id": "b", "type": "dns", "endpoints": [GOOD[0], 7]}])
+
+    assert [("a", "", 0), ("b", "", 1)] == [(one.id, one.name, len(one.endpoints))
+                                            for one in found]
+
+
+# Keystones that answer badly
+
+TOKEN = {"token": {"user": {"id": "u", "name": "n", "domain": {"id": "d", "name": "d"}},
+                   "methods": ["password"], "expires_at": "2999-01-01T00:00:00.000000Z",
+                   "issued_at": "2020-01-01T00:00:00.000000Z", "catalog": []}}
+Answer = Callable[[BaseHTTPRequestHandler], None]
+
+
+@contextmanager
+def keystone(answer: Answer) -> Iterator[str]:
+    """A server that gives tokens, and then does as it is told; its URL."""
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            say(self, json.dumps(TOKEN).encode(), 201)
+
+        def do_GET(self) -> None:
+            try:
+                answer(self)
+            except OSError:
+                pass  # The client has hung up, as it should.
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def say(handler: BaseHTTPRequestHandler, body: bytes, status: int = 200, length: int = 0) -> None:
+    handler.send_response(status)
+    handler.send_header("Content-Type", "application/json")
+    handler.send_header("X-Subject-Token", "geheim")
+    handler.send_header("Content-Length", str(length or len(body)))
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+def loop(handler: BaseHTTPRequestHandler) -> None:
+    """Pages without an end: each says that it is not the last."""
+    host = handler.headers["Host"]
+    say(handler, json.dumps({"services": [], "links": {
+        "next": f"http://{host}/v3/services?marker=1"}}).encode())
+
+
+BAD: dict[str, Answer] = {
+    "half": lambda handler: say(handler, b'{"services": [', length=1000),
+    "no JSON": lambda handler: say(handler, b"<html>geheim</html>"),
+    "a list": lambda handler: say(handler, b"[]"),
+    "null": lambda handler: say(handler, b'{"services": null}'),
+    "strings": lambda handler: say(handler, b'{"services": ["a"]}'),
+    "500": lambda handler: say(handler, b"{}", 500),
+    "a redirect": lambda handler: say(handler, b"{}", 302),
+    "cut off": lambda handler: handler.connection.close(),
+    "no end": loop,
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_keystone(tmp_path: Path, name: str) -> None:
+    """Whatever Keystone answers: one sentence, exit code 3, nothing is changed, no secret."""
+    with keystone(BAD[name]) as url:
+        (tmp_path / "openrc").write_text(
+            f"export OS_AUTH_URL={url}\nexport OS_USERNAME=n\nexport OS_PASSWORD=geheim\n"
+            "export OS_PROJECT_NAME=p\n")
+        (tmp_path / "d.conf").write_text(DESCRIPTION.replace(
+            "region", f"credentials = {tmp_path}/openrc\nregion"))
+        done = command("endpoints", "set", "--yes", "--description", tmp_path / "d.conf")
+
+    assert (3, "") == (done.code, done.output)
+    assert "openstack-ocf: Keystone at" in done.said
+    assert "geheim" not in done.said
+    assert 1 == len(done.said.splitlines())
+
+
+def test_a_slow_keystone() -> None:
+    """One that sends a byte now and then is not waited for longer than all of it may take."""
+    over = threading.Event()
+
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        say(handler, b"{", length=1 << 20)
+        while not over.wait(0.05):
+            handler.wfile.write(b" ")
+
+    with keystone(drip) as url:
+        user = identity.User(url, "n", "geheim", "p")
+        try:
+            before = time.monotonic()
+            with pytest.raises(CannotLookError, match="no answer within 2 s"), identity.in_time(2):
+                identity.Keystone(user).all("services")
+            assert time.monotonic() - before >= 1
+        finally:
+            over.set()
+
+
+def test_no_credentials(tmp_path: Path) -> None:
+    """Without credentials it is said what to set; a user's repr has no password."""
+    (tmp_path / "d.conf").write_text(DESCRIPTION)
+    done = command("endpoints", "show", "--description", tmp_path / "d.conf")
+
+    assert (2, "") == (done.code, done.output)
+    assert "--credentials FILE" in done.said
+    assert "geheim" not in repr(identity.User("http://k", "n", "geheim", "p"))
