@@ -17,9 +17,7 @@ pytest.register_assert_rewrite("harness", "lookalike")
 pytest_plugins = ["faults", "reasons"]
 
 from harness import AGENTS, FOREIGN  # noqa: E402 - after the line that has its assertions rewritten
-from lookalike.service import Service  # noqa: E402
-
-MakeService = Callable[..., Service]
+from lookalike.service import MakeService, Service  # noqa: E402
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

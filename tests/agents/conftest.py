@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from agents.kit import Strangers
+from lookalike.strangers import Strangers
 
 
 @pytest.fixture

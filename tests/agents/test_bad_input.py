@@ -6,16 +6,13 @@ The codes follow one thought: what no node could do better is 6, what another no
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from harness import defaults, expect
-from lookalike.service import Service
-
-MakeService = Callable[..., Service]
+from lookalike.service import MakeService, Service
 
 pytestmark = pytest.mark.shared
 

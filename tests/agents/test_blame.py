@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from harness import AGENTS, INTERPRETERS, declaration, eventually, expect
+from harness import AGENTS, INTERPRETERS, declaration, expect
 from lookalike.case import (
     Answer,
     Case,
@@ -27,9 +27,8 @@ from lookalike.case import (
     watched_service,
 )
 from lookalike.ports import free_port
-from lookalike.service import Service
-
-MakeService = Callable[..., Service]
+from lookalike.service import MakeService, Service
+from looks import eventually
 
 
 @pytest.fixture(scope="module", params=AGENTS, ids=lambda agent: agent.name)

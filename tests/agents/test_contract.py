@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import INTERPRETERS, Resource, defaults, expect, installed, masters
-from lookalike.service import USER, Service
+from harness import INTERPRETERS, Resource, defaults, expect, installed
+from lookalike.managed import USER
+from lookalike.service import Service
+from looks import masters
 
 Need = Callable[[str, str], str]
 

@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,7 @@ import pytest
 from agents.ways import clog, listening_syslog, mounted, py, sh, with_devices, with_syslog
 from harness import Result, expect
 from lookalike.keystone import Keystone
-from lookalike.service import Service
-
-MakeService = Callable[..., Service]
+from lookalike.service import MakeService, Service
 
 pytestmark = pytest.mark.shared
 

@@ -17,22 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from agents.kit import (
-    PRECIOUS,
-    SHORT,
-    MakeService,
-    Mounts,
-    Strangers,
-    one_daemon,
-    put_junk,
-    reborn,
-    sister_daemon,
-    start_by_shell,
-    stops,
-    unharmed,
-)
-from harness import AGENTS, TAG, eventually, expect, having, kill, start_of
-from lookalike.service import USER, Service
+from agents.kit import PRECIOUS, Mounts, one_daemon, put_junk, unharmed
+from harness import AGENTS, SHORT, TAG, expect, stops
+from lookalike.managed import USER
+from lookalike.service import MakeService, Service
+from lookalike.strangers import Strangers, reborn, sister_daemon, start_by_shell
+from looks import eventually, having, kill, start_of
 
 # ---- junk in the place of what we remember
 

@@ -16,21 +16,11 @@ from typing import Any
 
 import pytest
 
-from agents.kit import (
-    SHORT,
-    MakeService,
-    children_of,
-    one_daemon,
-    signal_all,
-    start_by_shell,
-    start_cut_short,
-    stops,
-    tells_the_truth,
-    truth,
-    words_of,
-)
-from harness import eventually, expect, masters
-from lookalike.service import Service
+from agents.kit import one_daemon, start_cut_short, tells_the_truth, truth
+from harness import SHORT, expect, stops
+from lookalike.service import MakeService, Service
+from lookalike.strangers import start_by_shell
+from looks import children_of, eventually, masters, signal_all, words_of
 
 Need = Callable[[str, str], str]
 
@@ -229,7 +219,7 @@ def _agent(service: Service, tracer: int) -> int:
     """The agent under strace, once it is no longer a child that strace has forked."""
     for pid in children_of(tracer):
         words = words_of(pid)
-        if os.fsencode(service.agent) in words and b"--trace=execve" not in words:
+        if str(service.agent) in words and "--trace=execve" not in words:
             return pid
     return 0
 

@@ -16,17 +16,11 @@ from typing import Any
 
 import pytest
 
-from agents.kit import (
-    SHORT,
-    MakeService,
-    one_daemon,
-    put_junk,
-    stops,
-    tells_the_truth,
-    truth,
-)
-from harness import Running, eventually, expect, masters
-from lookalike.service import USER, Service
+from agents.kit import one_daemon, put_junk, tells_the_truth, truth
+from harness import SHORT, Running, expect, stops
+from lookalike.managed import USER
+from lookalike.service import MakeService, Service
+from looks import eventually, masters
 
 Need = Callable[[str, str], str]
 BUSY = "still at work"

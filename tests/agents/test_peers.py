@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from harness import AGENTS, eventually, expect
+from harness import AGENTS, expect
 from lookalike.between import Front, Nameserver
 from lookalike.case import (
     SLOW,
@@ -34,11 +34,11 @@ from lookalike.case import (
 )
 from lookalike.keystone import Keystone
 from lookalike.ports import free_port
-from lookalike.service import Service
+from lookalike.service import MakeService, Service
+from looks import eventually
 
 pytestmark = pytest.mark.shared
 
-MakeService = Callable[..., Service]
 
 LEAN = ("prlimit", "--as=600000000")
 """Runs an agent with memory for what it needs, and not for what a peer would make of it: bytes."""

@@ -17,19 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from agents.kit import (
-    SHORT,
-    MakeService,
-    Strangers,
-    one_daemon,
-    signal_all,
-    sister_daemon,
-    stops,
-    words_of,
-)
-from harness import TAG, eventually, expect
+from agents.kit import one_daemon
+from harness import SHORT, TAG, expect, stops
 from lookalike.ports import free_port
-from lookalike.service import Service
+from lookalike.service import MakeService, Service
+from lookalike.strangers import Strangers, sister_daemon
+from looks import eventually, signal_all, words_of
 
 # ---- starting
 
@@ -457,7 +450,7 @@ def test_hidden_orphan(make_service: MakeService, ways: str) -> None:
 
 
 def _holds(pid: int) -> bool:
-    return any(word.startswith(b"--hold=") for word in words_of(pid))
+    return any(word.startswith("--hold=") for word in words_of(pid))
 
 
 @pytest.mark.shared

@@ -16,11 +16,11 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from agents.ways import listening_syslog, sh, with_syslog
-from harness import Running, environ_of, eventually, expect
+from harness import Running, expect
 from lookalike.keystone import Keystone, wire
-from lookalike.service import USER, Service
-
-MakeService = Callable[..., Service]
+from lookalike.managed import USER
+from lookalike.service import MakeService, Service
+from looks import environ_of, eventually
 
 pytestmark = pytest.mark.shared
 

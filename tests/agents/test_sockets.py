@@ -9,16 +9,15 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from agents.kit import Network, Strangers, signal_all, sister_daemon, stops
-from harness import AGENTS, defaults, eventually, expect
-from lookalike.service import Service
-
-MakeService = Callable[..., Service]
+from agents.kit import Network
+from harness import AGENTS, defaults, expect, stops
+from lookalike.service import MakeService, Service
+from lookalike.strangers import Strangers, sister_daemon
+from looks import eventually, signal_all
 
 
 def anywhere(service: Service) -> None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from harness import expect
-from lookalike.service import Service
-
-MakeService = Callable[..., Service]
+from lookalike.service import MakeService, Service
 
 pytestmark = pytest.mark.shared
 

@@ -17,9 +17,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from agents.kit import MakeService, Strangers, children_of, one_daemon, stops, words_of
-from harness import TAG, eventually, expect
-from lookalike.service import USER, Service
+from agents.kit import one_daemon
+from harness import TAG, expect, stops
+from lookalike.managed import USER
+from lookalike.service import MakeService, Service
+from lookalike.strangers import Strangers
+from looks import children_of, eventually, words_of
 
 ANOTHER = "daemon"
 
@@ -155,7 +158,7 @@ def contained() -> Iterator[MakeContained]:
             )
         )  # fmt: skip
         (pid,) = eventually(lambda: children_of(holders[-1].pid))
-        eventually(lambda: words_of(pid)[0] == str(command[0]).encode())
+        eventually(lambda: words_of(pid)[:1] == [str(command[0])])
         return pid
 
     yield run
@@ -182,7 +185,7 @@ def test_daemon_of_a_container(service: Service, contained: MakeContained, sign:
     expect(service.probe(), 0)
     expect(service.stop(), 0)
     expect(service.probe(), 7)
-    assert words_of(pid)[0] == str(words[0]).encode(), "it was ended"
+    assert words_of(pid)[:1] == [str(words[0])], "it was ended"
 
 
 # ---- without CAP_SYS_PTRACE
