@@ -126,6 +126,7 @@ BAD = [
     Bad("config-long", {"config": "/" + "x" * 5000}, 5, ("config",)),
     Bad("user-missing", {"user": "no-such-user"}, 5, ("user=no-such-user", "does not exist")),
     Bad("user-number", {"user": "4294967296"}, 5, ("user",)),
+    Bad("user-long", {"user": "x" * 5000}, 5, ("user=xxx", "does not exist")),
     Bad("user-bell", {"user": "no\abody"}, 6, ("user",)),
     Bad("user-not-utf-8", {"user": "\udcff"}, 6, ("user",)),
     Bad("user-option", {"user": "-x"}, 6, ("user",)),

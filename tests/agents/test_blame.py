@@ -30,6 +30,8 @@ from lookalike.ports import free_port
 from lookalike.service import MakeService, Service
 from looks import eventually
 
+pytestmark = pytest.mark.shared
+
 
 @pytest.fixture(scope="module", params=AGENTS, ids=lambda agent: agent.name)
 def watched(request: pytest.FixtureRequest) -> Iterator[Service]:
@@ -128,7 +130,7 @@ URLS = ("{}", "{}/", "{}/v3", "{}/v3/", "{}/v2.0", "{}/v2.0/", "{}/v2.0/tokens",
 
 @pytest.mark.parametrize("name", ["os_auth_url", "keystone_get_token_url"])
 @pytest.mark.parametrize("form", URLS)
-@pytest.mark.shared
+@pytest.mark.shared(one_in=3)
 def test_identity_url(watched: Service, name: str, form: str) -> None:
     """Either parameter is accepted in every form of the HA guide, and v3 is spoken."""
     url = form.format(watched.keystone.url)
@@ -157,7 +159,7 @@ LEVELS = [(None, 1), (10, 1), (11, 1), (20, 1), (0, 0), (5, 0), (9, 0)]
 
 
 @pytest.mark.parametrize(("level", "requests"), LEVELS)
-@pytest.mark.shared
+@pytest.mark.shared(one_in=3)
 def test_check_level(make_service: MakeService, level: int | None, requests: int) -> None:
     """From level 10 on, and by default, the API is asked; below, the process is looked at."""
     service = make_service(credentials=True)
@@ -212,7 +214,6 @@ KEYSTONE = [
 
 
 @quick(KEYSTONE)
-@pytest.mark.shared
 def test_keystone_in_trouble(watched: Service, case: Case) -> None:
     """A service that answers while Keystone does not help is degraded; else it is at fault."""
     judge(watched, case)
@@ -220,7 +221,6 @@ def test_keystone_in_trouble(watched: Service, case: Case) -> None:
 
 @pytest.mark.parametrize("interpreter", ["pypi"])
 @pytest.mark.parametrize("mode", ["dead", "refuse", 503, "nonsense", "no_subject"])
-@pytest.mark.shared
 def test_keystoneauth_releases(make_service: MakeService, mode: str | int) -> None:
     """Every release of keystoneauth1 fails in a way that is told from a fault of the service."""
     case = Case("", 190, ("answers", "Keystone"), keystone=mode)
@@ -247,7 +247,6 @@ POLICY = [
 
 
 @quick(POLICY)
-@pytest.mark.shared
 def test_keystone_failure(watched: Service, case: Case) -> None:
     """keystone_failure says what is made of a Keystone in trouble, and of nothing else."""
     case.parameters = {"keystone_failure": case.name.partition("-")[0]}
@@ -292,7 +291,6 @@ API = [
 
 
 @quick(API)
-@pytest.mark.shared
 def test_service_in_trouble(watched: Service, case: Case) -> None:
     """Whatever is not exactly 200 is the service's fault, when Keystone is well."""
     judge(watched, case)
@@ -351,7 +349,6 @@ def test_door_that_cannot_be_tried(make_service: MakeService, answer: str) -> No
 # ---- slow, and well
 
 
-@pytest.mark.shared
 @pytest.mark.parametrize("remembered", [True, False], ids=["remembered", "new"])
 def test_slow_is_not_dead(make_service: MakeService, remembered: bool) -> None:
     """An API that needs most of the monitor's time, and answers, is well."""
@@ -382,7 +379,6 @@ PUBLIC = [
 
 
 @quick(PUBLIC)
-@pytest.mark.shared
 def test_no_credentials(watched: Service, case: Case) -> None:
     """Without credentials the public version document decides, and Keystone is not asked."""
     judge(watched, case)
@@ -468,7 +464,6 @@ PAIRS = list(pairs())
 
 
 @quick(PAIRS)
-@pytest.mark.shared
 def test_pair(watched: Service, case: Case) -> None:
     """Whatever is wrong with both at once, the guilty is found."""
     judge(watched, case)
@@ -513,7 +508,6 @@ CHANGES: list[Any] = [
 
 
 @pytest.mark.parametrize(("remembered", "api", "change", "code", "words"), CHANGES)
-@pytest.mark.shared
 def test_change(
     watched: Service,
     remembered: bool,
@@ -544,7 +538,6 @@ def test_second_token(watched: Service) -> None:
 # ---- peers that waste time
 
 @slow([*PUBLIC, *PAIRS])
-@pytest.mark.shared
 def test_slow(
     agent: Path, case: Case, together: Together, request: pytest.FixtureRequest
 ) -> None:
@@ -568,6 +561,7 @@ FORMS = ["{}", "{}/", "{}/v1/", "{}/v2", "{}PATH"]
 
 
 @pytest.mark.parametrize("form", FORMS)
+@pytest.mark.shared(one_in=4)
 def test_url(make_service: MakeService, form: str) -> None:
     """url overrides where it is asked; without a path, or with a mere version, it is completed."""
     service = make_service(credentials=True)

@@ -22,6 +22,8 @@ from lookalike.service import MakeService, Service
 from lookalike.strangers import start_by_shell
 from looks import children_of, eventually, masters, signal_all, words_of
 
+pytestmark = pytest.mark.shared
+
 Need = Callable[[str, str], str]
 
 CHANGES = (
@@ -139,7 +141,6 @@ def _cases() -> list[Any]:
 
 
 @pytest.mark.parametrize(("walk", "part"), _cases())
-@pytest.mark.shared
 def test_killed_at_every_boundary(
     make_service: MakeService, strace: str, walk: Walk, part: int
 ) -> None:
@@ -181,7 +182,6 @@ def recovers(service: Service, turn: int) -> None:
 
 
 @pytest.mark.parametrize("then", ["start", "stop", "probe"])
-@pytest.mark.shared
 def test_start_killed_while_it_waits(make_service: MakeService, then: str) -> None:
     """After the agent was killed in the middle of a start, every action does what it should."""
     service = make_service(listen_after=1.5)
@@ -195,7 +195,6 @@ def test_start_killed_while_it_waits(make_service: MakeService, then: str) -> No
 
 
 @pytest.mark.parametrize("then", ["start", "stop"])
-@pytest.mark.shared
 def test_killed_between_fork_and_exec(service: Service, strace: str, then: str) -> None:
     """A daemon that is not one yet when its agent is killed is waited for: one, or none."""
     slow = [strace, "-f", "-qq", "-o", "/dev/null", "--trace=execve"]
@@ -238,7 +237,6 @@ def test_start_killed_at_any_time(service: Service) -> None:
 
 
 @pytest.mark.parametrize("then", ["stop", "start", "probe"])
-@pytest.mark.shared
 def test_stop_killed_while_it_waits(make_service: MakeService, then: str) -> None:
     """After the agent was killed in the middle of a stop, what lives is seen, and then ended."""
     service = make_service(slow_term=60)
@@ -258,7 +256,6 @@ def test_stop_killed_while_it_waits(make_service: MakeService, then: str) -> Non
     stops(service)
 
 
-@pytest.mark.shared
 def test_killed_again_and_again(service: Service, strace: str) -> None:
     """Starts that are killed one after the other, each a call later, leave one daemon or none."""
     points = boundaries(strace, service, "start", timeout=60)

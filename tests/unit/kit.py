@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from agentlib.parameters import Parameter, Values
 from lookalike.keystone import wire
+from looks import end_all, environ_of, eventually, every_pid, words_of
 
 ROOT = Path(__file__).resolve().parents[2]
 """The source tree."""
@@ -29,13 +27,7 @@ def _python() -> str:
 
 PYTHON = _python()
 
-PATIENCE = 60.0
-"""Seconds after which a condition that is awaited counts as never coming true."""
-
 NOBODY, OTHER = 65534, 1
-
-GIVE_IPV6 = "sysctl net.ipv6.conf.lo.disable_ipv6=0 gives it to the machine"
-"""The remedy where there is no ::1; an agent may be given one, and nothing else shows that."""
 
 TREE = '''\
 """A master with workers, which behave as the JSON after --config-file says."""
@@ -91,28 +83,6 @@ for _ in range(spec.get("workers", 0)):
 signal.signal(signal.SIGTERM, signal.SIG_IGN if "master" in spec.get("deaf", []) else told)
 stay("master")
 '''
-
-
-def await_that(condition: Callable[[], object], what: str = "") -> None:
-    """Come back when the condition is true."""
-    until = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > until:
-            raise AssertionError(f"never came true: {what or condition}")
-        time.sleep(0.01)
-
-
-def fields_of(pid: int) -> list[str]:
-    """What follows the name in /proc/PID/stat; empty if there is no such process."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return []
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; a zombie does not."""
-    return fields_of(pid)[:1] not in ([], ["Z"], ["X"])
 
 
 def values_of(*parameters: Parameter, **given: str) -> Values:
@@ -179,7 +149,7 @@ class Zoo:
     ) -> subprocess.Popen[bytes]:
         """A process that does nothing, past its exec."""
         child = self.run(["/bin/sleep", "3600"], env=env, user=user, session=session, fds=fds)
-        await_that(lambda: Path(f"/proc/{child.pid}/cmdline").read_bytes()[:10] == b"/bin/sleep")
+        eventually(lambda: Path(f"/proc/{child.pid}/cmdline").read_bytes()[:10] == b"/bin/sleep")
         return child
 
     def config(self, **spec: object) -> Path:
@@ -212,40 +182,24 @@ class Zoo:
             [str(self.binary()), "--config-file", str(config)], env=environment, user=user,
             session=session)
         tree = Tree(config, child)
-        await_that(lambda: len(tree.everyone()) == 1 + int(str(spec.get("workers", 0))), "tree")
+        eventually(lambda: len(tree.everyone()) == 1 + int(str(spec.get("workers", 0))))
         return tree
 
     def pids(self) -> list[int]:
         """Every process of the test, orphans too."""
         mark = os.fsencode(self.place)
-        found = []
-        for name in os.listdir("/proc"):
-            if not name.isdigit() or int(name) == os.getpid():
-                continue
-            try:
-                text = (Path(f"/proc/{name}/environ").read_bytes()
-                        + Path(f"/proc/{name}/cmdline").read_bytes())
-            except OSError:
-                continue  # It has gone.
-            if mark in text:
-                found.append(int(name))
-        return found
+        return [pid for pid in every_pid() if pid != os.getpid() and self._made(pid, mark)]
+
+    def _made(self, pid: int, mark: bytes) -> bool:
+        found = [b"\0".join(environ_of(pid)), *map(os.fsencode, words_of(pid))]
+        return any(mark in text for text in found)
 
     def close(self) -> None:
         """End them all, and see them gone."""
-        def none_left() -> bool:
-            pids = self.pids()
-            for pid in pids:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
-            return not pids
-
         for child in self._children:
             child.kill()
             child.wait()
-        await_that(none_left, "all processes of the test are gone")
+        end_all(self.pids)
 
 
 VERSIONS = b'{"versions": [{"id": "v2.9", "status": "CURRENT"}]}'
