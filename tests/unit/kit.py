@@ -7,11 +7,11 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 from pathlib import Path
+from typing import Any
 
 from agentlib.parameters import Parameter, Values
-from lookalike.keystone import wire
+from lookalike.server import Server, wire
 from looks import end_all, environ_of, eventually, every_pid, words_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -205,92 +205,42 @@ class Zoo:
 VERSIONS = b'{"versions": [{"id": "v2.9", "status": "CURRENT"}]}'
 
 
-class Service:
-    """An API server that answers as the test says.
+class Service(Server):
+    """An API server that answers as the test says, from the beginning.
 
     public: how the version document is answered: a status or a misbehaviour of the look-alikes.
     answers: how the requests with a token are answered, in turn; the last stays.
-    good: the only tokens that are not answered 401; None takes any.
-    anonymous: how what needs a token is answered without one.
+    raw: the bytes that any request is answered with instead.
+    requests: path and token of each so far; hosts, peers: the header Host and the client's address.
     """
 
-    def __init__(self, family: socket.AddressFamily = socket.AF_INET, host: str = "127.0.0.1"
-                 ) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
         self.public = "300"
-        self.anonymous = "401"
         self.answers = ["200"]
-        self.good: set[str] | None = None
         self.raw: bytes | None = None
-        self.body: bytes | None = None
         self.requests: list[tuple[str, str]] = []
         self.hosts: list[str] = []
         self.peers: list[str] = []
-        self._listener = socket.socket(family)
-        self._listener.bind((host, 0))
-        self._listener.listen(64)
-        self.port = int(self._listener.getsockname()[1])
-        self.authority = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
-        self.url = f"http://{self.authority}"
-        self._connections: list[socket.socket] = []
-        self._acceptor = threading.Thread(target=self._accept, daemon=True)
-        self._acceptor.start()
+        super().__init__(host)
+        self.start()
 
     def asked(self) -> list[str]:
         """The paths that were asked for, in turn."""
         return [path for path, _ in self.requests]
 
-    def close(self) -> None:
-        self.refuse()
-        for connection in self._connections:
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass  # It has ended by itself.
-
-    def refuse(self) -> None:
-        """Listen no more."""
-        try:
-            self._listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self._acceptor.join()
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, peer = self._listener.accept()
-            except OSError:
-                return
-            self._connections.append(connection)
-            self.peers.append(peer[0])
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        try:
-            request = wire.read_request(connection)
-            if request is not None:
-                self.requests.append((request.path, request.token))
-                self.hosts.append(request.headers.get("host", ""))
-                self._answer(connection, request)
-        except OSError:
-            pass  # The client went away.
-        finally:
-            wire.finish(connection)
-
-    def _answer(self, connection: socket.socket, request: wire.Request) -> None:
+    def answer(self, connection: socket.socket, request: Any, peer: str) -> None:
+        self.requests.append((request.path, request.token))
+        self.hosts.append(request.headers.get("host", ""))
+        self.peers.append(peer)
         if self.raw is not None:
             connection.sendall(self.raw)
         elif not request.token and not request.path.endswith("/"):
-            wire.misbehave(connection, request, self.anonymous)
+            wire.misbehave(connection, request, "401")
         elif not request.token:
             if self.public in ("200", "300"):
-                body = VERSIONS if self.body is None else self.body
-                connection.sendall(wire.compose(request, int(self.public), body))
+                connection.sendall(wire.compose(request, int(self.public), VERSIONS))
             else:
                 wire.misbehave(connection, request, self.public)
-        elif self.good is not None and request.token not in self.good:
-            wire.misbehave(connection, request, "401")
         else:
             how = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
             wire.misbehave(connection, request, how)

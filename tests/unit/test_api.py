@@ -319,6 +319,13 @@ def test_asked_from_its_own_address(keystone: Keystone) -> None:
         server.close()
 
 
+def test_host_of_ipv6() -> None:
+    """A daemon that listens on IPv6 is told so in the header Host, in brackets."""
+    with Service("::1") as server:
+        assert (0, "") == check(values_for(), remembered(server))
+        assert [f"[::1]:{server.port}"] == server.hosts
+
+
 # --- bodies -------------------------------------------------------------------------------------
 
 
