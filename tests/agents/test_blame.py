@@ -40,13 +40,6 @@ def watched(request: pytest.FixtureRequest) -> Iterator[Service]:
         yield service
 
 
-@pytest.fixture(scope="module")
-def together() -> Iterator[Together]:
-    """Where the slow cases are begun at once."""
-    with Together() as together:
-        yield together
-
-
 # ---- a token
 
 TOKENS = [
