@@ -27,6 +27,7 @@ from agentlib.log import Log
 from agentlib.parameters import Values
 from agentlib.process import Process, find
 from agentlib.state import Store
+from agentlib.tags import TAG
 from looks import eventually
 from unit.kit import NOBODY, PYTHON, ROOT, Zoo
 
@@ -335,6 +336,21 @@ def test_spawn_what_cannot_run(
     (place / "unit-daemon").write_text(content)
     with pytest.raises(NotInstalledError, match=f"cannot run .*{said}"):
         daemon.spawn(values_for(daemon), "unit-daemon:p_unit", output)
+
+
+def test_environment(spawned: Spawn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the agent's environment nothing is left, the tag is there, and no secret."""
+    monkeypatch.setenv("OCF_RESKEY_os_password", "a-secret")
+    monkeypatch.setenv("OCF_RESOURCE_INSTANCE", "p_unit")
+    monkeypatch.setenv("PCMK_anything", "a-secret")
+    monkeypatch.setenv("PYTHONPATH", "/a-secret")
+    report = spawned()
+    environ = dict(line.split("=", 1) for line in report["environ"])  # type: ignore[attr-defined]
+    account = pwd.getpwnam("nobody")
+    assert {"PATH", "LANG", "HOME", "USER", "LOGNAME", TAG} == set(environ)
+    assert ("unit-daemon:p_unit", "nobody", account.pw_dir) == (
+        environ[TAG], environ["USER"], environ["HOME"])
+    assert "a-secret" not in json.dumps(report)
 
 
 def test_output(spawned: Spawn, place: Path) -> None:

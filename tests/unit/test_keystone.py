@@ -161,6 +161,22 @@ def test_path_prefix(keystone: Keystone) -> None:
     assert ["/identity/v3/auth/tokens"] == [p.partition("?")[0] for _, p in keystone.requests]
 
 
+def test_proxy_and_netrc(
+    keystone: Keystone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither a proxy nor a .netrc nor a CA bundle of the environment has a say."""
+    (tmp_path / ".netrc").write_text("default login stranger password wrong\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such.pem")
+    assert issue(made(keystone), Deadline(PLENTY)).text
+
+
 @pytest.mark.parametrize("package", ["keystoneauth1", "requests"])
 def test_package_missing(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a package there is no token, and the error names it, and what to install."""
