@@ -279,6 +279,8 @@ UNWILLING = [
     ),
     pytest.param({"slow_term": 600}, id="too-slow"),
     pytest.param({"storm": 100}, id="forks-at-term"),
+    # all that was seen is gone within the time for grace, and what was born meanwhile is not
+    pytest.param({"storm": 5, "request_grace": 0}, id="forks-and-ends"),
     pytest.param({"storm": 100, "ignore_term": "master"}, id="forks-and-ignores"),
     pytest.param(
         {"worker_life": 0.02, "request_grace": 0, "ignore_term": "master"}, id="reborn-workers"
