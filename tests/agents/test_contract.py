@@ -85,6 +85,7 @@ def test_state_sequence(service: Service) -> None:
     """Stopped, start, start, monitor in all its kinds, stop, stop, stopped."""
     expect(service.probe(), 7)
     expect(service.probe(interval=0), 7)
+    assert [] == [*service.rsctmp.iterdir()]
     expect(service.monitor(), 7)
     expect(service.call("status", level=0), 7)
     expect(service.call("reload-agent"), 7)
@@ -93,7 +94,6 @@ def test_state_sequence(service: Service) -> None:
     missing = {"binary": "/nowhere/server"}
     expect(service.probe(parameters=missing), 5, "binary=/nowhere/server")
     expect(service.monitor(parameters=missing), 7)
-    assert [] == [*service.rsctmp.iterdir()]
     expect(service.start(), 0)
     (before,) = masters(service.processes())
     expect(service.start(), 0)

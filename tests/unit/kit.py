@@ -29,6 +29,9 @@ PYTHON = _python()
 
 NOBODY, OTHER = 65534, 1
 
+GIVE_IPV6 = "sysctl net.ipv6.conf.lo.disable_ipv6=0 gives it to the machine"
+"""The remedy where there is no ::1; an agent may be given one, and nothing else shows that."""
+
 TREE = '''\
 """A master with workers, which behave as the JSON after --config-file says."""
 import json, os, signal, sys
