@@ -272,7 +272,7 @@ faults: test-packages tools ## what the agents make of faults, as a table (AGENT
 .PHONY: reasons
 reasons: test-packages tools ## docs/reasons.md: every exit reason, from the tests that provoke it
 	@umask 022
-	$(VENV_PYTHON) -m pytest -q $(PARALLEL) --reasons=docs/reasons.md $(wildcard tests/agents tests/kinds) </dev/null
+	$(VENV_PYTHON) -m pytest -q $(PARALLEL) --every-agent --reasons=docs/reasons.md $(wildcard tests/agents tests/kinds) </dev/null
 
 .PHONY: soak
 soak: test-packages tools ## faults at random, for an hour (ARGS: see tests/soak.py)

@@ -17,9 +17,7 @@ pytest.register_assert_rewrite("harness", "lookalike")
 pytest_plugins = ["faults", "reasons"]
 
 from harness import AGENTS, FOREIGN  # noqa: E402 - after the line that has its assertions rewritten
-from lookalike.service import Service  # noqa: E402
-
-MakeService = Callable[..., Service]
+from lookalike.service import MakeService, Service  # noqa: E402
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,7 +30,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "shared: of what agentlib does alike for all; each case is walked by one agent, by turns",
+        "shared(one_in=1): of what agentlib does alike for all; each case, or one in so many where"
+        " a unit test takes the function behind through all, is walked by one agent, by turns",
     )
     config.addinivalue_line(
         "markers",
@@ -45,14 +44,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if FOREIGN or config.getoption("every_agent"):
         return
     names = [agent.name for agent in AGENTS]
-    turn: dict[str, int] = {}
+    turn: dict[str, int] = {}  # a case, and whose it is
+    cases: dict[str, dict[str, int]] = {}  # a test, and its cases in their order
     others = []
     for item in items:
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         agent = parameters.get("agent") or parameters.get("watched")
-        if item.get_closest_marker("shared") and agent:
+        mark = item.get_closest_marker("shared")
+        if mark and agent:
+            one_in = mark.kwargs.get("one_in", 1)
             case = item.nodeid.replace(agent.name, "")
-            if names.index(agent.name) != turn.setdefault(case, len(turn) % len(names)):
+            among = cases.setdefault(case.partition("[")[0], {})
+            number = among.setdefault(case, len(among))
+            whose = turn.setdefault(case, (number // one_in if one_in > 1 else len(turn)))
+            if number % one_in or names.index(agent.name) != whose % len(names):
                 others.append(item)
     config.hook.pytest_deselected(items=others)
     items[:] = [item for item in items if item not in others]

@@ -10,6 +10,8 @@ EVERY_AGENT are all executables in ocf/; AGENTS are those of them that are taken
 of their kind (API). declaration() reads an agent as a module. With FAULTS_AGENT=path in the
 environment both are that agent alone, which may be a shell agent of the HA guide: `make faults`
 shows what it makes of the same faults.
+
+This is the one way in which tests run an agent; what they see of its processes is in looks.py.
 """
 
 from __future__ import annotations
@@ -21,14 +23,18 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from xml.etree import ElementTree
 
 from lab.declared import declaration as declaration
+from looks import environ_of as environ_of
+from looks import eventually as eventually
+from looks import having, kill
+from looks import start_of as start_of
 
 ROOT = Path(__file__).resolve().parent.parent
 OCF = ROOT / "ocf"
@@ -61,20 +67,8 @@ REASON_LIMIT = 120
 TIMEOUT = 20.0
 """Seconds that an action has, unless a test says otherwise: what Pacemaker gives by default."""
 
-PATIENCE = 30.0
-"""Seconds that a test waits for what must come; only a busy machine needs them."""
-
-T = TypeVar("T")
-
-
-def eventually(look: Callable[[], T], patience: float = PATIENCE) -> T:
-    """Look until something is seen, and return it."""
-    until = time.monotonic() + patience
-    while not (seen := look()):
-        if time.monotonic() > until:
-            raise AssertionError(f"waited {patience} s in vain")
-        time.sleep(0.02)
-    return seen
+SHORT = 6
+"""Seconds for an action that cannot succeed, and is to say so before they are over."""
 
 
 @cache
@@ -168,6 +162,15 @@ def expect(result: Result, code: int, *words: str) -> Result:
     for word in words:
         assert word in result.reason, f"{word!r} is not in {result.reason!r}"
     return result
+
+
+def stops(resource: Resource) -> None:
+    """Stop is 0, nothing is left, and both monitors say so."""
+    expect(resource.stop(), 0)
+    assert not resource.pids()
+    assert not resource.processes()
+    expect(resource.probe(), 7)
+    expect(resource.monitor(), 7)
 
 
 class Running:
@@ -278,6 +281,11 @@ class Resource:
         """Living processes that carry the tag: the daemon's, not the agent's own."""
         return having(f"{TAG}={self.tag}")
 
+    def pids(self) -> list[int]:
+        """The daemon's processes, by all that a test knows of it: a look-alike's by more than the
+        tag."""
+        return self.processes()
+
     def end(self) -> None:
         """SIGKILL to all that carries the resource's tag or name, until nothing is left."""
         marks = (f"{TAG}={self.tag}", f"OCF_RESOURCE_INSTANCE={self.name}")
@@ -387,61 +395,3 @@ class Resource:
         if level is not None:
             environment["OCF_CHECK_LEVEL"] = level
         return environment
-
-
-# ---- processes, by what they carry in their environment
-
-
-def having(*marks: str) -> list[int]:
-    """Living processes that were started with one of these NAME=VALUE in their environment."""
-    wanted = {os.fsencode(mark) for mark in marks}
-    return sorted(
-        int(name)
-        for name in os.listdir("/proc")
-        if name.isdigit() and int(name) != os.getpid() and wanted & set(environ_of(int(name)))
-    )
-
-
-def environ_of(pid: int) -> list[bytes]:
-    """The environment that a process was started with; empty for zombies and the gone."""
-    try:
-        return Path("/proc", str(pid), "environ").read_bytes().split(b"\0")
-    except OSError:
-        return []
-
-
-def parent_of(pid: int) -> int:
-    """The pid of a process's parent, 0 if it is gone."""
-    try:
-        stat = Path("/proc", str(pid), "stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return 0
-    return int(stat.rpartition(")")[2].split()[1])
-
-
-def start_of(pid: int) -> int:
-    """When a process was started, in clock ticks since boot."""
-    stat = Path("/proc", str(pid), "stat").read_text(encoding="utf-8", errors="replace")
-    return int(stat.rpartition(")")[2].split()[19])
-
-
-def masters(pids: Sequence[int]) -> list[int]:
-    """Those of the processes whose parent is none of them."""
-    return [pid for pid in pids if parent_of(pid) not in pids]
-
-
-def kill(pid: int, *marks: str, signum: int = signal.SIGKILL) -> int:
-    """Signal a process if it still carries one of the marks; return its pid."""
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return pid
-    try:
-        # the descriptor holds on to whoever has the pid now: is it the one that was meant?
-        if {os.fsencode(mark) for mark in marks} & set(environ_of(pid)):
-            signal.pidfd_send_signal(descriptor, signum)
-    except ProcessLookupError:
-        pass
-    finally:
-        os.close(descriptor)
-    return pid

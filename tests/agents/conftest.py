@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from agents.kit import Strangers
+from lookalike.case import Together
+from lookalike.strangers import Strangers
 
 
 @pytest.fixture
@@ -15,3 +16,10 @@ def stranger() -> Iterator[Strangers]:
     strangers = Strangers()
     yield strangers
     strangers.close()
+
+
+@pytest.fixture(scope="module")
+def together() -> Iterator[Together]:
+    """Where the slow cases of a file are begun at once."""
+    with Together() as together:
+        yield together

@@ -36,9 +36,11 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from harness import Result, Running, eventually, expect, having, masters, parent_of
+from harness import Result, Running, expect
 from lookalike.config import DaemonConfig
-from lookalike.service import USER, Service
+from lookalike.managed import USER
+from lookalike.service import Service
+from looks import eventually, having, masters, parent_of
 
 ACTIONS = (
     "start", "stop", "monitor", "probe", "monitor 0", "stop blindly", "reload-agent",

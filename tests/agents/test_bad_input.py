@@ -6,16 +6,13 @@ The codes follow one thought: what no node could do better is 6, what another no
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from harness import defaults, expect
-from lookalike.service import Service
-
-MakeService = Callable[..., Service]
+from lookalike.service import MakeService, Service
 
 pytestmark = pytest.mark.shared
 
@@ -129,6 +126,7 @@ BAD = [
     Bad("config-long", {"config": "/" + "x" * 5000}, 5, ("config",)),
     Bad("user-missing", {"user": "no-such-user"}, 5, ("user=no-such-user", "does not exist")),
     Bad("user-number", {"user": "4294967296"}, 5, ("user",)),
+    Bad("user-long", {"user": "x" * 5000}, 5, ("user=xxx", "does not exist")),
     Bad("user-bell", {"user": "no\abody"}, 6, ("user",)),
     Bad("user-not-utf-8", {"user": "\udcff"}, 6, ("user",)),
     Bad("user-option", {"user": "-x"}, 6, ("user",)),

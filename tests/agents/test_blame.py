@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from harness import AGENTS, INTERPRETERS, declaration, eventually, expect
+from harness import AGENTS, INTERPRETERS, declaration, expect
 from lookalike.case import (
     Answer,
     Case,
@@ -27,9 +27,10 @@ from lookalike.case import (
     watched_service,
 )
 from lookalike.ports import free_port
-from lookalike.service import Service
+from lookalike.service import MakeService, Service
+from looks import eventually
 
-MakeService = Callable[..., Service]
+pytestmark = pytest.mark.shared
 
 
 @pytest.fixture(scope="module", params=AGENTS, ids=lambda agent: agent.name)
@@ -37,13 +38,6 @@ def watched(request: pytest.FixtureRequest) -> Iterator[Service]:
     """A running service with credentials, which goes from case to case of the tables."""
     with watched_service(request.param) as service:
         yield service
-
-
-@pytest.fixture(scope="module")
-def together() -> Iterator[Together]:
-    """Where the slow cases are begun at once."""
-    with Together() as together:
-        yield together
 
 
 # ---- a token
@@ -129,7 +123,7 @@ URLS = ("{}", "{}/", "{}/v3", "{}/v3/", "{}/v2.0", "{}/v2.0/", "{}/v2.0/tokens",
 
 @pytest.mark.parametrize("name", ["os_auth_url", "keystone_get_token_url"])
 @pytest.mark.parametrize("form", URLS)
-@pytest.mark.shared
+@pytest.mark.shared(one_in=3)
 def test_identity_url(watched: Service, name: str, form: str) -> None:
     """Either parameter is accepted in every form of the HA guide, and v3 is spoken."""
     url = form.format(watched.keystone.url)
@@ -158,7 +152,7 @@ LEVELS = [(None, 1), (10, 1), (11, 1), (20, 1), (0, 0), (5, 0), (9, 0)]
 
 
 @pytest.mark.parametrize(("level", "requests"), LEVELS)
-@pytest.mark.shared
+@pytest.mark.shared(one_in=3)
 def test_check_level(make_service: MakeService, level: int | None, requests: int) -> None:
     """From level 10 on, and by default, the API is asked; below, the process is looked at."""
     service = make_service(credentials=True)
@@ -213,7 +207,6 @@ KEYSTONE = [
 
 
 @quick(KEYSTONE)
-@pytest.mark.shared
 def test_keystone_in_trouble(watched: Service, case: Case) -> None:
     """A service that answers while Keystone does not help is degraded; else it is at fault."""
     judge(watched, case)
@@ -221,7 +214,6 @@ def test_keystone_in_trouble(watched: Service, case: Case) -> None:
 
 @pytest.mark.parametrize("interpreter", ["pypi"])
 @pytest.mark.parametrize("mode", ["dead", "refuse", 503, "nonsense", "no_subject"])
-@pytest.mark.shared
 def test_keystoneauth_releases(make_service: MakeService, mode: str | int) -> None:
     """Every release of keystoneauth1 fails in a way that is told from a fault of the service."""
     case = Case("", 190, ("answers", "Keystone"), keystone=mode)
@@ -248,7 +240,6 @@ POLICY = [
 
 
 @quick(POLICY)
-@pytest.mark.shared
 def test_keystone_failure(watched: Service, case: Case) -> None:
     """keystone_failure says what is made of a Keystone in trouble, and of nothing else."""
     case.parameters = {"keystone_failure": case.name.partition("-")[0]}
@@ -293,7 +284,6 @@ API = [
 
 
 @quick(API)
-@pytest.mark.shared
 def test_service_in_trouble(watched: Service, case: Case) -> None:
     """Whatever is not exactly 200 is the service's fault, when Keystone is well."""
     judge(watched, case)
@@ -352,7 +342,6 @@ def test_door_that_cannot_be_tried(make_service: MakeService, answer: str) -> No
 # ---- slow, and well
 
 
-@pytest.mark.shared
 @pytest.mark.parametrize("remembered", [True, False], ids=["remembered", "new"])
 def test_slow_is_not_dead(make_service: MakeService, remembered: bool) -> None:
     """An API that needs most of the monitor's time, and answers, is well."""
@@ -383,7 +372,6 @@ PUBLIC = [
 
 
 @quick(PUBLIC)
-@pytest.mark.shared
 def test_no_credentials(watched: Service, case: Case) -> None:
     """Without credentials the public version document decides, and Keystone is not asked."""
     judge(watched, case)
@@ -469,7 +457,6 @@ PAIRS = list(pairs())
 
 
 @quick(PAIRS)
-@pytest.mark.shared
 def test_pair(watched: Service, case: Case) -> None:
     """Whatever is wrong with both at once, the guilty is found."""
     judge(watched, case)
@@ -514,7 +501,6 @@ CHANGES: list[Any] = [
 
 
 @pytest.mark.parametrize(("remembered", "api", "change", "code", "words"), CHANGES)
-@pytest.mark.shared
 def test_change(
     watched: Service,
     remembered: bool,
@@ -545,7 +531,6 @@ def test_second_token(watched: Service) -> None:
 # ---- peers that waste time
 
 @slow([*PUBLIC, *PAIRS])
-@pytest.mark.shared
 def test_slow(
     agent: Path, case: Case, together: Together, request: pytest.FixtureRequest
 ) -> None:
@@ -569,6 +554,7 @@ FORMS = ["{}", "{}/", "{}/v1/", "{}/v2", "{}PATH"]
 
 
 @pytest.mark.parametrize("form", FORMS)
+@pytest.mark.shared(one_in=4)
 def test_url(make_service: MakeService, form: str) -> None:
     """url overrides where it is asked; without a path, or with a mere version, it is completed."""
     service = make_service(credentials=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import subprocess
 import uuid
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import INTERPRETERS, Resource, defaults, expect, installed, masters
-from lookalike.service import USER, Service
+from harness import INTERPRETERS, Resource, defaults, expect, installed
+from lookalike.managed import USER
+from lookalike.service import Service
+from looks import masters
 
 Need = Callable[[str, str], str]
 
@@ -57,6 +60,7 @@ def document(agent: Path) -> str:
 
 
 @pytest.mark.parametrize("form", ["text", "html", "xml", "nonsense", ""])
+@pytest.mark.shared
 def test_output_format(resource: Resource, form: str) -> None:
     """meta-data is XML, which is the one format there has to be, whatever is asked for."""
     done = expect(resource.call("meta-data", environ={"OCF_OUTPUT_FORMAT": form}), 0)
@@ -81,9 +85,15 @@ def test_state_sequence(service: Service) -> None:
     """Stopped, start, start, monitor in all its kinds, stop, stop, stopped."""
     expect(service.probe(), 7)
     expect(service.probe(interval=0), 7)
+    assert [] == [*service.rsctmp.iterdir()]
     expect(service.monitor(), 7)
+    expect(service.call("status", level=0), 7)
     expect(service.call("reload-agent"), 7)
     expect(service.call("validate-all"), 0)
+    # a node without the binary need not be tried; what is to run there has not run
+    missing = {"binary": "/nowhere/server"}
+    expect(service.probe(parameters=missing), 5, "binary=/nowhere/server")
+    expect(service.monitor(parameters=missing), 7)
     expect(service.start(), 0)
     (before,) = masters(service.processes())
     expect(service.start(), 0)
@@ -129,6 +139,7 @@ NOT_HERE = {
 
 
 @pytest.mark.parametrize("name", NOT_HERE)
+@pytest.mark.shared
 def test_validate_all_elsewhere(make_service: Callable[..., Service], name: str) -> None:
     """validate-all of level 0 says the same on a node that will never run it; level 10 looks."""
     service = make_service(credentials=True)
@@ -159,15 +170,18 @@ def test_validate_all_elsewhere(make_service: Callable[..., Service], name: str)
         pytest.param(("", "start"), id="second"),
         pytest.param(("restart", "stop"), id="unknown-and-known"),
         pytest.param(("\x1b[31m\udcff",), id="nonsense"),
+        pytest.param(("monitor ",), id="blank"),
+        pytest.param(("--version",), id="option"),
+        pytest.param(("__class__",), id="attribute"),
+        pytest.param(("x" * 10_000,), id="long"),
     ],
 )
-@pytest.mark.parametrize("parameters", [{}, {"config": "\x07", "url": "no"}], ids=["", "bad"])
-def test_unknown_action(
-    resource: Resource, arguments: tuple[str, ...], parameters: dict[str, str]
-) -> None:
-    """An unknown action, or none, is 3, before any parameter is looked at."""
-    expect(resource.call("", *arguments, parameters=parameters), 3)
-    assert not resource.state_folder.exists()
+@pytest.mark.shared
+def test_unknown_action(resource: Resource, arguments: tuple[str, ...]) -> None:
+    """An unknown action, or none, is 3, before any parameter, folder or user is looked at."""
+    bad = {"config": "\x07", "url": "no"}
+    done = resource.call("", *arguments, parameters=bad, environ={"HA_RSCTMP": "/nowhere"})
+    assert "" == expect(done, 3).stdout
 
 
 def test_more_arguments(service: Service) -> None:
@@ -186,6 +200,7 @@ def test_more_arguments(service: Service) -> None:
 @pytest.mark.parametrize(
     "version", ["2", "0", "10", "1.1", "01", "-1", "\x1b[31m\udcff", "9" * 999], ids=ascii
 )
+@pytest.mark.shared
 def test_foreign_api(service: Service, version: str) -> None:
     """Another major version of the API is refused, and nothing done, but for stop."""
     foreign = {"OCF_RA_VERSION_MAJOR": version}
@@ -277,7 +292,8 @@ def history(operations: list[tuple[str, int]]) -> str:
     )
 
 
-@pytest.mark.parametrize("action", ["meta-data", "usage", "help"])
+@pytest.mark.parametrize("action", ["meta-data", "usage", "help", "--help", "-h"])
+@pytest.mark.shared
 def test_talk(resource: Resource, action: str) -> None:
     """meta-data and usage speak on stdout, and nothing on stderr."""
     result = expect(resource.call(action), 0)
@@ -299,23 +315,29 @@ EMPTY = {"meta-data": 0, "usage": 0, "monitor": 7, "": 3, "promote": 3}
 
 
 @pytest.mark.parametrize("action", EMPTY, ids=lambda action: action or "none")
+@pytest.mark.shared
 def test_empty_environment(resource: Resource, action: str) -> None:
     """With an empty environment (env -i) the agent does what can be done."""
     expect(resource.call(action, prefix=["/usr/bin/env", "-i"]), EMPTY[action])
 
 
 UNPRIVILEGED = {
-    "meta-data": 0, "usage": 0, "start": 4, "stop": 4, "monitor": 4, "reload-agent": 4,
-    "status": 4, "promote": 3,
+    "meta-data": 0, "usage": 0, "validate-all": 0, "start": 4, "stop": 4, "monitor": 4,
+    "reload-agent": 4, "status": 4, "promote": 3,
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("action", UNPRIVILEGED)
+@pytest.mark.shared
 def test_nobody(agent: Path, folder: Path, action: str) -> None:
     """Anybody may ask for meta-data and usage; what needs root says so, and does nothing."""
     resource = Resource(installed(agent, folder), folder)
-    expect(resource.call(action, user=USER), UNPRIVILEGED[action])
+    code = UNPRIVILEGED[action]
+    words = ["must be run as root"] if code == 4 else []
+    expect(resource.call(action, user=USER, level=0), code, *words)
     assert not resource.state_folder.exists()
+    actions = resource.call("usage").stdout.partition("(")[2].partition(")")[0].split("|")
+    assert {*UNPRIVILEGED} - {"promote"} == {*actions}
 
 
 def test_nobody_sees_the_same_metadata(agent: Path, folder: Path) -> None:
@@ -368,6 +390,11 @@ def test_daemon_environment(service: Service) -> None:
     assert {"0", "1", "2"} == set(report["fds"])
     assert {"/dev/null", str(service.log_file)} == set(report["fds"].values())
     assert ("/", "0022") == (report["cwd"], report["umask"])
+    account = pwd.getpwnam(USER)
+    groups = sorted(os.getgrouplist(USER, account.pw_gid))
+    # the real, the effective and the saved one: no privilege of root's is left
+    assert ({account.pw_uid}, {account.pw_gid}) == ({*report["uid"]}, {*report["gid"]})
+    assert groups == report["groups"]
     assert not [name for name in report["environ"] if name.startswith(("OCF_", "HA_", "PCMK_"))]
     assert 0 == int(report["signals_blocked"], 16)
     # SIGPIPE and SIGXFSZ are ignored by the look-alike itself, being in Python; 32 and 33 are
@@ -385,6 +412,7 @@ def test_daemon_environment(service: Service) -> None:
         ("--text '#no comment'", ["--text", "#no comment"]),
     ],
 )
+@pytest.mark.shared
 def test_additional_parameters(service: Service, text: str, arguments: list[str] | None) -> None:
     """additional_parameters are split as a shell would, and run by none."""
     expect(service.start(parameters={"additional_parameters": text}), 0)

@@ -17,22 +17,14 @@ from pathlib import Path
 
 import pytest
 
-from agents.kit import (
-    PRECIOUS,
-    SHORT,
-    MakeService,
-    Mounts,
-    Strangers,
-    one_daemon,
-    put_junk,
-    reborn,
-    sister_daemon,
-    start_by_shell,
-    stops,
-    unharmed,
-)
-from harness import AGENTS, TAG, eventually, expect, having, kill, start_of
-from lookalike.service import USER, Service
+from agents.kit import PRECIOUS, Mounts, one_daemon, put_junk, unharmed
+from harness import AGENTS, SHORT, TAG, expect, stops
+from lookalike.managed import USER
+from lookalike.service import MakeService, Service
+from lookalike.strangers import Strangers, reborn, sister_daemon, start_by_shell
+from looks import eventually, having, kill, start_of
+
+pytestmark = pytest.mark.shared
 
 # ---- junk in the place of what we remember
 
@@ -59,7 +51,6 @@ PIDFILES: dict[str, object] = {
 
 
 @pytest.mark.parametrize("kind", PIDFILES)
-@pytest.mark.shared
 def test_pidfile_junk(service: Service, kind: str) -> None:
     """Junk in the place of the pidfile is nothing: not followed, not killed, not in the way."""
     put_junk(service.pidfile, PIDFILES[kind])
@@ -75,7 +66,6 @@ def test_pidfile_junk(service: Service, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["symlink", "directory", "megabyte", "device", "fifo"])
-@pytest.mark.shared
 def test_pidfile_junk_while_running(service: Service, kind: str) -> None:
     """Junk that took the pidfile's place while the daemon runs changes nothing."""
     expect(service.start(), 0)
@@ -90,7 +80,6 @@ def test_pidfile_junk_while_running(service: Service, kind: str) -> None:
 
 
 @pytest.mark.parametrize("whose", ["root", "nobody"])
-@pytest.mark.shared
 def test_pidfile_unreadable(service: Service, whose: str) -> None:
     """A pidfile of mode 000, whoever owns it, is as good as any to root."""
     expect(service.start(), 0)
@@ -158,7 +147,6 @@ def test_own_pidfile_goes(service: Service) -> None:
 
 
 @pytest.mark.own
-@pytest.mark.shared
 @pytest.mark.parametrize("length", [199, 255, 1000])
 def test_long_name(make_service: MakeService, length: int) -> None:
     """A resource's name may be as long as Pacemaker takes it."""
@@ -172,7 +160,6 @@ def test_long_name(make_service: MakeService, length: int) -> None:
 
 @pytest.mark.own
 @pytest.mark.parametrize("kind", STATES)
-@pytest.mark.shared
 def test_state_junk(service: Service, kind: str) -> None:
     """Junk in the place of the state is nothing: not followed, not killed, not in the way."""
     service.state_folder.mkdir(mode=0o700)
@@ -188,7 +175,6 @@ def test_state_junk(service: Service, kind: str) -> None:
 
 @pytest.mark.own
 @pytest.mark.parametrize("kind", STATES)
-@pytest.mark.shared
 def test_state_junk_while_running(service: Service, kind: str) -> None:
     """A running daemon whose state has become junk is found again, and stopped whole."""
     expect(service.start(), 0)
@@ -202,7 +188,6 @@ def test_state_junk_while_running(service: Service, kind: str) -> None:
 
 @pytest.mark.own
 @pytest.mark.parametrize("part", [0.02, 0.3, 0.6, 0.98])
-@pytest.mark.shared
 def test_state_truncated(service: Service, part: float) -> None:
     """A state that was cut off, as by a power loss, is no state: the daemon is found again."""
     expect(service.start(), 0)
@@ -217,7 +202,6 @@ FOLDERS = ["open", "foreign", "file", "symlink"]
 
 @pytest.mark.own
 @pytest.mark.parametrize("kind", FOLDERS)
-@pytest.mark.shared
 def test_state_folder_of_others(service: Service, kind: str) -> None:
     """A state folder that others can write is not believed: start says so, stop does without."""
     elsewhere = service.rsctmp / "elsewhere"
@@ -287,7 +271,6 @@ def mounts(service: Service, disk: Disk) -> Iterator[Mounts]:
         yield mounted
 
 
-@pytest.mark.shared
 def test_disk_bad_before_start(service: Service, mounts: Mounts, disk: Disk) -> None:
     """Nothing is started that could not be remembered; stop and probe do without."""
     assert 0 == mounts.run(disk.fault)
@@ -304,7 +287,6 @@ def test_disk_bad_before_start(service: Service, mounts: Mounts, disk: Disk) -> 
 
 
 @pytest.mark.parametrize("fault", ["", "orphaned", "dead"])
-@pytest.mark.shared
 def test_disk_bad_while_running(
     service: Service, mounts: Mounts, disk: Disk, fault: str
 ) -> None:
@@ -327,7 +309,6 @@ def test_disk_bad_while_running(
     stops(service)
 
 
-@pytest.mark.shared
 def test_disk_bad_while_adopting(service: Service, mounts: Mounts, disk: Disk) -> None:
     """A daemon that a shell agent has started is seen and ended though it cannot be noted."""
     pid = start_by_shell(service)  # not in the mount, so its pidfile is to be repeated there
@@ -340,7 +321,6 @@ def test_disk_bad_while_adopting(service: Service, mounts: Mounts, disk: Disk) -
 
 
 @pytest.mark.parametrize("limit", [0, 1])
-@pytest.mark.shared
 def test_file_size_limited(service: Service, limit: int) -> None:
     """Under RLIMIT_FSIZE, too, nothing is started that could not be remembered."""
     prefix = ["/usr/bin/prlimit", f"--fsize={limit}"]
@@ -353,7 +333,6 @@ def test_file_size_limited(service: Service, limit: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["a file", "dangling", "fifo"])
-@pytest.mark.shared
 def test_folder_is_none(service: Service, kind: str) -> None:
     """Where HA_RSCTMP is no folder, nothing is started, nothing is broken, and stop is 0."""
     service.rsctmp.rmdir()
@@ -381,7 +360,6 @@ def _kinds() -> list[object]:
 
 @pytest.mark.parametrize("kind", _kinds())
 @pytest.mark.parametrize("action", ["monitor", "start", "stop"])
-@pytest.mark.shared
 def test_memory_lost(service: Service, kind: str, action: str) -> None:
     """A daemon whose pidfile and state are lost is seen, checked, not doubled, and stopped."""
     expect(service.start(), 0)
@@ -434,7 +412,6 @@ WHO = [sleeps, of_root, same_binary, sister]
 
 @pytest.mark.parametrize("who", WHO, ids=lambda who: who.__name__.replace("_", "-"))
 @pytest.mark.parametrize("first", ["probe", "monitor", "stop", "start"])
-@pytest.mark.shared
 def test_pid_reused(
     service: Service, stranger: Strangers, folder: Path, who: Callable[..., None], first: str
 ) -> None:
@@ -451,7 +428,6 @@ def test_pid_reused(
 
 
 @pytest.mark.parametrize("action", ["probe", "monitor", "stop", "start"])
-@pytest.mark.shared
 def test_pid_reused_by_the_agent(service: Service, action: str) -> None:
     """An agent that has itself been given the dead master's pid neither sees nor ends itself."""
     pid = dead(service)
@@ -466,7 +442,6 @@ def test_pid_reused_by_the_agent(service: Service, action: str) -> None:
 
 @pytest.mark.own
 @pytest.mark.parametrize("reused", [True, False], ids=["pid-reused", "by-chance"])
-@pytest.mark.shared
 def test_tag_of_others(service: Service, stranger: Strangers, reused: bool) -> None:
     """Our own tag in another user's process is no claim: anybody can put it into his own."""
     old = dead(service) if reused else 0
@@ -505,7 +480,6 @@ def test_session_reused(service: Service) -> None:
 @pytest.mark.own
 @pytest.mark.parametrize("where", ["pidfile", "state", "both"])
 @pytest.mark.parametrize("who", ["sleeps", "same-binary", "kernel", "init"])
-@pytest.mark.shared
 def test_remembered_pid_is_a_strangers(
     service: Service, stranger: Strangers, folder: Path, where: str, who: str
 ) -> None:
@@ -564,7 +538,6 @@ def died(service: Service) -> None:
 @pytest.mark.parametrize("before", [stopped, running, died], ids=lambda f: f.__name__)
 @pytest.mark.parametrize("what", ["state", "pidfile", "both"])
 @pytest.mark.parametrize("how", ["copy", "link"])
-@pytest.mark.shared
 def test_memory_of_another_instance(
     make_service: MakeService, before: Callable[[Service], None], what: str, how: str
 ) -> None:
@@ -615,7 +588,6 @@ def test_one_name_under_two_agents(agent: Path, folder: Path, shared: bool) -> N
     "names", [("p", "p2"), ("p:0", "p:1"), ("p", "p:0"), ("p.a", "p?a"), ("p", "P")]
 )
 @pytest.mark.parametrize("shared", [True, False], ids=["one-folder", "two-folders"])
-@pytest.mark.shared
 def test_two_instances(make_service: MakeService, names: tuple[str, str], shared: bool) -> None:
     """Two instances on two ports do not see each other, however alike their names are."""
     unique = uuid.uuid4().hex[:8]
@@ -637,7 +609,6 @@ def test_two_instances(make_service: MakeService, names: tuple[str, str], shared
 
 @pytest.mark.parametrize("form", ["--config-file {}", "--config-file={}"])
 @pytest.mark.parametrize("first", ["monitor", "probe", "start"])
-@pytest.mark.shared
 def test_adoption(make_service: MakeService, form: str, first: str) -> None:
     """A daemon that the shell agent has started is taken over as it runs, by whatever comes."""
     service = make_service(credentials=True)
@@ -659,7 +630,6 @@ def test_adopted_by_stop(service: Service) -> None:
 
 
 @pytest.mark.parametrize("then", ["stop", "start"])
-@pytest.mark.shared
 def test_orphans_after_adoption(make_service: MakeService, then: str) -> None:
     """The workers of an adopted daemon are known when their master has gone."""
     service = make_service(orphans="live")
@@ -690,7 +660,6 @@ def test_adopted_memory_lost(service: Service, kind: str) -> None:
 
 
 @pytest.mark.parametrize("fault", ["", "orphaned"])
-@pytest.mark.shared
 def test_adopted_sister_is_spared(make_service: MakeService, fault: str) -> None:
     """Shell agents leave all daemons in one session: only our own is ended, not its sister."""
     one, sister = make_service(orphans="live"), make_service()
@@ -707,7 +676,6 @@ def test_adopted_sister_is_spared(make_service: MakeService, fault: str) -> None
 
 
 @pytest.mark.parametrize("what", ["config", "binary", "user", "instance"])
-@pytest.mark.shared
 def test_not_adopted(make_service: MakeService, folder: Path, what: str) -> None:
     """What only the pidfile claims, but is another's daemon, is left alone."""
     service, other = make_service(), make_service()

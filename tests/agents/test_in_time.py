@@ -19,11 +19,11 @@ from typing import Any, NoReturn
 
 import pytest
 
-from agents.kit import signal_all
 from agents.ways import clog, clogged_fifo, listening_syslog, with_syslog
-from harness import HISTORY, Result, eventually, expect
+from harness import HISTORY, Result, expect
 from lookalike.between import Nameserver
 from lookalike.service import Service
+from looks import eventually, signal_all
 
 pytestmark = pytest.mark.shared
 

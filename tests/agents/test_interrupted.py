@@ -16,21 +16,13 @@ from typing import Any
 
 import pytest
 
-from agents.kit import (
-    SHORT,
-    MakeService,
-    children_of,
-    one_daemon,
-    signal_all,
-    start_by_shell,
-    start_cut_short,
-    stops,
-    tells_the_truth,
-    truth,
-    words_of,
-)
-from harness import eventually, expect, masters
-from lookalike.service import Service
+from agents.kit import one_daemon, start_cut_short, tells_the_truth, truth
+from harness import SHORT, expect, stops
+from lookalike.service import MakeService, Service
+from lookalike.strangers import start_by_shell
+from looks import children_of, eventually, masters, signal_all, words_of
+
+pytestmark = pytest.mark.shared
 
 Need = Callable[[str, str], str]
 
@@ -150,7 +142,6 @@ def _cases() -> list[Any]:
 
 
 @pytest.mark.parametrize(("walk", "part"), _cases())
-@pytest.mark.shared
 def test_killed_at_every_boundary(
     make_service: MakeService, strace: str, walk: Walk, part: int
 ) -> None:
@@ -192,7 +183,6 @@ def recovers(service: Service, turn: int) -> None:
 
 
 @pytest.mark.parametrize("then", ["start", "stop", "probe"])
-@pytest.mark.shared
 def test_start_killed_while_it_waits(make_service: MakeService, then: str) -> None:
     """After the agent was killed in the middle of a start, every action does what it should."""
     service = make_service(listen_after=1.5)
@@ -206,7 +196,6 @@ def test_start_killed_while_it_waits(make_service: MakeService, then: str) -> No
 
 
 @pytest.mark.parametrize("then", ["start", "stop"])
-@pytest.mark.shared
 def test_killed_between_fork_and_exec(service: Service, strace: str, then: str) -> None:
     """A daemon that is not one yet when its agent is killed is waited for: one, or none."""
     slow = [strace, "-f", "-qq", "-o", "/dev/null", "--trace=execve"]
@@ -230,7 +219,7 @@ def _agent(service: Service, tracer: int) -> int:
     """The agent under strace, once it is no longer a child that strace has forked."""
     for pid in children_of(tracer):
         words = words_of(pid)
-        if os.fsencode(service.agent) in words and b"--trace=execve" not in words:
+        if str(service.agent) in words and "--trace=execve" not in words:
             return pid
     return 0
 
@@ -249,7 +238,6 @@ def test_start_killed_at_any_time(service: Service) -> None:
 
 
 @pytest.mark.parametrize("then", ["stop", "start", "probe"])
-@pytest.mark.shared
 def test_stop_killed_while_it_waits(make_service: MakeService, then: str) -> None:
     """After the agent was killed in the middle of a stop, what lives is seen, and then ended."""
     service = make_service(slow_term=60)
@@ -269,7 +257,6 @@ def test_stop_killed_while_it_waits(make_service: MakeService, then: str) -> Non
     stops(service)
 
 
-@pytest.mark.shared
 def test_killed_again_and_again(service: Service, strace: str) -> None:
     """Starts that are killed one after the other, each a call later, leave one daemon or none."""
     points = boundaries(strace, service, "start", timeout=60)

@@ -16,17 +16,13 @@ from typing import Any
 
 import pytest
 
-from agents.kit import (
-    SHORT,
-    MakeService,
-    one_daemon,
-    put_junk,
-    stops,
-    tells_the_truth,
-    truth,
-)
-from harness import Running, eventually, expect, masters
-from lookalike.service import USER, Service
+from agents.kit import one_daemon, put_junk, tells_the_truth, truth
+from harness import SHORT, Running, expect, stops
+from lookalike.managed import USER
+from lookalike.service import MakeService, Service
+from looks import eventually, masters
+
+pytestmark = pytest.mark.shared
 
 Need = Callable[[str, str], str]
 BUSY = "still at work"
@@ -40,7 +36,6 @@ def together(service: Service, *actions: str) -> list[Running]:
 
 
 @pytest.mark.parametrize("count", [2, 10])
-@pytest.mark.shared
 def test_starts_at_once(service: Service, count: int) -> None:
     """However many starts come at once, they all succeed, by one daemon."""
     for one in together(service, *["start"] * count):
@@ -51,7 +46,6 @@ def test_starts_at_once(service: Service, count: int) -> None:
 
 @pytest.mark.parametrize("count", [2, 10])
 @pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
-@pytest.mark.shared
 def test_stops_at_once(service: Service, count: int, running: bool) -> None:
     """However many stops come at once, they all succeed."""
     if running:
@@ -61,7 +55,6 @@ def test_stops_at_once(service: Service, count: int, running: bool) -> None:
     stops(service)
 
 
-@pytest.mark.shared
 def test_stop_during_stop(make_service: MakeService) -> None:
     """A stop that meets a slow stop waits for it, and both say 0 with nothing left."""
     service = make_service(slow_term=2)
@@ -84,7 +77,6 @@ MIXTURES = [
 
 @pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
 @pytest.mark.parametrize("actions", MIXTURES, ids="-".join)
-@pytest.mark.shared
 def test_mixture_at_once(service: Service, actions: tuple[str, ...], running: bool) -> None:
     """Starts and stops that come at once all succeed, in whatever order, and leave one or none."""
     if running:
@@ -100,7 +92,6 @@ def test_mixture_at_once(service: Service, actions: tuple[str, ...], running: bo
 
 
 @pytest.mark.parametrize("ready", [True, False], ids=["gets-ready", "never-ready"])
-@pytest.mark.shared
 def test_stop_during_start(make_service: MakeService, ready: bool) -> None:
     """A stop that meets a start ends what that has begun."""
     service = make_service(**({"listen_after": 1} if ready else {"never_listen": "yes"}))
@@ -113,7 +104,6 @@ def test_stop_during_start(make_service: MakeService, ready: bool) -> None:
     stops(service)
 
 
-@pytest.mark.shared
 def test_start_during_stop(make_service: MakeService) -> None:
     """A start that meets a slow stop waits for its end, and starts another daemon."""
     service = make_service(slow_term=2)
@@ -137,7 +127,6 @@ LOOKS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("look", LOOKS)
-@pytest.mark.shared
 def test_monitor_during_start(make_service: MakeService, look: str) -> None:
     """While a daemon is being started no monitor calls it gone, or takes it out of memory."""
     service = make_service(listen_after=1.5)
@@ -154,7 +143,6 @@ def test_monitor_during_start(make_service: MakeService, look: str) -> None:
 
 
 @pytest.mark.parametrize("look", LOOKS)
-@pytest.mark.shared
 def test_monitor_during_stop(make_service: MakeService, look: str) -> None:
     """While a daemon is being stopped no monitor calls it gone before it is, nor revives it."""
     service = make_service(slow_term=1.5)
@@ -175,7 +163,6 @@ def test_monitor_during_stop(make_service: MakeService, look: str) -> None:
 
 @pytest.mark.own
 @pytest.mark.parametrize("look", LOOKS)
-@pytest.mark.shared
 def test_monitor_against_stop(service: Service, look: str) -> None:
     """Monitors that take over a daemon while it is stopped leave nothing that lies afterwards."""
     for _ in range(3):
@@ -193,7 +180,6 @@ def test_monitor_against_stop(service: Service, look: str) -> None:
 
 
 @pytest.mark.own
-@pytest.mark.shared
 def test_reload_during_start(make_service: MakeService) -> None:
     """A reload that meets a start does not wait, and does not disturb it."""
     service = make_service(listen_after=1.5)
@@ -217,7 +203,6 @@ def holder(make_service: MakeService) -> tuple[Service, Running]:
 
 
 @pytest.mark.parametrize("action", ["start", "stop"])
-@pytest.mark.shared
 def test_holder_stopped(holder: tuple[Service, Running], action: str) -> None:
     """Whoever waits for an agent that hangs says so in time, and changes nothing."""
     service, starting = holder
@@ -234,7 +219,6 @@ def test_holder_stopped(holder: tuple[Service, Running], action: str) -> None:
 
 @pytest.mark.parametrize("action", ["start", "stop"])
 @pytest.mark.parametrize("stopped", [True, False], ids=["stopped", "at-work"])
-@pytest.mark.shared
 def test_holder_killed(holder: tuple[Service, Running], action: str, stopped: bool) -> None:
     """Whoever waits for an agent that is killed goes on at once."""
     service, starting = holder
@@ -271,7 +255,6 @@ def lock_of(service: Service) -> Path:
 @pytest.mark.own
 @pytest.mark.parametrize("kind", ["directory", "symlink", "dangling", "fifo", "socket", "device"])
 @pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
-@pytest.mark.shared
 def test_lock_junk(service: Service, kind: str, running: bool) -> None:
     """Junk in the place of the lock: stop does without, start does too or says what is wrong."""
     service.state_folder.mkdir(mode=0o700)
@@ -303,7 +286,6 @@ def test_lock_of_others(service: Service) -> None:
 
 @pytest.mark.own
 @pytest.mark.parametrize("second", ["start", "stop"])
-@pytest.mark.shared
 def test_lock_unlinked(holder: tuple[Service, Running], second: str) -> None:
     """Who removes the lock of a running start makes two at once: still one daemon, or none."""
     service, starting = holder
@@ -322,7 +304,6 @@ def test_lock_unlinked(holder: tuple[Service, Running], second: str) -> None:
 
 @pytest.mark.own
 @pytest.mark.parametrize("lost", ["lock", "folder"])
-@pytest.mark.shared
 def test_lock_unlinked_before_fork(service: Service, need: Need, lost: str) -> None:
     """The lock is removed while its holder has not yet started anything: never two daemons."""
     slow = [need("strace", "strace"), "-qq", "-o", "/dev/null", "--trace=fork,vfork,clone"]

@@ -17,19 +17,14 @@ from pathlib import Path
 
 import pytest
 
-from agents.kit import (
-    SHORT,
-    MakeService,
-    Strangers,
-    one_daemon,
-    signal_all,
-    sister_daemon,
-    stops,
-    words_of,
-)
-from harness import TAG, eventually, expect
+from agents.kit import one_daemon
+from harness import SHORT, TAG, expect, stops
 from lookalike.ports import free_port
-from lookalike.service import Service
+from lookalike.service import MakeService, Service
+from lookalike.strangers import Strangers, sister_daemon
+from looks import eventually, signal_all, words_of
+
+pytestmark = pytest.mark.shared
 
 # ---- starting
 
@@ -43,7 +38,6 @@ DEATHS = [
 
 
 @pytest.mark.parametrize(("behaviour", "words"), DEATHS)
-@pytest.mark.shared
 def test_dies_at_start(
     make_service: MakeService, behaviour: dict[str, object], words: tuple[str, ...]
 ) -> None:
@@ -55,7 +49,6 @@ def test_dies_at_start(
     stops(service)
 
 
-@pytest.mark.shared
 def test_dies_of_the_first_question(make_service: MakeService) -> None:
     """A daemon whose workers serve, and whose master has died meanwhile, has not started."""
     service = make_service(fatal_request="yes")
@@ -65,7 +58,6 @@ def test_dies_of_the_first_question(make_service: MakeService) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.001, 0.02, 0.05, 0.1, 0.2])
-@pytest.mark.shared
 def test_dies_as_it_gets_ready(make_service: MakeService, seconds: float) -> None:
     """A daemon that dies between its first answer and the end of start is there or is not."""
     service = make_service(exit_after_ready=seconds)
@@ -98,7 +90,6 @@ NOT_READY = [
 
 
 @pytest.mark.parametrize(("behaviour", "words"), NOT_READY)
-@pytest.mark.shared
 def test_never_ready(
     make_service: MakeService, behaviour: dict[str, object], words: tuple[str, ...]
 ) -> None:
@@ -109,7 +100,6 @@ def test_never_ready(
     stops(service)
 
 
-@pytest.mark.shared
 def test_stopped_by_signal_as_it_starts(make_service: MakeService) -> None:
     """A daemon that hangs before it is ready is reported before the timeout, and ended."""
     service = make_service(listen_after=1)
@@ -120,7 +110,6 @@ def test_stopped_by_signal_as_it_starts(make_service: MakeService) -> None:
     stops(service)
 
 
-@pytest.mark.shared
 def test_becomes_another_program(make_service: MakeService) -> None:
     """A daemon that goes on as another program, with the same pid, is the same daemon."""
     service = make_service()
@@ -166,7 +155,6 @@ def mute(service: Service, host: str = "127.0.0.1", *, shared: bool = False) -> 
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::"])
-@pytest.mark.shared
 def test_port_taken(make_service: MakeService, host: str) -> None:
     """A daemon whose port somebody has is not called started."""
     service = make_service()
@@ -178,7 +166,6 @@ def test_port_taken(make_service: MakeService, host: str) -> None:
 
 
 @pytest.mark.parametrize("reuse_port", [None, "yes"], ids=["alone", "shared"])
-@pytest.mark.shared
 def test_port_answers(
     make_service: MakeService, stranger: Strangers, folder: Path, reuse_port: str | None
 ) -> None:
@@ -206,7 +193,6 @@ def test_dies_when_ready(service: Service) -> None:
     stops(service)
 
 
-@pytest.mark.shared
 @pytest.mark.parametrize(("orphans", "code"), [("end", 7), ("live", 1)])
 def test_dies_under_the_question(make_service: MakeService, orphans: str, code: int) -> None:
     """A daemon that dies while the monitor asks is gone or orphaned: not "cuts the connection"."""
@@ -235,7 +221,6 @@ def test_workers_die(service: Service) -> None:
     stops(service)
 
 
-@pytest.mark.shared
 def test_dies_by_itself(make_service: MakeService) -> None:
     """A daemon that dies a while after it was ready is not running."""
     service = make_service(exit_after_ready=3)
@@ -254,7 +239,6 @@ GONE: dict[str, Callable[[Service], None]] = {
 
 @pytest.mark.parametrize("kind", [*GONE, "all"])
 @pytest.mark.parametrize("lost", ["", pytest.param("state", marks=pytest.mark.own)])
-@pytest.mark.shared
 def test_installation_gone(service: Service, kind: str, lost: str) -> None:
     """Monitor and stop need neither binary, configuration nor user, with or without a state."""
     expect(service.start(), 0)
@@ -272,7 +256,6 @@ def test_installation_gone(service: Service, kind: str, lost: str) -> None:
 # ---- running: hung, and unwilling to end
 
 
-@pytest.mark.shared
 def test_stopped_by_signal(service: Service) -> None:
     """Processes that are all stopped are there, do not serve, and are ended by stop."""
     expect(service.start(), 0)
@@ -296,6 +279,8 @@ UNWILLING = [
     ),
     pytest.param({"slow_term": 600}, id="too-slow"),
     pytest.param({"storm": 100}, id="forks-at-term"),
+    # all that was seen is gone within the time for grace, and what was born meanwhile is not
+    pytest.param({"storm": 5, "request_grace": 0}, id="forks-and-ends"),
     pytest.param({"storm": 100, "ignore_term": "master"}, id="forks-and-ignores"),
     pytest.param(
         {"worker_life": 0.02, "request_grace": 0, "ignore_term": "master"}, id="reborn-workers"
@@ -304,7 +289,6 @@ UNWILLING = [
 
 
 @pytest.mark.parametrize("behaviour", UNWILLING)
-@pytest.mark.shared
 def test_unwilling(make_service: MakeService, behaviour: dict[str, object]) -> None:
     """Whoever does not end by TERM in shutdown_timeout is killed, and stop is 0."""
     service = make_service(**behaviour)
@@ -315,7 +299,6 @@ def test_unwilling(make_service: MakeService, behaviour: dict[str, object]) -> N
 
 
 @pytest.mark.parametrize("timeout", [3, 5])
-@pytest.mark.shared
 def test_short_stop(make_service: MakeService, timeout: float) -> None:
     """However short the timeout of stop is, the unwilling are gone before it."""
     service = make_service(ignore_term="both")
@@ -325,7 +308,6 @@ def test_short_stop(make_service: MakeService, timeout: float) -> None:
     stops(service)
 
 
-@pytest.mark.shared
 def test_graceful(make_service: MakeService) -> None:
     """Whoever ends by TERM in time is not killed."""
     service = make_service(slow_term=1)
@@ -371,7 +353,6 @@ def orphaned(request: pytest.FixtureRequest, make_service: MakeService) -> Servi
     return service
 
 
-@pytest.mark.shared
 def test_orphans_seen(orphaned: Service) -> None:
     """Workers without their master are neither running nor stopped: 1 at every look."""
     for _ in range(2):
@@ -381,13 +362,11 @@ def test_orphans_seen(orphaned: Service) -> None:
         expect(orphaned.call("status"), 1, "master process is gone")
 
 
-@pytest.mark.shared
 def test_orphans_stopped(orphaned: Service) -> None:
     """stop ends workers without a master."""
     stops(orphaned)
 
 
-@pytest.mark.shared
 def test_orphans_replaced(orphaned: Service) -> None:
     """start ends workers without a master, and starts a daemon."""
     before = orphaned.pids()
@@ -429,7 +408,6 @@ HIDING = [
 
 
 @pytest.mark.parametrize("ways", HIDING, ids=lambda ways: ways.replace(" ", "-"))
-@pytest.mark.shared
 def test_hidden(make_service: MakeService, ways: str) -> None:
     """A child without session, environment or parent is found by what it has left of the three."""
     service = make_service(worker_hides=ways)
@@ -442,7 +420,6 @@ def test_hidden(make_service: MakeService, ways: str) -> None:
 
 
 @pytest.mark.parametrize("ways", ["session", "environment", "parent", "session parent"])
-@pytest.mark.shared
 def test_hidden_orphan(make_service: MakeService, ways: str) -> None:
     """So it is when the master is dead and nothing else is left."""
     service = make_service(worker_hides=ways)
@@ -457,10 +434,9 @@ def test_hidden_orphan(make_service: MakeService, ways: str) -> None:
 
 
 def _holds(pid: int) -> bool:
-    return any(word.startswith(b"--hold=") for word in words_of(pid))
+    return any(word.startswith("--hold=") for word in words_of(pid))
 
 
-@pytest.mark.shared
 def test_hidden_altogether(make_service: MakeService) -> None:
     """Without all three it is a stranger and left alone; but start names who has the port.
 
@@ -493,7 +469,6 @@ that hangs in the kernel (state D, an NFS server gone) is; that cannot be had wi
 module."""
 
 
-@pytest.mark.shared
 def test_unkillable(service: Service) -> None:
     """stop says 1 in time, with the pid, for what it cannot kill; monitors still see it."""
     expect(service.start(), 0)
@@ -506,7 +481,6 @@ def test_unkillable(service: Service) -> None:
     stops(service)
 
 
-@pytest.mark.shared
 def test_unkillable_orphans(make_service: MakeService) -> None:
     """start says 1 in time for orphans that it cannot kill, and starts nothing over them."""
     service = make_service(orphans="live")
@@ -522,7 +496,6 @@ def test_unkillable_orphans(make_service: MakeService) -> None:
     stops(service)
 
 
-@pytest.mark.shared
 def test_unkillable_at_start(make_service: MakeService) -> None:
     """A daemon that does not get ready and cannot be killed stays known: stop can end it."""
     service = make_service(never_listen="yes")
@@ -560,7 +533,6 @@ def hydra(service: Service) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.mark.own
-@pytest.mark.shared
 def test_hydra(service: Service, hydra: subprocess.Popen[bytes]) -> None:
     """stop says 1 in time where something makes processes anew as fast as they are killed."""
     eventually(lambda: len(service.processes()) == 3)

@@ -9,16 +9,17 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from agents.kit import Network, Strangers, signal_all, sister_daemon, stops
-from harness import AGENTS, defaults, eventually, expect
-from lookalike.service import Service
+from agents.kit import Network
+from harness import AGENTS, defaults, expect, stops
+from lookalike.service import MakeService, Service
+from lookalike.strangers import Strangers, sister_daemon
+from looks import eventually, signal_all
 
-MakeService = Callable[..., Service]
+pytestmark = pytest.mark.shared
 
 
 def anywhere(service: Service) -> None:
@@ -30,7 +31,6 @@ def anywhere(service: Service) -> None:
 # ---- what else listens at the port
 
 
-@pytest.mark.shared
 def test_narrower_address_at_start(
     make_service: MakeService, stranger: Strangers, folder: Path
 ) -> None:
@@ -46,7 +46,6 @@ def test_narrower_address_at_start(
     assert 3 == len(other.pids())
 
 
-@pytest.mark.shared
 def test_narrower_address_later(
     make_service: MakeService, stranger: Strangers, folder: Path
 ) -> None:
@@ -69,7 +68,6 @@ def test_narrower_address_later(
     assert 3 == len(other.pids())
 
 
-@pytest.mark.shared
 def test_second_resource_on_the_port(
     make_service: MakeService, stranger: Strangers, folder: Path
 ) -> None:
@@ -85,7 +83,6 @@ def test_second_resource_on_the_port(
 
 
 @pytest.mark.own
-@pytest.mark.shared
 @pytest.mark.parametrize("inode", [None, 0, 1], ids=["as-it-was", "unknown", "of-another"])
 def test_remembered_address_is_anothers(
     make_service: MakeService, stranger: Strangers, folder: Path, inode: int | None
@@ -109,7 +106,6 @@ def test_remembered_address_is_anothers(
     assert 3 == len(other.pids())
 
 
-@pytest.mark.shared
 def test_listens_no_more(make_service: MakeService) -> None:
     """A daemon that has lost its socket is not asked by the address it had, and is at fault."""
     service = make_service(credentials=True, never_listen="yes")
@@ -120,7 +116,6 @@ def test_listens_no_more(make_service: MakeService) -> None:
 # ---- the addresses of this node
 
 
-@pytest.mark.shared
 def test_no_ipv6_loopback(make_service: MakeService) -> None:
     """A daemon on :: is asked via IPv4 where the node has no ::1."""
     with Network("sysctl -qw net.ipv6.conf.lo.disable_ipv6=1") as network:
@@ -132,7 +127,6 @@ def test_no_ipv6_loopback(make_service: MakeService) -> None:
         stops(service)
 
 
-@pytest.mark.shared
 def test_link_local(make_service: MakeService) -> None:
     """A daemon on a link-local address is asked there, on its interface."""
     with Network(
@@ -167,7 +161,6 @@ time.sleep(3600)
 """
 
 
-@pytest.mark.shared
 @pytest.mark.parametrize(("how", "code"), [("connected", 0), ("bound", 190)])
 def test_no_ephemeral_port(make_service: MakeService, how: str, code: int) -> None:
     """Ports of this node that others have used up are no fault of the service.

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from harness import expect
-from lookalike.service import Service
-
-MakeService = Callable[..., Service]
+from lookalike.service import MakeService, Service
 
 pytestmark = pytest.mark.shared
 
@@ -47,6 +44,8 @@ def test_running_service_is_left_alone(make_service: MakeService, bare: tuple[st
     service = make_service(credentials=True)
     expect(service.start(), 0)
     expect(service.monitor(prefix=bare), 190, "python3-requests")
+    fail = {"keystone_failure": "fail"}  # which is for Keystone's failures alone
+    expect(service.monitor(prefix=bare, parameters=fail), 190, "python3-requests")
     expect(service.monitor(prefix=bare, level=0), 0)
     expect(service.probe(prefix=bare), 0)
 

@@ -17,9 +17,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from agents.kit import MakeService, Strangers, children_of, one_daemon, stops, words_of
-from harness import TAG, eventually, expect
-from lookalike.service import USER, Service
+from agents.kit import one_daemon
+from harness import TAG, expect, stops
+from lookalike.managed import USER
+from lookalike.service import MakeService, Service
+from lookalike.strangers import Strangers
+from looks import children_of, eventually, words_of
+
+pytestmark = pytest.mark.shared
 
 ANOTHER = "daemon"
 
@@ -58,7 +63,6 @@ def run_as(service: Service, user: str) -> None:
 
 @pytest.mark.own
 @pytest.mark.parametrize("lost", ["", "state", "all"])
-@pytest.mark.shared
 def test_nothing_of_a_stranger_is_opened(service: Service, stranger: Strangers, lost: str) -> None:
     """Of another user's process nothing is looked at but what cannot block: ids, kinship, state."""
     pid = undumpable(stranger)
@@ -82,7 +86,6 @@ def test_nothing_of_a_stranger_is_opened(service: Service, stranger: Strangers, 
 
 
 @pytest.mark.parametrize("fault", ["", "orphaned", "lost"])
-@pytest.mark.shared
 def test_stuck_stranger(make_service: MakeService, stranger: Strangers, fault: str) -> None:
     """A local user whose process blocks whoever looks into it keeps no action from its end."""
     service = make_service(orphans="live")
@@ -102,7 +105,6 @@ def test_stuck_stranger(make_service: MakeService, stranger: Strangers, fault: s
 
 
 @pytest.mark.own
-@pytest.mark.shared
 def test_stuck_of_our_user(service: Service, stranger: Strangers) -> None:
     """One of the daemon's user that cannot be looked at is a doubt, in time, and with its pid.
 
@@ -121,7 +123,6 @@ def test_stuck_of_our_user(service: Service, stranger: Strangers) -> None:
 
 
 @pytest.mark.own
-@pytest.mark.shared
 def test_stuck_and_younger(service: Service, stranger: Strangers) -> None:
     """If it is younger it may be left of the daemon: the daemon is ended, and stop is 1."""
     run_as(service, "news")
@@ -155,7 +156,7 @@ def contained() -> Iterator[MakeContained]:
             )
         )  # fmt: skip
         (pid,) = eventually(lambda: children_of(holders[-1].pid))
-        eventually(lambda: words_of(pid)[0] == str(command[0]).encode())
+        eventually(lambda: words_of(pid)[:1] == [str(command[0])])
         return pid
 
     yield run
@@ -166,7 +167,6 @@ def contained() -> Iterator[MakeContained]:
 
 @pytest.mark.own
 @pytest.mark.parametrize("sign", ["tag", "pidfile"])
-@pytest.mark.shared
 def test_daemon_of_a_container(service: Service, contained: MakeContained, sign: str) -> None:
     """The same daemon in a container on this node, with our tag or in our pidfile, is not ours."""
     words: tuple[object, ...] = ("/bin/sleep", "3600")
@@ -182,7 +182,7 @@ def test_daemon_of_a_container(service: Service, contained: MakeContained, sign:
     expect(service.probe(), 0)
     expect(service.stop(), 0)
     expect(service.probe(), 7)
-    assert words_of(pid)[0] == str(words[0]).encode(), "it was ended"
+    assert words_of(pid)[:1] == [str(words[0])], "it was ended"
 
 
 # ---- without CAP_SYS_PTRACE
@@ -197,7 +197,6 @@ alone away does nothing: since Linux 6.15 CAP_PERFMON, or CAP_SYS_ADMIN, may rea
 
 
 @pytest.mark.own
-@pytest.mark.shared
 def test_blind(service: Service) -> None:
     """Where no environment may be read, what is remembered is told from the rest by other signs."""
     run_as(service, "uucp")
@@ -215,7 +214,6 @@ def test_blind(service: Service) -> None:
 
 
 @pytest.mark.own
-@pytest.mark.shared
 def test_blind_and_orphaned(make_service: MakeService) -> None:
     """Workers without their master are still known by its session and their command line."""
     service = make_service(orphans="live")
@@ -232,7 +230,6 @@ def test_blind_and_orphaned(make_service: MakeService) -> None:
 
 @pytest.mark.own
 @pytest.mark.parametrize(("fault", "user"), [("", "list"), ("orphaned", "irc")])
-@pytest.mark.shared
 def test_blind_and_forgetful(make_service: MakeService, fault: str, user: str) -> None:
     """Where nothing is remembered, either, nobody says that nothing is there, or was ended."""
     service = make_service(orphans="live")

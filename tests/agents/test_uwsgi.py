@@ -23,11 +23,13 @@ import pytest
 from agents import test_identity as identity
 from agents import test_locking as locking
 from agents import test_processes as processes
-from agents.kit import SHORT, one_daemon, signal_all, start_cut_short, stops
-from harness import TAG, environ_of, eventually, expect, having, masters
+from agents.kit import one_daemon, start_cut_short
+from harness import SHORT, TAG, expect, stops
 from lookalike.config import DAEMON
-from lookalike.service import USER, Service
+from lookalike.managed import USER
+from lookalike.service import Service
 from lookalike.uwsgi import PACKAGE, PROGRAM, UwsgiService
+from looks import environ_of, eventually, having, masters, signal_all
 
 MakeService = Callable[..., UwsgiService]
 

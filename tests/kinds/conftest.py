@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,7 @@ from typing import Any
 import pytest
 
 from lookalike.broker import Broker
-from lookalike.worker import Worker
-
-MakeWorker = Callable[..., Worker]
+from lookalike.worker import MakeWorker, Worker
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,23 +1,19 @@
 """What the tests of all kinds share: agents by name, and looks at processes.
 
     expect(worker.start(timeout=LONG), 0)
-    held = unread(pid)              # bytes that a process has not read
+    remembers(worker)["broker"]     # what a check has left in the state
 """
 
 from __future__ import annotations
 
 import json
-import os
-import signal
 from pathlib import Path
 
-from harness import OCF, Resource, declaration, environ_of, eventually, expect
+from harness import OCF, Resource, declaration
+from looks import environ_of, every_pid, words_of
 
 LONG = 60
 """Seconds for an action that comes to its end by itself."""
-
-SHORT = 6
-"""Seconds for an action that cannot succeed, and is to say so before they are over."""
 
 
 def agent_of(name: str) -> Path:
@@ -31,39 +27,9 @@ def checks_of(agent: Path) -> list[str]:
     return [type(check).__name__ for check in getattr(manages, "checks", ())]
 
 
-def ends(resource: Resource) -> None:
-    """Stop is 0, and both monitors say so."""
-    expect(resource.stop(), 0)
-    assert not resource.processes()
-    expect(resource.probe(), 7)
-    expect(resource.monitor(), 7)
-
-
-def killed(*pids: int) -> None:
-    """KILL them, and see them gone."""
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
-    eventually(lambda: not any(map(lives, pids)))
-
-
-def lives(pid: int) -> bool:
-    """Whether there is such a process, and no zombie."""
-    return bool(words_of(pid))
-
-
-def words_of(pid: int) -> list[str]:
-    """A process's command line; empty for zombies and the gone."""
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return []
-    return os.fsdecode(words).split("\0")[:-1]
-
-
 def running(program: Path) -> list[int]:
     """The processes whose first word is this program."""
-    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-    return [pid for pid in pids if words_of(pid)[:1] == [str(program)]]
+    return [pid for pid in every_pid() if words_of(pid)[:1] == [str(program)]]
 
 
 def program(folder: Path, name: str) -> Path:

@@ -8,10 +8,10 @@ import signal
 
 import pytest
 
-from harness import expect
-from kinds.conftest import MakeWorker
-from kinds.kit import agent_of, ends, killed, tagged
-from lookalike.worker import Worker
+from harness import expect, stops
+from kinds.kit import agent_of, tagged
+from lookalike.worker import MakeWorker, Worker
+from looks import killed
 
 CENTRAL = agent_of("ceilometer-agent-central")
 
@@ -34,7 +34,7 @@ def test_life_cycle(worker: Worker) -> None:
     for pid in worker.pids():
         os.kill(pid, signal.SIGSTOP)
     expect(worker.monitor(), 0)
-    ends(worker)
+    stops(worker)
     assert not worker.pids()
 
 
@@ -74,7 +74,7 @@ def test_two_instances(make_worker: MakeWorker) -> None:
     expect(second.stop(), 0)
     expect(first.probe(), 0)
     assert ours == first.pids()
-    ends(first)
+    stops(first)
 
 
 def test_arguments(worker: Worker) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from harness import EVERY_AGENT, declaration, expect
-from kinds.kit import agent_of, ends
+from harness import EVERY_AGENT, declaration, expect, stops
+from kinds.kit import agent_of
 from lookalike.keystone import Keystone
 from lookalike.service import Service
 from lookalike.uwsgi import PACKAGE, PROGRAM, UwsgiService
@@ -160,7 +160,7 @@ def test_placement(make_uwsgi: MakeUwsgi, folder: Path) -> None:
     service.keystone.users["another"] = service.password
     service.parameters["os_username"] = "another"
     expect(service.monitor(), 190, "set [api] auth_strategy = keystone")
-    ends(service)
+    stops(service)
 
 
 @pytest.fixture
@@ -186,7 +186,7 @@ def test_keystone(keystone: UwsgiService) -> None:
     assert ["/v3/auth/tokens"] == [path.partition("?")[0] for path in posts]
     assert {f"/v3/users/{USER}/application_credentials"} == {*asked(keystone)}
     assert 1 == keystone.asked()
-    ends(keystone)
+    stops(keystone)
 
 
 @pytest.mark.parametrize("mode", [500, "503", "bad_json"])

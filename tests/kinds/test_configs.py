@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,8 +9,6 @@ import pytest
 from harness import defaults, expect, installed
 from kinds.kit import agent_of
 from lookalike.service import Service
-
-MakeService = Callable[..., Service]
 
 NEUTRON = agent_of("neutron-server")
 DEFAULT = defaults(NEUTRON)["plugin_config"]

@@ -10,10 +10,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from agents.kit import start_by_shell
 from harness import EVERY_AGENT, Resource, declaration, expect
-from kinds.kit import agent_of, killed
+from kinds.kit import agent_of
 from lookalike.service import Service
+from lookalike.strangers import start_by_shell
+from looks import killed
 
 CONSOLEAUTH = agent_of("nova-consoleauth")
 GONE = [agent for agent in EVERY_AGENT if type(declaration(agent).manages).__name__ == "Gone"]

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from agents.kit import Strangers, sister_daemon
-from harness import EVERY_AGENT, eventually, expect, installed
-from kinds.kit import SHORT, agent_of, checks_of, ends, killed
+from harness import EVERY_AGENT, SHORT, expect, installed, stops
+from kinds.kit import agent_of, checks_of
 from lookalike.service import Service
+from lookalike.strangers import Strangers, sister_daemon
+from looks import eventually, killed
 
 NOVNC = agent_of("nova-novnc")
 PROXIES = [agent for agent in EVERY_AGENT if checks_of(agent) == ["Port"]]
@@ -50,7 +51,7 @@ def test_life_cycle(service: Service, agent: Path) -> None:
     assert before == service.master()
     expect(service.probe(), 0)
     expect(service.monitor(), 0)
-    ends(service)
+    stops(service)
     assert not service.pids()
 
 
@@ -87,7 +88,7 @@ def test_hung(running: Service) -> None:
     for pid in running.pids():
         os.kill(pid, signal.SIGSTOP)
     expect(running.monitor(timeout=SHORT), 1, *trouble)
-    ends(running)
+    stops(running)
 
 
 def test_port_is_taken(

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import EVERY_AGENT, declaration, eventually, expect
-from kinds.conftest import MakeWorker
-from kinds.kit import agent_of, ends, killed, lives, program, running, tagged
-from lookalike.worker import Worker
+from harness import EVERY_AGENT, declaration, expect, stops
+from kinds.kit import agent_of, program, running, tagged
+from lookalike.worker import MakeWorker, Worker
+from looks import eventually, killed, lives
 
 DHCP = agent_of("neutron-agent-dhcp")
 HEAT = agent_of("heat-engine")
@@ -112,7 +112,7 @@ def test_same_session(make_worker: MakeWorker, folder: Path, how: str) -> None:
         expect(worker.monitor(), 1, "1 of its processes hold on")
     expect(worker.stop(), 0)
     assert not running(helper)
-    ends(worker)
+    stops(worker)
 
 
 @pytest.mark.parametrize("way", ["tagged"])
@@ -121,7 +121,7 @@ def test_other_agents(make_worker: MakeWorker, dnsmasq: Path, way: str) -> None:
     worker = make_worker(HEAT, dnsmasq=dnsmasq)
     expect(worker.start(), 0)
     eventually(lambda: running(dnsmasq))
-    ends(worker)
+    stops(worker)
     assert not running(dnsmasq)
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import eventually, expect
-from kinds.conftest import MakeWorker
-from kinds.kit import LONG, SHORT, agent_of, ends
+from harness import SHORT, expect, stops
+from kinds.kit import LONG, agent_of
 from lookalike.broker import Broker
-from lookalike.worker import TakesPath, Worker
+from lookalike.worker import MakeWorker, TakesPath, Worker
+from looks import eventually
 
 METADATA = agent_of("neutron-metadata-agent")
 
@@ -48,7 +48,7 @@ def test_life_cycle(worker: Worker) -> None:
     expect(worker.start(), 0)
     expect(worker.probe(), 0)
     expect(worker.monitor(), 0)
-    ends(worker)
+    stops(worker)
     assert not worker.pids()
 
 
@@ -88,7 +88,7 @@ def test_hung(running: Worker, path: Path) -> None:
     for pid in running.pids():
         os.kill(pid, signal.SIGSTOP)
     expect(running.monitor(timeout=SHORT), 1, "neutron-metadata-agent")
-    ends(running)
+    stops(running)
 
 
 def test_state_path(worker: Worker, path: Path) -> None:

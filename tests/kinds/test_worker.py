@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import EVERY_AGENT, OCF, eventually, expect
-from kinds.conftest import MakeWorker
-from kinds.kit import LONG, SHORT, agent_of, checks_of, ends, killed, remembers, words_of
+from harness import EVERY_AGENT, OCF, SHORT, expect, stops
+from kinds.kit import LONG, agent_of, checks_of, remembers
 from lookalike.broker import Broker
-from lookalike.worker import Worker, unread
+from lookalike.worker import MakeWorker, Worker, unread
+from looks import eventually, killed, words_of
 
 HEAT = agent_of("heat-engine")
 WORKERS = [agent for agent in EVERY_AGENT if "Broker" in checks_of(agent)]
@@ -59,7 +59,7 @@ def test_life_cycle(worker: Worker, broker: Broker) -> None:
     expect(worker.monitor(), 0)
     expect(worker.monitor(level=0), 0)
     expect(worker.call("reload-agent"), 0)
-    ends(worker)
+    stops(worker)
     assert not worker.pids()
 
 
@@ -227,7 +227,7 @@ def test_deaf_process(make_worker: MakeWorker) -> None:
     eventually(lambda: unread(pid))
     expect(worker.monitor(timeout=LONG), 1, f"pid {pid} does not read")
     os.kill(pid, signal.SIGSTOP)
-    ends(worker)
+    stops(worker)
 
 
 def test_continued_in_time(running: Worker) -> None:
@@ -262,7 +262,7 @@ def test_master_killed(running: Worker) -> None:
     for look in (running.monitor, running.probe):
         expect(look(), 1, "master process is gone", "2 of its processes")
     assert workers == running.pids()
-    ends(running)
+    stops(running)
     assert not running.pids()
 
 
@@ -289,7 +289,7 @@ def test_deaf_to_term(make_worker: MakeWorker) -> None:
     worker.parameters["shutdown_timeout"] = 1
     expect(worker.start(), 0)
     assert len(worker.pids()) == 3
-    ends(worker)
+    stops(worker)
     assert not worker.pids()
 
 

@@ -15,7 +15,7 @@ import socket
 import threading
 import time
 
-from harness import eventually
+from looks import eventually
 
 from .ports import free_port
 

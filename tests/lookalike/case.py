@@ -74,11 +74,11 @@ def watched_service(agent: Path, **options: object) -> Iterator[Service]:
             yield service
 
 
-def said(service: Service, answer: object) -> object:
+def said(folder: Path, answer: object) -> object:
     """An answer as the look-alikes take it: bytes come from a file."""
     if not isinstance(answer, bytes):
         return answer
-    path = service.folder / f"answer-{hashlib.sha256(answer).hexdigest()[:16]}"
+    path = folder / f"answer-{hashlib.sha256(answer).hexdigest()[:16]}"
     if not path.exists():
         path.write_bytes(answer)
     return str(path)
@@ -104,8 +104,8 @@ def prepare(service: Service, case: Case) -> int:
         expect(service.monitor(), 0)
     if case.revoked:
         service.keystone.revoke()
-    service.keystone.mode = str(said(service, case.keystone))
-    service.config.set(**{name: said(service, value) for name, value in case.daemon.items()})
+    service.keystone.mode = str(said(service.folder, case.keystone))
+    service.config.set(**{name: said(service.folder, value) for name, value in case.daemon.items()})
     return service.asked()
 
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import time
 from pathlib import Path
 from typing import Any
+
+from looks import end_all, every_pid, words_of
 
 from .ports import free_port
 
@@ -77,32 +77,18 @@ class DaemonConfig:
 
     def pids(self) -> list[int]:
         """The living processes of this daemon: master, workers, orphans; no zombies."""
-        mark = os.fsencode(self.path)
-        found = []
-        for entry in os.listdir("/proc"):
-            if not entry.isdigit() or int(entry) == os.getpid():
-                continue
-            try:
-                words = Path("/proc", entry, "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue  # gone meanwhile
-            # an agent may have the file in its environment, but only a daemon in its arguments
-            if mark in words or b"--config-file=" + mark in words:
-                found.append(int(entry))
-        return sorted(found)
+        mark = str(self.path)
+        # an agent may have the file in its environment, but only a daemon in its arguments
+        wanted = {mark, f"--config-file={mark}"}
+        return [
+            pid
+            for pid in every_pid()
+            if pid != os.getpid() and not wanted.isdisjoint(words_of(pid))
+        ]
 
     def kill(self) -> None:
-        """KILL every process, and see them gone (a master could start a worker meanwhile)."""
-        until = time.monotonic() + 20
-        while pids := self.pids():
-            for pid in pids:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
-            if time.monotonic() > until:
-                raise TimeoutError(f"still there after KILL: {pids}")
-            time.sleep(0.01)
+        """KILL every process, and see them gone."""
+        end_all(self.pids)
 
 
 def _lines(options: dict[str, object]) -> list[str]:

@@ -13,36 +13,18 @@ How it reads requests and how it misbehaves is shared with the look-alike daemon
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import secrets
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
-
-def _load_wire() -> Any:
-    """The executable `daemon` as a module, without a trace of it in __pycache__."""
-    path = Path(__file__).with_name("daemon")
-    loader = SourceFileLoader("lookalike_daemon", str(path))
-    spec = importlib.util.spec_from_loader(loader.name, loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    try:
-        loader.exec_module(module)
-    finally:
-        sys.dont_write_bytecode = before
-    return module
-
-
-wire = _load_wire()
+from .server import Server
+from .server import wire as wire
 
 # a good status with a bad document: what a token request is answered, headers and body
 BAD_DOCUMENTS = {
@@ -58,7 +40,7 @@ class Refused(Exception):
     """A token request that is not granted; the argument is the status."""
 
 
-class Keystone:
+class Keystone(Server):
     """A Keystone of its own thread; see README.md for the modes.
 
     users           user name: password (any characters)
@@ -100,53 +82,8 @@ class Keystone:
         self._ends: dict[str, float] = {}  # token: when it expires, by our own clock
         self._token_files: list[Path] = []
         self._tokens_lock = threading.Lock()
-        self._context: Any = None
-        if certfile:
-            import ssl
-
-            self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            self._context.load_cert_chain(certfile, keyfile)
-        # bound but never listening: keeps the port for us while Keystone is dead
-        self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._reservation = self._bind((host, port))
-        self._address: tuple[str, int] = self._reservation.getsockname()[:2]
-        self._listener: socket.socket | None = None
-        self._acceptor: threading.Thread | None = None
-        self._connections: dict[threading.Thread, socket.socket] = {}
-        self._connections_lock = threading.Lock()
+        super().__init__(host, port, certfile=certfile, keyfile=keyfile)
         self.catalog = self.catalog_of("http://127.0.0.1:9292", "http://127.0.0.1:8776")
-
-    # -- life
-
-    def __enter__(self) -> Keystone:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def start(self) -> None:
-        self._listener = self._bind(self._address)
-        self._listener.listen(128)
-        self._acceptor = threading.Thread(
-            target=self._accept, args=(self._listener,), name="keystone", daemon=True
-        )
-        self._acceptor.start()
-
-    def close(self) -> None:
-        self._stop_listening()
-        self._reservation.close()
-
-    @property
-    def port(self) -> int:
-        return self._address[1]
-
-    @property
-    def url(self) -> str:
-        """The Identity root, without /v3 and without a slash at its end."""
-        host, port = self._address
-        scheme = "https" if self._context else "http"
-        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     @property
     def mode(self) -> str | int:
@@ -158,68 +95,14 @@ class Keystone:
             raise ValueError(f"no such mode: {mode}")
         self._mode = mode
         if mode == "dead":
-            self._stop_listening()
-        elif self._listener is None:
+            self.stop_listening()
+        elif not self.listens:
             self.start()
 
-    def _bind(self, address: tuple[str, int]) -> socket.socket:
-        bound = socket.socket(self._family)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-        return bound
-
-    def _stop_listening(self) -> None:
-        """Refuse connections, and cut off those that hang."""
-        if self._listener is None or self._acceptor is None:
-            return
-        self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept(), which close alone does not
-        self._acceptor.join()
-        self._listener.close()
-        self._listener = None
-        with self._connections_lock:
-            handlers = dict(self._connections)
-        for conn in handlers.values():
-            try:
-                conn.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass  # ended by itself
-        for thread in handlers:
-            thread.join(10)
-
-    # -- connections
-
-    def _accept(self, listener: socket.socket) -> None:
-        while True:
-            try:
-                conn, _ = listener.accept()
-            except OSError:
-                return
-            thread = threading.Thread(target=self._serve, args=(conn,), daemon=True)
-            with self._connections_lock:
-                self._connections[thread] = conn
-            thread.start()
-
-    def _serve(self, raw: socket.socket) -> None:
-        # the TLS socket takes the descriptor over; _stop_listening shuts a copy of it down
-        conn = raw
-        try:
-            if self._context:
-                conn = self._context.wrap_socket(raw.dup(), server_side=True)
-            request = wire.read_request(conn)
-            if request is not None:
-                self.requests.append((request.method, request.path))
-                if self.when_asked:
-                    self.when_asked()
-                self._answer(conn, request)
-        except OSError:
-            pass  # the client, or the test, went away
-        finally:
-            wire.finish(conn)
-            raw.close()
-            with self._connections_lock:
-                self._connections.pop(threading.current_thread(), None)
-
-    def _answer(self, conn: socket.socket, request: Any) -> None:
+    def answer(self, conn: socket.socket, request: Any, peer: str) -> None:
+        self.requests.append((request.method, request.path))
+        if self.when_asked:
+            self.when_asked()
         if wire.gone(conn, self.delay):
             return
         mode = str(self._mode)

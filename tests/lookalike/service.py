@@ -10,20 +10,15 @@ with Service(agent, folder) as service:
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from harness import FOREIGN, Resource, defaults, masters
+from harness import FOREIGN
 
 from .config import DAEMON, DaemonConfig
 from .keystone import Keystone
-
-USER = "nobody"
+from .managed import Managed
 
 # how the look-alike daemon has to behave to resemble the one that an agent manages
 STYLES: dict[str, dict[str, object]] = {
@@ -32,8 +27,8 @@ STYLES: dict[str, dict[str, object]] = {
 }
 
 
-class Service(Resource):
-    """A resource whose daemon is a look-alike, run as an unprivileged user.
+class Service(Managed):
+    """A resource whose daemon is a look-alike of an API, with a Keystone beside it.
 
     folder: of this service alone; every user can enter it.
     credentials: whether the monitor has them (it asks Keystone then).
@@ -52,38 +47,15 @@ class Service(Resource):
         prefix: Sequence[str] = (),
         **behaviour: object,
     ) -> None:
-        self.folder = folder
-        self.user = USER
-        account = pwd.getpwnam(USER)
-        for part in ("bin", "etc", "log"):
-            (folder / part).mkdir()
-        for part in ("etc", "log"):  # the daemon writes its report beside its configuration
-            os.chown(folder / part, account.pw_uid, account.pw_gid)
-        # under the binary's own name, which is how it is known when it is taken over
-        self.binary = folder / "bin" / defaults(agent)["binary"]
-        shutil.copyfile(DAEMON, self.binary)
-        self.binary.chmod(0o755)
-        self.config = DaemonConfig(folder / "etc")
+        super().__init__(
+            agent, folder, DAEMON, DaemonConfig, interpreter=interpreter, name=name, prefix=prefix
+        )
         self.config.set(**{**STYLES.get(agent.name, {}), **behaviour})
         self.password = password
         self.keystone = Keystone(users={"monitor": password})
         # a client that follows the catalog comes to this daemon
         here = f"http://{self.config.host}:{self.config.port}"
         self.keystone.catalog = self.keystone.catalog_of(here, here)
-        self.log_file = folder / "log" / "daemon.log"
-        super().__init__(
-            agent,
-            folder,
-            {
-                "binary": self.binary,
-                "config": self.config.path,
-                "user": USER,
-                "log_file": self.log_file,
-            },
-            name=name,
-            interpreter=interpreter,
-            prefix=prefix,
-        )
         if credentials:
             self.parameters.update(self.credentials)
         self.well: dict[str, object] = {}  # how the daemon behaves before a test changes it
@@ -128,30 +100,6 @@ class Service(Resource):
             for method, path in self.keystone.requests
         )
 
-    def pids(self) -> list[int]:
-        """The daemon's processes, whoever started it: master, workers, orphans."""
-        return self.config.pids()
 
-    def master(self) -> int:
-        """The pid of the daemon's one master process."""
-        (pid,) = masters(self.pids())
-        return pid
-
-    def master_or_none(self) -> int | None:
-        """The pid of the daemon's master process, None before it is there."""
-        found = masters(self.pids())
-        return found[0] if len(found) == 1 else None
-
-    def workers(self) -> list[int]:
-        """The pids of all but the master."""
-        master = self.master()
-        return [pid for pid in self.pids() if pid != master]
-
-    def gone(self) -> bool:
-        """Whether no process of the daemon is left (waits a moment for the killed to go)."""
-        until = time.monotonic() + 30
-        while self.pids():
-            if time.monotonic() > until:
-                return False
-            time.sleep(0.01)
-        return True
+MakeService = Callable[..., Service]
+"""What the fixture make_service gives; the options are Service's."""

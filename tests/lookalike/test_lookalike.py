@@ -14,28 +14,17 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 from keystoneauth1 import exceptions, session
 from keystoneauth1.identity import v3
 
+from looks import PATIENCE, eventually
+
 from .between import FRONTS, NAMESERVERS, Front, Nameserver
 from .config import DAEMON, DaemonConfig
 from .keystone import MODES, Keystone, wire
 from .ports import free_port
-
-PATIENCE = 30  # seconds; only a busy machine needs them
-T = TypeVar("T")
-
-
-def eventually(look: Callable[[], T]) -> T:
-    """Look until something is seen."""
-    until = time.monotonic() + PATIENCE
-    while not (seen := look()):
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.01)
-    return seen
 
 
 class Running:
@@ -571,21 +560,6 @@ def test_lost_configuration_changes_nothing(start: Start) -> None:
     daemon = start(status="418").ready()
     daemon.config.path.unlink()
     assert 418 == daemon.get("/v2/images", "any").status
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate for 127.0.0.1, with its key in the same file."""
-    pem = tmp_path_factory.mktemp("tls") / "cert.pem"
-    subprocess.run(
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
-        f"-subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 -keyout {pem} -out {pem}.crt",
-        shell=True,
-        check=True,
-        capture_output=True,
-    )
-    pem.write_text(pem.read_text() + Path(f"{pem}.crt").read_text())
-    return pem
 
 
 def test_tls(start: Start, certificate: Path) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import PATIENCE, eventually
 from lookalike.broker import MODES, Broker
 from lookalike.worker import WORKER, WorkerConfig, unread
+from looks import PATIENCE, eventually
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness import defaults, environ_of
+from harness import defaults
+from looks import environ_of, every_pid
 
 from .config import DAEMON, DaemonConfig
 from .service import Service
@@ -51,15 +52,15 @@ class UwsgiConfig(DaemonConfig):
         self._folder = os.fsencode(folder.parent) + b"/"
 
     def pids(self) -> list[int]:
-        return [int(name) for name in os.listdir("/proc") if name.isdigit() and self._is(name)]
+        return [pid for pid in every_pid() if self._is(pid)]
 
-    def _is(self, pid: str) -> bool:
+    def _is(self, pid: int) -> bool:
         place = f"/proc/{pid}"
         try:
             if not os.path.basename(os.readlink(f"{place}/exe")).startswith("uwsgi"):
                 return False
             if self._folder in Path(place, "cmdline").read_bytes() or any(
-                self._folder in field for field in environ_of(int(pid))
+                self._folder in field for field in environ_of(pid)
             ):
                 return True
             files = os.listdir(f"{place}/fd")

@@ -11,17 +11,16 @@ with Broker() as broker, Worker(agent, folder, broker) as worker:
 from __future__ import annotations
 
 import os
-import pwd
-import shutil
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
-from harness import Resource, defaults, masters
+from harness import defaults
 
 from .broker import Broker
 from .config import DaemonConfig, _lines
-from .service import USER
+from .managed import Managed
 
 WORKER = Path(__file__).with_name("worker")
 
@@ -55,13 +54,15 @@ class WorkerConfig(DaemonConfig):
         fresh.rename(self.path)
 
 
-class Worker(Resource):
-    """A resource whose daemon is a look-alike worker, run as an unprivileged user.
+class Worker(Managed):
+    """A resource whose daemon is a look-alike worker.
 
     folder: of this worker alone; every user can enter it.
     broker: what transport_url names, and where it connects; None: neither.
     behaviour: options of the look-alike.
     """
+
+    config: WorkerConfig
 
     def __init__(
         self,
@@ -72,32 +73,11 @@ class Worker(Resource):
         name: str = "",
         **behaviour: object,
     ) -> None:
-        account = pwd.getpwnam(USER)
-        self.folder = folder
-        for part in ("bin", "etc", "log"):
-            (folder / part).mkdir()
-        for part in ("etc", "log"):
-            os.chown(folder / part, account.pw_uid, account.pw_gid)
-        self.binary = folder / "bin" / defaults(agent)["binary"]
-        shutil.copyfile(WORKER, self.binary)
-        self.binary.chmod(0o755)
-        self.config = WorkerConfig(folder / "etc")
+        super().__init__(agent, folder, WORKER, WorkerConfig, name=name)
         if broker:
             behaviour = {"connect": broker.address, **behaviour}
             self.config.say("DEFAULT", transport_url=broker.url)
         self.config.set(**behaviour)
-        self.log_file = folder / "log" / "daemon.log"
-        super().__init__(
-            agent,
-            folder,
-            {
-                "binary": self.binary,
-                "config": self.config.path,
-                "user": USER,
-                "log_file": self.log_file,
-            },
-            name=name,
-        )
         for further in defaults(agent):
             if further.endswith(FURTHER):
                 path = folder / "etc" / f"{further}.ini"
@@ -107,23 +87,9 @@ class Worker(Resource):
     def __enter__(self) -> Worker:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.end()
-        self.config.kill()
 
-    def pids(self) -> list[int]:
-        """The daemon's processes: master, workers, orphans."""
-        return self.config.pids()
-
-    def master(self) -> int:
-        """The pid of the daemon's one master process."""
-        (pid,) = masters(self.pids())
-        return pid
-
-    def workers(self) -> list[int]:
-        """The pids of all but the master."""
-        master = self.master()
-        return [pid for pid in self.pids() if pid != master]
+MakeWorker = Callable[..., Worker]
+"""What the fixture make_worker gives; the options are Worker's."""
 
 
 def unread(pid: int) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -32,12 +30,9 @@ def _logs(tmp_path: Path) -> Iterator[None]:
 
 
 @pytest.fixture
-def place() -> Iterator[Path]:
-    """A folder that every user may enter; pytest's own tmp_path is root's alone."""
-    folder = Path(tempfile.mkdtemp(prefix="ocf-unit-"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+def place(folder: Path) -> Path:
+    """A folder that every user may enter, as the name of a test's processes."""
+    return folder
 
 
 @pytest.fixture

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from agentlib.parameters import Parameter, Values
-from lookalike.keystone import wire
+from lookalike.server import Server, wire
+from looks import end_all, environ_of, eventually, every_pid, words_of
 
 ROOT = Path(__file__).resolve().parents[2]
 """The source tree."""
@@ -28,9 +26,6 @@ def _python() -> str:
 
 
 PYTHON = _python()
-
-PATIENCE = 60.0
-"""Seconds after which a condition that is awaited counts as never coming true."""
 
 NOBODY, OTHER = 65534, 1
 
@@ -91,28 +86,6 @@ for _ in range(spec.get("workers", 0)):
 signal.signal(signal.SIGTERM, signal.SIG_IGN if "master" in spec.get("deaf", []) else told)
 stay("master")
 '''
-
-
-def await_that(condition: Callable[[], object], what: str = "") -> None:
-    """Come back when the condition is true."""
-    until = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > until:
-            raise AssertionError(f"never came true: {what or condition}")
-        time.sleep(0.01)
-
-
-def fields_of(pid: int) -> list[str]:
-    """What follows the name in /proc/PID/stat; empty if there is no such process."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return []
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; a zombie does not."""
-    return fields_of(pid)[:1] not in ([], ["Z"], ["X"])
 
 
 def values_of(*parameters: Parameter, **given: str) -> Values:
@@ -179,7 +152,7 @@ class Zoo:
     ) -> subprocess.Popen[bytes]:
         """A process that does nothing, past its exec."""
         child = self.run(["/bin/sleep", "3600"], env=env, user=user, session=session, fds=fds)
-        await_that(lambda: Path(f"/proc/{child.pid}/cmdline").read_bytes()[:10] == b"/bin/sleep")
+        eventually(lambda: Path(f"/proc/{child.pid}/cmdline").read_bytes()[:10] == b"/bin/sleep")
         return child
 
     def config(self, **spec: object) -> Path:
@@ -212,131 +185,65 @@ class Zoo:
             [str(self.binary()), "--config-file", str(config)], env=environment, user=user,
             session=session)
         tree = Tree(config, child)
-        await_that(lambda: len(tree.everyone()) == 1 + int(str(spec.get("workers", 0))), "tree")
+        eventually(lambda: len(tree.everyone()) == 1 + int(str(spec.get("workers", 0))))
         return tree
 
     def pids(self) -> list[int]:
         """Every process of the test, orphans too."""
         mark = os.fsencode(self.place)
-        found = []
-        for name in os.listdir("/proc"):
-            if not name.isdigit() or int(name) == os.getpid():
-                continue
-            try:
-                text = (Path(f"/proc/{name}/environ").read_bytes()
-                        + Path(f"/proc/{name}/cmdline").read_bytes())
-            except OSError:
-                continue  # It has gone.
-            if mark in text:
-                found.append(int(name))
-        return found
+        return [pid for pid in every_pid() if pid != os.getpid() and self._made(pid, mark)]
+
+    def _made(self, pid: int, mark: bytes) -> bool:
+        found = [b"\0".join(environ_of(pid)), *map(os.fsencode, words_of(pid))]
+        return any(mark in text for text in found)
 
     def close(self) -> None:
         """End them all, and see them gone."""
-        def none_left() -> bool:
-            pids = self.pids()
-            for pid in pids:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
-            return not pids
-
         for child in self._children:
             child.kill()
             child.wait()
-        await_that(none_left, "all processes of the test are gone")
+        end_all(self.pids)
 
 
 VERSIONS = b'{"versions": [{"id": "v2.9", "status": "CURRENT"}]}'
 
 
-class Service:
-    """An API server that answers as the test says.
+class Service(Server):
+    """An API server that answers as the test says, from the beginning.
 
     public: how the version document is answered: a status or a misbehaviour of the look-alikes.
     answers: how the requests with a token are answered, in turn; the last stays.
-    good: the only tokens that are not answered 401; None takes any.
-    anonymous: how what needs a token is answered without one.
+    raw: the bytes that any request is answered with instead.
+    requests: path and token of each so far; hosts, peers: the header Host and the client's address.
     """
 
-    def __init__(self, family: socket.AddressFamily = socket.AF_INET, host: str = "127.0.0.1"
-                 ) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
         self.public = "300"
-        self.anonymous = "401"
         self.answers = ["200"]
-        self.good: set[str] | None = None
         self.raw: bytes | None = None
-        self.body: bytes | None = None
         self.requests: list[tuple[str, str]] = []
         self.hosts: list[str] = []
         self.peers: list[str] = []
-        self._listener = socket.socket(family)
-        self._listener.bind((host, 0))
-        self._listener.listen(64)
-        self.port = int(self._listener.getsockname()[1])
-        self.authority = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
-        self.url = f"http://{self.authority}"
-        self._connections: list[socket.socket] = []
-        self._acceptor = threading.Thread(target=self._accept, daemon=True)
-        self._acceptor.start()
+        super().__init__(host)
+        self.start()
 
     def asked(self) -> list[str]:
         """The paths that were asked for, in turn."""
         return [path for path, _ in self.requests]
 
-    def close(self) -> None:
-        self.refuse()
-        for connection in self._connections:
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass  # It has ended by itself.
-
-    def refuse(self) -> None:
-        """Listen no more."""
-        try:
-            self._listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self._acceptor.join()
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, peer = self._listener.accept()
-            except OSError:
-                return
-            self._connections.append(connection)
-            self.peers.append(peer[0])
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        try:
-            request = wire.read_request(connection)
-            if request is not None:
-                self.requests.append((request.path, request.token))
-                self.hosts.append(request.headers.get("host", ""))
-                self._answer(connection, request)
-        except OSError:
-            pass  # The client went away.
-        finally:
-            wire.finish(connection)
-
-    def _answer(self, connection: socket.socket, request: wire.Request) -> None:
+    def answer(self, connection: socket.socket, request: Any, peer: str) -> None:
+        self.requests.append((request.path, request.token))
+        self.hosts.append(request.headers.get("host", ""))
+        self.peers.append(peer)
         if self.raw is not None:
             connection.sendall(self.raw)
         elif not request.token and not request.path.endswith("/"):
-            wire.misbehave(connection, request, self.anonymous)
+            wire.misbehave(connection, request, "401")
         elif not request.token:
             if self.public in ("200", "300"):
-                body = VERSIONS if self.body is None else self.body
-                connection.sendall(wire.compose(request, int(self.public), body))
+                connection.sendall(wire.compose(request, int(self.public), VERSIONS))
             else:
                 wire.misbehave(connection, request, self.public)
-        elif self.good is not None and request.token not in self.good:
-            wire.misbehave(connection, request, "401")
         else:
             how = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
             wire.misbehave(connection, request, how)

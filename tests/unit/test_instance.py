@@ -17,7 +17,8 @@ from agentlib.instance import Instance, remembered
 from agentlib.log import Log
 from agentlib.process import Process, find
 from agentlib.state import State, Store
-from unit.kit import NOBODY, OTHER, Tree, Zoo, alive, await_that, fields_of
+from looks import eventually, fields_of, lives
+from unit.kit import NOBODY, OTHER, Tree, Zoo
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs processes of several users")
 
@@ -92,12 +93,6 @@ def test_nothing(home: Home) -> None:
     assert ((0, []), [], []) == (home.look(), home.family(), home.end())
 
 
-def test_running(home: Home) -> None:
-    """What was started and remembered is there, with all its workers."""
-    tree = home.start(workers=2)
-    assert ((tree.master, []), tree.everyone()) == (home.look(), home.family())
-
-
 def test_look_changes_nothing(home: Home, logged: Callable[[], str]) -> None:
     """A look at what runs as remembered writes nothing."""
     home.start()
@@ -114,29 +109,6 @@ def test_master_is_a_zombie(home: Home) -> None:
     os.kill(tree.master, signal.SIGKILL)
     os.waitid(os.P_PID, tree.master, os.WEXITED | os.WNOWAIT)
     assert (0, []) == home.look()
-
-
-def test_orphans(home: Home) -> None:
-    """Workers without their master are orphans, not a running daemon."""
-    tree = home.start(workers=2)
-    tree.kill_master()
-    assert (0, tree.workers) == home.look()
-    assert tree.workers == home.family()
-
-
-def test_orphan_with_own_session(home: Home) -> None:
-    """A worker that leads a session of its own is no master when its master is gone."""
-    tree = home.start(workers=1, own_session=True)
-    tree.kill_master()
-    assert (0, tree.workers) == home.look()
-
-
-def test_orphan_with_own_session_stays_an_orphan(home: Home) -> None:
-    """A second look says the same as the first."""
-    tree = home.start(workers=2, own_session=True)
-    tree.kill_master()
-    home.look()
-    assert (0, tree.workers) == home.look()
 
 
 def test_orphan_without_tag(home: Home) -> None:
@@ -189,20 +161,11 @@ def test_orphan_that_ends_meanwhile(home: Home, log: Log) -> None:
 
     def end(orphan: Process) -> bool:
         os.kill(orphan.pid, signal.SIGKILL)
-        await_that(lambda: not alive(orphan.pid), "the end of the orphan")
+        eventually(lambda: not lives(orphan.pid))
         return True
 
     home.instance = Instance(home.tag, home.store, lambda: NOBODY, end, log)
     assert (0, []) == home.look()
-
-
-def test_orphans_and_no_state(home: Home) -> None:
-    """Orphans are seen by their tag, too, when nothing is remembered."""
-    tree = home.start(workers=2)
-    home.forget_state()
-    home.forget_pidfile()
-    tree.kill_master()
-    assert (0, tree.workers) == home.look()
 
 
 @pytest.mark.parametrize("own_session", [False, True], ids=["usual", "workers lead sessions"])
@@ -217,29 +180,6 @@ def test_lost_state(home: Home, own_session: bool) -> None:
     assert (before.pid, before.start, before.session, before.uid) == (
         after.pid, after.start, after.session, after.uid)
     assert tree.master == home.store.read_pidfile()
-
-
-@pytest.mark.parametrize(
-    "junk",
-    [b"", b"\xff\xfe", b"0\n", b"1\n", b"-1\n", b"nonsense\n", b"4194305\n", b"1" * 100_000],
-    ids=lambda junk: repr(junk[:10]))
-def test_junk_in_the_pidfile(home: Home, junk: bytes) -> None:
-    """Junk in the pidfile neither hides a running daemon, nor makes one of nothing."""
-    Path(home.store.pidfile).write_bytes(junk)
-    assert ((0, []), []) == (home.look(), home.family())
-    tree = home.start()
-    Path(home.store.pidfile).write_bytes(junk)
-    assert (tree.master, []) == home.look()
-    assert tree.everyone() == home.family()
-
-
-def test_folder_as_pidfile(home: Home) -> None:
-    """A folder in the pidfile's place is junk as well."""
-    tree = home.start(workers=1)
-    home.forget_pidfile()
-    Path(home.store.pidfile).mkdir()
-    home.forget_state()
-    assert (tree.master, []) == home.look()
 
 
 @pytest.mark.parametrize("trouble", ["folder of others", "file", "pidfile's folder"])
@@ -271,26 +211,6 @@ def with_state(home: Home, pid: int, start: int, session: int = 0, uid: int = NO
     home.store.write(state)
 
 
-def test_stranger_with_the_pid(home: Home) -> None:
-    """A stranger that has the remembered pid, and another start time, is nobody of ours."""
-    stranger = home.zoo.tree(workers=1)
-    start = int(fields_of(stranger.master)[19])
-    with_state(home, stranger.master, start - 1)
-    home.store.write_pidfile(stranger.master)
-    assert ((0, []), []) == (home.look(), home.family())
-    assert [] == home.end()
-    assert all(map(alive, stranger.everyone()))
-
-
-def test_stranger_in_a_later_session(home: Home) -> None:
-    """A process in a session that has the number of ours, but is older than ours, is a stranger."""
-    stranger = home.zoo.tree(workers=1)
-    start = int(fields_of(stranger.workers[0])[19])
-    stranger.kill_master()
-    with_state(home, stranger.master, start + 1000)
-    assert ((0, []), []) == (home.look(), home.family())
-
-
 def test_stranger_of_another_user_in_the_session(home: Home) -> None:
     """A process of another user in the session is not a worker of ours."""
     stranger = home.zoo.tree(workers=1, user=OTHER)
@@ -298,15 +218,6 @@ def test_stranger_of_another_user_in_the_session(home: Home) -> None:
     stranger.kill_master()
     with_state(home, stranger.master, start, uid=NOBODY)
     assert ((0, []), []) == (home.look(), home.family())
-
-
-@pytest.mark.parametrize("user", [OTHER, 0], ids=["another user", "root"])
-def test_stranger_with_the_tag(home: Home, user: int) -> None:
-    """Anybody may put the tag into an environment; only the daemon's user is believed."""
-    stranger = home.zoo.tree(tag=home.tag, user=user, workers=1)
-    assert ((0, []), []) == (home.look(), home.family())
-    assert [] == home.end()
-    assert all(map(alive, stranger.everyone()))
 
 
 def test_tag_without_account(make: Callable[..., Home]) -> None:
@@ -326,17 +237,6 @@ def test_daemon_of_a_former_user(make: Callable[..., Home]) -> None:
     assert (0, tree.workers) == home.look()
 
 
-@pytest.mark.parametrize("name", ["p_unit2", "p_uni", "p_unit:1", "xp_unit"])
-def test_instance_of_a_like_name(make: Callable[..., Home], name: str) -> None:
-    """Instances with names alike are not mixed up."""
-    home, other = make(), make(name=name)
-    other.tag = f"{home.tag.partition(':')[0]}:{name}"
-    tree = other.zoo.tree(tag=other.tag, workers=1)
-    assert ((0, []), []) == (home.look(), home.family())
-    assert [] == home.end()
-    assert all(map(alive, tree.everyone()))
-
-
 def test_stranger_in_an_adopted_session(make: Callable[..., Home]) -> None:
     """A session that the daemon does not lead tells nothing: others of its user may be in it.
 
@@ -347,7 +247,7 @@ def test_stranger_in_an_adopted_session(make: Callable[..., Home]) -> None:
         [sys.executable, "-c", SHELL, str(home.zoo.binary()), str(home.zoo.config()),
          str(home.zoo.config())])
     first, second = (Path(str(home.zoo.place / f"tree{n}.conf.roles")) for n in (1, 2))
-    await_that(lambda: first.read_text() and second.read_text(), "two daemons in one session")
+    eventually(lambda: first.read_text() and second.read_text())
     ours, stranger = (int(path.read_text().split()[1]) for path in (first, second))
     assert [leader.pid] * 2 == [os.getsid(ours), os.getsid(stranger)]
     home.config = str(home.zoo.place / "tree1.conf")
@@ -355,7 +255,7 @@ def test_stranger_in_an_adopted_session(make: Callable[..., Home]) -> None:
     assert (ours, []) == home.look()
     assert [ours] == home.family()
     assert [] == home.end()
-    assert alive(stranger)
+    assert lives(stranger)
 
 
 SHELL = f"""
@@ -385,16 +285,7 @@ def test_adoption(
     assert tree.master == home.store.read().pid
     assert f"takes over the running daemon, pid {tree.master}" in logged()
     assert [] == home.end()
-    assert not any(map(alive, tree.everyone()[1:]))
-
-
-def test_stop_of_what_was_never_looked_at(home: Home) -> None:
-    """Stop finds a shell agent's daemon by the pidfile alone."""
-    tree = home.zoo.tree(workers=1)
-    home.config = str(tree.config)
-    home.store.write_pidfile(tree.master)
-    assert tree.everyone() == home.family()
-    assert [] == home.end()
+    assert not any(map(lives, tree.everyone()[1:]))
 
 
 @pytest.mark.parametrize(
@@ -419,7 +310,7 @@ def test_stranger_in_the_pidfile(
     assert ((0, []), []) == (home.look(), home.family())
     assert 0 == home.store.read().pid
     assert [] == home.end()
-    assert all(map(alive, tree.everyone()))
+    assert all(map(lives, tree.everyone()))
 
 
 @pytest.mark.parametrize("pid", [1, os.getpid()], ids=["init", "the agent itself"])
@@ -440,37 +331,12 @@ def reaped(tree: Tree) -> int:
     return tree.process.wait(60)
 
 
-def test_end(home: Home) -> None:
-    """A daemon that obeys ends by TERM to its master, and with it its workers."""
-    tree = home.start(workers=2)
-    assert [] == home.end()
-    assert 0 == reaped(tree)
-    assert not any(map(alive, tree.workers))
-
-
-@pytest.mark.parametrize("deaf", [["workers"], ["master"], ["master", "workers"]],
-                         ids="+".join)
-def test_end_of_the_deaf(home: Home, deaf: list[str]) -> None:
-    """Whoever does not obey is killed when the grace is over, wherever in the tree."""
-    tree = home.start(workers=2, deaf=deaf)
-    assert [] == home.end(grace=0.5)
-    assert -signal.SIGKILL == reaped(tree)
-    assert not any(map(alive, tree.workers))
-
-
 def test_end_without_grace(home: Home) -> None:
     """Without grace all are killed at once."""
     tree = home.start(workers=2)
     assert [] == home.end(grace=0)
     assert -signal.SIGKILL == reaped(tree)
-    assert not any(map(alive, tree.workers))
-
-
-def test_no_kill_in_the_grace(home: Home) -> None:
-    """Whoever finishes within the grace is not killed."""
-    tree = home.start(workers=1)
-    assert [] == home.end(grace=PLENTY)
-    assert 0 == reaped(tree)
+    assert not any(map(lives, tree.workers))
 
 
 @pytest.mark.parametrize("who", ["all", "workers", "master"])
@@ -480,29 +346,10 @@ def test_end_of_the_stopped(home: Home, who: str) -> None:
     stopped = {"all": tree.everyone(), "workers": tree.workers, "master": [tree.master]}[who]
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
-    await_that(lambda: all(fields_of(pid)[0] == "T" for pid in stopped))
+    eventually(lambda: all(fields_of(pid)[0] == "T" for pid in stopped))
     assert [] == home.end()
     assert 0 == reaped(tree)
-    assert not any(map(alive, tree.workers))
-
-
-@pytest.mark.parametrize("deaf", [[], ["workers"]], ids=["obedient", "deaf"])
-def test_end_when_the_master_leaves(home: Home, deaf: list[str]) -> None:
-    """Workers whose master goes before them are told in their turn, and killed if need be."""
-    tree = home.start(workers=2, leaves=True, deaf=deaf)
-    assert [] == home.end(grace=1 if deaf else PLENTY)
-    assert 0 == reaped(tree)
-    assert not any(map(alive, tree.workers))
-
-
-@pytest.mark.parametrize("leaves", [True, False], ids=["master leaves", "master waits"])
-def test_end_of_those_born_meanwhile(home: Home, leaves: bool) -> None:
-    """A child that is born while its master ends is found and ended, too."""
-    tree = home.start(workers=1, birth=True, leaves=leaves)
-    assert [] == home.end(grace=1)
-    reaped(tree)
-    assert 1 == len(tree.pids("late"))
-    assert not any(map(alive, [*tree.workers, *tree.pids("late")]))
+    assert not any(map(lives, tree.workers))
 
 
 def test_fork_and_exit(home: Home) -> None:
@@ -514,47 +361,11 @@ def test_fork_and_exit(home: Home) -> None:
         tree.config.unlink()
 
 
-@pytest.mark.parametrize("own_session", [False, True], ids=["same session", "own session"])
-def test_end_of_orphans(home: Home, own_session: bool) -> None:
-    """Orphans are ended, each by itself."""
-    tree = home.start(workers=3, own_session=own_session)
-    tree.kill_master()
-    assert [] == home.end()
-    assert not any(map(alive, tree.workers))
-
-
-def test_end_after_lost_state(home: Home) -> None:
-    """A daemon of which nothing is remembered is ended by its tag."""
-    tree = home.start(workers=2, deaf=["workers"])
-    home.forget_state()
-    home.forget_pidfile()
-    assert [] == home.end(grace=0.5)
-    assert not any(map(alive, tree.workers))
-
-
-def test_end_spares_the_neighbour(make: Callable[..., Home]) -> None:
-    """The end of one instance is nothing to another of the same user."""
-    one, two = make(), make(name="p_two")
-    first, second = one.start(workers=1), two.start(workers=1)
-    assert [] == one.end()
-    reaped(first)
-    assert all(map(alive, second.everyone()))
-    assert (second.master, []) == two.look()
-
-
-def test_end_tells_who_is_left(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever does not end in time is told of; it is not over before a look finds nothing."""
-    tree = home.start(workers=1)
-    # What hangs in the kernel does not end even by KILL; here the signals get lost.
-    monkeypatch.setattr(Process, "signal", lambda self, number: None)
-    assert tree.everyone() == pids(home.end(deadline=0.5, grace=0.2))
-
-
 def test_end_when_time_is_over(home: Home) -> None:
     """With no time left they are killed all the same: better late than still there."""
     tree = home.start()
     home.end(deadline=0, grace=0)
-    await_that(lambda: not alive(tree.master), "the end of the master")
+    eventually(lambda: not lives(tree.master))
 
 
 def test_end_is_not_for_the_agent(home: Home, zoo: Zoo) -> None:

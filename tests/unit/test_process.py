@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from agentlib.process import Process, descendants, everyone, find, living, present
 from agentlib.tags import TAG, carries
-from unit.kit import NOBODY, OTHER, ROOT, Zoo, alive, await_that, fields_of
+from looks import eventually, fields_of, lives
+from unit.kit import NOBODY, OTHER, ROOT, Zoo
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run another user's process")
 
@@ -108,7 +109,7 @@ def test_stopped(zoo: Zoo) -> None:
     """A process that was stopped is alive."""
     child = zoo.sleeper()
     child.send_signal(signal.SIGSTOP)
-    await_that(lambda: fields_of(child.pid)[0] == "T")
+    eventually(lambda: fields_of(child.pid)[0] == "T")
     assert "T" == seen(child.pid).state
 
 
@@ -121,7 +122,7 @@ def test_any_real_name(name: str, zoo: Zoo) -> None:
     binary = zoo.place / name
     shutil.copy("/bin/sleep", binary)
     child = zoo.run([str(binary), "3600"])
-    await_that(lambda: str(binary).encode() in Path(f"/proc/{child.pid}/cmdline").read_bytes())
+    eventually(lambda: str(binary).encode() in Path(f"/proc/{child.pid}/cmdline").read_bytes())
     found = seen(child.pid)
     fields = fields_of(child.pid)
     assert (os.getpid(), child.pid, int(fields[19])) == (found.parent, found.session, found.start)
@@ -208,7 +209,7 @@ def test_environment_in_an_exec(zoo: Zoo) -> None:
     script = zoo.place / "again"
     script.write_text('exec /bin/sh "$0"\n')
     found = seen(zoo.run(["/bin/sh", str(script)], env={TAG: "a:b"}).pid)
-    await_that(lambda: b"again" in Path(f"/proc/{found.pid}/cmdline").read_bytes())
+    eventually(lambda: b"again" in Path(f"/proc/{found.pid}/cmdline").read_bytes())
     assert all(carries(found.environment(), "a:b") for _ in range(3000))
 
 
@@ -227,7 +228,7 @@ def test_environment_in_an_exec_without_ptrace(zoo: Zoo) -> None:
             "    try: return carries(found.environment(), 'a:b')\n"
             "    except PermissionError: return None\n"
             f"print({{look(find({child.pid})) for _ in range(1000)}})")
-    await_that(lambda: seen(child.pid).real_owner() == NOBODY
+    eventually(lambda: seen(child.pid).real_owner() == NOBODY
                and b"again" in Path(f"/proc/{child.pid}/cmdline").read_bytes())
     said = subprocess.run(
         ["/usr/bin/setpriv", "--bounding-set=-sys_ptrace", sys.executable, "-Esc", code],
@@ -238,7 +239,7 @@ def test_environment_in_an_exec_without_ptrace(zoo: Zoo) -> None:
 def test_empty_environment(zoo: Zoo) -> None:
     """An environment that is really empty is known, and waited for no longer."""
     child = zoo.run(["/usr/bin/env", "-i", "/bin/sleep", "3600"])
-    await_that(lambda: Path(f"/proc/{child.pid}/cmdline").read_bytes()[:10] == b"/bin/sleep")
+    eventually(lambda: Path(f"/proc/{child.pid}/cmdline").read_bytes()[:10] == b"/bin/sleep")
     assert b"" == seen(child.pid).environment()
 
 
@@ -257,14 +258,14 @@ def test_local(zoo: Zoo) -> None:
     """A process of a PID namespace below is told from one of the caller's own."""
     child = zoo.run(["unshare", "--pid", "--fork", "--kill-child", "/bin/sleep", "3600"])
     inner = Path(f"/proc/{child.pid}/task/{child.pid}/children")
-    await_that(inner.read_text)
+    eventually(inner.read_text)
     assert (True, False) == (seen(child.pid).local(), seen(int(inner.read_text())).local())
 
 
 def test_arguments(zoo: Zoo) -> None:
     """The command line comes as it was given, empty and odd arguments too."""
     child = zoo.run([sys.executable, "-c", "import signal; signal.pause()", "a b", "", "M\u00e4rz"])
-    await_that(lambda: b"pause" in Path(f"/proc/{child.pid}/cmdline").read_bytes())
+    eventually(lambda: b"pause" in Path(f"/proc/{child.pid}/cmdline").read_bytes())
     assert ["a b", "", "M\u00e4rz"] == seen(child.pid).arguments()[3:]
 
 
@@ -283,7 +284,7 @@ def test_owner_of_the_undumpable(zoo: Zoo) -> None:
     code = (f"import os, signal; os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY});"
             "signal.pause()")
     child = zoo.run([sys.executable, "-c", code])
-    await_that(lambda: seen(child.pid).real_owner() == NOBODY)
+    eventually(lambda: seen(child.pid).real_owner() == NOBODY)
     found = seen(child.pid)
     assert (True, False) == (found.owned_by({NOBODY}), found.owned_by({OTHER}))
     assert pwd.getpwuid(NOBODY).pw_uid == found.real_owner()
@@ -296,7 +297,7 @@ def test_first_thread_gone(zoo: Zoo) -> None:
             "threading.Thread(target=lambda: signal.sigwait([signal.SIGUSR1])).start()\n"
             f"ctypes.CDLL(None).syscall({number}, 0)")
     child = zoo.run([sys.executable, "-c", code], env={TAG: "a:b"})
-    await_that(lambda: fields_of(child.pid)[0] == "Z")
+    eventually(lambda: fields_of(child.pid)[0] == "Z")
     assert (True, "Z") == (seen(child.pid).alive, seen(child.pid).state)
     assert carries(seen(child.pid).environment(), "a:b")
     assert code == seen(child.pid).arguments()[-1]
@@ -336,7 +337,7 @@ def test_signal_spares_strangers(way: None, zoo: Zoo) -> None:
     meant.signal(signal.SIGKILL)
     with pytest.raises(subprocess.TimeoutExpired):
         child.wait(0.2)
-    assert alive(child.pid)
+    assert lives(child.pid)
 
 
 @pytest.mark.parametrize("reaped", [True, False], ids=["gone", "zombie"])
@@ -362,7 +363,7 @@ def test_signal_forbidden(how: str, zoo: Zoo) -> None:
             + ("" if how == "pidfd" else "del os.pidfd_open\n")
             + f"os.setuid({NOBODY}); find({child.pid}).signal(9)")
     subprocess.run([sys.executable, "-Esc", code], check=True)
-    assert alive(child.pid)
+    assert lives(child.pid)
 
 
 def test_signal_leaves_no_descriptor(zoo: Zoo) -> None:

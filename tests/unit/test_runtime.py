@@ -8,11 +8,11 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 
-from unit.kit import NOBODY, PYTHON, ROOT, Zoo, await_that
+from looks import eventually
+from unit.kit import PYTHON, ROOT, Zoo
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="the actions need root")
 
@@ -89,84 +89,7 @@ def reasons(done: subprocess.CompletedProcess[str]) -> list[str]:
 # --- meta-data and usage ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("user", [None, NOBODY], ids=["root", "nobody"])
-def test_metadata(made: Made, user: int | None) -> None:
-    """Meta-data is there for everybody, with an empty environment."""
-    # Who is not root cannot become nobody, and shows the same as he is.
-    done = made.run("meta-data", user=user if os.geteuid() == 0 else None, bare=True)
-    assert (0, "") == (done.returncode, done.stderr)
-    assert "unit-api" == ElementTree.fromstring(done.stdout).get("name")
-
-
-@pytest.mark.parametrize("action", ["usage", "help", "--help", "-h"])
-def test_usage(made: Made, action: str) -> None:
-    """Usage is on stdout, and no failure."""
-    done = made.run(action, bare=True)
-    assert (0, "") == (done.returncode, done.stderr)
-    assert done.stdout.startswith("usage: unit-api (start|stop|")
-
-
 # --- actions there are, and there are not -------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [(), ("",), ("", "start"), ("nonsense",), ("nonsense", "validate-all"), ("Start",),
-     ("monitor ",), ("promote",), ("--version",), ("\udcff",), ("two\nlines",), ("x" * 10_000,),
-     ("__class__",)],
-    ids=repr)
-def test_unknown_action(made: Made, arguments: tuple[str, ...]) -> None:
-    """An unknown action or none: 3, before anything else is looked at."""
-    done = made.run(*arguments,
-                    environ={"OCF_RESKEY_url": "nonsense", "HA_RSCTMP": "/no/such"})
-    assert (3, "") == (done.returncode, done.stdout)
-    assert 1 == len(reasons(done))
-    assert len(reasons(done)[0]) <= 119
-    assert reasons(done)[0].isascii()
-
-
-@ROOT_ONLY
-@pytest.mark.parametrize("action", ["start", "stop", "monitor", "status", "reload-agent"])
-def test_not_root(made: Made, action: str) -> None:
-    """What needs root says so: 4."""
-    done = made.run(action, user=NOBODY)
-    assert (4, [f"{action} must be run as root"]) == (done.returncode, reasons(done))
-
-
-@ROOT_ONLY
-def test_validation_needs_no_root(made: Made) -> None:
-    """Parameters can be looked at by everybody; what touches processes is root's."""
-    done = made.run("validate-all", user=NOBODY)
-    assert (0, []) == (done.returncode, reasons(done))
-    needs_root = {"start", "stop", "monitor", "status", "reload-agent"}
-    actions = made.run("usage").stdout.partition("(")[2].partition(")")[0].split("|")
-    assert {*needs_root, "validate-all", "meta-data", "usage"} == set(actions)
-
-
-def test_not_root_and_unknown(made: Made) -> None:
-    """Whether there is such an action is looked at first."""
-    done = made.run("nonsense", user=NOBODY if os.geteuid() == 0 else None)
-    assert 3 == done.returncode
-
-
-@pytest.mark.parametrize(
-    ("environ", "code"),
-    [({}, 0), ({"OCF_RESKEY_config": "/no/such"}, 5), ({"OCF_RESKEY_config": "x"}, 6),
-     ({"OCF_RESKEY_pid": "/no/such/x"}, 2), ({"OCF_RESKEY_config": ""}, 0)],
-    ids=["right", "missing", "wrong", "folder", "empty"])
-def test_validate_all(made: Made, environ: dict[str, str], code: int) -> None:
-    """An error is its exit code and one exit reason; success is silent."""
-    done = made.run("validate-all", environ=environ)
-    assert (code, "") == (done.returncode, done.stdout)
-    assert (1 if code else 0) == len(reasons(done))
-
-
-@ROOT_ONLY
-def test_not_running(made: Made) -> None:
-    """Stopped is no failure: 7 without a reason, and nothing is left behind."""
-    done = made.run("monitor", environ={"OCF_RESKEY_CRM_meta_interval": "0"})
-    assert (7, "", "") == (done.returncode, done.stdout, done.stderr)
-    assert [] == list(made.rsctmp.iterdir())
 
 
 @ROOT_ONLY
@@ -273,14 +196,6 @@ def test_a_monitor_that_hangs_leaves_that(made: Made) -> None:
     assert left.read_text().endswith("\nreason monitor did not come to an end in time\n")
 
 
-@pytest.mark.parametrize("timeout", ["1", "10", "999999999999999999", "nonsense", "0", ""])
-def test_any_timeout(made: Made, timeout: str) -> None:
-    """Whatever the timeout: an exit code, at most one exit reason, and no traceback."""
-    done = made.run("validate-all", environ={"OCF_RESKEY_CRM_meta_timeout": timeout})
-    assert (0, []) == (done.returncode, reasons(done)) or timeout in ("1", "10")
-    assert len(reasons(done)) <= 1
-
-
 def test_interrupted(made: Made, zoo: Zoo) -> None:
     """Who interrupts an action by hand gets an exit reason instead of a traceback."""
     ready = made.place / "ready"
@@ -291,7 +206,7 @@ def test_interrupted(made: Made, zoo: Zoo) -> None:
         ["env", "--default-signal=INT", str(made.write(more)), "validate-all"],
         env=made.environ(), stderr=subprocess.PIPE, text=True)
     try:
-        await_that(ready.exists)
+        eventually(ready.exists)
         child.send_signal(signal.SIGINT)
         _, said = child.communicate(timeout=60)
     finally:
@@ -300,55 +215,3 @@ def test_interrupted(made: Made, zoo: Zoo) -> None:
 
 
 # --- standard descriptors -----------------------------------------------------------------------
-
-CASES = [("meta-data", 0), ("usage", 0), ("nonsense", 3), ("validate-all", 6), ("", 3)]
-
-
-@pytest.mark.parametrize("closed", ["2>&-", "1>&- 2>&-", "0<&- 1>&- 2>&-", "2>/dev/full"])
-@pytest.mark.parametrize(("action", "code"), CASES)
-def test_no_stderr(made: Made, action: str, code: int, closed: str) -> None:
-    """Without a stderr the exit code is the same, and no reason goes to stdout."""
-    agent = made.write()
-    done = subprocess.run(
-        ["sh", "-c", f'exec "$@" {closed}', "sh", str(agent), action],
-        env=made.environ(OCF_RESKEY_url="nonsense"), capture_output=True, text=True, check=False)
-    expected = {code, 1} if code == 0 and "1>&-" in closed else {code}
-    assert done.returncode in expected
-    assert "ocf-exit-reason" not in done.stdout
-
-
-@ROOT_ONLY
-@pytest.mark.parametrize("closed", ["1>&-", "2>&-", "0<&- 1>&- 2>&-", "1>/dev/full 2>/dev/full"])
-def test_monitor_without_descriptors(made: Made, closed: str) -> None:
-    """What nobody hears does not change what a monitor finds."""
-    agent = made.write()
-    done = subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", str(agent), "monitor"],
-                          env=made.environ(), capture_output=True, text=True, check=False)
-    assert 7 == done.returncode
-
-
-@pytest.mark.parametrize("action", ["meta-data", "usage"])
-def test_full_stdout(made: Made, action: str) -> None:
-    """What could not be printed was not done: 1, and no traceback."""
-    agent = made.write()
-    done = subprocess.run(["sh", "-c", 'exec "$@" >/dev/full', "sh", str(agent), action],
-                          env={}, capture_output=True, text=True, check=False)
-    assert (1, False) == (done.returncode, "Traceback" in done.stderr)
-
-
-def test_pipe_that_nobody_reads(made: Made) -> None:
-    """A reader that goes away is no reason for a traceback."""
-    agent = made.write()
-    done = subprocess.run(["sh", "-c", '"$@" | true', "sh", str(agent), "meta-data"],
-                          env={}, capture_output=True, text=True, check=False)
-    assert "" == done.stderr
-
-
-def test_python_variables_have_no_say(made: Made) -> None:
-    """PYTHON* variables of whoever calls change nothing."""
-    (made.place / "evil").mkdir()
-    (made.place / "evil" / "enum.py").write_text("raise SystemExit(42)\n")
-    done = made.run("meta-data", environ={
-        "PYTHONPATH": str(made.place / "evil"), "PYTHONSTARTUP": "/no/such",
-        "PYTHONHOME": "/no/such", "PYTHONINSPECT": "1"})
-    assert (0, "") == (done.returncode, done.stderr)

@@ -1,0 +1,97 @@
+"""A resource whose daemon is a look-alike: what Service and Worker have in common. For tests.
+
+The daemon is a copy of a program of this folder, under the name that the agent's own binary has;
+its configuration, log and program are in a folder that the unprivileged user of the daemon enters.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from harness import Resource, defaults
+from looks import eventually, masters
+
+from .config import DaemonConfig
+
+USER = "nobody"
+"""Who the look-alike daemons are run as."""
+
+
+class Managed(Resource):
+    """A resource whose daemon is a look-alike, run as an unprivileged user.
+
+    folder: of this resource alone; every user can enter it.
+    program: what is copied, and run as the daemon.
+    make_config: makes its configuration in a folder.
+    """
+
+    config: DaemonConfig
+
+    def __init__(
+        self,
+        agent: Path,
+        folder: Path,
+        program: Path,
+        make_config: Callable[[Path], DaemonConfig],
+        *,
+        interpreter: str = "debian",
+        name: str = "",
+        prefix: Sequence[str] = (),
+    ) -> None:
+        self.folder = folder
+        self.user = USER
+        account = pwd.getpwnam(USER)
+        for part in ("bin", "etc", "log"):
+            (folder / part).mkdir()
+        for part in ("etc", "log"):  # the daemon writes its report beside its configuration
+            os.chown(folder / part, account.pw_uid, account.pw_gid)
+        # under the binary's own name, which is how it is known when it is taken over
+        self.binary = folder / "bin" / defaults(agent)["binary"]
+        shutil.copyfile(program, self.binary)
+        self.binary.chmod(0o755)
+        self.config = make_config(folder / "etc")
+        self.log_file = folder / "log" / "daemon.log"
+        super().__init__(
+            agent,
+            folder,
+            {
+                "binary": self.binary,
+                "config": self.config.path,
+                "user": USER,
+                "log_file": self.log_file,
+            },
+            name=name,
+            interpreter=interpreter,
+            prefix=prefix,
+        )
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+        self.config.kill()
+
+    def pids(self) -> list[int]:
+        """The daemon's processes, whoever started it: master, workers, orphans."""
+        return self.config.pids()
+
+    def master(self) -> int:
+        """The pid of the daemon's one master process."""
+        (pid,) = masters(self.pids())
+        return pid
+
+    def master_or_none(self) -> int | None:
+        """The pid of the daemon's master process, None before it is there."""
+        found = masters(self.pids())
+        return found[0] if len(found) == 1 else None
+
+    def workers(self) -> list[int]:
+        """The pids of all but the master."""
+        master = self.master()
+        return [pid for pid in self.pids() if pid != master]
+
+    def gone(self) -> bool:
+        """Whether no process of the daemon is left; waits for the killed to go, and fails else."""
+        return eventually(lambda: not self.pids())
