@@ -20,6 +20,11 @@ OCF_ROOT ?= /usr/lib/ocf
 MANDIR ?= /usr/share/man
 SBINDIR ?= /usr/sbin
 PYTHON ?= /usr/bin/python3
+# For packages: another folder of OCF_ROOT/lib than `openstack`, which the agents name then; empty: no
+# bytecode. And where archives and packages are written.
+LIBRARY ?= openstack
+BYTECODE ?= yes
+DIST ?= dist
 
 # Not whatever `python3` is first on PATH: this is the one that Debian's packages belong to.
 SYSTEM_PYTHON := /usr/bin/python3
@@ -31,7 +36,8 @@ AGENTS := $(shell find ocf -maxdepth 1 -type f -perm -u+x ! -name '*[.~]*' -prin
 # Others without a suffix, which no tool finds by itself either.
 SCRIPTS := $(shell find bench bin docs lab tests -type f -perm -u+x ! -name '*[.~]*' \
 	-exec grep -lm1 '^\#!.*python' {} + 2>/dev/null | LC_ALL=C sort)
-SOURCES = agentlib openstack_ocf $(AGENTS:%=ocf/%) $(if $(wildcard bench/*.py),bench) docs lab tests $(SCRIPTS)
+SOURCES = agentlib openstack_ocf $(AGENTS:%=ocf/%) $(if $(wildcard bench/*.py),bench) docs lab release \
+	tests $(SCRIPTS)
 
 # Debian packages: to run agents and lab; to test them as well. The daemons: see `openstack`.
 RUN_PACKAGES := python3 python3-keystoneauth1 python3-requests iproute2
@@ -89,6 +95,7 @@ install: export DESTDIR := $(DESTDIR)
 install: export MANDIR := $(MANDIR)
 install: export SBINDIR := $(SBINDIR)
 install: export PYTHON := $(PYTHON)
+install: export LIBRARY := $(LIBRARY)
 install: ## install agents and openstack-ocf (DESTDIR, OCF_ROOT, MANDIR, SBINDIR; PYTHON: interpreter)
 	@umask 022
 	fail() { echo "make install: $$*" >&2; exit 1; }
@@ -96,7 +103,8 @@ install: ## install agents and openstack-ocf (DESTDIR, OCF_ROOT, MANDIR, SBINDIR
 	[[ "$$PYTHON" =~ ^/[A-Za-z0-9/._+-]+$$ ]] ||
 		fail "PYTHON=$$PYTHON is no absolute path that can stand in a #! line"
 	agents="$$DESTDIR$$OCF_ROOT/resource.d/openstack"
-	library="$$DESTDIR$$OCF_ROOT/lib/openstack"
+	library="$$DESTDIR$$OCF_ROOT/lib/$$LIBRARY"
+	[[ "$$LIBRARY" =~ ^openstack[A-Za-z0-9.~-]*$$ ]] || fail "LIBRARY=$$LIBRARY is no name for it"
 	if [ -d "$$agents/agentlib" ] && [ ! -L "$$agents/agentlib" ]; then
 		fail "$$agents/agentlib is a folder, as pip makes it; first: pip uninstall" \
 			"openstack-ocf-agents"
@@ -105,7 +113,7 @@ install: ## install agents and openstack-ocf (DESTDIR, OCF_ROOT, MANDIR, SBINDIR
 		"$$PYTHON" -Es -c 'import sys; sys.exit(sys.version_info < (3, 9))' ||
 			fail "PYTHON=$$PYTHON is older than 3.9"
 	fi
-	mkdir -p "$$agents" "$$library"/{agentlib,openstack_ocf}/__pycache__
+	mkdir -p "$$agents" "$$library"/{agentlib,openstack_ocf}
 	trap 'rm -rf "$$new" "$$new_agents"' EXIT
 	new_agents=
 	new=$$(mktemp -d "$$library/.new.XXXXXXXX")
@@ -115,19 +123,26 @@ install: ## install agents and openstack-ocf (DESTDIR, OCF_ROOT, MANDIR, SBINDIR
 	install -m 644 agentlib/*.py "$$new/agentlib"
 	install -m 644 openstack_ocf/*.py "$$new/openstack_ocf"
 	sed -e "1s|^#!/usr/bin/python3|#!$$PYTHON|" \
-		-e "s|^LIBRARY = .*|LIBRARY = \"$$OCF_ROOT/lib/openstack\"|" \
+		-e "s|^LIBRARY = .*|LIBRARY = \"$$OCF_ROOT/lib/$$LIBRARY\"|" \
 		-e "/^from pathlib import Path$$/d" bin/openstack-ocf >"$$new/openstack-ocf"
 	chmod 755 "$$new/openstack-ocf"
+	path=
+	[ "$$LIBRARY" = openstack ] || # an agent finds the library that it was made with, and no other
+		path="import sys; sys.path[0] = \"$$OCF_ROOT/lib/$$LIBRARY\""
 	for agent in $(AGENTS); do
-		sed "1s|^#!/usr/bin/python3|#!$$PYTHON|" "ocf/$$agent" >"$$new_agents/$$agent"
+		sed -e "1s|^#!/usr/bin/python3|#!$$PYTHON|" \
+			$${path:+-e "0,/^from agentlib/s|^from agentlib|$$path\n&|"} \
+			"ocf/$$agent" >"$$new_agents/$$agent"
 		chmod 755 "$$new_agents/$$agent"
 	done
-	ln -s ../../lib/openstack/agentlib "$$new_agents/agentlib"
-	if [ -x "$$PYTHON" ]; then
+	[ "$$path" ] || ln -s ../../lib/openstack/agentlib "$$new_agents/agentlib"
+	if [ ! "$(BYTECODE)" ]; then
+		:
+	elif [ -x "$$PYTHON" ]; then
 		# By time stamp, whatever SOURCE_DATE_EPOCH makes of it: whoever edits a module finds
 		# the change to work. The names in it are those of the installed files.
 		"$$PYTHON" -Es -m compileall -qf --invalidation-mode timestamp \
-			-s "$$new" -p "$$OCF_ROOT/lib/openstack" "$$new/agentlib" "$$new/openstack_ocf"
+			-s "$$new" -p "$$OCF_ROOT/lib/$$LIBRARY" "$$new/agentlib" "$$new/openstack_ocf"
 	else
 		echo "make install: $$PYTHON is not on this machine: no bytecode"
 	fi
@@ -138,10 +153,11 @@ install: ## install agents and openstack-ocf (DESTDIR, OCF_ROOT, MANDIR, SBINDIR
 	for package in agentlib openstack_ocf; do
 		mv -f -t "$$library/$$package" "$$new/$$package"/*.py
 		if [ -d "$$new/$$package/__pycache__" ]; then
+			mkdir -p "$$library/$$package/__pycache__"
 			mv -f -t "$$library/$$package/__pycache__" "$$new/$$package"/__pycache__/*.pyc
 		fi
 	done
-	mv -f -T "$$new_agents/agentlib" "$$agents/agentlib"
+	[ "$$path" ] || mv -f -T "$$new_agents/agentlib" "$$agents/agentlib"
 	for agent in $(AGENTS); do
 		mv -f -T "$$new_agents/$$agent" "$$agents/$$agent"
 	done
@@ -191,6 +207,14 @@ uninstall: ## remove them again, and nothing else
 	for folder in "$$library"/{agentlib,openstack_ocf}{/__pycache__,} "$$library" "$$agents"; do
 		[ ! -d "$$folder" ] || rmdir --ignore-fail-on-non-empty "$$folder"
 	done
+
+##### Packages
+
+.PHONY: dist
+dist: export DIST := $(DIST)
+dist: ## the source archive, in dist/ (DIST: another folder)
+	@mkdir -p "$$DIST"
+	$(SYSTEM_PYTHON) -EsB release/sources.py dist "$$DIST"
 
 ##### For those who work on it
 
