@@ -44,6 +44,8 @@ RUN_PACKAGES := python3 python3-keystoneauth1 python3-requests iproute2
 CLUSTER_PACKAGES := pacemaker corosync crmsh pcs resource-agents iputils-arping
 TEST_PACKAGES := $(RUN_PACKAGES) $(CLUSTER_PACKAGES) python3-venv groff-base libxml2-utils openssl \
 	python3-openstackclient bsdutils curl strace time uwsgi-plugin-python3
+# To make packages, and to try them in a root of their own.
+PACKAGE_PACKAGES := debhelper dh-python dpkg-dev lintian rpm debootstrap
 OPENSTACK_PACKAGES := keystone glance-api cinder-api mariadb-server-core
 # Those of all other daemons are many, and for tests alone: lab/packages.py.
 CONTROL_PLANE_PACKAGES = $(shell $(SYSTEM_PYTHON) -B -m lab.packages)
@@ -216,6 +218,23 @@ dist: ## the source archive, in dist/ (DIST: another folder)
 	@mkdir -p "$$DIST"
 	$(SYSTEM_PYTHON) -EsB release/sources.py dist "$$DIST"
 
+.PHONY: deb
+deb: export DIST := $(DIST)
+deb: package-packages ## Debian packages, in dist/ (DIST: another folder)
+	@umask 022
+	mkdir -p "$$DIST"
+	archive=$$($(SYSTEM_PYTHON) -EsB release/sources.py dist "$$DIST")
+	build=$$(mktemp -d "$$DIST/.deb.XXXXXXXX")
+	trap 'rm -rf "$$build"' EXIT
+	tar -xf "$$archive" -C "$$build"
+	cd "$$build"/*/
+	dpkg-buildpackage --no-sign --check-command=lintian --check-option=--fail-on=error,warning >../log 2>&1 ||
+		{ cat ../log >&2; exit 1; }
+	cd - >/dev/null
+	mv "$$build"/*.{deb,dsc,tar.xz,changes,buildinfo} "$$DIST"
+	version=$${archive##*agents-}
+	printf '%s\n' "$$DIST"/*_"$${version%.tar.gz}"_all.deb
+
 ##### For those who work on it
 
 .PHONY: check
@@ -337,15 +356,18 @@ clean: ## remove what was built, and .venv
 
 ##### What the others need
 
-.PHONY: run-packages cluster-packages test-packages openstack control-plane tools agents
+.PHONY: run-packages cluster-packages package-packages test-packages openstack control-plane tools agents
 run-packages:
 	@.ci/packages $(RUN_PACKAGES)
 
 cluster-packages:
 	@.ci/packages $(CLUSTER_PACKAGES)
 
+package-packages:
+	@.ci/packages $(PACKAGE_PACKAGES)
+
 test-packages:
-	@.ci/packages $(TEST_PACKAGES)
+	@.ci/packages $(TEST_PACKAGES) $(PACKAGE_PACKAGES)
 
 openstack: run-packages
 	@.ci/packages --check $(OPENSTACK_PACKAGES) ||
