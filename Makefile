@@ -45,7 +45,7 @@ CLUSTER_PACKAGES := pacemaker corosync crmsh pcs resource-agents iputils-arping
 TEST_PACKAGES := $(RUN_PACKAGES) $(CLUSTER_PACKAGES) python3-venv groff-base libxml2-utils openssl \
 	python3-openstackclient bsdutils curl strace time uwsgi-plugin-python3
 # To make packages, and to try them in a root of their own.
-PACKAGE_PACKAGES := debhelper dh-python dpkg-dev lintian rpm debootstrap
+PACKAGE_PACKAGES := debhelper dh-python dpkg-dev lintian rpm rpmlint debootstrap
 OPENSTACK_PACKAGES := keystone glance-api cinder-api mariadb-server-core
 # Those of all other daemons are many, and for tests alone: lab/packages.py.
 CONTROL_PLANE_PACKAGES = $(shell $(SYSTEM_PYTHON) -B -m lab.packages)
@@ -228,12 +228,34 @@ deb: package-packages ## Debian packages, in dist/ (DIST: another folder)
 	trap 'rm -rf "$$build"' EXIT
 	tar -xf "$$archive" -C "$$build"
 	cd "$$build"/*/
-	dpkg-buildpackage --no-sign --check-command=lintian --check-option=--fail-on=error,warning >../log 2>&1 ||
-		{ cat ../log >&2; exit 1; }
+	dpkg-buildpackage --no-sign --check-command=lintian --check-option=--fail-on=error,warning \
+		>../log 2>&1 || { cat ../log >&2; exit 1; }
 	cd - >/dev/null
 	mv "$$build"/*.{deb,dsc,tar.xz,changes,buildinfo} "$$DIST"
 	version=$${archive##*agents-}
 	printf '%s\n' "$$DIST"/*_"$${version%.tar.gz}"_all.deb
+
+.PHONY: rpm
+rpm: export DIST := $(DIST)
+rpm: package-packages ## packages for RHEL and openSUSE, in dist/ (DIST: another folder)
+	@umask 022
+	mkdir -p "$$DIST"
+	archive=$$($(SYSTEM_PYTHON) -EsB release/sources.py dist "$$DIST")
+	build=$$(mktemp -d /var/tmp/openstack-ocf-agents.XXXXXXXX) # rpm takes no blank in a path
+	trap 'rm -rf "$$build"' EXIT
+	cp "$$archive" "$$build"
+	SOURCE_DATE_EPOCH=$$($(SYSTEM_PYTHON) -EsB release/sources.py epoch)
+	export SOURCE_DATE_EPOCH
+	rpmbuild -ta --nodeps --define "_topdir $$build" --define "_tmppath $$build" \
+		--define 'use_source_date_epoch_as_buildtime 1' --define '_buildhost localhost' \
+		--define 'clamp_mtime_to_source_date_epoch 1' \
+		"$$build/$${archive##*/}" >"$$build/log" 2>&1 || { cat "$$build/log" >&2; exit 1; }
+	rpmlint --config release/rpmlint.toml "$$build"/RPMS/noarch/*.rpm >"$$build/log" 2>&1 ||
+		{ cat "$$build/log" >&2; exit 1; }
+	for package in "$$build"/{RPMS/noarch,SRPMS}/*.rpm; do
+		mv "$$package" "$$DIST"
+		echo "$$DIST/$${package##*/}"
+	done
 
 ##### For those who work on it
 

@@ -1,6 +1,6 @@
 """A release's version, changelogs and source archive; all of it from two files.
 
-Run by `make dist` and `make deb`, and by nothing that is installed:
+Run by `make dist`, `make deb` and `make rpm`, and by nothing that is installed:
 
     python3 release/sources.py version          # 0.1.0, or 0.1.0~dev20261127225419
     python3 release/sources.py epoch            # seconds since 1970 that all files get
@@ -10,8 +10,8 @@ The version stands in agentlib/agent.py, what has changed in CHANGELOG.md. Betwe
 first heading there says "Unreleased": the version is then older than the release's for dpkg and
 rpm ("~"), and has the time of the last commit in it, so that one build after another upgrades.
 
-The archive holds the files that git knows, as they are in the tree, and debian/changelog, which is
-made here. Same files and same commit: same bytes.
+The archive holds the files that git knows, as they are in the tree, and two that are made here:
+debian/changelog and openstack-resource-agents.spec. Same files and same commit: same bytes.
 Needs Python, and git where the tree is a checkout.
 """
 
@@ -165,6 +165,16 @@ def debian_changelog() -> str:
     return "\n".join(parts)
 
 
+def rpm_changelog() -> str:
+    """CHANGELOG.md as what follows %changelog in a spec."""
+    parts = []
+    for release, name, when in _dated():
+        entries = [entry.replace("%", "%%") for _, found in release.sections for entry in found]
+        head = f"* {time.strftime('%a %b %d %Y', when)} {maintainer()} - {EPOCH}:{name}-1"
+        parts.append("\n".join([head, *_entries(entries, "- ", "  "), ""]))
+    return "\n".join(parts)
+
+
 def _dated() -> Iterator[tuple[Release, str, time.struct_time]]:
     """Each release with its version for packages, and its time."""
     for place, release in enumerate(history()):
@@ -185,13 +195,22 @@ def _wrapped(text: str, first: str, other: str = "    ") -> list[str]:
                          break_long_words=False, break_on_hyphens=False)
 
 
+def spec() -> str:
+    """The spec for rpm, complete."""
+    text = (ROOT / f"release/{PACKAGE}.spec.in").read_text(encoding="utf-8")
+    values = {"@VERSION@": version(), "@EPOCH@": str(EPOCH), "@CHANGELOG@": rpm_changelog()}
+    for name, value in values.items():
+        text = text.replace(name, value)
+    return text
+
+
 # --- the archive ----------------------------------------------------------------------------
 
 
 def dist(folder: Path) -> Path:
     """Write the source archive into a folder; its path."""
     top, when = f"{NAME}-{version()}", epoch()
-    made = {"debian/changelog": debian_changelog()}
+    made = {"debian/changelog": debian_changelog(), f"{PACKAGE}.spec": spec()}
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w", format=tarfile.GNU_FORMAT) as tar:
         for name in sorted({*_files(), *made}):

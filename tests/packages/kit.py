@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -20,10 +21,41 @@ from pathlib import Path
 
 import pytest
 
+from agentlib.agent import VERSION
+
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRON = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"}
 NEEDS = ("python3-keystoneauth1", "python3-requests")
 """What the base root has beside the essential packages: what ours depend on."""
+AGENTS = "/usr/lib/ocf/resource.d/openstack"
+LIB = "/usr/lib/ocf/lib"
+DAEMON = """#!/usr/bin/python3
+import http.server
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = b'{"versions": []}'
+        self.send_response(300)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+http.server.ThreadingHTTPServer(("127.0.0.1", 9292), Handler).serve_forever()
+"""
+PARAMETERS = {
+    "OCF_ROOT": "/usr/lib/ocf", "OCF_RA_VERSION_MAJOR": "1", "OCF_RESOURCE_INSTANCE": "p",
+    "OCF_RESKEY_binary": "/usr/local/bin/daemon", "OCF_RESKEY_config": "/etc/daemon.conf",
+    "OCF_RESKEY_user": "root", "OCF_RESKEY_CRM_meta_timeout": "60000",
+}  # fmt: skip
+MONITOR = {**PARAMETERS, "OCF_RESKEY_CRM_meta_interval": "10000"}
+LOOPS = f"""
+for loop in 1 2 3; do
+    while [ ! -e /root/enough ]; do
+        said=$({AGENTS}/glance-api monitor 2>&1); code=$?
+        echo "$code $said"
+    done &
+done
+wait
+"""
+
 KEPT = 14 * 24 * 3600.0
 """Seconds after which the base root is made anew."""
 
@@ -33,10 +65,6 @@ mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" "$2/
 mount -t proc proc "$2/merged/proc"
 mount -t tmpfs -o mode=755 tmpfs "$2/merged/run"
 ip link set lo up
-cd "$2/merged"
-mkdir -p mnt
-pivot_root . mnt
-umount -l /mnt
 echo ready
 exec sleep infinity
 """
@@ -56,6 +84,20 @@ def run(*command: str | Path, cwd: str | Path = "/", **environ: str) -> str:
 def dist(folder: Path, root: Path = ROOT) -> Path:
     """Make the source archive in a folder; its path."""
     return Path(run("make", "-s", "-C", root, "dist", f"DIST={folder}").strip())
+
+
+def older(folder: Path) -> Path:
+    """The source archive of an older version, which goes with ours in nothing."""
+    run("tar", "-xf", dist(folder), "-C", folder)
+    (top,) = (path for path in folder.iterdir() if path.is_dir())
+    for path in [*top.glob("agentlib/*.py"), *top.glob("ocf/[a-z]*-*"), top / "ocf/keystone"]:
+        text = re.sub(r"\bmanages\b", "governs", path.read_text())
+        path.write_text(re.sub(r"\.exitcode\b", ".codes", text))
+    (top / "agentlib/exitcode.py").rename(top / "agentlib/codes.py")
+    agent = top / "agentlib/agent.py"
+    agent.write_text(agent.read_text().replace(f'VERSION = "{VERSION}"', 'VERSION = "0.0.9"'))
+    (top / "CHANGELOG.md").write_text("## 0.0.9 - 2026-01-02\n\n### Added\n\n- All.\n")
+    return dist(folder, top)
 
 
 # --- a root ---------------------------------------------------------------------------------
@@ -128,8 +170,10 @@ class Root:
             pytest.fail(f"no root: {self.process.stderr.read()}", pytrace=False)
         pid = self.process.pid
         self.init = int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
-        self.path = Path(f"/proc/{self.init}/root")
-        """The same root, as seen from outside."""
+        self.merged = folder / "merged"
+        """The root, for what runs in its namespace of mounts (`outside`)."""
+        self.path = Path(f"/proc/{self.init}/root{self.merged}")
+        """The same root, for tests that look into it."""
 
     def __enter__(self) -> Root:
         return self
@@ -140,9 +184,12 @@ class Root:
 
     def command(self, *words: str | Path) -> list[str]:
         """What runs a command in it."""
+        return self.outside("chroot", self.merged, *words)
+
+    def outside(self, *words: str | Path) -> list[str]:
+        """What runs a command of the host that works on it, as `rpm --root` does."""
         enter = f"--target={self.init}"
-        return ["nsenter", enter, "--mount", "--pid", "--net", "--root", "--wdns=/",
-                *map(str, words)]  # fmt: skip
+        return ["nsenter", enter, "--mount", "--pid", "--net", *map(str, words)]
 
     def begin(
         self, *words: str | Path, environ: Mapping[str, str] | None = None
@@ -168,8 +215,43 @@ class Root:
         return f"/root/{path.name}"
 
     def tree(self) -> dict[str, str]:
-        """All files, folders and links in it, but what dpkg and apt write down."""
-        own = ("./var/lib/dpkg", "./var/lib/apt", "./var/cache", "./var/log/dpkg.log", "./root")
-        skipped = [word for path in own for word in ("-path", path, "-prune", "-o")]
+        """All files, folders and links in it, but what dpkg, rpm and apt write down."""
+        own = ("root", "var/cache", "var/lib/apt", "var/lib/dpkg", "var/lib/rpm",
+               "var/log/dpkg.log")  # fmt: skip
+        skipped = [word for path in own for word in ("-path", f"./{path}", "-prune", "-o")]
         listing = self.run("find", ".", "-xdev", *skipped, "-printf", r"%p\t%M %u %l\n")
         return dict(line.split("\t", 1) for line in listing.splitlines())
+
+
+# --- agents in a root -----------------------------------------------------------------------
+
+
+def started(root: Root) -> None:
+    """Have the agent start the daemon."""
+    root.run(f"{AGENTS}/glance-api", "start", environ=PARAMETERS)
+
+
+def monitored(root: Root, command: list[str]) -> tuple[str, str]:
+    """Run a command on the host while agents are run in the root all the time.
+
+    What it says, and what the monitors came to: code and reason, a line each.
+    """
+    (root.path / "root/enough").unlink(missing_ok=True)
+    with root.begin("sh", "-c", LOOPS, environ=MONITOR) as loops:
+        try:
+            assert loops.stdout
+            first = [loops.stdout.readline() for _ in range(3)]
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, text=True)  # fmt: skip
+        finally:
+            (root.path / "root/enough").touch()
+        rest = loops.communicate()[0]
+    assert done.returncode == 0, done.stdout
+    return done.stdout, "".join([*first, rest])
+
+
+def slowly(*words: str) -> list[str]:
+    """A command in which every file takes 10 ms to appear or to go."""
+    calls = "rename,renameat,renameat2,unlink,unlinkat,symlink,symlinkat"
+    options = ["--seccomp-bpf", "-f", "-qq", "-o", "/dev/null", f"--trace={calls}"]
+    return ["strace", *options, f"--inject={calls}:delay_exit=10000", *words]

@@ -7,49 +7,30 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from agentlib.agent import VERSION
 from harness import EVERY_AGENT
-from packages.kit import ROOT, Root, base_root, dist, run
+from packages.kit import (
+    AGENTS,
+    LIB,
+    MONITOR,
+    PARAMETERS,
+    ROOT,
+    Root,
+    base_root,
+    monitored,
+    older,
+    run,
+    slowly,
+    started,
+)
 
-AGENTS = "/usr/lib/ocf/resource.d/openstack"
-LIB = "/usr/lib/ocf/lib"
 NAMES = sorted(agent.name for agent in EVERY_AGENT)
 PACKAGES = ("openstack-resource-agents", "openstack-ocf")
-
-DAEMON = """#!/usr/bin/python3
-import http.server
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        body = b'{"versions": []}'
-        self.send_response(300)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-http.server.ThreadingHTTPServer(("127.0.0.1", 9292), Handler).serve_forever()
-"""
-PARAMETERS = {
-    "OCF_ROOT": "/usr/lib/ocf", "OCF_RA_VERSION_MAJOR": "1", "OCF_RESOURCE_INSTANCE": "p",
-    "OCF_RESKEY_binary": "/usr/local/bin/daemon", "OCF_RESKEY_config": "/etc/daemon.conf",
-    "OCF_RESKEY_user": "root", "OCF_RESKEY_CRM_meta_timeout": "60000",
-}  # fmt: skip
-MONITOR = {**PARAMETERS, "OCF_RESKEY_CRM_meta_interval": "10000"}
 SHELL_AGENT = "#!/bin/sh\n# the agent of the guide\nexit 3\n"
-
-LOOPS = f"""
-for loop in 1 2 3; do
-    while [ ! -e /root/enough ]; do
-        said=$({AGENTS}/glance-api monitor 2>&1); code=$?
-        echo "$code $said"
-    done &
-done
-wait
-"""
-
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
@@ -62,72 +43,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Packages of an older version, whose agents and library go with no other version's."""
+    """Packages of an older version that goes with ours in nothing."""
     folder = tmp_path_factory.mktemp("before")
-    run("tar", "-xf", dist(folder), "-C", folder)
-    (top,) = (path for path in folder.iterdir() if path.is_dir())
-    for path in [*top.glob("agentlib/*.py"), *top.glob("ocf/[a-z]*-*"), top / "ocf/keystone"]:
-        text = path.read_text()
-        text = re.sub(r"\bmanages\b", "governs", text)
-        path.write_text(re.sub(r"\.exitcode\b", ".codes", text))
-    (top / "agentlib/exitcode.py").rename(top / "agentlib/codes.py")
-    version = f'VERSION = "{VERSION}"'
-    agent = top / "agentlib/agent.py"
-    agent.write_text(agent.read_text().replace(version, 'VERSION = "0.0.9"'))
-    (top / "CHANGELOG.md").write_text("## 0.0.9 - 2026-01-02\n\n### Added\n\n- All.\n")
-    run("make", "-s", "-C", top, "dist")
-    (folder / "0.0.9").mkdir()
-    run("tar", "-xf", next(top.glob("dist/*.tar.gz")), "-C", folder / "0.0.9")
-    run("dpkg-buildpackage", "--build=binary", "--no-sign", cwd=next(folder.glob("0.0.9/*")))
-    return [next(folder.glob(f"0.0.9/{name}_*.deb")) for name in PACKAGES]
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Iterator[Root]:
-    """A fresh root with a daemon that glance-api can run."""
-    with Root(base_root(), tmp_path) as root:
-        daemon = root.path / "usr/local/bin/daemon"
-        daemon.write_text(DAEMON)
-        daemon.chmod(0o755)
-        (root.path / "etc/daemon.conf").touch()
-        (root.path / "var/log/glance").mkdir()
-        yield root
+    run("tar", "-xf", older(folder), "-C", folder)
+    run("dpkg-buildpackage", "--build=binary", "--no-sign", cwd=next(folder.glob("*-0.0.9")))
+    return [next(folder.glob(f"{name}_*.deb")) for name in PACKAGES]
 
 
 def install(root: Root, packages: list[Path]) -> str:
     """Install packages in the root; what dpkg says."""
     return root.run("dpkg", "--install", *(root.bring(package) for package in packages))
-
-
-def started(root: Root) -> None:
-    """Have the agent start the daemon."""
-    root.run(f"{AGENTS}/glance-api", "start", environ=PARAMETERS)
-
-
-def monitored(root: Root, command: list[str]) -> tuple[str, str]:
-    """Run a command on the host while agents are run in the root all the time.
-
-    What it says, and what the monitors came to: code and reason, a line each.
-    """
-    (root.path / "root/enough").unlink(missing_ok=True)
-    with root.begin("sh", "-c", LOOPS, environ=MONITOR) as loops:
-        try:
-            assert loops.stdout
-            first = [loops.stdout.readline() for _ in range(3)]
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                  stderr=subprocess.STDOUT, text=True)  # fmt: skip
-        finally:
-            (root.path / "root/enough").touch()
-        rest = loops.communicate()[0]
-    assert done.returncode == 0, done.stdout
-    return done.stdout, "".join([*first, rest])
-
-
-def slowly(root: Root, *words: str) -> list[str]:
-    """A command in the root in which every file takes 10 ms to appear or to go."""
-    calls = "rename,renameat,renameat2,unlink,unlinkat,symlink,symlinkat"
-    options = ["--seccomp-bpf", "-f", "-qq", "-o", "/dev/null", f"--trace={calls}"]
-    return ["strace", *options, f"--inject={calls}:delay_exit=10000", *root.command(*words)]
 
 
 # --- what is in them ------------------------------------------------------------------------
@@ -193,7 +118,7 @@ def test_upgrade_under_running_agents(made: list[Path], before: list[Path], root
     started(root)
     packages = [root.bring(package) for package in made]
 
-    said, monitors = monitored(root, slowly(root, "dpkg", "--install", *packages))
+    said, monitors = monitored(root, slowly(*root.command("dpkg", "--install", *packages)))
 
     assert {"0"} == set(monitors.split()), monitors
     assert "Setting up openstack-resource-agents" in said
@@ -210,7 +135,7 @@ def test_over_make_install(made: list[Path], root: Root) -> None:
     started(root)
     packages = [root.bring(package) for package in made]
 
-    said, monitors = monitored(root, slowly(root, "dpkg", "--install", *packages))
+    said, monitors = monitored(root, slowly(*root.command("dpkg", "--install", *packages)))
     root.run(f"{AGENTS}/glance-api", "stop", environ=PARAMETERS)
 
     assert {"0"} == set(monitors.split()), monitors
