@@ -25,6 +25,8 @@ PYTHON ?= /usr/bin/python3
 LIBRARY ?= openstack
 BYTECODE ?= yes
 DIST ?= dist
+# The key that `make single` signs the checksums with, for gpg; empty: none.
+SIGN_KEY ?=
 
 # Not whatever `python3` is first on PATH: this is the one that Debian's packages belong to.
 SYSTEM_PYTHON := /usr/bin/python3
@@ -256,6 +258,17 @@ rpm: package-packages ## packages for RHEL and openSUSE, in dist/ (DIST: another
 		mv "$$package" "$$DIST"
 		echo "$$DIST/$${package##*/}"
 	done
+
+.PHONY: single
+single: export DIST := $(DIST)
+single: export SIGN_KEY := $(SIGN_KEY)
+single: ## each agent with its library in one file, in dist/ (SIGN_KEY: of the checksums)
+	@umask 022
+	mkdir -p "$$DIST"
+	$(SYSTEM_PYTHON) -EsB release/single.py "$$DIST"
+	rm -f "$$DIST/SHA256SUMS.asc"
+	[ ! "$$SIGN_KEY" ] || gpg --batch --quiet --yes --local-user "$$SIGN_KEY" --armor --detach-sign \
+		--output "$$DIST/SHA256SUMS.asc" "$$DIST/SHA256SUMS"
 
 ##### For those who work on it
 
