@@ -48,12 +48,13 @@ def test_an_archive_makes_itself(archive: Path, tmp_path: Path) -> None:
 
 
 def test_all_that_git_knows_is_in_it(archive: Path) -> None:
-    """The archive has every file of the repository, and debian/changelog, made for it."""
+    """The archive has every file of the repository, and the two that are made for it."""
     known = set(run("git", "-c", f"safe.directory={ROOT}", "-C", ROOT, "ls-files").splitlines())
     with tarfile.open(archive) as tar:
         entries = {entry.name.partition("/")[2]: entry for entry in tar}
 
-    assert {name for name in known if (ROOT / name).exists()} | {"debian/changelog"} == set(entries)
+    made = {"debian/changelog", "openstack-resource-agents.spec"}
+    assert {name for name in known if (ROOT / name).exists()} | made == set(entries)
     assert {("root", 0)} == {(entry.uname, entry.uid) for entry in entries.values()}
     assert {0o755} == {entries[f"ocf/{agent.name}"].mode for agent in EVERY_AGENT}
     assert entries["ocf/agentlib"].issym()
@@ -115,3 +116,15 @@ def test_two_versions(archive: Path, tmp_path: Path) -> None:
     assert done.returncode != 0
     assert "CHANGELOG.md begins with 9.9.9, agentlib/agent.py says" in done.stderr
     assert not list((top / "dist").iterdir())
+
+
+def test_every_entry_is_in_the_spec(archive: Path, tmp_path: Path) -> None:
+    """The spec is one that rpm reads, with each entry of CHANGELOG.md and the agents' version."""
+    spec = unpacked(archive, tmp_path) / "openstack-resource-agents.spec"
+    form = "%{version}\\n[%{changelogtext}\\n]"
+    said = run("rpmspec", "--query", "--srpm", "--queryformat", form, spec)
+    entries = [entry for release in sources.history() for _, found in release.sections
+               for entry in found]
+
+    assert said.startswith(VERSION)
+    assert [] == [entry for entry in entries if f"- {entry}" not in " ".join(said.split())]
