@@ -247,7 +247,7 @@ rpm: package-packages ## packages for RHEL and openSUSE, in dist/ (DIST: another
 	trap 'rm -rf "$$build"' EXIT
 	cp "$$archive" "$$build"
 	SOURCE_DATE_EPOCH=$$($(SYSTEM_PYTHON) -EsB release/sources.py epoch)
-	export SOURCE_DATE_EPOCH
+	export SOURCE_DATE_EPOCH HOME="$$build" # where Debian's rpm has its database
 	rpmbuild -ta --nodeps --define "_topdir $$build" --define "_tmppath $$build" \
 		--define 'use_source_date_epoch_as_buildtime 1' --define '_buildhost localhost' \
 		--define 'clamp_mtime_to_source_date_epoch 1' \

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from agentlib.agent import VERSION
-from harness import EVERY_AGENT
+from harness import EVERY_AGENT, eventually
 from packages.kit import (
     AGENTS,
     LIB,
@@ -30,6 +30,12 @@ from packages.kit import (
 
 NAMES = sorted(agent.name for agent in EVERY_AGENT)
 PACKAGES = ("openstack-resource-agents", "openstack-ocf")
+WAITING = """#!/usr/bin/python3
+import os, time
+open("/root/begun", "w").close()
+while not os.path.exists("/root/go"):
+    time.sleep(0.05)
+"""
 SHELL_AGENT = "#!/bin/sh\n# the agent of the guide\nexit 3\n"
 
 @pytest.fixture(scope="module")
@@ -124,6 +130,27 @@ def test_upgrade_under_running_agents(made: list[Path], before: list[Path], root
     assert "Setting up openstack-resource-agents" in said
     (version,) = (path.name for path in (root.path / LIB[1:]).iterdir())
     assert f"openstack-{VERSION}" == version[: len(f"openstack-{VERSION}")]
+
+
+def test_a_start_that_is_under_way(made: list[Path], before: list[Path], root: Root) -> None:
+    """A start that is under way keeps its library until it has ended; dpkg says that it waits."""
+    install(root, before)
+    daemon = root.path / "usr/local/bin/daemon"
+    daemon.write_text(WAITING + daemon.read_text().partition("\n")[2])
+    packages = [root.bring(package) for package in made]
+
+    with root.begin(f"{AGENTS}/glance-api", "start", environ=PARAMETERS) as start:
+        eventually((root.path / "root/begun").exists)
+        with root.begin("dpkg", "--install", *packages) as dpkg:
+            assert dpkg.stdout
+            said = next((line for line in dpkg.stdout if "waiting for agents that run" in line), "")
+            (root.path / "root/go").touch()
+            rest = dpkg.communicate()[0]
+        assert start.wait() == 0, start.communicate()[0]
+
+    assert re.search(r": /proc/\d+/cmdline$", said.strip()), said
+    assert dpkg.returncode == 0, rest
+    root.run(f"{AGENTS}/glance-api", "monitor", environ=MONITOR)
 
 
 def test_over_make_install(made: list[Path], root: Root) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,7 +44,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def before(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Packages of an older version that goes with ours in nothing."""
     folder = tmp_path_factory.mktemp("before")
-    run("rpmbuild", "-tb", "--nodeps", "--define", f"_topdir {folder}", older(folder))
+    archive = older(folder)
+    run("rpmbuild", "-tb", "--nodeps", "--define", f"_topdir {folder}", archive, HOME=str(folder))
     return [next(folder.glob(f"RPMS/noarch/{name}-*.rpm")) for name in PACKAGES]
 
 
@@ -54,6 +54,12 @@ def rpm(root: Root, *arguments: str, packages: Sequence[Path] = ()) -> list[str]
     nodeps = ["--nodeps"] if packages else []
     return root.outside(
         "rpm", "--root", root.merged, "--dbpath", "/var/lib/rpm", *arguments, *nodeps, *packages)
+
+
+def query(package: Path, form: str) -> str:
+    """What rpm says of a package; its database, which it makes for that, is beside the package."""
+    command = ("rpm", "--query", "--package", "--queryformat", form, package)
+    return run(*command, HOME=str(package.parent))
 
 
 def paths(listing: str) -> set[str]:
@@ -67,9 +73,8 @@ def test_the_same_files_as_the_deb(made: list[Path], tmp_path: Path) -> None:
     """The two packages have the files of the two Debian packages, but for paths of their own."""
     for package in made:
         name = re.sub(r"-\d.*", "", package.name)
-        files = run("rpm", "--query", "--list", "--package", package)
-        form = "[%{FILEMODES:perms}\\n]"
-        kinds = run("rpm", "--query", "--package", "--queryformat", form, package)
+        files = query(package, "[%{FILENAMES}\\n]")
+        kinds = query(package, "[%{FILEMODES:perms}\\n]")
         rpms = "\n".join(path for path, kind in zip(files.splitlines(), kinds.splitlines())
                          if kind[0] != "d")  # fmt: skip
 
@@ -120,9 +125,7 @@ def test_upgrade_under_running_agents(made: list[Path], before: list[Path], root
 def test_modes(made: list[Path]) -> None:
     """All is root's, and nobody else can write it."""
     for package in made:
-        form = "[%{FILEMODES:perms} %{FILEUSERNAME} %{FILENAMES}\\n]"
-        said = subprocess.run(["rpm", "--query", "--package", "--queryformat", form, package],
-                              capture_output=True, text=True, check=True)  # fmt: skip
-        for line in said.stdout.splitlines():
+        said = query(package, "[%{FILEMODES:perms} %{FILEUSERNAME} %{FILENAMES}\\n]")
+        for line in said.splitlines():
             assert line.split()[1] == "root", line
             assert (line[5], line[8]) == ("-", "-"), line

@@ -122,7 +122,7 @@ def test_every_entry_is_in_the_spec(archive: Path, tmp_path: Path) -> None:
     """The spec is one that rpm reads, with each entry of CHANGELOG.md and the agents' version."""
     spec = unpacked(archive, tmp_path) / "openstack-resource-agents.spec"
     form = "%{version}\\n[%{changelogtext}\\n]"
-    said = run("rpmspec", "--query", "--srpm", "--queryformat", form, spec)
+    said = run("rpmspec", "--query", "--srpm", "--queryformat", form, spec, HOME=str(tmp_path))
     entries = [entry for release in sources.history() for _, found in release.sections
                for entry in found]
 
