@@ -21,6 +21,13 @@ MANDIR ?= /usr/share/man
 SBINDIR ?= /usr/sbin
 COMPLETIONDIR ?= /usr/share/bash-completion/completions
 PYTHON ?= /usr/bin/python3
+# For packages: another folder of OCF_ROOT/lib than `openstack`, which the agents name then; empty: no
+# bytecode. And where archives and packages are written.
+LIBRARY ?= openstack
+BYTECODE ?= yes
+DIST ?= dist
+# The key that `make single` signs the checksums with, for gpg; empty: none.
+SIGN_KEY ?=
 
 # Not whatever `python3` is first on PATH: this is the one that Debian's packages belong to.
 SYSTEM_PYTHON := /usr/bin/python3
@@ -32,13 +39,16 @@ AGENTS := $(shell find ocf -maxdepth 1 -type f -perm -u+x ! -name '*[.~]*' -prin
 # Others without a suffix, which no tool finds by itself either.
 SCRIPTS := $(shell find bench bin docs lab tests -type f -perm -u+x ! -name '*[.~]*' \
 	-exec grep -lm1 '^\#!.*python' {} + 2>/dev/null | LC_ALL=C sort)
-SOURCES = agentlib openstack_ocf $(AGENTS:%=ocf/%) $(if $(wildcard bench/*.py),bench) docs lab tests $(SCRIPTS)
+SOURCES = agentlib openstack_ocf $(AGENTS:%=ocf/%) $(if $(wildcard bench/*.py),bench) docs lab release \
+	tests $(SCRIPTS)
 
 # Debian packages: to run agents and lab; to test them as well. The daemons: see `openstack`.
 RUN_PACKAGES := python3 python3-keystoneauth1 python3-requests iproute2
 CLUSTER_PACKAGES := pacemaker corosync crmsh pcs resource-agents iputils-arping
 TEST_PACKAGES := $(RUN_PACKAGES) $(CLUSTER_PACKAGES) python3-venv groff-base libxml2-utils openssl \
 	python3-openstackclient bsdutils curl strace time uwsgi-plugin-python3 prometheus python3-yaml
+# To make packages, and to try them in a root of their own.
+PACKAGE_PACKAGES := debhelper dh-python dpkg-dev lintian rpm rpmlint debootstrap
 OPENSTACK_PACKAGES := keystone glance-api cinder-api mariadb-server-core
 # Those of all other daemons are many, and for tests alone: lab/packages.py.
 CONTROL_PLANE_PACKAGES = $(shell $(SYSTEM_PYTHON) -B -m lab.packages)
@@ -91,6 +101,7 @@ install: export MANDIR := $(MANDIR)
 install: export SBINDIR := $(SBINDIR)
 install: export COMPLETIONDIR := $(COMPLETIONDIR)
 install: export PYTHON := $(PYTHON)
+install: export LIBRARY := $(LIBRARY)
 install: ## install agents and openstack-ocf (DESTDIR, OCF_ROOT, MANDIR, SBINDIR, COMPLETIONDIR; PYTHON)
 	@umask 022
 	fail() { echo "make install: $$*" >&2; exit 1; }
@@ -98,7 +109,8 @@ install: ## install agents and openstack-ocf (DESTDIR, OCF_ROOT, MANDIR, SBINDIR
 	[[ "$$PYTHON" =~ ^/[A-Za-z0-9/._+-]+$$ ]] ||
 		fail "PYTHON=$$PYTHON is no absolute path that can stand in a #! line"
 	agents="$$DESTDIR$$OCF_ROOT/resource.d/openstack"
-	library="$$DESTDIR$$OCF_ROOT/lib/openstack"
+	library="$$DESTDIR$$OCF_ROOT/lib/$$LIBRARY"
+	[[ "$$LIBRARY" =~ ^openstack[A-Za-z0-9.~-]*$$ ]] || fail "LIBRARY=$$LIBRARY is no name for it"
 	if [ -d "$$agents/agentlib" ] && [ ! -L "$$agents/agentlib" ]; then
 		fail "$$agents/agentlib is a folder, as pip makes it; first: pip uninstall" \
 			"openstack-ocf-agents"
@@ -107,7 +119,7 @@ install: ## install agents and openstack-ocf (DESTDIR, OCF_ROOT, MANDIR, SBINDIR
 		"$$PYTHON" -Es -c 'import sys; sys.exit(sys.version_info < (3, 9))' ||
 			fail "PYTHON=$$PYTHON is older than 3.9"
 	fi
-	mkdir -p "$$agents" "$$library"/{agentlib,openstack_ocf}/__pycache__
+	mkdir -p "$$agents" "$$library"/{agentlib,openstack_ocf}
 	trap 'rm -rf "$$new" "$$new_agents"' EXIT
 	new_agents=
 	new=$$(mktemp -d "$$library/.new.XXXXXXXX")
@@ -117,19 +129,26 @@ install: ## install agents and openstack-ocf (DESTDIR, OCF_ROOT, MANDIR, SBINDIR
 	install -m 644 agentlib/*.py "$$new/agentlib"
 	install -m 644 openstack_ocf/*.py "$$new/openstack_ocf"
 	sed -e "1s|^#!/usr/bin/python3|#!$$PYTHON|" \
-		-e "s|^LIBRARY = .*|LIBRARY = \"$$OCF_ROOT/lib/openstack\"|" \
+		-e "s|^LIBRARY = .*|LIBRARY = \"$$OCF_ROOT/lib/$$LIBRARY\"|" \
 		-e "/^from pathlib import Path$$/d" bin/openstack-ocf >"$$new/openstack-ocf"
 	chmod 755 "$$new/openstack-ocf"
+	path=
+	[ "$$LIBRARY" = openstack ] || # an agent finds the library that it was made with, and no other
+		path="import sys; sys.path[0] = \"$$OCF_ROOT/lib/$$LIBRARY\""
 	for agent in $(AGENTS); do
-		sed "1s|^#!/usr/bin/python3|#!$$PYTHON|" "ocf/$$agent" >"$$new_agents/$$agent"
+		sed -e "1s|^#!/usr/bin/python3|#!$$PYTHON|" \
+			$${path:+-e "0,/^from agentlib/s|^from agentlib|$$path\n&|"} \
+			"ocf/$$agent" >"$$new_agents/$$agent"
 		chmod 755 "$$new_agents/$$agent"
 	done
-	ln -s ../../lib/openstack/agentlib "$$new_agents/agentlib"
-	if [ -x "$$PYTHON" ]; then
+	[ "$$path" ] || ln -s ../../lib/openstack/agentlib "$$new_agents/agentlib"
+	if [ ! "$(BYTECODE)" ]; then
+		:
+	elif [ -x "$$PYTHON" ]; then
 		# By time stamp, whatever SOURCE_DATE_EPOCH makes of it: whoever edits a module finds
 		# the change to work. The names in it are those of the installed files.
 		"$$PYTHON" -Es -m compileall -qf --invalidation-mode timestamp \
-			-s "$$new" -p "$$OCF_ROOT/lib/openstack" "$$new/agentlib" "$$new/openstack_ocf"
+			-s "$$new" -p "$$OCF_ROOT/lib/$$LIBRARY" "$$new/agentlib" "$$new/openstack_ocf"
 	else
 		echo "make install: $$PYTHON is not on this machine: no bytecode"
 	fi
@@ -141,10 +160,11 @@ install: ## install agents and openstack-ocf (DESTDIR, OCF_ROOT, MANDIR, SBINDIR
 	for package in agentlib openstack_ocf; do
 		mv -f -t "$$library/$$package" "$$new/$$package"/*.py
 		if [ -d "$$new/$$package/__pycache__" ]; then
+			mkdir -p "$$library/$$package/__pycache__"
 			mv -f -t "$$library/$$package/__pycache__" "$$new/$$package"/__pycache__/*.pyc
 		fi
 	done
-	mv -f -T "$$new_agents/agentlib" "$$agents/agentlib"
+	[ "$$path" ] || mv -f -T "$$new_agents/agentlib" "$$agents/agentlib"
 	for agent in $(AGENTS); do
 		mv -f -T "$$new_agents/$$agent" "$$agents/$$agent"
 	done
@@ -162,6 +182,8 @@ install: ## install agents and openstack-ocf (DESTDIR, OCF_ROOT, MANDIR, SBINDIR
 	if compgen -G "$$new/man/*" >/dev/null; then
 		mkdir -p "$$DESTDIR$$MANDIR/man7"
 		install -m 644 "$$new"/man/* "$$DESTDIR$$MANDIR/man7"
+	fi
+	if [ -e "$$new/command/openstack-ocf.bash" ]; then
 		mkdir -p "$$DESTDIR$$MANDIR/man8" "$$DESTDIR$$COMPLETIONDIR"
 		install -m 644 "$$new/command/openstack-ocf.8" "$$DESTDIR$$MANDIR/man8"
 		install -m 644 -T "$$new/command/openstack-ocf.bash" \
@@ -202,6 +224,64 @@ uninstall: ## remove them again, and nothing else
 	for folder in "$$library"/{agentlib,openstack_ocf}{/__pycache__,} "$$library" "$$agents"; do
 		[ ! -d "$$folder" ] || rmdir --ignore-fail-on-non-empty "$$folder"
 	done
+
+##### Packages
+
+.PHONY: dist
+dist: export DIST := $(DIST)
+dist: ## the source archive, in dist/ (DIST: another folder)
+	@mkdir -p "$$DIST"
+	$(SYSTEM_PYTHON) -EsB release/sources.py dist "$$DIST"
+
+.PHONY: deb
+deb: export DIST := $(DIST)
+deb: package-packages ## Debian packages, in dist/ (DIST: another folder)
+	@umask 022
+	mkdir -p "$$DIST"
+	archive=$$($(SYSTEM_PYTHON) -EsB release/sources.py dist "$$DIST")
+	build=$$(mktemp -d "$$DIST/.deb.XXXXXXXX")
+	trap 'rm -rf "$$build"' EXIT
+	tar -xf "$$archive" -C "$$build"
+	cd "$$build"/*/
+	dpkg-buildpackage --no-sign --check-command=lintian --check-option=--fail-on=error,warning \
+		>../log 2>&1 || { cat ../log >&2; exit 1; }
+	cd - >/dev/null
+	mv "$$build"/*.{deb,dsc,tar.xz,changes,buildinfo} "$$DIST"
+	version=$${archive##*agents-}
+	printf '%s\n' "$$DIST"/*_"$${version%.tar.gz}"_all.deb
+
+.PHONY: rpm
+rpm: export DIST := $(DIST)
+rpm: package-packages ## packages for RHEL and openSUSE, in dist/ (DIST: another folder)
+	@umask 022
+	mkdir -p "$$DIST"
+	archive=$$($(SYSTEM_PYTHON) -EsB release/sources.py dist "$$DIST")
+	build=$$(mktemp -d /var/tmp/openstack-ocf-agents.XXXXXXXX) # rpm takes no blank in a path
+	trap 'rm -rf "$$build"' EXIT
+	cp "$$archive" "$$build"
+	SOURCE_DATE_EPOCH=$$($(SYSTEM_PYTHON) -EsB release/sources.py epoch)
+	export SOURCE_DATE_EPOCH HOME="$$build" # where Debian's rpm has its database
+	rpmbuild -ta --nodeps --define "_topdir $$build" --define "_tmppath $$build" \
+		--define 'use_source_date_epoch_as_buildtime 1' --define '_buildhost localhost' \
+		--define 'clamp_mtime_to_source_date_epoch 1' \
+		"$$build/$${archive##*/}" >"$$build/log" 2>&1 || { cat "$$build/log" >&2; exit 1; }
+	rpmlint --config release/rpmlint.toml "$$build"/RPMS/noarch/*.rpm >"$$build/log" 2>&1 ||
+		{ cat "$$build/log" >&2; exit 1; }
+	for package in "$$build"/{RPMS/noarch,SRPMS}/*.rpm; do
+		mv "$$package" "$$DIST"
+		echo "$$DIST/$${package##*/}"
+	done
+
+.PHONY: single
+single: export DIST := $(DIST)
+single: export SIGN_KEY := $(SIGN_KEY)
+single: ## each agent with its library in one file, in dist/ (SIGN_KEY: of the checksums)
+	@umask 022
+	mkdir -p "$$DIST"
+	$(SYSTEM_PYTHON) -EsB release/single.py "$$DIST"
+	rm -f "$$DIST/SHA256SUMS.asc"
+	[ ! "$$SIGN_KEY" ] || gpg --batch --quiet --yes --local-user "$$SIGN_KEY" --armor --detach-sign \
+		--output "$$DIST/SHA256SUMS.asc" "$$DIST/SHA256SUMS"
 
 ##### For those who work on it
 
@@ -329,15 +409,18 @@ clean: ## remove what was built, and .venv
 
 ##### What the others need
 
-.PHONY: run-packages cluster-packages test-packages openstack control-plane tools agents
+.PHONY: run-packages cluster-packages package-packages test-packages openstack control-plane tools agents
 run-packages:
 	@.ci/packages $(RUN_PACKAGES)
 
 cluster-packages:
 	@.ci/packages $(CLUSTER_PACKAGES)
 
+package-packages:
+	@.ci/packages $(PACKAGE_PACKAGES)
+
 test-packages:
-	@.ci/packages $(TEST_PACKAGES)
+	@.ci/packages $(TEST_PACKAGES) $(PACKAGE_PACKAGES)
 
 openstack: run-packages
 	@.ci/packages --check $(OPENSTACK_PACKAGES) ||

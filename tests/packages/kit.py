@@ -1,0 +1,258 @@
+"""The packages as the tests make them, and a Debian root of its own to install them in.
+
+    with Root(base, folder) as root:
+        root.run("dpkg", "--install", package)
+    # all processes in it have ended, and its mounts are gone with them
+
+The root is an overlay over a tree that debootstrap has made once (`base_root`), entered by
+namespaces of its own: mounts, processes, network.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from agentlib.agent import VERSION
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRON = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"}
+NEEDS = ("python3-keystoneauth1", "python3-requests")
+"""What the base root has beside the essential packages: what ours depend on."""
+AGENTS = "/usr/lib/ocf/resource.d/openstack"
+LIB = "/usr/lib/ocf/lib"
+DAEMON = """#!/usr/bin/python3
+import http.server
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = b'{"versions": []}'
+        self.send_response(300)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+http.server.ThreadingHTTPServer(("127.0.0.1", 9292), Handler).serve_forever()
+"""
+PARAMETERS = {
+    "OCF_ROOT": "/usr/lib/ocf", "OCF_RA_VERSION_MAJOR": "1", "OCF_RESOURCE_INSTANCE": "p",
+    "OCF_RESKEY_binary": "/usr/local/bin/daemon", "OCF_RESKEY_config": "/etc/daemon.conf",
+    "OCF_RESKEY_user": "root", "OCF_RESKEY_CRM_meta_timeout": "60000",
+}  # fmt: skip
+MONITOR = {**PARAMETERS, "OCF_RESKEY_CRM_meta_interval": "10000"}
+LOOPS = f"""
+for loop in 1 2 3; do
+    while [ ! -e /root/enough ]; do
+        said=$({AGENTS}/glance-api monitor 2>&1); code=$?
+        echo "$code $said"
+    done &
+done
+wait
+"""
+
+KEPT = 14 * 24 * 3600.0
+"""Seconds after which the base root is made anew."""
+
+ENTER = r"""
+set -e
+mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" "$2/merged"
+mount -t proc proc "$2/merged/proc"
+mount -t tmpfs -o mode=755 tmpfs "$2/merged/run"
+ip link set lo up
+echo ready
+exec sleep infinity
+"""
+
+
+def run(*command: str | Path, cwd: str | Path = "/", **environ: str) -> str:
+    """A command that must succeed; what it prints."""
+    words = [str(word) for word in command]
+    done = subprocess.run(
+        words, env={**ENVIRON, **environ}, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        cwd=cwd,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def dist(folder: Path, root: Path = ROOT) -> Path:
+    """Make the source archive in a folder; its path."""
+    return Path(run("make", "-s", "-C", root, "dist", f"DIST={folder}").strip())
+
+
+def older(folder: Path) -> Path:
+    """The source archive of an older version, which goes with ours in nothing."""
+    run("tar", "-xf", dist(folder), "-C", folder)
+    (top,) = (path for path in folder.iterdir() if path.is_dir())
+    for path in [*top.glob("agentlib/*.py"), *top.glob("openstack_ocf/*.py"),
+                 *top.glob("ocf/[a-z]*-*"), top / "ocf/keystone"]:
+        text = re.sub(r"\bmanages\b", "governs", path.read_text())
+        path.write_text(re.sub(r"\.exitcode\b", ".codes", text))
+    (top / "agentlib/exitcode.py").rename(top / "agentlib/codes.py")
+    agent = top / "agentlib/agent.py"
+    agent.write_text(agent.read_text().replace(f'VERSION = "{VERSION}"', 'VERSION = "0.0.9"'))
+    (top / "CHANGELOG.md").write_text("## 0.0.9 - 2026-01-02\n\n### Added\n\n- All.\n")
+    return dist(folder, top)
+
+
+# --- a root ---------------------------------------------------------------------------------
+
+
+def base_root() -> Path:
+    """A root of this machine's Debian release, with what our packages need."""
+    if os.geteuid() != 0:
+        pytest.fail("packages are installed in a root of their own: this needs root", pytrace=False)
+    if not shutil.which("debootstrap"):
+        pytest.fail("debootstrap is missing: run `make test-packages`", pytrace=False)
+    folder = ROOT / "build"
+    folder.mkdir(exist_ok=True)
+    base = folder / "debian-root"
+    with (folder / "debian-root.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not base.exists() or time.time() - base.stat().st_mtime > KEPT:
+            _bootstrap(base)
+    return base
+
+
+def _bootstrap(base: Path) -> None:
+    targets = run("apt-get", "indextargets", "--format", "$(SITE) $(CODENAME) $(COMPONENT)",
+                  "Created-By: Packages")  # fmt: skip
+    release = Path("/etc/os-release").read_text().splitlines()
+    suite = dict(line.split("=", 1) for line in release)["VERSION_CODENAME"].strip('"')
+    sources = [line.split() for line in targets.splitlines()]
+    mirrors = [source[0] for source in sources if source[1:] == [suite, "main"]]
+    if not mirrors:
+        pytest.fail(f"apt has no archive with main of {suite}", pytrace=False)
+    unfinished = base.with_suffix(".new")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    _quietly("debootstrap", "--variant=minbase", suite, unfinished, mirrors[0])
+    # Not --include: debootstrap's order of configuration fails for packages that others provide.
+    settings = unfinished / "etc/apt/apt.conf.d/00as-on-this-machine"
+    settings.write_text(run("apt-config", "dump", "Acquire"))
+    _quietly("chroot", unfinished, "apt-get", "update")
+    _quietly("chroot", unfinished, "apt-get", "install", "--yes", "--no-install-recommends", *NEEDS)
+    _quietly("chroot", unfinished, "apt-get", "clean")
+    shutil.rmtree(base, ignore_errors=True)
+    os.utime(unfinished)
+    unfinished.rename(base)
+
+
+def _quietly(*command: str | Path) -> None:
+    """Run a command that needs the network; the test fails with what it said."""
+    words = [str(word) for word in command]
+    environ = {**ENVIRON, "DEBIAN_FRONTEND": "noninteractive"}
+    done = subprocess.run(words, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True)  # fmt: skip
+    if done.returncode:
+        pytest.fail(f"{' '.join(words)} failed:\n{done.stdout[-2000:]}", pytrace=False)
+
+
+class Root:
+    """A Debian root: what is changed in it is in `folder`, and the base stays as it is."""
+
+    def __init__(self, base: Path, folder: Path) -> None:
+        for name in ("upper", "work", "merged"):
+            (folder / name).mkdir()
+        self.process = subprocess.Popen(
+            ["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child",
+             "--propagation", "private", "bash", "-c", ENTER, "enter", base, folder],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert self.process.stdout
+        assert self.process.stderr
+        if self.process.stdout.readline() != "ready\n":
+            self.process.kill()
+            pytest.fail(f"no root: {self.process.stderr.read()}", pytrace=False)
+        pid = self.process.pid
+        self.init = int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
+        self.merged = folder / "merged"
+        """The root, for what runs in its namespace of mounts (`outside`)."""
+        self.path = Path(f"/proc/{self.init}/root{self.merged}")
+        """The same root, for tests that look into it."""
+
+    def __enter__(self) -> Root:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def command(self, *words: str | Path) -> list[str]:
+        """What runs a command in it."""
+        return self.outside("chroot", self.merged, *words)
+
+    def outside(self, *words: str | Path) -> list[str]:
+        """What runs a command of the host that works on it, as `rpm --root` does."""
+        enter = f"--target={self.init}"
+        return ["nsenter", enter, "--mount", "--pid", "--net", *map(str, words)]
+
+    def begin(
+        self, *words: str | Path, environ: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[str]:
+        """Begin a command in it; stdout and stderr come together."""
+        return subprocess.Popen(
+            self.command(*words), env={**ENVIRON, **(environ or {})}, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+
+    def run(
+        self, *words: str | Path, environ: Mapping[str, str] | None = None, code: int = 0
+    ) -> str:
+        """Run a command in it that must end with this code; what it says."""
+        process = self.begin(*words, environ=environ)
+        said = process.communicate()[0]
+        assert process.returncode == code, f"{words}: {process.returncode}\n{said}"
+        return said
+
+    def bring(self, path: Path) -> str:
+        """Copy a file into its /root; the path there."""
+        shutil.copy(path, self.path / "root")
+        return f"/root/{path.name}"
+
+    def tree(self) -> dict[str, str]:
+        """All files, folders and links in it, but what dpkg, rpm and apt write down."""
+        own = ("root", "var/cache", "var/lib/apt", "var/lib/dpkg", "var/lib/rpm",
+               "var/log/dpkg.log")  # fmt: skip
+        skipped = [word for path in own for word in ("-path", f"./{path}", "-prune", "-o")]
+        listing = self.run("find", ".", "-xdev", *skipped, "-printf", r"%p\t%M %u %l\n")
+        return dict(line.split("\t", 1) for line in listing.splitlines())
+
+
+# --- agents in a root -----------------------------------------------------------------------
+
+
+def started(root: Root) -> None:
+    """Have the agent start the daemon."""
+    root.run(f"{AGENTS}/glance-api", "start", environ=PARAMETERS)
+
+
+def monitored(root: Root, command: list[str]) -> tuple[str, str]:
+    """Run a command on the host while agents are run in the root all the time.
+
+    What it says, and what the monitors came to: code and reason, a line each.
+    """
+    (root.path / "root/enough").unlink(missing_ok=True)
+    with root.begin("sh", "-c", LOOPS, environ=MONITOR) as loops:
+        try:
+            assert loops.stdout
+            first = [loops.stdout.readline() for _ in range(3)]
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, text=True)  # fmt: skip
+        finally:
+            (root.path / "root/enough").touch()
+        rest = loops.communicate()[0]
+    assert done.returncode == 0, done.stdout
+    return done.stdout, "".join([*first, rest])
+
+
+def slowly(*words: str) -> list[str]:
+    """A command in which every file takes 10 ms to appear or to go."""
+    calls = "rename,renameat,renameat2,unlink,unlinkat,symlink,symlinkat"
+    options = ["--seccomp-bpf", "-f", "-qq", "-o", "/dev/null", f"--trace={calls}"]
+    return ["strace", *options, f"--inject={calls}:delay_exit=10000", *words]
