@@ -113,7 +113,8 @@ class _Lint:
         """L2: monitors that are missing. L18: two of one interval."""
         monitors = [op for op in self._operations(one.element)
                     if op.get("name") == "monitor" and seconds(op.get("interval", "0"))]
-        level = {cib.level(op) or "0" for op in monitors}
+        # Without a level the agents take the highest.
+        level = {cib.level(op) or "10" for op in monitors}
         if not monitors:
             yield Finding("L2", ERROR, one.id, "no monitor: nobody finds out that it is dead",
                           'Add: op monitor interval="30s" timeout="30s" OCF_CHECK_LEVEL="10"')

@@ -92,10 +92,21 @@ def test_the_sound_cluster_of_this_module(tmp_path: Path) -> None:
     assert [] == findings(tmp_path, text)
 
 
+def test_the_level_of_a_monitor_that_says_none(tmp_path: Path) -> None:
+    """It is 10, as for the agents: what is missing is the monitor of level 0."""
+    one = GLANCE.replace(OPS, f'{OPS.partition("op monitor")[0]} {OP}')
+    snippet = tmp_path / "some.crm"
+    snippet.write_text(f"{VIP}\n{one}\n{GROUP}\n{SOUND}\n")
+
+    assert [("L2", "no monitor of level 0")] == [
+        (found.id, found.seen) for found in lint(crm(tmp_path / "cib.xml", snippet))]
+
+
 REST = "os_project_name=service os_auth_url=http://10.0.0.11:5000"
 ROWS = [
     ("L1", "p_glance-api", GLANCE.replace('start timeout="60s"', 'start timeout="20s"')),
     ("L2", "p_glance-api", GLANCE.replace('OCF_CHECK_LEVEL="10"', 'OCF_CHECK_LEVEL="0"')),
+    ("L2", "p_glance-api", GLANCE.replace('OCF_CHECK_LEVEL="0"', "")),
     ("L3", "p_glance-api", GLANCE.replace('migration-threshold="3"', "")),
     ("L3", "p_glance-api", GLANCE.replace('failure-timeout="180s"', "")),
     ("L4", "p_glance-api",
@@ -209,7 +220,8 @@ def test_no_cluster(tmp_path: Path) -> None:
 def test_live_and_json(tmp_path: Path) -> None:
     """The CIB that Pacemaker's tools see is linted, as JSON; a password in it is not shown."""
     snippet, cib = tmp_path / "some.crm", tmp_path / "cib.xml"
-    snippet.write_text(f"{VIP}\n{ROWS[5][2]}\n{GROUP}\n{SOUND}\n")
+    secret = next(text for row, _, text in ROWS if row == "L5")
+    snippet.write_text(f"{VIP}\n{secret}\n{GROUP}\n{SOUND}\n")
     crm(cib, snippet)
     done = command("lint", "live", "--format", "json", CIB_file=str(cib))
 
