@@ -1,9 +1,10 @@
 """What the agents are for, shown on real Pacemaker in less than two minutes.
 
-Run by `make demo` (python3 -m lab.demo, as root). Two nodes, Glance and Cinder with their virtual
-IPs, Keystone and MariaDB where both nodes reach them, and a client that asks both virtual IPs
-several times a second. The chapters below do something to it; what Pacemaker does then is told
-while it happens, and what came of it is looked at.
+Run by `make demo` (python3 -m lab.demo, as root). Two nodes; Glance and Cinder with their virtual
+IPs, as openstack-ocf plans them from a description; Keystone and MariaDB where both nodes reach
+them; and a client that asks both virtual IPs several times a second. The chapters below do
+something to it; what Pacemaker does then is told while it happens, and what came of it is looked
+at.
 
 Nothing is expected of who comes first: a monitor may be under way as a daemon is killed, and on a
 busy machine all takes longer. What is true of either case is accepted, and told.
@@ -219,9 +220,13 @@ def unreached(stage: Stage, service: str) -> int:
 
 
 def start(stage: Stage) -> list[Check]:
-    """Load the snippets, and wait for both services."""
-    stage.say("crm configure load update: crm/glance-api.crm and crm/cinder-api.crm")
-    stage.here.load()
+    """Describe both services, load what openstack-ocf plans for them, and wait until they serve."""
+    description = stage.here.describe()
+    for text in filter(None, description.read_text().splitlines()):
+        show.line(f"  {show.coloured(f'{description.name}  |  {text}', show.DIM)}")
+    stage.say("openstack-ocf plan --as crm; crm configure load update, with monitors every "
+              f"{playground.QUICK} and {playground.INTERVAL} s")
+    stage.here.apply(description)
     stage.until(lambda: all(stage.recovered(service) for service in SERVICES))
     for service in SERVICES:
         served = [asked.done for asked in stage.watch.asked(service, 0) if asked.served]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -69,6 +70,32 @@ class Playground:
         """Configure the groups of these services, or of all."""
         groups = [group(self.cloud, name, monitors) for name in services or SERVICES]
         self.cluster.configure("\n".join([properties(), *groups]))
+
+    def describe(self) -> Path:
+        """Write the description of both services, as an operator would, and the openrc file."""
+        folder, user = self.cloud.directory, self.cloud.credentials
+        openrc, file = folder / "monitor.openrc", folder / "openstack-ocf.conf"
+        openrc.touch(mode=0o600)
+        openrc.write_text(f"OS_AUTH_URL={user.auth_url}\nOS_USERNAME={user.username}\n"
+                          f"OS_PASSWORD={user.password}\nOS_PROJECT_NAME={user.project_name}\n")
+        file.write_text("\n".join(["[DEFAULT]", f"credentials = {openrc}", *(
+            f"\n[{service}]\nvip = {VIPS[service]}\nconfig = {self.cloud.config(service)}"
+            + ("\nstorage = shared-file" if service == "glance" else "")
+            for service in SERVICES), ""]))
+        return file
+
+    def apply(self, description: Path) -> None:
+        """Load what openstack-ocf plans for a description, with monitors as they are here."""
+        plan = [sys.executable, "-B", "-m", "openstack_ocf", "plan", "--as", "crm", "--elsewhere",
+                "--description", str(description)]
+        done = subprocess.run(plan, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True,
+                              text=True, timeout=60)
+        if done.returncode:
+            raise LabError(f"openstack-ocf plan: {done.stderr.strip()}")
+        # On a cluster, cibsecret keeps the password out of the CIB.
+        secret = {"os_password": self.cloud.credentials.password}
+        plans = edited(done.stdout, {f"p_{service}-api": secret for service in SERVICES}, short)
+        self.cluster.configure(f"{properties()}\n{plans}")
 
     def configure(self, *services: str, monitors: Monitors | None = None) -> None:
         """Load these groups, and wait until they are started."""
