@@ -24,10 +24,12 @@ from . import (
     metrics,
     node,
     nodecheck,
+    pacemaker,
     records,
     saved,
     shapes,
 )
+from .answering import answering
 from .change import Manner
 from .description import Description, DescriptionError
 from .errors import CannotLookError, ToolError, UsageError
@@ -241,6 +243,8 @@ def _check(options: argparse.Namespace) -> int:
             sys.stdout.write(compare.facts(services, around))
             return 0
         found += nodecheck.look(services, around, there, quick=options.quick)
+        if described and not options.quick:
+            found += _answering(described)
     _show(found, options.format)
     return finding.code(found)
 
@@ -273,14 +277,19 @@ def _plan(options: argparse.Namespace) -> int:
     return code
 
 
-def _planned(options: argparse.Namespace) -> tuple[Plan | None, int]:
-    """The plan, and the exit code of what was found; no plan where there are errors."""
+def _planned(options: argparse.Namespace, *, ask: bool = False) -> tuple[Plan | None, int]:
+    """The plan, and the exit code of what was found; no plan where there are errors.
+
+    ask: whether anybody answers for the addresses.
+    """
     try:
         described = description.read(options.description)
     except DescriptionError as error:
         sys.stderr.write(finding.as_text(error.findings))
         return None, 2
     found = _findings(described, elsewhere=options.elsewhere)
+    if ask and not options.elsewhere:
+        found += _answering(described)
     sys.stderr.write(finding.as_text(found))
     if finding.code(found) == 1:
         print("openstack-ocf: no plan: the errors above come first", file=sys.stderr)
@@ -289,7 +298,7 @@ def _planned(options: argparse.Namespace) -> tuple[Plan | None, int]:
 
 
 def _apply(options: argparse.Namespace) -> int:
-    planned, code = _planned(options)
+    planned, code = _planned(options, ask=not pacemaker.outside_cluster())
     return code if planned is None else apply.apply(planned, _manner(options))
 
 
@@ -342,6 +351,13 @@ def _findings(described: Description, *, elsewhere: bool) -> list[Finding]:
                 "V2", finding.UNKNOWN, described.path, f"this node's addresses: {error}",
                 "Say --elsewhere if this machine is no node of the cluster."))
     return [*validate(described, here, _held), *blind]
+
+
+def _answering(described: Description) -> list[Finding]:
+    try:
+        return list(answering(described, node.look(), _held))
+    except CannotLookError:
+        return []  # V2 says it.
 
 
 def _held() -> list[str] | None:

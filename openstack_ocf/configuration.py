@@ -10,6 +10,7 @@ import configparser
 import functools
 import importlib.util
 import json
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -156,7 +157,7 @@ def read(project: str, files: Sequence[str], folders: Sequence[str] = (), *, pro
 def _usual_folders(project: str, program: str) -> list[str]:
     """The folders that oslo.config reads without being told."""
     names = dict.fromkeys((project, program or project))
-    return [folder for name in names if Path(folder := f"/etc/{project}/{name}.conf.d").is_dir()]
+    return [folder for name in names if os.path.isdir(folder := f"/etc/{project}/{name}.conf.d")]
 
 
 def _parsed(path: str) -> dict[Name, str]:

@@ -7,9 +7,9 @@ of a worker. It is all seen from this node's own tables: nobody is asked.
 from __future__ import annotations
 
 import ipaddress
+import os
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, cast
 
 from agentlib import credentials, endpoints, examination, keystone, listening, process, sockets
@@ -139,7 +139,7 @@ def _configured(
 def _files(subject: Subject) -> list[str]:
     """The daemon's configuration files; AgentError where one is none, as a FIFO, or missing."""
     files = subject.daemon.read_files(subject.values)
-    wrong = next((path for path in files if not Path(path).is_file()), None)
+    wrong = next((path for path in files if not os.path.isfile(path)), None)
     if wrong is not None:
         raise AgentError(f"{shown(wrong)} is not a file")
     return files

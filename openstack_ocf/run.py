@@ -12,7 +12,8 @@ from .errors import CannotLookError
 from .words import shown
 
 PACKAGES = {
-    "crm": "crmsh", "pcs": "pcs", "ip": "iproute2",
+    "crm": "crmsh", "pcs": "pcs", "ip": "iproute2", "arping": "iputils-arping",
+    "ping": "iputils-ping",
     **dict.fromkeys(("cibadmin", "crm_diff", "crm_mon", "crm_resource", "crm_simulate",
                      "crm_verify"), "pacemaker-cli-utils"),
 }

@@ -97,7 +97,7 @@ def readable(path: str, user: str) -> bool:
 def mount(path: str) -> tuple[str, str]:
     """Type and mount point of the file system that a path is on; CannotLookError."""
     there = Path(path)
-    while not there.exists() and there != there.parent:
+    while not os.path.exists(there) and there != there.parent:
         there = there.parent
     done = run(["findmnt", "--json", "--target", str(there), "--output", "FSTYPE,TARGET"],
                timeout=20)
@@ -160,7 +160,7 @@ def _rbd(subject: Subject, store: Store) -> Iterator[Finding]:
 
 
 def _file(path: str, user: str, where: str) -> Iterator[Finding]:
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         yield found("S3", where, f"{path_(path)} is not on this node", "Copy it to every node.")
         return
     try:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from . import agents, cib, configuration
 from .agents import Agent
@@ -114,8 +114,8 @@ def installed(*, own: bool) -> list[Subject]:
     for agent in filter(None, map(agents.get, agents.names())):
         config = agent.defaults.get("config", "")
         binary = agent.defaults.get("binary", "")
-        if not agent.gone and config and Path(config).is_file() and any(
-                Path(folder, binary).is_file() for folder in BINARIES):
+        if not agent.gone and config and os.path.isfile(config) and any(
+                os.path.isfile(os.path.join(folder, binary)) for folder in BINARIES):
             found.append(Subject(agent, {}, _configuration(agent, {}, own), port=agent.port))
     return found
 

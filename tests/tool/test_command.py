@@ -21,7 +21,7 @@ ORDER = ["errors", "words", "seconds", "finding", "run", "agents", "keys", "desc
          "lint", "line", "records", "metrics", "configured", "looking", "daemons", "peers",
          "explain", "rows", "outdated", "oslo", "configuration", "subject", "servers", "listening",
          "identity", "access", "storage", "host", "compare", "nodecheck", "clients", "catalogue",
-         "endpoints", "prove", "cloudverbs", "command", "__main__"]
+         "endpoints", "prove", "cloudverbs", "answering", "command", "__main__"]
 MODULES = {path.stem: ast.parse(path.read_text())
            for path in (ROOT / "openstack_ocf").glob("*.py") if path.stem != "__init__"}
 
