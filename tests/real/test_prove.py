@@ -49,8 +49,10 @@ class Glance:
     folder: Path
 
     def command(self, *words: str, user: str = "openrc") -> subprocess.Popen[str]:
-        argv = [sys.executable, "-B", "-m", "openstack_ocf", "prove", "--cib",
-                str(self.folder / "cib.xml"), "--credentials", str(self.cloud.directory / user),
+        # Whoever runs the tests in the background has SIGINT ignored, and what they start as well.
+        argv = ["env", "--default-signal=INT", sys.executable, "-B", "-m", "openstack_ocf", "prove",
+                "--cib", str(self.folder / "cib.xml"), "--credentials",
+                str(self.cloud.directory / user),
                 "--description", str(self.folder / "d.conf"), *words]
         return subprocess.Popen(
             self.cloud.argv(argv), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
