@@ -24,7 +24,6 @@ from . import (
     metrics,
     node,
     nodecheck,
-    pacemaker,
     records,
     saved,
     shapes,
@@ -277,19 +276,14 @@ def _plan(options: argparse.Namespace) -> int:
     return code
 
 
-def _planned(options: argparse.Namespace, *, ask: bool = False) -> tuple[Plan | None, int]:
-    """The plan, and the exit code of what was found; no plan where there are errors.
-
-    ask: whether anybody answers for the addresses.
-    """
+def _planned(options: argparse.Namespace) -> tuple[Plan | None, int]:
+    """The plan, and the exit code of what was found; no plan where there are errors."""
     try:
         described = description.read(options.description)
     except DescriptionError as error:
         sys.stderr.write(finding.as_text(error.findings))
         return None, 2
     found = _findings(described, elsewhere=options.elsewhere)
-    if ask and not options.elsewhere:
-        found += _answering(described)
     sys.stderr.write(finding.as_text(found))
     if finding.code(found) == 1:
         print("openstack-ocf: no plan: the errors above come first", file=sys.stderr)
@@ -298,7 +292,7 @@ def _planned(options: argparse.Namespace, *, ask: bool = False) -> tuple[Plan | 
 
 
 def _apply(options: argparse.Namespace) -> int:
-    planned, code = _planned(options, ask=not pacemaker.outside_cluster())
+    planned, code = _planned(options)
     return code if planned is None else apply.apply(planned, _manner(options))
 
 
