@@ -154,16 +154,21 @@ def identity_root(values: Values) -> str:
     roots = {}
     for name in ("os_auth_url", "keystone_get_token_url"):
         if values.given(name) or (values.text(name) and not values.given("os_auth_url")):
-            url = checked_url(name, values.text(name)).rstrip("/")
-            for suffix in _SUFFIXES:
-                if url.endswith(suffix):
-                    url = url[:-len(suffix)]
-                    break
-            roots[name] = url.rstrip("/")
+            roots[name] = without_version(checked_url(name, values.text(name)))
     if len(set(roots.values())) > 1:
         raise ConfigurationError(
             "os_auth_url and keystone_get_token_url name different Keystones: give one")
     return next(iter(roots.values()))
+
+
+def without_version(url: str) -> str:
+    """The Identity root of a URL of Keystone, whatever version it ends in."""
+    url = url.rstrip("/")
+    for suffix in _SUFFIXES:
+        if url.endswith(suffix):
+            url = url[:-len(suffix)]
+            break
+    return url.rstrip("/")
 
 
 def checked_url(name: str, value: str, *, query: bool = False) -> str:

@@ -1,7 +1,7 @@
 """A token from Keystone; the only user of keystoneauth1 and requests.
 
-Called by `api`, and only when no remembered token will do: importing the two costs more than
-everything else that a monitor does.
+Called by `examination`, and only when no remembered token will do: importing the two costs more
+than everything else that a monitor does. `openstack-ocf` asks with the same client.
 """
 from __future__ import annotations
 
@@ -17,10 +17,41 @@ from .reason import Reason, Spare
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Protocol
 
     from .credentials import Identity
     from .deadline import Deadline
+
+    class Login(Protocol):
+        """What a client needs of an Identity."""
+
+        @property
+        def url(self) -> str:
+            """The Identity root, without a version."""
+
+        @property
+        def user(self) -> str:
+            """Its name."""
+
+        @property
+        def password(self) -> str:
+            """The user's."""
+
+        @property
+        def project(self) -> str:
+            """The name of the project that the token is for."""
+
+        @property
+        def user_domain(self) -> str:
+            """The name of the user's domain."""
+
+        @property
+        def project_domain(self) -> str:
+            """The name of the project's domain."""
+
+        @property
+        def verify(self) -> str | bool:
+            """For https: a CA file, or whether at all."""
 
 ANSWER_LIMIT = 1 << 20
 """Bytes; a token without a catalog takes two thousand."""
@@ -106,7 +137,7 @@ def issue(identity: Identity, deadline: Deadline) -> Token:
 
 
 def _ask(identity: Identity, seconds: float) -> Token:
-    session, plugin, exceptions = _keystoneauth(identity, seconds)
+    session, plugin, exceptions = client(identity, seconds)
     try:
         access = plugin.get_access(session)
         text = str(access.auth_token)
@@ -163,8 +194,12 @@ def is_token(text: str) -> bool:
     return bool(text) and text.isascii() and text.isprintable()
 
 
-def _keystoneauth(identity: Identity, seconds: float) -> tuple[Any, Any, Any]:
+def client(identity: Login, seconds: float, limit: int = ANSWER_LIMIT) -> tuple[Any, Any, Any]:
     """A session and a plugin of keystoneauth1, and its module of exceptions.
+
+    seconds: for a part of an answer. limit: bytes of an answer. It follows no redirect and takes
+    no proxy. NotInstalledError without keystoneauth1; a request raises BadAnswerError, and
+    whatever keystoneauth1, requests and urllib3 do.
 
     Without osprofiler, which keystoneauth1 takes where it is: it is three quarters of the import,
     and brings eventlet. That puts its own select and socket in the place of the real ones
@@ -190,7 +225,7 @@ def _keystoneauth(identity: Identity, seconds: float) -> tuple[Any, Any, Any]:
     # Neither a proxy nor a .netrc of root's counts here.
     transport.trust_env = False
     transport.stream = True  # so that _bounded reads the answer
-    transport.hooks["response"] = [_bounded]
+    transport.hooks["response"] = [lambda response, *_, **__: _bounded(response, limit)]
     transport.headers["Accept-Encoding"] = "identity"  # what is packed may be large unpacked
     plugin = v3.Password(
         identity.url + "/v3", username=identity.user, password=identity.password,
@@ -218,15 +253,15 @@ def _let_go(error: BaseException | None) -> bool:
     return False
 
 
-def _bounded(response: Any, *_: object, **__: object) -> None:
+def _bounded(response: Any, limit: int) -> None:
     """Read an answer whole, unless it is too long for one: requests would take gigabytes."""
     import io
 
     if response.is_redirect:
         # Not followed: the request has the password in it, and the target may be anything.
         raise BadAnswerError(f"redirects ({response.status_code}): give the URL it leads to")
-    body = response.raw.read(ANSWER_LIMIT + 1, decode_content=False)
-    if len(body) > ANSWER_LIMIT:
+    body = response.raw.read(limit + 1, decode_content=False)
+    if len(body) > limit:
         raise BadAnswerError("answers without end")
     response.raw = io.BytesIO(body)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .configuration import Configuration
-from .errors import CannotLookError
+from .errors import CannotLookError, UsageError
 from .finding import ERROR, UNKNOWN, Finding
 from .identity import Keystone, RefusedError, User, anonymous, in_time
 from .outdated import AUTH, old, remedy
@@ -56,6 +56,9 @@ def token(subject: Subject) -> Iterator[Finding]:
     except CannotLookError as error:
         yield found("A4", where, str(error), "Look whether Keystone runs, and at auth_url.",
                     UNKNOWN)
+    except UsageError as error:
+        yield found("A4", subject.config.where(AUTH, "cafile"), str(error),
+                    "Name a PEM file with Keystone's CA certificate, one that this node has.")
     else:
         if abs(behind) > 30:
             yield found("T1", "clock", f"this node's clock is {abs(behind):.0f} s "
@@ -175,4 +178,4 @@ def _user(config: Configuration) -> User | None:
     if not all(domains):
         return None
     return User(get("auth_url"), get("username"), get("password"), get("project_name"),
-                domains[0], domains[1], get("cafile"))
+                domains[0], domains[1], get("cafile"), "cafile")

@@ -1,19 +1,24 @@
 """Keystone, asked over its API v3: a token, services, endpoints.
 
-With keystoneauth1, which is on every node for the agents; openstacksdk would do the same with 0.9 s
-more of imports, and six requests are all there is. Called by `access` (does a service's own user
-get a token?) and `catalogue`.
+With the agents' client of keystoneauth1; openstacksdk would do the same with 0.9 s more of imports,
+and six requests are all there is. Called by `access` (does a service's own user get a token?),
+`endpoints` and `cloudverbs`.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any
+
+from agentlib import credentials
+from agentlib.errors import ConfigurationError, NotInstalledError
+from agentlib.keystone import BadAnswerError, client
 
 from .errors import CannotLookError, UsageError
 from .words import shown
@@ -22,23 +27,34 @@ TIMEOUT = 20.0
 """Seconds for one answer."""
 WHOLE = 120
 """Seconds for all of a command's requests: a peer that sends a byte now and then ends, too."""
+LIMIT = 16 << 20
+"""Bytes of an answer; an endpoint takes 400, and without a limit of its own Keystone lists all."""
 _PAGES = 1000
 
 
 @dataclass(frozen=True)
 class User:
-    """A user, its project and its domains, and where Keystone is; the password is not shown."""
+    """A user, its project and its domains, and where Keystone is; the password is not shown.
+
+    cacert: a file with CA certificates; empty: the system's. option: what says so.
+    """
 
     url: str
-    name: str
+    user: str
     password: str
     project: str
     user_domain: str = "Default"
     project_domain: str = "Default"
     cacert: str = ""
+    option: str = "OS_CACERT"
 
     def __repr__(self) -> str:
-        return f"User({self.name!r} at {self.url!r})"
+        return f"User({self.user!r} at {self.url!r})"
+
+    @property
+    def verify(self) -> str | bool:
+        """How https is verified."""
+        return self.cacert or True
 
 
 class RefusedError(CannotLookError):
@@ -49,29 +65,21 @@ class Keystone:
     """A Keystone, asked as one user."""
 
     def __init__(self, user: User) -> None:
-        """CannotLookError where keystoneauth1 is missing, UsageError for a CA file that is."""
+        """CannotLookError where keystoneauth1 is missing.
+
+        The methods raise RefusedError, CannotLookError, and UsageError for a CA file that is none.
+        """
+        self._user = replace(user, url=credentials.without_version(user.url))
+        self._url = f"{self._user.url}/v3"
         try:
-            from keystoneauth1 import session
-            from keystoneauth1.identity import v3
-        except ImportError as error:
-            raise CannotLookError("the Python package keystoneauth1 is missing; install "
-                                  "python3-keystoneauth1") from error
-        self._user = user
-        root = user.url.rstrip("/")
-        for suffix in ("/v3", "/v2.0"):
-            root = root.removesuffix(suffix)
-        self._url = f"{root.rstrip('/')}/v3"
-        auth = v3.Password(
-            f"{self._url}", username=user.name, password=user.password,
-            user_domain_name=user.user_domain, project_name=user.project,
-            project_domain_name=user.project_domain, reauthenticate=False)
-        verify: bool | str = user.cacert or True
-        self._session = session.Session(auth=auth, timeout=TIMEOUT, verify=verify)
+            self._session, self._auth, self._exceptions = client(self._user, TIMEOUT, LIMIT)
+        except NotInstalledError as error:
+            raise CannotLookError(str(error)) from error
 
     def token(self) -> str:
-        """A token; RefusedError, CannotLookError."""
+        """A token."""
         with self._told("no token"):
-            return str(self._session.get_token())
+            return str(self._session.get_token(self._auth))
 
     def behind(self) -> float:
         """By how many seconds this node's clock is behind Keystone's (negative: before it)."""
@@ -119,7 +127,7 @@ class Keystone:
 
     def _call(self, method: str, url: str, body: object = None) -> dict[str, Any]:
         with self._told(f"{method} {url[len(self._url):]}"):
-            answer = self._session.request(url, method, json=body, redirect=False)
+            answer = self._session.request(url, method, json=body, auth=self._auth)
             found = answer.json()
         if not isinstance(found, dict):
             raise CannotLookError(f"Keystone at {shown(self._url)}: {method} is no JSON object")
@@ -128,29 +136,41 @@ class Keystone:
     @contextmanager
     def _told(self, what: str) -> Iterator[None]:
         """What goes wrong, as one sentence without a secret."""
-        from keystoneauth1 import exceptions
-        from requests.exceptions import RequestException
+        from urllib3.exceptions import TimeoutError as SlowError
 
+        exceptions = self._exceptions
         where = f"Keystone at {shown(self._url)}"
+        name = shown(self._user.user)
         try:
+            self._verifiable()
             yield
+        except UsageError:
+            raise
         except exceptions.Unauthorized as error:
-            raise RefusedError(f"{where} refuses the user {shown(self._user.name)}") from error
+            raise RefusedError(f"{where} refuses the user {name}") from error
         except exceptions.Forbidden as error:
-            raise RefusedError(f"{where}: the user {shown(self._user.name)} may not do this "
-                               f"({what})") from error
+            raise RefusedError(f"{where}: the user {name} may not do this ({what})") from error
         except exceptions.HttpError as error:
             raise CannotLookError(f"{where}: {what} is answered {error.http_status}") from error
-        except (exceptions.ConnectTimeout, TimeoutError) as error:
+        except (exceptions.ConnectTimeout, SlowError, TimeoutError) as error:
             raise CannotLookError(f"{where} does not answer in time") from error
         except exceptions.ConnectionError as error:
             raise CannotLookError(f"{where} cannot be reached") from error
-        except (exceptions.ClientException, RequestException, ValueError, KeyError, TypeError,
-                AttributeError, OSError) as error:
-            if isinstance(error, OSError) and "CA certificate" in str(error):
-                raise UsageError(f"OS_CACERT: {shown(self._user.cacert)} is no file") from error
+        except BadAnswerError as error:
+            raise CannotLookError(f"{where} {error}") from error
+        except Exception as error:  # what a peer says can break it anywhere
             raise CannotLookError(f"{where}: the answer makes no sense ({what}, "
                                   f"{type(error).__name__})") from error
+
+    def _verifiable(self) -> None:
+        """UsageError for a CA file that is none, where there is something to verify."""
+        if self._user.cacert and self._url.startswith("https:"):
+            try:
+                credentials.tls(self._user.cacert)
+            except ConfigurationError as error:
+                what = "holds no certificate" if os.path.isfile(self._user.cacert) else "is no file"
+                raise UsageError(
+                    f"{self._user.option}: {shown(self._user.cacert)} {what}") from error
 
 
 @contextmanager
@@ -177,7 +197,7 @@ class _LateError(BaseException):
 def user(variables: Mapping[str, str], password: str) -> User:
     """A user from the parameters that `openrc` reads."""
     return User(
-        url=variables.get("os_auth_url", ""), name=variables.get("os_username", ""),
+        url=variables.get("os_auth_url", ""), user=variables.get("os_username", ""),
         password=password, project=variables.get("os_project_name", ""),
         user_domain=variables.get("os_user_domain_name") or "Default",
         project_domain=variables.get("os_project_domain_name") or "Default",

@@ -144,7 +144,14 @@ def keystone(answer: Answer) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with served(Handler) as url:
+        yield url
+
+
+@contextmanager
+def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """A server while it is needed; its URL."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -220,6 +227,69 @@ def test_a_slow_keystone() -> None:
             assert time.monotonic() - before >= 1
         finally:
             over.set()
+
+
+def openrc(folder: Path, url: str) -> tuple[str | Path, ...]:
+    """The words of a command that asks a Keystone."""
+    (folder / "openrc").write_text(
+        f"OS_AUTH_URL={url}\nOS_USERNAME=n\nOS_PASSWORD=geheim\nOS_PROJECT_NAME=p\n")
+    (folder / "d.conf").write_text(DESCRIPTION)
+    return ("endpoints", "show", "--quick", "--description", folder / "d.conf", "--credentials",
+            folder / "openrc")
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirected_password(tmp_path: Path, status: int) -> None:
+    """The request with the password is made once: it does not go where a redirect points."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+
+        def do_POST(self) -> None:
+            self.do_GET()
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.send_header("Location", f"http://{self.headers['Host']}/elsewhere")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with served(Handler) as url:
+        done = command(*openrc(tmp_path, url))
+
+    assert ["/v3/auth/tokens"] == [one.partition("?")[0] for one in asked]
+    assert (3, "") == (done.code, done.output)
+    assert f"redirects ({status})" in done.said
+
+
+@pytest.mark.parametrize("suffix", ["", "/", "/v3", "/v2.0/", "/v2.0/tokens", "/v3/auth/tokens"])
+def test_the_environment_does_not_count(tmp_path: Path, suffix: str) -> None:
+    """Keystone itself is asked, whatever proxy is set, and whatever version its URL ends in."""
+    page = json.dumps({"services": [SERVICE], "endpoints": GOOD}).encode()
+    with keystone(lambda handler: say(handler, page)) as url:
+        done = command(*openrc(tmp_path, url + suffix), http_proxy="http://127.0.0.1:1",
+                       HTTP_PROXY="http://127.0.0.1:1")
+
+    assert (0, "") == (done.code, done.said)
+    assert "image glance (s) in R" in done.output
+
+
+def test_an_endless_answer(tmp_path: Path) -> None:
+    """An answer that is too long for a list of endpoints is not read to its end."""
+    def pour(handler: BaseHTTPRequestHandler) -> None:
+        say(handler, b"{", length=1 << 40)
+        while True:
+            handler.wfile.write(b" " * (1 << 20))
+
+    with keystone(pour) as url:
+        done = command(*openrc(tmp_path, url))
+
+    assert (3, "") == (done.code, done.output)
+    assert "answers without end" in done.said
 
 
 def test_no_credentials(tmp_path: Path) -> None:

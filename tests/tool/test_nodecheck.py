@@ -515,6 +515,30 @@ def test_the_schema(host: Host) -> None:
         assert "unknown" == found["A4"]
 
 
+@pytest.mark.parametrize(("text", "seen"), [(None, "is no file"), ("", "holds no certificate")])
+def test_a_ca_file_that_is_none(host: Host, text: str | None, seen: str) -> None:
+    """A4: cafile names no file, or one without a certificate; all other rows are there as well."""
+    host.write("d.conf", DESCRIPTION.format(folder=host.folder).partition("[cinder]")[0])
+    host.edit("glance-api.conf", "auth_url = http://10.0.0.11:5000\n",
+              f"auth_url = https://10.0.0.11:5000\ncafile = {host.folder}/ca.pem\n")
+    host.edit("glance-api.conf", "max_retries = -1\n", "")
+    host.program("glance-manage", "exit 0")
+    if text is not None:
+        host.write("ca.pem", text)
+    done = subprocess.run(
+        ["unshare", "--net", sys.executable, "-B", "-m", "openstack_ocf", "check", "--format",
+         "json", "--description", host.folder / "d.conf", "--cib", host.folder / "cib.xml"],
+        cwd=ROOT, capture_output=True, text=True,
+        env={"PATH": f"{host.folder}/bin:{os.environ['PATH']}"})
+
+    assert (1, "") == (done.returncode, done.stderr)
+    found = {one["id"]: one for one in json.loads(done.stdout)}
+    assert "DB3" in found
+    assert ("error", f"cafile: {host.folder}/ca.pem {seen}") == (
+        found["A4"]["severity"], found["A4"]["seen"])
+    assert found["A4"]["where"].endswith(":keystone_authtoken/cafile")
+
+
 def test_installed_services(host: Host) -> None:
     """Without a description and without a cluster the services of this node are looked at."""
     code = ("from pathlib import Path\nfrom openstack_ocf import agents, description, subject\n"

@@ -318,11 +318,11 @@ def test_no_eventlet() -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
         "from agentlib.credentials import Identity, parameters\n"
-        "from agentlib.keystone import _keystoneauth\n"
+        "from agentlib.keystone import client\n"
         "from agentlib.parameters import Values\n"
         "given = {'os_username': 'u', 'os_password': 'p', 'os_project_name': 'x',"
         " 'os_auth_url': 'http://127.0.0.1:1'}\n"
-        "_keystoneauth(Identity(Values(parameters(), given)), 1.0)\n"
+        "client(Identity(Values(parameters(), given)), 1.0)\n"
         "print('keystoneauth1' in sys.modules, 'eventlet' in sys.modules)")
     said = subprocess.run(
         ["/usr/bin/python3", "-EsBc", code], check=True, capture_output=True, text=True).stdout
