@@ -76,7 +76,7 @@ class Uwsgi:
     """
 
     __slots__ = ("_config_dir_variable", "_config_files_variable", "_config_name",
-                 "_fixed_config", "_listen", "_listen_section", "_module", "_script", "only")
+                 "_fixed_config", "_module", "_script", "listen", "listen_section", "only")
 
     def __init__(
         self, *, script: str, module: str, listen: tuple[str, str] | None = None,
@@ -85,8 +85,8 @@ class Uwsgi:
     ) -> None:
         self._script = script
         self._module = module
-        self._listen = listen
-        self._listen_section = listen_section
+        self.listen = listen
+        self.listen_section = listen_section
         self._config_dir_variable = config_dir_variable
         self._config_files_variable = config_files_variable
         self._config_name = config_name
@@ -106,7 +106,7 @@ class Uwsgi:
                     "the system), and additional_parameters are uWSGI's, such as "
                     "--virtualenv=/opt/glance.")
         where = ("where the service's configuration does not say it "
-                 f"({', '.join(self._listen)}). " if self._listen else
+                 f"({', '.join(self.listen)}). " if self.listen else
                  "since the service's configuration does not say it. ")
         return (
             Parameter(
@@ -245,13 +245,13 @@ class Uwsgi:
     def _where(self, values: Values, port: int) -> str:
         """Address and port: those that the service's configuration names, else those of bind."""
         host, number = _address("bind", values.text("bind"))
-        if self._listen:
-            configured = options(values.path("config"), self._listen_section)
-            named, numbered = (expanded(configured, name) for name in self._listen)
+        if self.listen:
+            configured = options(values.path("config"), self.listen_section)
+            named, numbered = (expanded(configured, name) for name in self.listen)
             if numbered and not is_port(numbered):
-                raise ArgumentError(f"{self._listen[1]}={shown(numbered)} in config is no port")
+                raise ArgumentError(f"{self.listen[1]}={shown(numbered)} in config is no port")
             if "$" in named or " " in named or "," in named:
-                raise ArgumentError(f"{self._listen[0]}={shown(named)} in config is no address")
+                raise ArgumentError(f"{self.listen[0]}={shown(named)} in config is no address")
             host, number = named or host, numbered or number
         number = number or str(port)
         return f"[{host}]:{number}" if ":" in host else f"{host}:{number}"

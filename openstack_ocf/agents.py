@@ -1,7 +1,7 @@
 """The agents as they describe themselves: parameters, advertised timeouts, where they may run.
 
-All of it is what their meta-data says. An agent is loaded as a module rather than run: all 64
-take 50 ms this way.
+It is what their meta-data says, and for options of the service the declaration. An agent is loaded
+as a module rather than run: all 64 take 50 ms this way.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class Agent:
     defaults: of the parameters, by name. gone: since when there is no such daemon.
     nodes: `clone` (all nodes), `each` (all nodes, once on each) or `one` (one at a time).
     port: the default one of an API, 0 for a worker.
-    listen: the option of its configuration that says where it listens; empty where none does.
+    listen, listen_port: the options of its configuration that say where it listens, and
+        listen_section theirs; empty where none does.
     """
 
     name: str
@@ -53,6 +54,8 @@ class Agent:
     nodes: str
     port: int
     listen: str
+    listen_port: str
+    listen_section: str
 
     @property
     def api(self) -> bool:
@@ -89,7 +92,7 @@ def names() -> tuple[str, ...]:
 @functools.cache
 def get(name: str) -> Agent | None:
     """An agent by its name; None if there is none."""
-    return _read(_metadata(name)) if name in names() else None
+    return _read(declaration(name)) if name in names() else None
 
 
 def named(section: str) -> Agent | None:
@@ -120,16 +123,14 @@ def declaration(name: str) -> Any:
     return module.AGENT
 
 
-def _metadata(name: str) -> ET.Element:
-    return ET.fromstring(declaration(name).metadata())  # noqa: S314 - our own
-
-
-def _read(root: ET.Element) -> Agent:
+def _read(declared: Any) -> Agent:
+    root = ET.fromstring(declared.metadata())  # noqa: S314 - our own
+    uwsgi = getattr(getattr(declared.manages, "daemon", None), "uwsgi", None)
+    listen = (*uwsgi.listen, uwsgi.listen_section) if uwsgi and uwsgi.listen else ("", "", "")
     text = _text(root, "longdesc")
     bind = next((_text(one, "longdesc") for one in root.iter("parameter")
                  if one.get("name") == "bind"), "")
     port = re.search(r"By default port (\d+)", bind)
-    listen = re.search(r"\((\w+), \w+\)", bind)
     gone = re.search(r"no such daemon since (.*?)\. A resource", text)
     nodes = ("one" if "must run on one node at a time" in text else
              "each" if "but once on each" in text else "clone")
@@ -141,7 +142,9 @@ def _read(root: ET.Element) -> Agent:
         gone=gone[1] if gone else "",
         nodes=nodes,
         port=int(port[1]) if port else 0,
-        listen=listen[1] if listen else "",
+        listen=listen[0],
+        listen_port=listen[1],
+        listen_section=listen[2],
     )
 
 

@@ -1,7 +1,7 @@
 """What a service's own configuration says beside a CIB: where it listens, where it stores.
 
 Read where this user may, with agentlib's eyes; a file that is not there is no fault. Called by
-init.
+init and validation.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LIMIT = 4 << 20
 
 def listens(agent: Agent, config: str) -> str:
     """The address that a server is told to listen on; empty where that is not said."""
-    return _option(config, "DEFAULT", agent.listen) if agent.listen else ""
+    return _option(config, agent.listen_section, agent.listen) if agent.listen else ""
 
 
 def storage(config: str) -> tuple[str, str]:

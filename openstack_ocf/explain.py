@@ -168,7 +168,7 @@ class _Look:
         else:
             yield from daemons.processes(
                 resource, status, known=before.pid == status.state.pid)
-        yield from peers.served(resource, status, given, known.listen if known else "")
+        yield from peers.served(resource, status, given, known)
         for level in LEVELS:
             yield from self._left(resource, status, level)
         if ask:

@@ -15,9 +15,6 @@ from .subject import Subject, Surroundings
 from .vips import address
 from .words import shown
 
-_SECTIONS = {"heat-api": "heat_api", "heat-api-cfn": "heat_api_cfn", "octavia-api": "api_settings",
-             "aodh-api": "api", "gnocchi-api": "api", "ironic-api": "api"}
-"""Sections of the listening options, where it is not [DEFAULT]."""
 _SYSCTL = Path("/proc/sys/net")
 
 Holder = Callable[[int], "str | None"]
@@ -90,13 +87,11 @@ def _bound(subject: Subject) -> tuple[str, str, tuple[str, str]]:
     if bind:
         host, _, port = bind.rpartition(":")
         return host, port, (f"{subject.agent.name}: bind", f"{subject.agent.name}: bind")
-    option = subject.agent.listen
-    if not option or subject.parameter("uwsgi_ini"):
+    agent = subject.agent
+    if not agent.listen or subject.parameter("uwsgi_ini"):
         return "", "", ("", "")
-    section = _SECTIONS.get(subject.agent.name, "DEFAULT")
-    port_option = {"bind_host": "bind_port", "host": "port", "host_ip": "port"}.get(
-        option, f"{option}_port")
-    host_, port_ = subject.config.get(section, option), subject.config.get(section, port_option)
+    host_, port_ = (subject.config.get(agent.listen_section, name)
+                    for name in (agent.listen, agent.listen_port))
     return host_.text, port_.text, (host_.where, port_.where)
 
 

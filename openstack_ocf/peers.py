@@ -29,6 +29,7 @@ from agentlib.unixsocket import listening as listening_at
 from agentlib.url import split
 
 from . import node
+from .agents import Agent
 from .configured import Configured
 from .description import Address
 from .errors import CannotLookError
@@ -44,8 +45,9 @@ HOLDER = 2.0
 """Seconds in which the holder of a port is looked for."""
 
 
-def served(resource: Resource, status: Status, given: Configured, listen: str) -> Iterator[Line]:
-    """All of it. listen: the option that says where the daemon listens, empty where none does."""
+def served(resource: Resource, status: Status, given: Configured,
+           agent: Agent | None) -> Iterator[Line]:
+    """All of it. agent: which one it is of, with the option that says where the daemon listens."""
     subject = resource.subject(status.state, status.master or cast(Any, None))
     runs = status.master is not None
     here: Addresses | None = None
@@ -64,7 +66,7 @@ def served(resource: Resource, status: Status, given: Configured, listen: str) -
                     found = list(there.values())
                     yield from _sockets(subject, here, there, rivals)
                 else:
-                    yield from _configured(subject, given, listen, here)
+                    yield from _configured(subject, given, agent, here)
             elif isinstance(check, UnixSocket):
                 yield from _unix(check, subject, runs=runs)
         except AgentError as error:
@@ -120,10 +122,11 @@ def _place(address: str, here: Addresses | None, what: str) -> tuple[str, str]:
 
 
 def _configured(
-    subject: Subject, given: Configured, listen: str, here: Addresses | None,
+    subject: Subject, given: Configured, agent: Agent | None, here: Addresses | None,
 ) -> Iterator[Line]:
     """Where a daemon that does not run would listen; and what has its port meanwhile."""
-    address = option(_files(subject), "DEFAULT", listen) if listen else ""
+    listen = agent.listen if agent else ""
+    address = option(_files(subject), agent.listen_section, listen) if agent and listen else ""
     if address:
         verdict, text = _place(address, here, f"{listen} is ")
         if verdict == WRONG:

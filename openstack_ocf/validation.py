@@ -10,9 +10,7 @@ import ipaddress
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from agentlib.configfile import option
-from agentlib.errors import AgentError
-
+from .configs import listens
 from .description import Address, Description, Service
 from .finding import ERROR, UNKNOWN, WARNING, Finding
 from .keys import FACES
@@ -209,12 +207,8 @@ def _bind(service: Service) -> tuple[str, str]:
     if bind:
         return bind.rpartition(":")[0], "bind"
     config = service.parameter("config")
-    try:
-        host = option([config], "DEFAULT", service.agent.listen) if service.agent.listen else ""
-    except AgentError:
-        # It need not be on this node yet.
-        return "", ""
-    return host, f"{service.agent.listen} in {config}"
+    # It need not be on this node yet.
+    return listens(service.agent, config), f"{service.agent.listen} in {config}"
 
 
 def _on_this_node(

@@ -250,6 +250,16 @@ def test_not_on_this_address(make_service: MakeService, namespace: str) -> None:
     has(said["sockets"], "ok", "bind_host is 192.0.2.7, a virtual IP that is not on this node")
 
 
+def test_where_it_would_listen(tmp_path: Path) -> None:
+    """Of a daemon that does not run it is said where its own file has it listen, in its section."""
+    config = tmp_path / "heat.conf"
+    config.write_text("[heat_api]\nbind_host = 127.0.0.1\n")
+    done = command("explain", "p_heat-api", "--agent", "heat-api", "--param", f"config={config}",
+                   HA_RSCTMP=str(tmp_path))
+
+    assert "bind_host is 127.0.0.1, for this node alone" in done.output
+
+
 def test_listens_beside_the_virtual_ip(service: Service) -> None:
     """A virtual IP that is here, and that the daemon does not listen on, is wrong."""
     expect(service.start(), 0)

@@ -177,6 +177,21 @@ def test_storage(tmp_path: Path, text: str, found: str) -> None:
     assert (found, "file" in text) == (kind, "storage = shared-file" in remark)
 
 
+def test_an_address_by_the_configuration(tmp_path: Path) -> None:
+    """A free address is that of the service which listens on it by its own file, in its section."""
+    config = tmp_path / "heat.conf"
+    config.write_text("[heat_api]\nbind_host = 10.0.0.14\n")
+    (tmp_path / "some.crm").write_text(
+        f"primitive p_x ocf:heartbeat:IPaddr2 params ip=10.0.0.14 {VIP}\n"
+        f"primitive p_heat-api ocf:openstack:heat-api params config={config} "
+        "op monitor interval=30s timeout=30s\n")
+    crm(tmp_path / "cib.xml", tmp_path / "some.crm")
+    done = command("init", "--cib", tmp_path / "cib.xml")
+
+    assert (0, "") == (done.code, done.said)
+    assert "[heat]\nvip = 10.0.0.14\n" in done.output
+
+
 def test_a_cib_with_nothing_known(tmp_path: Path) -> None:
     """Nothing recognisable is exit code 3, and no description."""
     cib = tmp_path / "cib.xml"

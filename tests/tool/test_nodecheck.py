@@ -249,6 +249,24 @@ def test_cinder(host: Host, row: str, where: str, seen: str, old: str, new: str)
     assert seen in found[3]
 
 
+@pytest.mark.parametrize(("text", "where", "seen"), [
+    ("[DEFAULT]\nhost = controller1\n[api]\nhost = 10.0.0.14\nport = 9511\n", "", ""),
+    ("[api]\nhost = 10.0.0.21\n", "api/host", "listens on 10.0.0.21"),
+    ("[api]\nhost = 10.0.0.14\nport = 9512\n", "api/port", "the port is 9512"),
+])
+def test_the_section_that_says_where_it_listens(
+    host: Host, text: str, where: str, seen: str,
+) -> None:
+    """B1: where an API listens stands in the section that its agent declares."""
+    host.write("magnum.conf", CINDER.replace("[DEFAULT]\n", f"{text}[DEFAULT]\n"))
+    host.write("d.conf", DESCRIPTION.format(folder=host.folder) + "[magnum]\nvip = 10.0.0.14\n"
+               f"user = root\nconfig = {host.folder}/magnum.conf\n")
+
+    found = [(id_, where_.rpartition(":")[2]) for id_, _, where_, _ in host.found()]
+    assert ([("B1", where)] if where else []) == found
+    assert not seen or seen in host.run().output
+
+
 def test_several_virtual_ips(host: Host) -> None:
     """B2: with two addresses a server on one of them is found; on the wildcard it is not."""
     host.edit("d.conf", "vip = 10.0.0.13", "vip = 10.0.0.13 10.0.0.14")

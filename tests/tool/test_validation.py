@@ -163,6 +163,15 @@ def test_v7_the_servers_own_configuration(
     assert (["V7"] if wrong else []) == [one.id for one in findings]
 
 
+def test_v7_in_a_section_of_its_own(tmp_path: Path) -> None:
+    """V7: bind_host stands where the agent says, for heat-api in [heat_api]."""
+    config = tmp_path / "heat.conf"
+    config.write_text("[DEFAULT]\nbind_host = ::\n[heat_api]\nbind_host = 0.0.0.0\n")
+    findings = found(tmp_path / "d.conf", f"[heat]\nvip=2001:db8::12\nconfig={config}\n")
+
+    assert ["V7"] == [one.id for one in findings]
+
+
 def test_d1_where_it_does_not_hold(tmp_path: Path) -> None:
     """D1: workers need no address, nor do APIs without ha; a clone without one is a warning."""
     path = tmp_path / "d.conf"
