@@ -9,11 +9,15 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from agentlib.errors import AgentError
+from agentlib.parameters import Values
+
 from . import agents, cib, configuration
 from .agents import Agent
 from .configuration import Configuration
 from .description import Address, Description
 from .vips import Place, address, places
+from .words import shown
 
 BINARIES = ("/usr/bin", "/usr/sbin", "/usr/local/bin")
 
@@ -116,18 +120,23 @@ def installed(*, own: bool) -> list[Subject]:
         binary = agent.defaults.get("binary", "")
         if not agent.gone and config and os.path.isfile(config) and any(
                 os.path.isfile(os.path.join(folder, binary)) for folder in BINARIES):
-            found.append(Subject(agent, {}, _configuration(agent, {}, own), port=agent.port))
+            found.append(Subject(agent, {},
+                                 _configuration(agent, {"config": config}, own), port=agent.port))
     return found
 
 
 def _configuration(agent: Agent, parameters: Mapping[str, str], own: bool) -> Configuration:
-    def given(name: str) -> str:
-        return parameters.get(name) or agent.defaults.get(name, "")
-
-    files = [path for name in ("config", "plugin_config", "agent_config") if (path := given(name))]
+    """What the daemon is started with, as the agent does it."""
+    daemon = agents.declaration(agent.name).manages.daemon
+    values = Values(daemon.parameters, {name: text for name, text in parameters.items() if text})
+    try:
+        files = daemon.files(values)
+    except AgentError as error:
+        path = shown(values.text("config"))
+        return Configuration(project(agent), (path,), {}, {path: str(error)})
     folders: list[str] = []
     try:
-        words = shlex.split(parameters.get("additional_parameters", ""))
+        words = shlex.split(values.text("additional_parameters"))
     except ValueError:
         words = []
     for word, following in zip(words, [*words[1:], ""]):
@@ -137,7 +146,8 @@ def _configuration(agent: Agent, parameters: Mapping[str, str], own: bool) -> Co
             files.append(value)
         elif option == "--config-dir":
             folders.append(value)
-    return configuration.read(project(agent), files, folders, program=given("binary"), own=own)
+    return configuration.read(project(agent), files, folders, own=own,
+                              program=values.text("binary"))
 
 
 def _holder(root: ET.Element, name: str, tag: str) -> ET.Element | None:

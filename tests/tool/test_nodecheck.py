@@ -338,6 +338,24 @@ def test_files(host: Host) -> None:
         (one[0], one[2], one[3]) for one in host.found()]
 
 
+def test_further_files(host: Host) -> None:
+    """F3: a further file that is given counts, for each agent; a default that is not there does
+    not, as for the agent."""
+    text = CINDER.replace("[DEFAULT]\nosapi_volume_listen = 10.0.0.13", "[DEFAULT]")
+    host.write("some.conf", text)
+    given = f"user = root\nconfig = {host.folder}/some.conf\n"
+    host.write("d.conf", "[neutron-rpc-server]\n" + given + "[nova-compute]\n" + given)
+    assert [] == [one for one in host.found() if one[0] == "F3"]
+
+    host.write("d.conf", "[neutron-rpc-server]\n" + given + "[nova-compute]\n" + given
+               + f"compute_config = {host.folder}/none.conf\n")
+    assert ["none.conf"] == [one[2] for one in host.found() if one[0] == "F3"]
+
+    host.edit("d.conf", f"config = {host.folder}/some.conf\n[nova", "config = some.conf\n[nova")
+    assert [("some.conf", "it cannot be read: config=some.conf is not an absolute path")] == [
+        (one[2], one[3]) for one in host.found() if one[0] == "F3"][:1]
+
+
 def test_world_readable(folder: Path) -> None:
     """F2: passwords that every user of the node can read."""
     host = Host(folder)
