@@ -8,7 +8,7 @@ from .configuration import Configuration
 from .errors import CannotLookError, UsageError
 from .finding import ERROR, UNKNOWN, Finding
 from .identity import Keystone, RefusedError, User, anonymous, in_time
-from .outdated import AUTH, old, remedy
+from .outdated import AUTH
 from .rows import found
 from .servers import blame, host_of
 from .subject import Subject, Surroundings
@@ -85,13 +85,6 @@ def _answer(subject: Subject) -> tuple[str, str]:
 
 def _authtoken(subject: Subject, around: Surroundings) -> Iterator[Finding]:
     config = subject.config
-    dead = [name for section, name in config.raw if section == AUTH
-            and old(subject.project, section, name)]
-    for name in dead:
-        one = old(subject.project, AUTH, name)
-        if one:
-            yield found("A3", config.where(AUTH, name), f"{name}: {one.reason.replace('`', '')}",
-                        remedy(one))
     section = AUTH
     if other := config.get(AUTH, "auth_section").text:
         section = other

@@ -1,6 +1,6 @@
 """This node around a service: files, options, the init system, the clock; and the cluster.
 
-Rows DB2, F, H, T and U1.
+Rows A3, DB2, F, H, T and U1.
 """
 
 from __future__ import annotations
@@ -46,14 +46,13 @@ def files(subject: Subject) -> Iterator[Finding]:
 
 
 def options(config: Configuration) -> Iterator[Finding]:
-    """F1: options that are unknown or old."""
+    """F1: options that are unknown or old; A3 for those in [keystone_authtoken]."""
     for section, name in config.raw:
         where = config.where(section, name)
         one = old(config.project, section, name)
-        if section == AUTH and one:
-            continue  # A3 has said it.
         if one:
-            yield found("F1", where, f"{name}: {one.reason.replace('`', '')}", remedy(one))
+            yield found("A3" if section == AUTH else "F1", where,
+                        f"{name}: {one.reason.replace('`', '')}", remedy(one))
             continue
         known = config.known.get(section)
         older = config.older.get(section, {}).get(name.replace("-", "_"))

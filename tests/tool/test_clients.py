@@ -102,6 +102,8 @@ MISTAKES = [
      "DEFAULT/glance_catalog_info"),
     ("C5", "error", "cinder.conf", "[DEFAULT]\nglance_catalog_info = images:glance:internalURL\n",
      "DEFAULT/glance_catalog_info"),
+    ("A3", "warning", "cinder.conf", "[DEFAULT]\nglance_catalog_info = image:glance:internalURL\n"
+     "[keystone_authtoken]\nadmin_user = cinder\n", "keystone_authtoken/admin_user"),
     ("F1", "warning", "cinder.conf", "[DEFAULT]\nglance_host = 10.0.0.12\n"
      "glance_catalog_info = image:glance:internalURL\n", "DEFAULT/glance_host"),
     ("C3", "warning", "glance-api.conf", "[DEFAULT]\nenabled_backends = v:cinder\n",
