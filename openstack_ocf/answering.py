@@ -7,7 +7,7 @@ and clients would reach one or the other.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from .description import Address, Description
@@ -15,9 +15,8 @@ from .errors import CannotLookError
 from .finding import ERROR, UNKNOWN, Finding
 from .node import Node
 from .run import run
+from .validation import Held
 from .vips import places
-
-Held = Callable[[], "Sequence[str] | None"]
 
 WAIT = "2"
 """Seconds for an answer; one in the same network takes milliseconds."""
