@@ -1,6 +1,6 @@
 """Whether somebody has a virtual IP already, who is not the cluster.
 
-Called by `command` for `check`. IPaddr2 does not ask: two hosts would have the address,
+Called by `command` for `check` and `apply`. IPaddr2 does not ask: two hosts would have the address,
 and clients would reach one or the other.
 """
 
