@@ -14,15 +14,12 @@ from hashlib import md5
 from pathlib import Path
 
 from . import cib
+from .cib import LRM, SECRETS
 from .errors import CannotLookError, UsageError
 from .line import OK, UNKNOWN, WARNING, WRONG
 from .run import run
 from .words import nearest, shown
 
-SECRETS = "/var/lib/pacemaker/lrm/secrets"
-"""Where cibsecret puts values: RESOURCE/PARAMETER, and the MD5 of it beside it in .sign."""
-
-LRM = "lrm://"
 TRUE = ("true", "yes", "on", "1", "y")
 
 
