@@ -16,6 +16,9 @@ from .words import shown
 
 _SECOND = {"heat-api-cfn", "nova-api-metadata", "keystone"}
 """APIs that do not ask Keystone in this way."""
+_PASSWORD, _V3 = "password", "v3password"
+"""Those of auth_type that this looks at. The first takes one domain for both, too."""
+_BOTH = ("default_domain_name", "default_domain_id")
 _NEEDED = (("auth_url",), ("username", "user_id"), ("password",), ("project_name", "project_id"),
            ("user_domain_name", "user_domain_id"), ("project_domain_name", "project_domain_id"))
 _STRATEGY = {**dict.fromkeys(("cinder-api", "neutron-server", "manila-api", "ironic-api"),
@@ -91,11 +94,9 @@ def _authtoken(subject: Subject, around: Surroundings) -> Iterator[Finding]:
     kind = config.get(section, "auth_type")
     if not kind.text:
         yield found("A1", kind.where, "auth_type is not set", "Write: auth_type = password")
-    elif kind.text in ("password", "v3password"):
+    elif kind.text in (_PASSWORD, _V3):
         for names in _NEEDED:
-            # A domain may be given for both at once.
-            spare = (names[0].replace("user_", "default_").replace("project_", "default_"),
-                     names[-1].replace("user_", "default_").replace("project_", "default_"))
+            spare = _BOTH if "domain" in names[0] and kind.text == _PASSWORD else ()
             if not any(config.get(section, name).text for name in (*names, *spare)):
                 yield found("A2", config.where(section, names[0]), f"{names[0]} is not set",
                             f"Write: {names[0]} = {_example(names[0], subject)}")
@@ -163,12 +164,20 @@ def _user(config: Configuration) -> User | None:
     def get(name: str) -> str:
         return config.get(section, name).text
 
-    if get("auth_type") not in ("password", "v3password") or not all(
+    if get("auth_type") not in (_PASSWORD, _V3) or not all(
             get(name) for name in ("auth_url", "username", "password", "project_name")):
         return None
-    domains = [get(f"{whose}_domain_name") or ("Default" if get(f"{whose}_domain_id").lower() in (
-        "", "default") else "") for whose in ("user", "project")]
-    if not all(domains):
-        return None
+    both = _BOTH if get("auth_type") == _PASSWORD else ()
+    domains = []
+    for whose in ("user", "project"):
+        names = (f"{whose}_domain_name", f"{whose}_domain_id", *both)
+        name = next(filter(get, names), "")
+        domain = get(name) if name else "Default"
+        if name.endswith("_id"):
+            # Of an id only that of the first domain is known; it is `default` everywhere.
+            domain = "Default" if domain.lower() == "default" else ""
+        if not domain:
+            return None
+        domains.append(domain)
     return User(get("auth_url"), get("username"), get("password"), get("project_name"),
                 domains[0], domains[1], get("cafile"), "cafile")

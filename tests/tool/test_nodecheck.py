@@ -575,6 +575,55 @@ def test_a_ca_file_that_is_none(host: Host, text: str | None, seen: str) -> None
     assert found["A4"]["where"].endswith(":keystone_authtoken/cafile")
 
 
+DOMAINS = [
+    ("password", "default_domain_name = Cloud\n", "", ("Cloud", "Cloud")),
+    ("password", "default_domain_name = Cloud\nuser_domain_name = Users\n", "",
+     ("Users", "Cloud")),
+    ("password", "default_domain_id = default\n", "", ("Default", "Default")),
+    ("password", "default_domain_id = 1234\n", "", None),
+    ("v3password", "default_domain_name = Cloud\n", "A2", ("Default", "Default")),
+]
+
+
+@pytest.mark.parametrize(("kind", "lines", "row", "asked"), DOMAINS)
+def test_one_domain_for_both(host: Host, kind: str, lines: str, row: str,
+                             asked: tuple[str, str] | None) -> None:
+    """A2, A4: default_domain_name is that of user and project; auth_type = v3password has none."""
+    host.write("d.conf", DESCRIPTION.format(folder=host.folder).partition("[cinder]")[0])
+    host.edit("glance-api.conf", "user_domain_name = Default\nproject_domain_name = Default\n",
+              lines)
+    host.edit("glance-api.conf", "auth_type = password", f"auth_type = {kind}")
+    host.edit("glance-api.conf", "auth_url = http://10.0.0.11:5000\n",
+              "auth_url = http://127.0.0.1:5000\n")
+    host.program("glance-manage", "exit 0")
+    # A Keystone that refuses everybody and says which domains it was asked for.
+    code = """
+import json, sys, threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Keystone(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["auth"]
+        user, project = body["identity"]["password"]["user"], body["scope"]["project"]
+        sys.stderr.write(json.dumps([user["domain"]["name"], project["domain"]["name"]]))
+        self.send_error(401)
+    def log_message(self, *_): pass
+server = HTTPServer(("127.0.0.1", 5000), Keystone)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+from openstack_ocf.command import main
+sys.exit(main(sys.argv[1:]))
+"""
+    done = subprocess.run(
+        ["unshare", "--net", "sh", "-ec", 'ip link set lo up; exec "$@"', "sh", sys.executable,
+         "-B", "-c", code, "check", "--format", "json", "--description", host.folder / "d.conf",
+         "--cib", host.folder / "cib.xml"], cwd=ROOT, capture_output=True, text=True,
+        env={"PATH": f"{host.folder}/bin:{os.environ['PATH']}"})
+
+    rows = {one["id"] for one in json.loads(done.stdout)}
+    assert (row == "A2") == ("A2" in rows)
+    assert (asked is not None) == ("A4" in rows)
+    assert (json.dumps(asked) if asked else "") == done.stderr
+
+
 def test_installed_services(host: Host) -> None:
     """Without a description and without a cluster the services of this node are looked at."""
     code = ("from pathlib import Path\nfrom openstack_ocf import agents, description, subject\n"
