@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from .errors import CannotLookError, UsageError
@@ -157,6 +157,44 @@ def by_id(cib: ET.Element, name: str) -> ET.Element | None:
     """The resource of an id, wherever it stands."""
     return next((one for one in cib.iterfind("configuration/resources//*[@id]")
                  if one.get("id") == name and one.tag in RESOURCES), None)
+
+
+def parents(cib: ET.Element) -> dict[ET.Element, ET.Element]:
+    """What each element stands in."""
+    return {child: parent for parent in cib.iter() for child in parent}
+
+
+def above(element: ET.Element, parents: Mapping[ET.Element, ET.Element]) -> Iterator[ET.Element]:
+    """The groups and clones that a resource stands in, the nearest first."""
+    parent = parents.get(element)
+    while parent is not None and parent.tag in ("group", "clone", "master"):
+        yield parent
+        parent = parents.get(parent)
+
+
+def members(cib: ET.Element, name: str) -> list[str]:
+    """The ids of the primitives of a group; none if it is no group."""
+    group = by_id(cib, name) if name else None
+    return [one.get("id", "") for one in group.iterfind("primitive")] if (
+        group is not None and group.tag == "group") else []
+
+
+def colocations(cib: ET.Element) -> Iterator[ET.Element]:
+    """The constraints that bring resources together: a score below zero keeps them apart.
+
+    One without a score has no say: Pacemaker (2.1.5) takes it for 0.
+    """
+    return (one for one in cib.iterfind("configuration/constraints/rsc_colocation")
+            if any(score(each) > 0 for each in (one, *one.iterfind("resource_set"))))
+
+
+def score(element: ET.Element, default: str = "0") -> float:
+    """The score of a constraint or a section; 0 if it is none."""
+    text = element.get("score", default).lstrip("+").replace("INFINITY", "inf")
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
 
 
 def virtual_ips(cib: ET.Element) -> dict[str, str]:

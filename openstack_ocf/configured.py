@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import md5
 from pathlib import Path
@@ -77,17 +76,17 @@ class _Reader:
     def __init__(self, root: ET.Element, node: str) -> None:
         self._root = root
         self._node = node
-        self._parents = {child: parent for parent in root.iter() for child in parent}
+        self._parents = cib.parents(root)
 
     def read(self, name: str) -> Configured:
         primitive, number = self._find(name)
-        template = self._template(primitive)
+        template = cib.by_id(self._root, primitive.get("template", ""))
         own = [one for one in (primitive, template) if one is not None]
         kind = next((one for one in own if one.get("type")), primitive)
         if kind.get("provider") != "openstack":
             raise UsageError(f"{shown(name)} is {cib.agent(kind) or 'of no type'}, none of our "
                              "agents")
-        above = list(self._above(primitive))
+        above = list(cib.above(primitive, self._parents))
         found = Configured(primitive.get("id", ""), primitive.get("id", "") + number,
                            kind.get("type", ""))
         found.spread = any(one.tag in ("clone", "master") for one in above)
@@ -121,23 +120,12 @@ class _Reader:
         raise UsageError(f"the CIB has no resource {shown(name)}"
                          + (f"; the nearest is {shown(near)}" if near else ""))
 
-    def _template(self, primitive: ET.Element) -> ET.Element | None:
-        name = primitive.get("template")
-        return next((one for one in self._root.iterfind("configuration/resources/template")
-                     if name and one.get("id") == name), None)
-
-    def _above(self, element: ET.Element) -> Iterator[ET.Element]:
-        parent = self._parents.get(element)
-        while parent is not None and parent.tag in ("group", "clone", "master"):
-            yield parent
-            parent = self._parents.get(parent)
-
     # --- parameters -------------------------------------------------------------------------
 
     def _parameters(self, holder: ET.Element, found: Configured) -> None:
         """Those of a primitive count more than its template's, of sets those of a high score."""
         sets = [self._referred(one, found) for one in holder.iterfind("instance_attributes")]
-        for one in sorted(sets, key=_score, reverse=True):
+        for one in sorted(sets, key=cib.score, reverse=True):
             names = [pair.get("name", "") for pair in one.iterfind("nvpair")]
             rule = one.find("rule")
             holds = True if rule is None else self._holds(rule)
@@ -207,26 +195,13 @@ class _Reader:
         known = cib.virtual_ips(self._root)
         own = {one.get("id", "") for one in (primitive, *above)}
         near = set()
-        for group in above:
-            if group.tag == "group":
-                near |= {one.get("id", "") for one in group.iterfind("primitive")}
-        for one in self._root.iterfind("configuration/constraints/rsc_colocation"):
+        for one in above:
+            near |= {*cib.members(self._root, one.get("id", ""))}
+        for one in cib.colocations(self._root):
             pair = {one.get("rsc", ""), one.get("with-rsc", "")}
-            if pair & own and not one.get("score", "INFINITY").startswith(("-", "0")):
-                for name in pair - own:
-                    near.add(name)
-                    near |= {member.get("id", "") for element in
-                             self._root.iterfind("configuration/resources//group")
-                             if element.get("id") == name for member in element}
+            for name in pair - own if pair & own else ():
+                near |= {name, *cib.members(self._root, name)}
         found.vips = {name: address for name, address in known.items() if name in near}
-
-
-def _score(element: ET.Element) -> float:
-    text = element.get("score", "0").lstrip("+")
-    try:
-        return float("inf") if text == "INFINITY" else float(text)
-    except ValueError:
-        return 0.0
 
 
 def secret(resource: str, name: str) -> tuple[str, str, str]:

@@ -48,11 +48,10 @@ def _names(root: ET.Element) -> Iterator[Finding]:
 def _unmonitored(root: ET.Element, names: set[str]) -> Iterator[str]:
     for primitive in cib.resources(root):
         name, template = primitive.get("id", ""), primitive.get("template", "")
-        # Compared here: an id may have quotes in it, which a path cannot.
-        holders = [primitive, *(one for one in root.iter("template") if template
-                                and one.get("id") == template)]
-        if name in names and not any(op.get("name") == "monitor" for holder in holders
-                                     for op in holder.iterfind("operations/op")):
+        lent = cib.by_id(root, template) if template else None
+        operations = [op for holder in (primitive, lent) if holder is not None
+                      for op in holder.iterfind("operations/op")]
+        if name in names and not any(op.get("name") == "monitor" for op in operations):
             yield name
 
 
@@ -69,9 +68,9 @@ def _behind_haproxy(survey: Survey, root: ET.Element) -> Iterator[Finding]:
 
 def _together(root: ET.Element, mine: set[str], proxy: str) -> bool:
     """Whether a constraint, or a set of one, names both."""
-    for constraint in root.iterfind("configuration/constraints/rsc_colocation"):
+    for constraint in cib.colocations(root):
         named = {constraint.get("rsc", ""), constraint.get("with-rsc", "")}
         named |= {one.get("id", "") for one in constraint.iter("resource_ref")}
-        if proxy in named and named & mine and not constraint.get("score", "").startswith("-"):
+        if proxy in named and named & mine:
             return True
     return False

@@ -49,7 +49,7 @@ class _Ours:
 class _Lint:
     def __init__(self, root: ET.Element) -> None:
         self._root = root
-        self._parents = {child: parent for parent in root.iter() for child in parent}
+        self._parents = cib.parents(root)
         self._vips = cib.virtual_ips(root)
         self._names = cib.names(root)
         self._properties = self._pairs("configuration/crm_config/*")
@@ -65,8 +65,10 @@ class _Lint:
             if agent is None or agent.gone:
                 yield from self._type(primitive, agent)
                 continue
-            ours.append(_Ours(primitive, agent, self._above(primitive, "group"),
-                              self._above(primitive, "clone", "master")))
+            above = list(cib.above(primitive, self._parents))
+            ours.append(_Ours(
+                primitive, agent, next((one for one in above if one.tag == "group"), None),
+                next((one for one in above if one.tag != "group"), None)))
         for one in ours:
             yield from self._start_stop(one)
             yield from self._monitors(one)
@@ -188,10 +190,12 @@ class _Lint:
             if late or set(members) & {*self._vips, *self._names}:
                 return
         mine = {one.id, one.group.get("id", "") if one.group is not None else one.id}
-        partners = {with_ for rsc, with_ in self._constraint("rsc_colocation", "rsc", "with-rsc")
-                    if rsc in mine and self._address(with_)}
-        before = {first for first, then in self._constraint("rsc_order", "first", "then")
-                  if then in mine and self._address(first)}
+        partners = {tie.get("with-rsc", "") for tie in cib.colocations(self._root)
+                    if tie.get("rsc") in mine and self._address(tie.get("with-rsc", ""))}
+        before = {order.get("first", "")
+                  for order in self._root.iterfind("configuration/constraints/rsc_order")
+                  if order.get("then") in mine and self._address(order.get("first", ""))
+                  and cib.score(order, "INFINITY")}
         if self._in_sets(one.id):
             return
         if not partners:
@@ -293,18 +297,11 @@ class _Lint:
         return {pair.get("name", ""): pair.get("value", "")
                 for pair in self._root.iterfind(f"{path}/nvpair")}
 
-    def _above(self, element: ET.Element, *tags: str) -> ET.Element | None:
-        parent = self._parents.get(element)
-        while parent is not None and parent.tag not in tags:
-            parent = self._parents.get(parent)
-        return parent
-
     def _operations(self, primitive: ET.Element) -> list[ET.Element]:
         own = primitive.findall("operations/op")
         template = primitive.get("template")
-        if template:
-            found = self._named("template", template)
-            own += found.findall("operations/op") if found is not None else []
+        found = cib.by_id(self._root, template) if template else None
+        own += found.findall("operations/op") if found is not None else []
         return own
 
     def _timeout(self, operation: ET.Element | None) -> float | None:
@@ -315,23 +312,11 @@ class _Lint:
         text = text or self._op_defaults.get("timeout", "")
         return seconds(text) if text else DEFAULT_TIMEOUT
 
-    def _constraint(self, tag: str, one: str, other: str) -> Iterator[tuple[str, str]]:
-        for constraint in self._root.iterfind(f"configuration/constraints/{tag}"):
-            if constraint.get("score") not in ("-INFINITY", "0"):
-                yield constraint.get(one, ""), constraint.get(other, "")
-
     def _in_sets(self, name: str) -> bool:
         """Whether it is in a set of a constraint, which is not taken apart here."""
         return any(ref.get("id") == name for ref in
                    self._root.iterfind("configuration/constraints//resource_set/resource_ref"))
 
-    def _named(self, tag: str, name: str) -> ET.Element | None:
-        # Compared here: an id may have quotes in it, which a path cannot.
-        return next((one for one in self._root.iterfind(f"configuration/resources/{tag}")
-                     if one.get("id") == name), None)
-
     def _address(self, name: str) -> bool:
         """Whether it is a virtual IP, or a group that has one."""
-        group = self._named("group", name)
-        members = [one.get("id", "") for one in group] if group is not None else [name]
-        return bool(set(members) & set(self._vips))
+        return not self._vips.keys().isdisjoint((name, *cib.members(self._root, name)))

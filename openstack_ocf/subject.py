@@ -16,6 +16,7 @@ from . import agents, cib, configuration
 from .agents import Agent
 from .configuration import Configuration
 from .description import Address, Description
+from .survey import Survey
 from .vips import Place, address, places
 from .words import shown
 
@@ -26,7 +27,7 @@ BINARIES = ("/usr/bin", "/usr/sbin", "/usr/local/bin")
 class Subject:
     """A service of this node, with its configuration.
 
-    vips: the virtual IPs by which clients reach it. where: of what names these.
+    vips: the virtual IPs by which clients reach it.
     mounted: folders that a Filesystem resource mounts before it starts.
     """
 
@@ -34,7 +35,6 @@ class Subject:
     parameters: Mapping[str, str]
     config: Configuration
     vips: tuple[Address, ...] = ()
-    where: str = ""
     port: int = 0
     active_active: bool = False
     ha: bool = True
@@ -84,7 +84,6 @@ def described(description: Description, root: ET.Element | None, *, own: bool) -
             service.agent, service.parameters,
             _configuration(service.agent, service.parameters, own),
             vips=tuple(vip.address for vip in place.vips) if place else (),
-            where=description.where(place.giver.section, "vip") if place else "",
             port=service.port, active_active=service.active_active, ha=description.ha,
             mounted=tuple(mounted.get(service.agent.name, ()))))
     return found
@@ -92,23 +91,17 @@ def described(description: Description, root: ET.Element | None, *, own: bool) -
 
 def clustered(root: ET.Element, *, own: bool) -> list[Subject]:
     """The services that the CIB has, each with the virtual IPs that it is tied to."""
-    addresses = cib.virtual_ips(root)
     mounted = dict(_mounts(root))
     found = []
-    for primitive in cib.resources(root):
-        agent = agents.get(primitive.get("type", "")) if (
-            primitive.get("provider") == "openstack") else None
-        if agent is None or agent.gone:
+    for one in Survey(root).services:
+        if one.primitive is None:
             continue
-        parameters = cib.parameters(primitive)
-        name = primitive.get("id", "")
-        ids = [one for one in _together(root, name) if one in addresses]
-        vips = [one for one in (address(addresses[id_]) for id_ in ids) if one]
+        parameters = cib.parameters(one.primitive)
+        vips = [vip for held in one.addresses if (vip := address(held.address))]
         found.append(Subject(
-            agent, parameters, _configuration(agent, parameters, own), vips=tuple(vips),
-            where=ids[0] if ids else name, port=agent.port,
-            active_active=_holder(root, name, "clone") is not None,
-            mounted=tuple(mounted.get(agent.name, ()))))
+            one.agent, parameters, _configuration(one.agent, parameters, own), vips=tuple(vips),
+            port=one.agent.port, active_active=bool(one.clone),
+            mounted=tuple(mounted.get(one.agent.name, ()))))
     return found
 
 
@@ -148,27 +141,6 @@ def _configuration(agent: Agent, parameters: Mapping[str, str], own: bool) -> Co
             folders.append(value)
     return configuration.read(project(agent), files, folders, own=own,
                               program=values.text("binary"))
-
-
-def _holder(root: ET.Element, name: str, tag: str) -> ET.Element | None:
-    return next((one for one in root.iter(tag)
-                 for member in one.iter("primitive") if member.get("id") == name), None)
-
-
-def _together(root: ET.Element, name: str) -> list[str]:
-    """What is in a group with a resource, or tied to it by a constraint."""
-    group = _holder(root, name, "group")
-    found = [one.get("id", "") for one in group.iter("primitive")] if group is not None else []
-    mine = {name, *(one.get("id", "") for tag in ("group", "clone")
-                    if (one := _holder(root, name, tag)) is not None)}
-    for tie in root.iter("rsc_colocation"):
-        first, second = tie.get("rsc", ""), tie.get("with-rsc", "")
-        for this, other in ((first, second), (second, first)):
-            if this in mine:
-                holder = next((one for one in root.iter("group") if one.get("id") == other), None)
-                found += [other] if holder is None else [
-                    one.get("id", "") for one in holder.iter("primitive")]
-    return list(dict.fromkeys(found))
 
 
 def _mounts(root: ET.Element) -> Sequence[tuple[str, list[str]]]:

@@ -70,7 +70,7 @@ class Survey:
 
     def __init__(self, root: ET.Element) -> None:
         self._root = root
-        self._parents = {child: parent for parent in root.iter() for child in parent}
+        self._parents = cibs.parents(root)
         self.addresses = {one.id: one for one in map(_address, cibs.resources(root))
                           if one.address}
         self.names = {one.id: one for one in map(_name, cibs.resources(root)) if one.hostname}
@@ -128,21 +128,22 @@ class Survey:
     # --- of our types -----------------------------------------------------------------------
 
     def _service(self, primitive: ET.Element, agent: Agent) -> Found:
-        group, clone = (self._above(primitive, *tags) for tags in (("group",), ("clone", "master")))
-        return Found(agent, primitive, group.get("id", "") if group is not None else "",
-                     clone.get("id", "") if clone is not None else "")
+        above = list(cibs.above(primitive, self._parents))
+        group = next((one.get("id", "") for one in above if one.tag == "group"), "")
+        clone = next((one.get("id", "") for one in above if one.tag != "group"), "")
+        return Found(agent, primitive, group, clone)
 
     def _addresses(self, found: Found) -> None:
         """Those in its group, else those that it is placed with, or that are placed with it."""
-        members = self._members(found.group)
+        members = cibs.members(self._root, found.group)
         mine = [name for name in members if name in self.addresses]
         names = [name for name in members if name in self.names]
         own = {found.id, found.group, found.clone} - {""}
-        for constraint in self._root.iterfind("configuration/constraints/rsc_colocation"):
+        for constraint in cibs.colocations(self._root):
             one, other = constraint.get("rsc", ""), constraint.get("with-rsc", "")
-            if constraint.get("score", "INFINITY") == "INFINITY" and own & {one, other}:
+            if own & {one, other}:
                 partner = other if one in own else one
-                for name in (self._members(partner) or [partner]):
+                for name in (cibs.members(self._root, partner) or [partner]):
                     mine += [name] if name in self.addresses and name not in mine else []
                     names += [name] if name in self.names and name not in names else []
         if not mine and not names:
@@ -156,7 +157,7 @@ class Survey:
         """The group that its addresses are, if they are one without the service."""
         first = found.addresses[0].id if found.addresses else ""
         groups = [group.get("id", "") for group in self._root.iter("group")
-                  if first in self._members(group.get("id", ""))]
+                  if first in cibs.members(self._root, group.get("id", ""))]
         return groups[0] if groups and groups[0] != found.group else ""
 
     # --- Juju's charms ----------------------------------------------------------------------
@@ -190,18 +191,6 @@ class Survey:
 
     def _ids(self) -> list[str]:
         return [one.get("id", "") for one in self._root.iterfind("configuration/resources/*")]
-
-    def _members(self, name: str) -> list[str]:
-        # Compared here: an id may have quotes in it, which a path cannot.
-        group = next((one for one in self._root.iter("group") if one.get("id") == name), None)
-        return [one.get("id", "") for one in group if one.tag == "primitive"] if (
-            name and group is not None) else []
-
-    def _above(self, element: ET.Element, *tags: str) -> ET.Element | None:
-        parent = self._parents.get(element)
-        while parent is not None and parent.tag not in tags:
-            parent = self._parents.get(parent)
-        return parent
 
 
 def _address(primitive: ET.Element) -> Address:

@@ -132,6 +132,8 @@ WHOLE = [
     ("L7", "g", f"{VIP}\n{GLANCE}\ngroup g p_glance-api p_ip"),
     ("L8", "p_glance-api", f"{VIP}\n{GLANCE}"),
     ("L8", "p_glance-api", f"{VIP}\n{GLANCE}\ncolocation c inf: p_glance-api p_ip"),
+    ("L8", "p_glance-api", f"{VIP}\n{GLANCE}\ncolocation c -100: p_glance-api p_ip\n"
+     "order o Mandatory: p_ip p_glance-api"),
     ("L9", "cl", f"{HEAT}\nclone cl p_heat"),
     ("L10", "cl", f"{VIP}\n{GLANCE.replace('meta', 'params bind=10.0.0.12:9292 meta')}\n"
      "clone cl p_glance-api meta interleave=true"),

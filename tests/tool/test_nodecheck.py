@@ -447,6 +447,29 @@ def test_without_description(host: Host) -> None:
     assert "/etc/" not in done.stdout
 
 
+@pytest.mark.parametrize(("score", "tied"), [("INFINITY", True), ("500", True), ("-100", False),
+                                             ("-INFINITY", False), ("0", False)])
+def test_what_a_colocation_keeps_apart(host: Host, score: str, tied: bool) -> None:
+    """B1: a virtual IP is that of a service by a colocation only where its score is above zero."""
+    host.write("cib.xml", CIB.replace("GROUP", f"""
+<primitive id="p_ip_other" class="ocf" provider="heartbeat" type="IPaddr2">
+<instance_attributes id="k"><nvpair id="l" name="ip" value="10.0.0.99"/></instance_attributes>
+</primitive><primitive id="p" class="ocf" provider="openstack" type="cinder-api">
+<instance_attributes id="m"><nvpair id="n" name="config" value="{host.folder}/cinder.conf"/>
+<nvpair id="o" name="user" value="root"/></instance_attributes></primitive>""").replace(
+        "<constraints/>", '<constraints><rsc_colocation id="x" rsc="p" with-rsc="p_ip_other" '
+        f'score="{score}"/></constraints>'))
+    code = ("from openstack_ocf import description; description.PATH = '/nowhere/d.conf'\n"
+            "import sys; from openstack_ocf.command import main; sys.exit(main(sys.argv[1:]))")
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", code, "check", "--quick", "--cib", host.folder / "cib.xml"],
+        cwd=ROOT, capture_output=True, text=True,
+        env={"PATH": f"{host.folder}/bin:{os.environ['PATH']}"})
+
+    assert done.stderr == ""
+    assert tied == ("it listens on 10.0.0.13, and the virtual IP is 10.0.0.99" in done.stdout)
+
+
 def test_this_nodes_own_address(host: Host) -> None:
     """DB1: an address of this node is found as the database's, unless it is a virtual IP."""
     script = ("ip link add eth9 type veth peer name eth8 && ip addr add $0/24 dev eth9 && "
