@@ -185,24 +185,29 @@ def rivals(ours: Iterable[Listener], everything: Iterable[Listener]) -> Iterator
 
 
 def holder(listener: Listener, deadline: Deadline) -> str:
-    """The process that holds another's socket, for an exit reason; at least its user.
+    """The process that holds another's socket, for an exit reason; at least its user."""
+    return repr(holding(listener, deadline) or listener)
+
+
+def holding(listener: Listener, deadline: Deadline) -> Process | None:
+    """The process that holds another's socket; None if it is not found in time.
 
     Only processes of the user that made it are looked at, and for a moment only: their
     descriptors may be many.
     """
-    def search() -> str:
+    def search() -> Process | None:
         for candidate in process.everyone():
             try:
                 if candidate.owner() == listener.user and listener.inode in held([candidate]):
-                    return repr(candidate)
+                    return candidate
             except PermissionDeniedError:
                 pass
-        return repr(listener)
+        return None
 
     try:
         return deadline.within(search)
     except (AgentError, TimeoutError, MemoryError):
-        return repr(listener)
+        return None
 
 
 def of_system(port: int) -> bool:

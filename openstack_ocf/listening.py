@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from agentlib import process, sockets
-from agentlib.errors import AgentError
+from agentlib import sockets
+from agentlib.deadline import Deadline
+from agentlib.process import Process
 
 from .finding import Finding
 from .rows import found
@@ -17,8 +18,8 @@ from .words import shown
 
 _SYSCTL = Path("/proc/sys/net")
 
-Holder = Callable[[int], "str | None"]
-"""Asks for the command line of what listens at a port; None if nothing does."""
+HOLDER = 2.0
+"""Seconds in which the holder of a port is looked for."""
 
 
 def listening(subject: Subject, around: Surroundings) -> Iterator[Finding]:
@@ -66,15 +67,16 @@ def nonlocal_bind(subjects: list[Subject]) -> Iterator[Finding]:
                         f"Set {name} = 0, unless a server of yours needs it.")
 
 
-def port_taken(subject: Subject, holder: Holder | None = None) -> Iterator[Finding]:
+def port_taken(subject: Subject) -> Iterator[Finding]:
     """U2: another program on the service's port."""
     if not subject.agent.api or not subject.port:
         return
-    words = (holder or _holder)(subject.port)
+    holder = _holder(subject.port)
+    words = " ".join(holder.arguments()) if holder else ""
     # uWSGI may have a title of its own; whose it is is not known then.
     mine = {subject.parameter("binary"), subject.agent.name, subject.project, "uwsgi", "apache2",
             "httpd", "haproxy"}
-    if words is not None and not any(one and one in words for one in mine):
+    if words and not any(one and one in words for one in mine):
         # Arguments are not shown: there may be a secret among them.
         program = Path(words.split(" ")[0]).name.rstrip(":")
         yield found("U2", f"port {subject.port}", f"{shown(program)} listens there, which is not "
@@ -104,22 +106,10 @@ def _remedy(subject: Subject) -> str:
     return f"Write: {option} = {wildcard}"
 
 
-def _holder(port: int) -> str | None:
+def _holder(port: int) -> Process | None:
+    """What listens at a port; None if nothing does, or it is not found."""
     for listener in sockets.listeners(port):
-        for candidate in process.everyone():
-            try:
-                if listener.inode in sockets.held([candidate]):
-                    return _command(candidate.pid)
-            except AgentError:
-                continue
+        holder = sockets.holding(listener, Deadline(HOLDER))
+        if holder is not None:
+            return holder
     return None
-
-
-def _command(pid: int) -> str | None:
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
-    except OSError:
-        return None
-    return words.replace("\0", " ").strip() or None
-
-

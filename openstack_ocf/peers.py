@@ -199,7 +199,7 @@ def _asked(api: Api, subject: Subject, seen: str) -> Iterator[Line]:
     where = url or "http://WHERE-IT-LISTENS"
     try:
         asked = examination.Examination(api, subject).asked(where)
-        identity = credentials.identity(subject.values, api.own(url or "http://localhost"))
+        identity = credentials.identity(subject.values, api.own(split(asked)[0]))
     except AgentError as error:
         yield Line(ASKED, WRONG, str(error))
         return

@@ -157,6 +157,18 @@ def test_url_below_a_path(service: Service) -> None:
         "GET http://127.0.0.1:9/image/ alone: without credentials")
 
 
+def test_url_of_keystone(tmp_path: Path) -> None:
+    """Keystone's tokens are its own: they come from where it is asked, which url may say."""
+    done = command(
+        "explain", "p_keystone", "--agent", "keystone", "--param", "url=http://10.0.0.11:5000/v3",
+        "--param", "os_username=monitor", "--param", "os_project_name=service",
+        HA_RSCTMP=str(tmp_path), OCF_RESKEY_os_password=PASSWORD)
+
+    assert PASSWORD not in done.output
+    assert "tokens come from Keystone at http://10.0.0.11:5000" in done.output
+    assert "localhost" not in done.output
+
+
 def test_orphaned(service: Service) -> None:
     """Workers without their master are wrong, with their pids."""
     expect(service.start(), 0)
@@ -287,7 +299,9 @@ def test_nothing_is_changed(make_service: MakeService, kind: str) -> None:
         service.state_file.unlink()
         service.pidfile.unlink()
     if kind == "orphaned":
-        os.kill(service.master(), signal.SIGKILL)
+        master = service.master()
+        os.kill(master, signal.SIGKILL)
+        eventually(lambda: master not in service.pids())
     if kind == "stopped":
         expect(service.stop(), 0)
     before = contents(service.rsctmp), service.log.read_bytes() if service.log.exists() else b""
