@@ -40,7 +40,7 @@ storage = rbd
 def verbs() -> dict[str, argparse.ArgumentParser]:
     """The verbs of the command, each with its parser."""
     found: dict[str, argparse.ArgumentParser] = {}
-    for action in command._parser()._actions:
+    for action in command.parser(whole=True)._actions:
         if isinstance(action.choices, dict):
             found.update(action.choices)
     return found
@@ -65,7 +65,7 @@ def value(action: argparse.Action) -> str:
 
 def man() -> str:
     """The page openstack-ocf(8)."""
-    top = command._parser()
+    top = command.parser()
     lines = [
         f'.\\" Made by {PROJECT} from openstack-ocf --help.',
         # No date: the same sources make the same page.

@@ -47,7 +47,6 @@ class Agent:
     """
 
     name: str
-    title: str
     defaults: dict[str, str]
     operations: tuple[Operation, ...]
     gone: str
@@ -136,7 +135,6 @@ def _read(declared: Any) -> Agent:
              "each" if "but once on each" in text else "clone")
     return Agent(
         name=root.get("name", ""),
-        title=_text(root, "shortdesc").replace("Manages the ", ""),
         defaults={one.get("name", ""): _default(one) for one in root.iter("parameter")},
         operations=tuple(_operation(one) for one in root.iter("action")),
         gone=gone[1] if gone else "",

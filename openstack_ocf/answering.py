@@ -1,7 +1,7 @@
 """Whether somebody has a virtual IP already, who is not the cluster.
 
-Called by `command` for `check` and `apply`. IPaddr2 does not ask: two hosts would have the address,
-and clients would reach one or the other.
+Called by `clusterverbs` for `check` and `apply`. IPaddr2 does not ask: two hosts would have the
+address, and clients would reach one or the other.
 """
 
 from __future__ import annotations

@@ -1,73 +1,73 @@
 """The verbs about the cloud around the cluster: `clients`, `endpoints`, `prove`.
 
-Called by `command`.
+Imported by `command` when one of them is asked for.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 
 from . import cib, clients, description, endpoints, finding, identity, prove
 from .catalogue import Beside
-from .description import Description, DescriptionError
+from .description import Description
 from .errors import CannotLookError, UsageError
 from .finding import Finding
 from .keys import FACES
 from .openrc import credentials, password
-
-Verb = Callable[[str, str, str], argparse.ArgumentParser]
-"""Makes the parser of a verb, from its name, what it does, and an example."""
+from .options import formatted, of_a_cib, of_a_description
 
 
-def add(verb: Verb) -> None:
-    """Add the verbs to the command line."""
-    one = verb("clients", "print what Nova, Cinder and Glance need to use the virtual IPs, or find "
-               "in their files what they lack", "openstack-ocf clients /etc/nova/nova.conf")
-    _common(one)
-    one.add_argument("--interface", choices=FACES, default=FACES[0],
-                     help="the endpoint that they are to use (default: internal)")
-    one.add_argument("files", metavar="FILE", nargs="*",
-                     help="nova.conf, cinder.conf or glance-api.conf; without one, print")
-    one.set_defaults(run=_clients)
+def add_clients(parser: argparse.ArgumentParser) -> None:
+    """Its options."""
+    of_a_description(parser)
+    formatted(parser)
+    parser.add_argument("--interface", choices=FACES, default=FACES[0],
+                        help="the endpoint that they are to use (default: internal)")
+    parser.add_argument("files", metavar="FILE", nargs="*",
+                        help="nova.conf, cinder.conf or glance-api.conf; without one, print")
+    parser.set_defaults(run=_clients)
 
-    one = verb("endpoints", "compare Keystone's catalogue with the description, or set the "
-               "endpoints of the services that it has", "openstack-ocf endpoints show")
-    one.add_argument("action", choices=("show", "set"), help="set changes; show does not")
-    _common(one)
-    one.add_argument("--credentials", metavar="FILE", default="",
-                     help="an openrc file; set needs an administrator's (default: credentials of "
-                     "the description)")
-    one.add_argument("--region", default="", help="the region (default: the description's)")
-    one.add_argument("--scheme", choices=("http", "https"), default="",
-                     help="of the endpoints (default: what each has; http for a new one)")
-    one.add_argument("--service", metavar="ID", default="",
-                     help="the id or name of the service, where there are several of a type")
-    one.add_argument("--quick", action="store_true", help="do not ask the endpoints themselves")
-    one.add_argument("--yes", action="store_true", help="set without a question")
-    one.set_defaults(run=_endpoints)
 
-    one = verb("prove", "upload a random image through the virtual IP, read it back, compare it, "
-               "delete it", "openstack-ocf prove --move --credentials member.openrc")
-    _common(one)
-    one.add_argument("--credentials", metavar="FILE", default="",
-                     help="an openrc file of a user with the role member (default: credentials of "
-                     "the description)")
-    one.add_argument("--interface", choices=FACES, default=FACES[0],
-                     help="whose address is taken (default: internal)")
-    one.add_argument("--scheme", choices=("http", "https"), default="http",
-                     help="of the Image API (default: http)")
-    one.add_argument("--size", metavar="KIB", type=_kib, default=1024,
-                     help="of the image, up to 1048576 (default: 1024)")
-    one.add_argument("--move", action="store_true",
-                     help="move glance-api to another node in between, and read there, too")
-    one.add_argument("--yes", action="store_true", help="move without a question")
-    one.add_argument("--cib", metavar="FILE|live", default=cib.LIVE,
-                     help="where it stands what is moved (default: live)")
-    one.set_defaults(run=_prove)
+def add_endpoints(parser: argparse.ArgumentParser) -> None:
+    """Its options."""
+    parser.add_argument("action", choices=("show", "set"), help="set changes; show does not")
+    of_a_description(parser)
+    formatted(parser)
+    parser.add_argument("--credentials", metavar="FILE", default="",
+                        help="an openrc file; set needs an administrator's (default: credentials "
+                        "of the description)")
+    parser.add_argument("--region", default="", help="the region (default: the description's)")
+    parser.add_argument("--scheme", choices=("http", "https"), default="",
+                        help="of the endpoints (default: what each has; http for a new one)")
+    parser.add_argument("--service", metavar="ID", default="",
+                        help="the id or name of the service, where there are several of a type")
+    parser.add_argument("--quick", action="store_true", help="do not ask the endpoints themselves")
+    parser.add_argument("--yes", action="store_true", help="set without a question")
+    parser.set_defaults(run=_endpoints)
+
+
+def add_prove(parser: argparse.ArgumentParser) -> None:
+    """Its options."""
+    of_a_description(parser)
+    formatted(parser)
+    parser.add_argument("--credentials", metavar="FILE", default="",
+                        help="an openrc file of a user with the role member (default: credentials "
+                        "of the description)")
+    parser.add_argument("--interface", choices=FACES, default=FACES[0],
+                        help="whose address is taken (default: internal)")
+    parser.add_argument("--scheme", choices=("http", "https"), default="http",
+                        help="of the Image API (default: http)")
+    parser.add_argument("--size", metavar="KIB", type=_kib, default=1024,
+                        help="of the image, up to 1048576 (default: 1024)")
+    parser.add_argument("--move", action="store_true",
+                        help="move glance-api to another node in between, and read there, too")
+    parser.add_argument("--yes", action="store_true", help="move without a question")
+    of_a_cib(parser, "where it stands what is moved (default: live)")
+    parser.set_defaults(run=_prove)
 
 
 def _kib(text: str) -> int:
@@ -77,29 +77,16 @@ def _kib(text: str) -> int:
     return size
 
 
-def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--description", metavar="FILE", default=description.PATH,
-                        help=f"the description (default: {description.PATH})")
-    parser.add_argument("--format", choices=("text", "json"), default="text",
-                        help="for people or for programs (default: text)")
-
-
 def _clients(options: argparse.Namespace) -> int:
-    try:
-        described = description.read(options.description)
-    except DescriptionError as error:
-        return _wrong(error)
+    described = description.read(options.description)
     if not options.files:
         sys.stdout.write(clients.sections(described, options.interface))
         return 0
-    return _end(clients.check(described, options.files, options.interface), options.format)
+    return finding.show(clients.check(described, options.files, options.interface), options.format)
 
 
 def _endpoints(options: argparse.Namespace) -> int:
-    try:
-        described = description.read(options.description)
-    except DescriptionError as error:
-        return _wrong(error)
+    described = description.read(options.description)
     user, at = _user(described, options.credentials)
     with identity.in_time():
         keystone = identity.Keystone(user)
@@ -110,7 +97,8 @@ def _endpoints(options: argparse.Namespace) -> int:
         return _set(keystone, services, whole=whole, yes=options.yes)
     if options.format == "text":
         sys.stdout.write(endpoints.listing(services))
-    return _end(endpoints.findings(services, user.cacert, quick=options.quick), options.format)
+    found = endpoints.findings(services, user.cacert, quick=options.quick)
+    return finding.show(found, options.format)
 
 
 def _set(keystone: identity.Keystone, services: Sequence[Beside], *, whole: bool,
@@ -131,10 +119,7 @@ def _set(keystone: identity.Keystone, services: Sequence[Beside], *, whole: bool
 
 
 def _prove(options: argparse.Namespace) -> int:
-    try:
-        described = description.read(options.description)
-    except DescriptionError as error:
-        return _wrong(error)
+    described = description.read(options.description)
     target = clients.targets(described).get("glance-api")
     if target is None:
         raise UsageError("the description has no address of Glance")
@@ -159,7 +144,7 @@ def _prove(options: argparse.Namespace) -> int:
                     print(one, flush=True)
     finally:
         # What was found until then counts, whatever ended it.
-        code = _end(found, options.format)
+        code = finding.show(found, options.format)
     return code
 
 
@@ -173,13 +158,3 @@ def _user(described: Description, path: str) -> tuple[identity.User, str]:
                          "description, or say --credentials FILE")
     return (identity.user(known.parameters, password(known.path)),
             known.parameters.get("os_region_name", ""))
-
-
-def _end(found: Sequence[Finding], form: str) -> int:
-    sys.stdout.write(finding.as_json(found) if form == "json" else finding.as_text(found))
-    return finding.code(found)
-
-
-def _wrong(error: DescriptionError) -> int:
-    sys.stderr.write(finding.as_text(error.findings))
-    return 2

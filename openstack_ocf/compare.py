@@ -31,7 +31,7 @@ _SECRET = re.compile(r"passw|secret|token(?!_)|_key$|^key$|credential|connection
 _OWN = re.compile(r"host$|_ip$|^ip$|listen|self_reference|_address$")
 """Options that may be a node's own."""
 _COMMON = ("pacemaker", "corosync", "resource-agents", "crmsh", "pcs", "python3-keystoneauth1",
-           "python3-requests", "python3-psutil")
+           "python3-requests")
 
 
 def facts(subjects: Sequence[Subject], around: Surroundings) -> str:

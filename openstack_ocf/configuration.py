@@ -126,10 +126,6 @@ class Configuration:
         file = file or self.raw.get((section, option), ("", ""))[1]
         return f"{file or next(iter(self.files), '-')}:{section}/{option}"
 
-    def section(self, name: str) -> bool:
-        """Whether a section stands in one of the files with an option."""
-        return any(section == name for section, _ in self.raw)
-
 
 def read(project: str, files: Sequence[str], folders: Sequence[str] = (), *, program: str = "",
          own: bool = True) -> Configuration:

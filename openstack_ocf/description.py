@@ -16,6 +16,7 @@ from typing import Union
 
 from . import agents
 from .agents import Agent
+from .errors import DescriptionError
 from .finding import ERROR, Finding
 from .keys import DEFAULT, DNS, FACES, OF_ALL, SECRETS, SERVICE, Key
 from .words import nearest, shown
@@ -32,14 +33,6 @@ OF_THE_PLAN = ("os_username", "os_project_name", "os_tenant_name", "os_auth_url"
                 "keystone_get_token_url", "os_region_name", "os_user_domain_name",
                 "os_project_domain_name", "os_domain", "os_cacert", "os_password", "os_token")
 """Parameters of an agent that do not stand in the description, since credentials says them."""
-
-
-class DescriptionError(Exception):
-    """The description cannot be read; findings says why."""
-
-    def __init__(self, findings: Sequence[Finding]) -> None:
-        super().__init__("the description cannot be read")
-        self.findings = tuple(findings)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What differs between two CIBs, by what the elements mean, not by how they are written.
 
-Called by `command` for what a plan would change, by `apply` for what it and others do.
+Called by `clusterverbs` for what a plan would change, by `apply` for what it and others do.
 """
 
 from __future__ import annotations

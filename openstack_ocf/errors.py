@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .finding import Finding
+
 
 class ToolError(Exception):
     """What went wrong, in one sentence for the operator."""
@@ -13,6 +19,14 @@ class UsageError(ToolError):
     """The command, or a file that it was given, is wrong."""
 
     code = 2
+
+
+class DescriptionError(UsageError):
+    """The description cannot be read; findings says why."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        super().__init__("the description cannot be read")
+        self.findings = tuple(findings)
 
 
 class CannotLookError(ToolError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
@@ -32,6 +33,12 @@ def code(findings: Iterable[Finding]) -> int:
     if ERROR in severities:
         return 1
     return 3 if UNKNOWN in severities else 0
+
+
+def show(findings: Sequence[Finding], form: str) -> int:
+    """Print them, as `text` or as `json`; the exit code."""
+    sys.stdout.write(as_json(findings) if form == "json" else as_text(findings))
+    return code(findings)
 
 
 def as_text(findings: Sequence[Finding]) -> str:

@@ -1,7 +1,7 @@
 """A plan put into a CIB. What the plan does not have stays as it is, comments included.
 
-Called by `command` for what a plan would change, and by `apply`. What is there keeps its ids (see
-`ids`), and its settings that the plan says nothing of.
+Called by `clusterverbs` for what a plan would change, and by `apply`. What is there keeps its ids
+(see `ids`), and its settings that the plan says nothing of.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The check of a node: which services, which surroundings, and all rows about them.
 
-Called by `command` for `check`, and by `clients` for the virtual IPs.
+Called by `clusterverbs` for `check`.
 """
 
 from __future__ import annotations

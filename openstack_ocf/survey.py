@@ -2,7 +2,7 @@
 
 Known are the shell agents' and our own resources (one type), the names of the HA guide, those of
 Juju's charms (`res_glance_8534040_vip`, `grp_glance_vips`) and of TripleO (`ip-10.0.0.12`). Called
-by init. No value of a secret is taken out of the CIB.
+by `init`, `held` and `subject`. No value of a secret is taken out of the CIB.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from openstack_ocf import description
-from openstack_ocf.description import DescriptionError
+from openstack_ocf.errors import DescriptionError
 from openstack_ocf.keys import DEFAULT, DNS, SERVICE
 from openstack_ocf.sample import sample
 from tool.kit import command

@@ -150,6 +150,21 @@ def test_output_nowhere(folder: Path) -> None:
     assert "--output" in done.said and "no such file or directory" in done.said
 
 
+def test_cheap(tmp_path: Path) -> None:
+    """A timer runs it: of the command no module is loaded that it does not need."""
+    code = ("import sys; from openstack_ocf.command import main; assert main(['metrics']) == 0\n"
+            "print(*sorted(name for name in sys.modules if name.startswith('openstack_ocf.')))\n"
+            "print(*sorted({'xml', 'subprocess', 'configparser', 'http'} & {*sys.modules}))")
+    done = subprocess.run(
+        ["/usr/bin/python3", "-BEsc", code], cwd=ROOT, capture_output=True, text=True,
+        env={"PATH": "/usr/bin:/bin", "HA_RSCTMP": str(tmp_path)})
+    assert (0, "") == (done.returncode, done.stderr)
+    modules, dear = done.stdout.splitlines()
+    assert ["command", "errors", "metrics", "nodeverbs", "records", "words"] == [
+        name.partition(".")[2] for name in modules.split()]
+    assert "" == dear
+
+
 def test_not_root(service: Service) -> None:
     """Who may not read the agents' folder is told so; exit code 3."""
     expect(service.start(), 0)

@@ -1,0 +1,31 @@
+"""Options that several verbs have.
+
+Called by the rooms of the verbs: `clusterverbs`, `cloudverbs`, `nodeverbs`.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from . import cib, description
+
+
+def of_a_description(parser: argparse.ArgumentParser, *, elsewhere: bool = False) -> None:
+    """Which description. elsewhere: a verb that also looks at this node."""
+    parser.add_argument("--description", metavar="FILE", default=description.PATH,
+                        help=f"the description (default: {description.PATH})")
+    if elsewhere:
+        parser.add_argument(
+            "--elsewhere", action="store_true",
+            help="this machine is no node of the cluster: its addresses do not count")
+
+
+def formatted(parser: argparse.ArgumentParser) -> None:
+    """How the result is printed."""
+    parser.add_argument("--format", choices=("text", "json"), default="text",
+                        help="for people or for programs (default: text)")
+
+
+def of_a_cib(parser: argparse._ActionsContainer, text: str) -> None:
+    """Which CIB. text: the help."""
+    parser.add_argument("--cib", metavar="FILE|live", default=cib.LIVE, help=text)
