@@ -32,6 +32,7 @@ from .description import Description
 from .errors import CannotLookError, DescriptionError, ToolError, UsageError
 from .finding import Finding
 from .lint import lint
+from .node import Node
 from .openrc import credentials
 from .options import formatted, of_a_cib, of_a_description
 from .plan import Plan, plan
@@ -152,7 +153,10 @@ def _check(options: argparse.Namespace) -> int:
         return finding.show(found, options.format)
     there = nodecheck.root(options.cib)
     services = nodecheck.subjects(described, there, own=not options.quick)
-    around = nodecheck.surroundings(described, there, _auth_url(described))
+    here = _look()
+    around = nodecheck.surroundings(
+        described, there, services, None if isinstance(here, CannotLookError) else here,
+        _auth_url(described))
     if options.facts:
         sys.stdout.write(compare.facts(services, around))
         return 0
@@ -160,7 +164,7 @@ def _check(options: argparse.Namespace) -> int:
     def held() -> list[str] | None:
         return None if there is None else list(cib.virtual_ips(there).values())
 
-    found = _findings(described, held, ask=not options.quick) if described else []
+    found = _findings(described, here, held, ask=not options.quick) if described else []
     found += nodecheck.look(services, around, there, quick=options.quick)
     return finding.show(found, options.format)
 
@@ -201,7 +205,7 @@ def _planned(options: argparse.Namespace, *, ask: bool = False) -> tuple[Plan | 
     described = description.read(options.description)
     held = functools.cache(_held)
     found = (validate(described, None, held) if options.elsewhere else
-             _findings(described, held, ask=ask))
+             _findings(described, _look(), held, ask=ask))
     sys.stderr.write(finding.as_text(found))
     if finding.code(found) == 1:
         print("openstack-ocf: no plan: the errors above come first", file=sys.stderr)
@@ -226,13 +230,20 @@ def _lint(options: argparse.Namespace) -> int:
     return finding.show(lint(cib.load(options.cib)), options.format)
 
 
-def _findings(described: Description, held: Held, *, ask: bool) -> list[Finding]:
-    """What is wrong with a description on this node. ask: whether anybody answers, too."""
+def _look() -> Node | CannotLookError:
+    """This node, or why it does not show itself."""
     try:
-        here = node.look()
+        return node.look()
     except CannotLookError as error:
+        return error
+
+
+def _findings(described: Description, here: Node | CannotLookError, held: Held, *,
+              ask: bool) -> list[Finding]:
+    """What is wrong with a description on this node. ask: whether anybody answers, too."""
+    if isinstance(here, CannotLookError):
         return [*validate(described, None, held), Finding(
-            "V2", finding.UNKNOWN, described.path, f"this node's addresses: {error}",
+            "V2", finding.UNKNOWN, described.path, f"this node's addresses: {here}",
             "Say --elsewhere if this machine is no node of the cluster.")]
     found = validate(described, here, held)
     return [*found, *answering(described, here, held)] if ask else found

@@ -9,13 +9,14 @@ import socket
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
 
-from . import cib, node, subject
+from . import cib, subject
 from .access import access, open_door, token
 from .description import Description
-from .errors import CannotLookError, ToolError
+from .errors import CannotLookError
 from .finding import Finding
 from .host import clock, cluster, files, options, schema, units
 from .listening import listening, nonlocal_bind, port_taken
+from .node import Node
 from .servers import host_of, servers
 from .storage import storage
 from .subject import Subject, Surroundings
@@ -42,8 +43,12 @@ def subjects(description: Description | None, there: ET.Element | None, *,
 
 
 def surroundings(description: Description | None, there: ET.Element | None,
-                 auth_url: str = "") -> Surroundings:
-    """What is known of the cluster and of this node."""
+                 services: Sequence[Subject], here: Node | None, auth_url: str) -> Surroundings:
+    """What is known of the cluster and of this node.
+
+    services: those that are looked at. here: None where the node does not show itself.
+    auth_url: Keystone's by the credentials.
+    """
     name = socket.gethostname().lower()
     nodes = {name, name.partition(".")[0]}
     virtual = set()
@@ -52,8 +57,6 @@ def surroundings(description: Description | None, there: ET.Element | None,
         nodes |= {one.lower() for one in description.nodes}
         for place in places(description):
             virtual |= {str(vip.address) for vip in place.vips}
-            if any(one.agent.name == "keystone" for one in place.services):
-                keystone |= {str(vip.address) for vip in place.vips}
         for service in description.services:
             if service.agent.name == "keystone":
                 keystone |= {one.lower() for one in service.hostnames.values()}
@@ -63,13 +66,10 @@ def surroundings(description: Description | None, there: ET.Element | None,
                   for one in there.iterfind("configuration/nodes/node")}
         virtual |= {str(vip) for text in cib.virtual_ips(there).values()
                     if (vip := address(text))}
-        for one in subject.clustered(there, own=False) if description is None else ():
-            if one.agent.name == "keystone":
-                keystone |= {str(vip) for vip in one.vips}
-    try:
-        own = {str(each) for one in node.look().interfaces for each, _ in one.addresses}
-    except ToolError:
-        own = set()
+    for one in services:
+        if one.agent.name == "keystone":
+            keystone |= {str(vip) for vip in one.vips}
+    own = {str(each) for one in here.interfaces for each, _ in one.addresses} if here else set()
     return Surroundings(
         frozenset(nodes - {""}), frozenset(virtual), frozenset((own | {name}) - virtual),
         frozenset(keystone), live=there is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import pwd
@@ -78,6 +79,7 @@ def storage(subject: Subject) -> Iterator[Finding]:
     yield from _cache(subject)
 
 
+@functools.cache
 def readable(path: str, user: str) -> bool:
     """Whether a user can read a file, asked as that user; CannotLookError where that is not to be.
 
