@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from . import agents
@@ -18,6 +17,7 @@ from .draft import Draft, Section
 from .errors import CannotLookError, UsageError
 from .init import section_name
 from .keys import FACES, SERVICE
+from .reading import whole
 from .words import shown
 
 LIMIT = 4 << 20
@@ -125,14 +125,7 @@ def _load(path: str) -> Mapping[str, Any]:
     except ModuleNotFoundError as error:
         raise CannotLookError(
             "PyYAML is not on this machine; install the package python3-yaml") from error
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(LIMIT + 1)
-    except OSError as error:
-        raise CannotLookError(
-            f"{shown(path)} cannot be read: {(error.strerror or str(error)).lower()}") from error
-    if len(content) > LIMIT:
-        raise UsageError(f"{shown(path)} is larger than {LIMIT} bytes")
+    content = whole(path, LIMIT)
     try:
         # Bundles with overlays have several documents; the first is the bundle.
         document = next(iter(yaml.safe_load_all(content)), None)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from .errors import CannotLookError, UsageError
+from .reading import whole
 from .run import last_words, run
 from .words import shown
 
@@ -30,7 +30,7 @@ def load(source: str, *, exact: bool = False) -> ET.Element:
 
     exact: with its comments, so that it can be changed and written back.
     """
-    return _parsed(_live() if source == LIVE else _file(source), source, exact=exact)
+    return _parsed(_live() if source == LIVE else whole(source, LIMIT), source, exact=exact)
 
 
 def text(cib: ET.Element) -> str:
@@ -62,18 +62,6 @@ def _live() -> bytes:
         raise CannotLookError(f"the cluster does not show its CIB: {last_words(done)}; "
                               "is Pacemaker running on this node?")
     return done.output.encode()
-
-
-def _file(path: str) -> bytes:
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(LIMIT + 1)
-    except OSError as error:
-        raise CannotLookError(
-            f"{shown(path)} cannot be read: {(error.strerror or str(error)).lower()}") from error
-    if len(content) > LIMIT:
-        raise UsageError(f"{shown(path)} is larger than {LIMIT} bytes")
-    return content
 
 
 def _parsed(content: bytes, source: str, *, exact: bool) -> ET.Element:

@@ -10,7 +10,6 @@ import json
 import re
 import socket
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from agentlib.secrets import scrubbed
@@ -18,6 +17,7 @@ from agentlib.secrets import scrubbed
 from . import agents
 from .errors import CannotLookError, UsageError
 from .finding import Finding
+from .reading import whole
 from .rows import found
 from .run import run
 from .subject import Subject, Surroundings
@@ -90,13 +90,7 @@ def _said(names: Sequence[str], values: Sequence[str]) -> str:
 
 def _read(path: str) -> dict[str, Any]:
     try:
-        with Path(path).open("rb") as file:
-            content = file.read(LIMIT + 1)
-    except OSError as error:
-        raise CannotLookError(
-            f"{path_(path)} cannot be read: {(error.strerror or str(error)).lower()}") from error
-    try:
-        node = json.loads(content[:LIMIT])
+        node = json.loads(whole(path, LIMIT))
     except (ValueError, RecursionError):
         node = None
     sound = isinstance(node, dict) and node.get("format") == FORMAT and all(

@@ -7,12 +7,12 @@ init and validation.
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from agentlib.configfile import option
 from agentlib.errors import AgentError
 
 from .agents import Agent
+from .reading import content
 
 HAPROXY = ("/etc/haproxy/haproxy.cfg",
            "/var/lib/config-data/puppet-generated/haproxy/etc/haproxy/haproxy.cfg")
@@ -53,9 +53,8 @@ def behind_haproxy(paths: tuple[str, ...] = HAPROXY) -> list[tuple[str, int]]:
 
 def _read(path: str) -> str:
     try:
-        with Path(path).open(encoding="utf-8", errors="replace") as file:
-            return file.read(LIMIT)
-    except OSError:
+        return content(path, LIMIT).decode("utf-8", "replace")
+    except (OSError, ValueError):
         return ""
 
 

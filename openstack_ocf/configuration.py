@@ -6,7 +6,6 @@ defaults, older names and folders count as they do for the service; else by the 
 
 from __future__ import annotations
 
-import configparser
 import functools
 import importlib.util
 import json
@@ -21,6 +20,7 @@ from typing import Any
 from agentlib.configfile import expanded
 
 from .errors import CannotLookError
+from .reading import content, parsed, reason, unquoted
 from .run import run
 
 LIMIT = 8 << 20
@@ -119,7 +119,7 @@ class Configuration:
             return Value(usual, self.where(section, option), given=False)
         options = {name: self.raw[of, name][0] for of, name in self.raw if of == "DEFAULT"}
         options |= {name: self.raw[of, name][0] for of, name in self.raw if of == stands[0]}
-        return Value(_unquoted(expanded(options, stands[1])), self.where(*stands), given=True)
+        return Value(unquoted(expanded(options, stands[1])), self.where(*stands), given=True)
 
     def where(self, section: str, option: str, file: str = "") -> str:
         """A place for a finding: in the file that says the option, else in the first."""
@@ -159,35 +159,11 @@ def _usual_folders(project: str, program: str) -> list[str]:
 def _parsed(path: str) -> dict[Name, str]:
     """What stands in a file; ValueError says why it cannot be read."""
     try:
-        with Path(path).open("rb") as file:
-            content = file.read(LIMIT + 1)
+        sections = parsed(content(path, LIMIT), strict=False)
     except OSError as error:
-        raise ValueError((error.strerror or str(error)).lower()) from error
-    if len(content) > LIMIT:
-        raise ValueError(f"it is larger than {LIMIT} bytes")
-    # As oslo.config has it: a section may stand there twice, and nothing is inherited.
-    parser = configparser.RawConfigParser(
-        default_section="\0", strict=False, allow_no_value=True, comment_prefixes=("#", ";"),
-        delimiters=("=", ":"), empty_lines_in_values=False)
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
-    try:
-        parser.read_string(content.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise ValueError(f"byte {error.start} is no UTF-8") from error
-    except configparser.MissingSectionHeaderError as error:
-        raise ValueError(f"line {error.lineno} stands before the first [section]") from error
-    except configparser.ParsingError as error:
-        line = error.errors[0][0] if error.errors else 0
-        raise ValueError(f"line {line} is no `option = value`") from error
-    except (AttributeError, configparser.Error) as error:
-        raise ValueError("a line in it is no `option = value`") from error
-    return {(section, option): value or "" for section in parser.sections()
-            for option, value in parser.items(section)}
-
-
-def _unquoted(value: str) -> str:
-    value = " ".join(value.split("\n")).strip()
-    return value[1:-1] if len(value) > 1 and value[0] == value[-1] in "\"'" else value
+        raise ValueError(reason(error)) from error
+    return {(section, option): value for section, options in sections.items()
+            for option, value in options.items()}
 
 
 @functools.cache

@@ -1,17 +1,15 @@
 """The description: which services are to be highly available, and how.
 
-A file in oslo.config's syntax, read with configparser: oslo.config need not be on a node. What
+A file in oslo.config's syntax, read without oslo.config, which need not be on a node. What
 cannot be read as the keys say is a finding with an id I1 to I5; all are told at once.
 """
 
 from __future__ import annotations
 
-import configparser
 import ipaddress
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Union
 
 from . import agents
@@ -19,6 +17,7 @@ from .agents import Agent
 from .errors import DescriptionError
 from .finding import ERROR, Finding
 from .keys import DEFAULT, DNS, FACES, OF_ALL, SECRETS, SERVICE, Key
+from .reading import content, parsed, reason, unquoted
 from .words import nearest, shown
 
 Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
@@ -101,62 +100,24 @@ class Description:
 
 def read(path: str) -> Description:
     """Read a description; DescriptionError if it is none."""
-    text = _text(path)
-    parser = configparser.RawConfigParser(
-        default_section="\0", comment_prefixes=("#", ";"), delimiters=("=", ":"),
-        empty_lines_in_values=False)
-    parser.optionxform = str  # type: ignore[assignment,method-assign] # as oslo.config has it
     try:
-        parser.read_string(text, path)
-    except configparser.DuplicateSectionError as error:
-        raise _unreadable(path, f"section [{error.section}] stands in it twice; the second time "
-                          f"in line {error.lineno}") from error
-    except configparser.DuplicateOptionError as error:
-        raise _unreadable(path, f"{error.section}/{error.option} stands in it twice; the second "
-                          f"time in line {error.lineno}") from error
-    except configparser.MissingSectionHeaderError as error:
-        raise _unreadable(path, f"line {error.lineno} stands before the first [section]"
-                          ) from error
-    except configparser.ParsingError as error:
-        line = error.errors[0][0] if error.errors else 0
-        raise _unreadable(path, f"line {line} is no `key = value`") from error
-    except (AttributeError, ValueError) as error:
-        # What continues a key without a value, before Python 3.13.
-        raise _unreadable(path, "a line in it is no `key = value`") from error
-    sections = {name: {key: _unquoted(value) for key, value in parser.items(name)}
-                for name in parser.sections()}
+        text = content(path, LIMIT)
+        if b"\0" in text:
+            raise ValueError("it is a binary file")
+        sections = parsed(text, strict=True)
+    except OSError as error:
+        raise _unreadable(path, reason(error), "Name another with --description, or make one: "
+                          "openstack-ocf sample.") from error
+    except ValueError as error:
+        raise _unreadable(path, str(error), "Write it as openstack-ocf sample does.") from error
+    sections = {section: {key: unquoted(value) for key, value in options.items()}
+                for section, options in sections.items()}
     return _Reader(path, sections).description()
 
 
-def _text(path: str) -> str:
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(LIMIT + 1)
-    except OSError as error:
-        raise _unreadable(path, (error.strerror or str(error)).lower(),
-                          "Name another with --description, or make one: openstack-ocf sample."
-                          ) from error
-    if len(content) > LIMIT:
-        raise _unreadable(path, f"it is larger than {LIMIT} bytes")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise _unreadable(path, f"byte {error.start} is no UTF-8") from error
-    if "\0" in text:
-        raise _unreadable(path, "it is a binary file")
-    return text
-
-
-def _unreadable(path: str, why: str, remedy: str = "") -> DescriptionError:
+def _unreadable(path: str, why: str, remedy: str) -> DescriptionError:
     return DescriptionError([Finding(
-        "I1", ERROR, path, f"the description cannot be read: {why}",
-        remedy or "Write it as openstack-ocf sample does.")])
-
-
-def _unquoted(value: str) -> str:
-    """As oslo.config takes a value: in one pair of quotes, or without."""
-    value = " ".join(value.split("\n")).strip()
-    return value[1:-1] if len(value) > 1 and value[0] == value[-1] in "\"'" else value
+        "I1", ERROR, path, f"the description cannot be read: {why}", remedy)])
 
 
 class _Reader:

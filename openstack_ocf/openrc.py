@@ -6,11 +6,13 @@ import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from .description import Description
 from .errors import CannotLookError, UsageError
+from .reading import content, reason
 
+LIMIT = 1 << 20
+"""Bytes of an openrc file."""
 _PARAMETERS = (
     ("os_username", ("OS_USERNAME",)),
     ("os_project_name", ("OS_PROJECT_NAME", "OS_TENANT_NAME")),
@@ -37,11 +39,9 @@ def credentials(description: Description) -> Credentials:
     if not path:
         return Credentials("", {})
     try:
-        variables = _variables(Path(path).read_text("utf-8"))
+        variables = _variables(content(path, LIMIT).decode())
     except OSError as error:
-        raise CannotLookError(
-            f"credentials = {path} cannot be read: {(error.strerror or str(error)).lower()}"
-        ) from error
+        raise CannotLookError(f"credentials = {path} cannot be read: {reason(error)}") from error
     except ValueError as error:
         raise UsageError(f"credentials = {path} is no openrc file") from error
     found = {name: next((variables[one] for one in choice if variables.get(one)), "")
@@ -57,7 +57,7 @@ def credentials(description: Description) -> Credentials:
 
 def password(path: str) -> str:
     """The password of an openrc file that `credentials` has read; only for a request with it."""
-    return _variables(Path(path).read_text("utf-8"))["OS_PASSWORD"]
+    return _variables(content(path, LIMIT).decode())["OS_PASSWORD"]
 
 
 def _variables(text: str) -> dict[str, str]:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from . import cib as cibs
 from .errors import RefusedError
+from .reading import reason
 
 FOLDER = "/var/lib/openstack-ocf"
 KEPT = 20
@@ -49,7 +50,7 @@ def save(folder: str, before: ET.Element, after: ET.Element) -> Path:
         _forget(folder)
     except OSError as error:
         raise RefusedError(f"the CIB is as it was: it cannot be saved in {folder}: "
-                           f"{(error.strerror or str(error)).lower()}") from error
+                           f"{reason(error)}") from error
     return Path(folder) / f"{name}.before.xml"
 
 
@@ -61,8 +62,7 @@ def changes(folder: str) -> Iterator[Change]:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise RefusedError(f"{folder} cannot be read: "
-                           f"{(error.strerror or str(error)).lower()}") from error
+        raise RefusedError(f"{folder} cannot be read: {reason(error)}") from error
     for name in reversed(names):
         when = time.strftime("%Y-%m-%d %H:%M:%S UTC",
                              time.strptime(name.split("-")[1], "%Y%m%dT%H%M%SZ"))

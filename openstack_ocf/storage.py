@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from .configuration import Value
 from .errors import CannotLookError
 from .finding import UNKNOWN, Finding
+from .reading import content
 from .rows import found
 from .run import run
 from .subject import Subject
@@ -33,6 +34,10 @@ _NEEDED = {
     "s3": ("s3_store_host", "s3_store_access_key", "s3_store_secret_key", "s3_store_bucket"),
 }
 """Options that a store does not do without."""
+
+
+LIMIT = 1 << 20
+"""Bytes of ceph.conf."""
 
 
 @dataclass(frozen=True)
@@ -152,9 +157,11 @@ def _rbd(subject: Subject, store: Store) -> Iterator[Finding]:
                     "Set rbd_store_user, as glance.", "warning")
         return
     keyring = f"/etc/ceph/ceph.client.{name.text}.keyring"
+    if not os.path.isfile(path):
+        return  # Said above; a FIFO would not end.
     try:
-        text = Path(path).read_text("utf-8", errors="replace")
-    except OSError:
+        text = content(path, LIMIT).decode("utf-8", "replace")
+    except (OSError, ValueError):
         return
     stated = re.search(rf"(?ms)^\[client\.{re.escape(name.text)}\][^\[]*?^\s*keyring\s*=\s*(\S+)",
                        text)

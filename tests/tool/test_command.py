@@ -14,7 +14,7 @@ from tool.kit import ROOT, command
 from unit.kit import PYTHON
 
 # from the bottom to the top: a module imports only from those before it
-ORDER = ["finding", "errors", "words", "seconds", "run", "agents", "keys", "description", "sample",
+ORDER = ["finding", "errors", "words", "reading", "seconds", "run", "agents", "keys", "description", "sample",
          "openrc", "vips", "names", "node", "cib", "configs", "validation", "reasons", "elements",
          "plan", "crm", "shapes", "difference", "survey", "draft", "init", "bundle", "held", "user",
          "ids", "merge", "pacemaker", "cluster", "transition", "saved", "change", "apply", "lint",

@@ -1,0 +1,74 @@
+"""Files that others have written: read up to a limit, and taken apart as oslo.config does it.
+
+Called by all that reads descriptions, CIBs and the services' configuration.
+"""
+
+from __future__ import annotations
+
+import configparser
+
+from .errors import CannotLookError, UsageError
+from .words import path as path_
+
+
+def whole(path: str, limit: int) -> bytes:
+    """A file that the command was given; CannotLookError, or UsageError above limit bytes."""
+    try:
+        return content(path, limit)
+    except OSError as error:
+        raise CannotLookError(f"{path_(path)} cannot be read: {reason(error)}") from error
+    except ValueError as error:
+        raise UsageError(f"{path_(path)} cannot be read: {error}") from error
+
+
+def content(path: str, limit: int) -> bytes:
+    """What is in a file, or comes out of a pipe; OSError, or ValueError above limit bytes."""
+    with open(path, "rb") as file:
+        found = file.read(limit + 1)
+    if len(found) > limit:
+        raise ValueError(f"it is larger than {limit} bytes")
+    return found
+
+
+def reason(error: OSError) -> str:
+    """Why something is not to be had, for the middle of a sentence."""
+    return (error.strerror or str(error)).lower()
+
+
+def parsed(text: bytes, *, strict: bool) -> dict[str, dict[str, str]]:
+    """The sections of a file in oslo.config's syntax; ValueError says what is wrong with it.
+
+    strict: a section or key that stands there twice is wrong, and a key without a value.
+    oslo.config takes both: of several the last.
+    """
+    parser = configparser.RawConfigParser(
+        # Nothing is inherited by one section from another.
+        default_section="\0", strict=strict, allow_no_value=not strict,
+        comment_prefixes=("#", ";"), delimiters=("=", ":"), empty_lines_in_values=False)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    try:
+        parser.read_string(text.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start} is no UTF-8") from error
+    except configparser.DuplicateSectionError as error:
+        raise ValueError(f"section [{error.section}] stands in it twice; the second time in line "
+                         f"{error.lineno}") from error
+    except configparser.DuplicateOptionError as error:
+        raise ValueError(f"{error.section}/{error.option} stands in it twice; the second time in "
+                         f"line {error.lineno}") from error
+    except configparser.MissingSectionHeaderError as error:
+        raise ValueError(f"line {error.lineno} stands before the first [section]") from error
+    except configparser.ParsingError as error:
+        line = error.errors[0][0] if error.errors else 0
+        raise ValueError(f"line {line} is no `key = value`") from error
+    except (AttributeError, ValueError, configparser.Error) as error:
+        # AttributeError: what continues a key without a value, before Python 3.13.
+        raise ValueError("a line in it is no `key = value`") from error
+    return {section: {key: value or "" for key, value in parser.items(section)}
+            for section in parser.sections()}
+
+
+def unquoted(value: str) -> str:
+    """As oslo.config takes a value: in one pair of quotes, or without."""
+    value = " ".join(value.split("\n")).strip()
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] in "\"'" else value
