@@ -17,6 +17,9 @@ NAMERS = {"ocf:heartbeat:dnsupdate": "hostname", "ocf:maas:dns": "fqdn"}
 """Agents that change a DNS name, and the parameter that says which."""
 RESOURCES = ("primitive", "group", "clone", "master", "bundle", "template")
 """Elements that are resources, or stand for one."""
+TRUE = ("true", "yes", "on", "1", "y")
+FALSE = ("false", "no", "off", "0", "n")
+"""As Pacemaker reads a boolean."""
 LRM = "lrm://"
 """Stands in a CIB for what cibsecret keeps."""
 SECRETS = "/var/lib/pacemaker/lrm/secrets"

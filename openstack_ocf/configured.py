@@ -6,6 +6,7 @@ is said in a remark, not guessed.
 
 from __future__ import annotations
 
+import functools
 import os
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
@@ -13,13 +14,11 @@ from hashlib import md5
 from pathlib import Path
 
 from . import cib
-from .cib import LRM, SECRETS
+from .cib import LRM, SECRETS, TRUE
 from .errors import CannotLookError, UsageError
 from .line import OK, UNKNOWN, WARNING, WRONG
 from .run import run
 from .words import nearest, shown
-
-TRUE = ("true", "yes", "on", "1", "y")
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,9 @@ class Configured:
     remarks: list[tuple[str, str]] = field(default_factory=list)
 
 
+@functools.cache
 def node_name() -> str:
-    """This node's name in the cluster; without a cluster, the one it gives itself."""
+    """This node's name in the cluster; without a cluster, the one it gives itself. Asked once."""
     try:
         done = run(["crm_node", "--name"], timeout=10)
     except CannotLookError:

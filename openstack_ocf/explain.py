@@ -24,8 +24,8 @@ from agentlib.resource import Resource
 from agentlib.state import State
 
 from . import agents, cib, daemons, finding, looking, peers
-from .cib import LRM
-from .configured import TRUE, Configured, configured, node_name
+from .cib import LRM, TRUE
+from .configured import Configured, configured, node_name
 from .errors import CannotLookError, UsageError
 from .line import OK, UNKNOWN, WARNING, WRONG, Line, as_json, as_text, code, unchanged
 from .lint import lint

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from . import cib
+from .cib import FALSE
 from .configuration import Configuration
 from .errors import CannotLookError
 from .finding import UNKNOWN, WARNING, Finding
-from .lint import FALSE
 from .outdated import AUTH, old, remedy
 from .rows import found
 from .run import run

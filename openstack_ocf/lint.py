@@ -11,12 +11,11 @@ from dataclasses import dataclass
 
 from . import agents, cib, held, user
 from .agents import Agent
+from .cib import FALSE, TRUE
 from .finding import ERROR, WARNING, Finding
 from .seconds import seconds
 from .words import nearest, shown
 
-FALSE = ("false", "no", "off", "0", "n")
-"""As Pacemaker reads a boolean."""
 DEFAULT_TIMEOUT = 20.0
 """Pacemaker's own, in seconds, for an operation that has none."""
 UNRELATED = 3
@@ -214,7 +213,7 @@ class _Lint:
             return
         name = one.clone.get("id", "")
         meta = cib.pairs(one.clone, "meta_attributes")
-        if meta.get("interleave", "false").lower() not in ("true", "yes", "on", "1", "y"):
+        if meta.get("interleave", "false").lower() not in TRUE:
             yield Finding("L9", WARNING, name, "a clone without interleave: what is ordered after "
                           "it waits for all nodes", 'Add: meta interleave="true"')
         host = one.parameters.get("bind", "").rpartition(":")[0].strip("[]")

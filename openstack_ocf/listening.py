@@ -10,6 +10,7 @@ from agentlib import sockets
 from agentlib.deadline import Deadline
 from agentlib.process import Process
 
+from . import node
 from .finding import Finding
 from .rows import found
 from .subject import Subject, Surroundings
@@ -17,9 +18,6 @@ from .vips import address
 from .words import shown
 
 _SYSCTL = Path("/proc/sys/net")
-
-HOLDER = 2.0
-"""Seconds in which the holder of a port is looked for."""
 
 
 def listening(subject: Subject, around: Surroundings) -> Iterator[Finding]:
@@ -109,7 +107,7 @@ def _remedy(subject: Subject) -> str:
 def _holder(port: int) -> Process | None:
     """What listens at a port; None if nothing does, or it is not found."""
     for listener in sockets.listeners(port):
-        holder = sockets.holding(listener, Deadline(HOLDER))
+        holder = sockets.holding(listener, Deadline(node.HOLDER))
         if holder is not None:
             return holder
     return None

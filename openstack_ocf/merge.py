@@ -16,11 +16,11 @@ from . import cib as cibs
 from .errors import RefusedError
 from .ids import keep_ids
 from .seconds import same_time, seconds
+from .user import URLS
 
 _ENDS = {"rsc_colocation": ("rsc", "with-rsc"), "rsc_order": ("first", "then")}
 _OLDER = {"os_project_name": "os_tenant_name", "os_auth_url": "keystone_get_token_url"}
 """Parameters, and the older ones that say the same."""
-_URLS = ("os_auth_url", "keystone_get_token_url")
 _PLANNED = ("start", "stop", "monitor")
 
 
@@ -215,7 +215,7 @@ class _Merger:
                          if pair.get("name") == name), None)
             if pair is not None:
                 if not _same(pair.get("value", ""), value, section) \
-                        and not (name in _URLS and _root(pair.get("value", "")) == _root(value)):
+                        and not (name in URLS and _root(pair.get("value", "")) == _root(value)):
                     pair.set("value", value)
             elif name not in ruled and not _same(lent.get(name, "\0"), value, section) \
                     and not _said(cibs.parameters(found), name, value) \
@@ -283,7 +283,7 @@ def _said(parameters: Mapping[str, str], name: str, value: str) -> bool:
     older = parameters.get(_OLDER.get(name, ""))
     if older is None:
         return False
-    return older == value or (name in _URLS and _root(older) == _root(value))
+    return older == value or (name in URLS and _root(older) == _root(value))
 
 
 def _root(url: str) -> str:

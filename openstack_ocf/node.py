@@ -16,6 +16,8 @@ from .errors import CannotLookError
 from .run import SBIN, last_words, run
 
 OCF = Path("/usr/lib/ocf/resource.d")
+HOLDER = 2.0
+"""Seconds in which the holder of a port is looked for."""
 _NEEDED = {
     "dnsupdate": ("heartbeat/dnsupdate", "Install the package resource-agents.",
                   ("dig", "nsupdate")),

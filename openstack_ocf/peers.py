@@ -41,9 +41,6 @@ SOCKETS, ADDRESSES, ASKED, SERVERS = ("sockets", "virtual IPs", "what a monitor 
 
 Addresses = Mapping[Address, str]
 
-HOLDER = 2.0
-"""Seconds in which the holder of a port is looked for."""
-
 
 def served(resource: Resource, status: Status, given: Configured,
            agent: Agent | None) -> Iterator[Line]:
@@ -89,7 +86,7 @@ def _sockets(
     rivals: Iterable[Listener],
 ) -> Iterator[Line]:
     """found: its own listeners by URL. rivals: others' at the same port."""
-    deadline = Deadline(HOLDER)
+    deadline = Deadline(node.HOLDER)
     if not found:
         waits = listening.waiting(subject, subject.daemon.port, deadline)
         yield Line(SOCKETS, WRONG, f"it {waits}")
@@ -140,7 +137,7 @@ def _configured(
     port = subject.daemon.port
     others = sockets.listeners(port)
     if others:
-        holder = sockets.holder(others[0], Deadline(HOLDER))
+        holder = sockets.holder(others[0], Deadline(node.HOLDER))
         yield Line(SOCKETS, WARNING, f"port {port} is held by {holder}")
 
 

@@ -14,6 +14,7 @@ import time
 import xml.etree.ElementTree as ET
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from typing import Any
 
 from . import cib
@@ -202,8 +203,6 @@ def _crm_resource(*words: str) -> None:
 
 def _await(images: Images, id_: str) -> None:
     """Wait until the API answers at all, after a move."""
-    from requests.exceptions import RequestException
-
     end = time.monotonic() + SETTLE
     while True:
         try:
@@ -212,8 +211,8 @@ def _await(images: Images, id_: str) -> None:
         except UnexpectedError as error:
             if error.status < 500:
                 return
-        except RequestException:
-            pass
+        except OSError:
+            pass  # All of requests' own are.
         if time.monotonic() > end:
             raise CannotLookError(f"{images.url} does not answer after the move")
         time.sleep(1)
@@ -245,8 +244,6 @@ def _left(images: Images) -> list[str]:
 
 
 def _age(created: str) -> float:
-    from datetime import datetime, timezone
-
     try:
         at = datetime.strptime(created, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
     except ValueError:
@@ -256,15 +253,13 @@ def _age(created: str) -> float:
 
 @contextmanager
 def _told(url: str) -> Iterator[None]:
-    from requests.exceptions import RequestException
-
     try:
         yield
     except UnexpectedError as error:
         why = {401: "the token is not accepted", 403: "the user may not do this: it needs the role "
                "member", 413: "a quota is used up"}.get(error.status, str(error))
         raise CannotLookError(f"{shown(url)}: {why}") from error
-    except (RequestException, OSError) as error:
+    except OSError as error:  # as all of requests' own are
         raise CannotLookError(f"{shown(url)} does not answer ({type(error).__name__})") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CannotLookError(f"{shown(url)}: the answer makes no sense") from error

@@ -13,7 +13,8 @@ from .finding import ERROR, WARNING, Finding
 
 PLACEHOLDER = "SECRET"
 """Stands for the password in the snippets: there is no secret in it."""
-_URLS = ("os_auth_url", "keystone_get_token_url")
+URLS = ("os_auth_url", "keystone_get_token_url")
+"""Parameters that say where Keystone is."""
 _PROJECTS = ("os_project_name", "os_tenant_name")
 
 
@@ -47,10 +48,10 @@ def _missing(agent: Agent, given: Mapping[str, str]) -> list[str]:
         "os_password": bool(given.get("os_password")),
         "os_project_name": any(given.get(one) for one in _PROJECTS),
     }
-    url = any(given.get(one) for one in _URLS)
+    url = any(given.get(one) for one in URLS)
     # keystone asks itself, and needs no URL.
     if not any(there.values()) and (not url or agent.name == "keystone"):
         return []
-    default = any(agent.defaults.get(one) for one in _URLS)
+    default = any(agent.defaults.get(one) for one in URLS)
     there["os_auth_url"] = url or default or agent.name == "keystone"
     return [one for one, is_there in there.items() if not is_there]
