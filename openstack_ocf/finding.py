@@ -15,7 +15,7 @@ ERROR, WARNING, UNKNOWN = "error", "warning", "unknown"
 class Finding:
     """A finding.
 
-    id: stable, as `V2`; docs/openstack-ocf.md lists them.
+    id: stable, as `V2`; docs/openstack-ocf.md and docs/findings.md list them.
     where: file:section/key, or the id of an element of the CIB.
     seen: what was seen there, in one sentence. remedy: what to do, in one sentence.
     """

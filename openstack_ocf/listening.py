@@ -13,14 +13,14 @@ from agentlib.process import Process
 from . import node
 from .finding import Finding
 from .rows import found
-from .subject import Subject, Surroundings
+from .subject import Subject
 from .vips import address
 from .words import shown
 
 _SYSCTL = Path("/proc/sys/net")
 
 
-def listening(subject: Subject, around: Surroundings) -> Iterator[Finding]:
+def listening(subject: Subject) -> Iterator[Finding]:
     """B1, B2: address and port."""
     if not subject.agent.api:
         return

@@ -88,7 +88,7 @@ def _rows(found: Sequence[Subject], around: Surroundings, there: ET.Element | No
         yield from files(one)
         if any(path in one.config.unreadable for path in one.config.files[:1]):
             continue
-        yield from listening(one, around)
+        yield from listening(one)
         yield from servers(one, around)
         yield from access(one, around)
         yield from storage(one)

@@ -55,8 +55,8 @@ class Surroundings:
     """What is known of the cluster.
 
     nodes: names of its nodes, and this one's. virtual: the virtual IPs of all resources and of
-    the description. keystone: hosts at which Keystone is highly available. live: whether the
-    cluster has answered.
+    the description. own: this node's name, and its addresses but these. keystone: hosts at which
+    Keystone is highly available. live: whether the cluster has answered.
     """
 
     nodes: frozenset[str]
