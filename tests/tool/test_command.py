@@ -14,15 +14,15 @@ from tool.kit import ROOT, command
 from unit.kit import PYTHON
 
 # from the bottom to the top: a module imports only from those before it
-ORDER = ["finding", "errors", "words", "reading", "seconds", "run", "agents", "keys", "description", "sample",
-         "openrc", "vips", "names", "node", "cib", "configs", "validation", "reasons", "elements",
-         "plan", "crm", "shapes", "difference", "survey", "draft", "init", "bundle", "held", "user",
-         "ids", "merge", "pacemaker", "cluster", "transition", "saved", "change", "apply", "lint",
-         "line", "records", "metrics", "configured", "looking", "daemons", "peers", "explain",
-         "rows", "outdated", "oslo", "configuration", "subject", "servers", "listening", "identity",
-         "access", "storage", "host", "compare", "nodecheck", "clients", "catalogue", "endpoints",
-         "prove", "options", "cloudverbs", "answering", "clusterverbs", "nodeverbs", "command",
-         "__main__"]
+ORDER = ["finding", "errors", "words", "reading", "seconds", "run", "agents", "keys",
+         "description", "sample", "openrc", "vips", "names", "node", "cib", "configs",
+         "validation", "reasons", "elements", "plan", "crm", "shapes", "difference", "survey",
+         "draft", "init", "bundle", "held", "user", "ids", "merge", "pacemaker", "cluster",
+         "transition", "saved", "change", "apply", "lint", "line", "records", "metrics",
+         "configured", "looking", "daemons", "peers", "explain", "rows", "outdated", "oslo",
+         "configuration", "subject", "servers", "listening", "identity", "access", "storage",
+         "host", "compare", "nodecheck", "clients", "catalogue", "endpoints", "prove", "options",
+         "cloudverbs", "answering", "clusterverbs", "nodeverbs", "command", "__main__"]
 MODULES = {path.stem: ast.parse(path.read_text())
            for path in (ROOT / "openstack_ocf").glob("*.py") if path.stem != "__init__"}
 
