@@ -22,6 +22,7 @@ from harness import Resource, eventually, expect
 from lookalike.broker import Broker
 from lookalike.service import Service
 from lookalike.worker import Worker
+from looks import killed
 from openstack_ocf import agents
 from openstack_ocf.explain import Wanted, look
 from tool.kit import EMPTY, ROOT, Ended, command
@@ -270,7 +271,7 @@ def test_nothing_is_changed(make_service: MakeService, kind: str) -> None:
         service.state_file.unlink()
         service.pidfile.unlink()
     if kind == "orphaned":
-        os.kill(service.master(), signal.SIGKILL)
+        killed(service.master())
     if kind == "stopped":
         expect(service.stop(), 0)
     before = contents(service.rsctmp), service.log.read_bytes() if service.log.exists() else b""
