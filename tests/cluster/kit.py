@@ -17,7 +17,7 @@ from functools import cached_property
 from http.client import HTTPException
 from pathlib import Path
 
-from harness import TAG, environ_of, eventually
+from harness import ROOT, TAG, environ_of, eventually
 from lab import agents, identity, process
 from lab.cib import Failure, Operation, Status
 from lab.cluster import Cluster
@@ -34,6 +34,8 @@ CALM = 20.0
 """Seconds within which what an earlier test left behind is well, or made anew."""
 FOREVER = 1000000
 """Pacemaker's infinity: a fail count that keeps a resource off a node."""
+COMMAND = ("env", f"PYTHONPATH={ROOT}", "/usr/bin/python3", "-B", "-m", "openstack_ocf")
+"""The operator's command, from the source tree, on a node."""
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,8 @@ import pty
 import re
 import signal
 import subprocess
-import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import md5
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from lookalike.worker import Worker
 from looks import killed
 from openstack_ocf import agents
 from openstack_ocf.explain import Wanted, look
-from tool.kit import EMPTY, ROOT, Ended, command
+from tool.kit import EMPTY, ROOT, Ended, argv, as_nobody, command
 
 MakeService = Callable[..., Service]
 Said = list[tuple[str, str]]
@@ -70,10 +69,11 @@ def quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def ran(resource: Resource, *words: str, cib: Path | None = None, name: str = "") -> Ended:
+def ran(resource: Resource, *words: str, cib: Path | None = None, name: str = "",
+        prefix: Sequence[str] = ()) -> Ended:
     """Run explain; the CIB has the parameters."""
     return command("explain", name or resource.name, "--cib", cib or a_cib(resource), *words,
-                   HA_RSCTMP=str(resource.rsctmp))
+                   prefix=prefix, HA_RSCTMP=str(resource.rsctmp))
 
 
 def explained(
@@ -219,15 +219,7 @@ def test_not_on_this_address(make_service: MakeService, namespace: str) -> None:
     cib = a_cib(service, around=vip)
 
     def seen(code: int) -> dict[str, Said]:
-        done = subprocess.run(
-            [*inside, sys.executable, "-B", "-m", "openstack_ocf", "explain", service.name,
-             "--cib", str(cib), "--format", "json"], cwd=ROOT, capture_output=True, text=True,
-            env={"PATH": os.environ["PATH"], "HA_RSCTMP": str(service.rsctmp)})
-        assert (code, "") == (done.returncode, done.stderr), done.stdout
-        said: dict[str, Said] = {}
-        for line in json.loads(done.stdout)["lines"]:
-            said.setdefault(line["layer"], []).append((line["verdict"], line["text"]))
-        return said
+        return explained(service, code, cib=cib, prefix=inside)
 
     expect(service.start(), 0)
     said = seen(0)
@@ -352,15 +344,12 @@ def test_secrets_of_a_node(make_service: MakeService, folder: Path) -> None:
     place.mkdir(parents=True)
     (place / "os_password").write_text(PASSWORD)
     (place / "os_password.sign").write_text(md5(PASSWORD.encode()).hexdigest() + "  -\n")
-    done = subprocess.run(
-        ["unshare", "--mount", "sh", "-ec",
-         f'mount --bind {folder}/pacemaker /var/lib/pacemaker; exec "$@"', "sh", sys.executable,
-         "-B", "-m", "openstack_ocf", "explain", service.name, "--cib", str(cib), "--ask"],
-        cwd=ROOT, capture_output=True, text=True,
-        env={"PATH": os.environ["PATH"], "HA_RSCTMP": str(service.rsctmp)})
-    assert (0, "") == (done.returncode, done.stderr), done.stdout
-    assert "os_password = ***\n" in done.stdout and PASSWORD not in done.stdout
-    assert "asked now: 0 (SUCCESS)" in done.stdout
+    done = ran(service, "--ask", cib=cib, prefix=[
+        "unshare", "--mount", "sh", "-ec",
+        f'mount --bind {folder}/pacemaker /var/lib/pacemaker; exec "$@"', "sh"])
+    assert (0, "") == (done.code, done.said), done.output
+    assert "os_password = ***\n" in done.output and PASSWORD not in done.output
+    assert "asked now: 0 (SUCCESS)" in done.output
 
 
 def test_live(service: Service) -> None:
@@ -456,16 +445,11 @@ def test_usage(words: list[str], said: str) -> None:
     assert said in done.said
 
 
-def test_not_root(service: Service) -> None:
+def test_not_root(folder: Path) -> None:
     """Who is not root is told why that is needed; exit code 3."""
-    done = subprocess.run(
-        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-BEsc",
-         f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
-         "from openstack_ocf.command import main; sys.exit(main())", "explain", "p",
-         "--agent", "glance-api"],
-        env={"PATH": "/usr/bin:/bin"}, cwd="/", capture_output=True, text=True)
-    assert (3, "") == (done.returncode, done.stdout)
-    assert "must be run as root" in done.stderr
+    done = as_nobody(folder, "explain", "p", "--agent", "glance-api")
+    assert (3, "") == (done.code, done.output)
+    assert "must be run as root" in done.said
 
 
 # --- other kinds --------------------------------------------------------------------------------
@@ -515,8 +499,8 @@ def test_colour(service: Service, environment: dict[str, str], coloured: bool) -
     master, slave = pty.openpty()
     try:
         subprocess.run(
-            [sys.executable, "-B", "-m", "openstack_ocf", "explain", service.name, "--cib",
-             str(cib)], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=slave, check=False,
+            argv("explain", service.name, "--cib", cib), cwd=ROOT, stdin=subprocess.DEVNULL,
+            stdout=slave, check=False,
             env={"PATH": os.environ["PATH"], "TERM": "xterm", "HA_RSCTMP": str(service.rsctmp),
                  **environment})
         text = os.read(master, 1 << 16).decode()
@@ -540,8 +524,8 @@ def test_watch(service: Service) -> None:
     expect(service.start(), 0)
     cib = a_cib(service)
     watching = subprocess.Popen(
-        ["env", "--default-signal=INT", sys.executable, "-B", "-m", "openstack_ocf", "explain",
-         service.name, "--cib", str(cib), "--watch", "0.05", "--format", "json"], cwd=ROOT,
+        ["env", "--default-signal=INT", *argv("explain", service.name, "--cib", cib, "--watch",
+                                              "0.05", "--format", "json")], cwd=ROOT,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={"PATH": os.environ["PATH"], "HA_RSCTMP": str(service.rsctmp)})
     try:

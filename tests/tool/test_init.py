@@ -244,10 +244,8 @@ def bundle(path: Path, content: str | bytes, *options: str) -> Ended:
     """What init says of a bundle, with the system's Python, which has PyYAML."""
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     done = subprocess.run(
-        ["/usr/bin/python3", "-BEs", *options, "-c",
-         f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
-         "from openstack_ocf.command import main; sys.exit(main())",
-         "init", "--bundle", str(path)],
+        ["/usr/bin/python3", "-BEs", *options, ROOT / "bin" / "openstack-ocf", "init", "--bundle",
+         path],
         stdin=subprocess.DEVNULL, capture_output=True, text=True)
     return Ended(done.returncode, done.stdout, done.stderr)
 

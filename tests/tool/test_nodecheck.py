@@ -10,7 +10,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,17 +113,17 @@ class Host:
         assert old in text
         self.write(name, text.replace(old, new))
 
-    def run(self, *words: str) -> Ended:
+    def run(self, *words: str, prefix: Sequence[str] = ()) -> Ended:
         done = command(
-            "check", "--quick", "--description", self.folder / "d.conf", "--cib",
-            self.folder / "cib.xml", *words,
+            "check", *words, "--description", self.folder / "d.conf", "--cib",
+            self.folder / "cib.xml", prefix=prefix,
             PATH=f"{self.folder}/bin:{os.environ['PATH']}")
         assert SECRET not in done.output + done.said
         return done
 
     def found(self) -> list[tuple[str, str, str, str]]:
         """Id, severity, place and words of what is found, without what this machine has."""
-        done = self.run("--format", "json")
+        done = self.run("--quick", "--format", "json")
         assert done.said == ""
         findings = json.loads(done.output)
         assert all(one["remedy"] for one in findings)
@@ -415,15 +415,11 @@ def test_this_nodes_own_address(host: Host) -> None:
     """DB1: an address of this node is found as the database's, unless it is a virtual IP."""
     script = ("ip link add eth9 type veth peer name eth8 && ip addr add $0/24 dev eth9 && "
               'ip link set eth9 up && exec "$@"')
-    words = [sys.executable, "-B", "-m", "openstack_ocf", "check", "--quick", "--description",
-             str(host.folder / "d.conf"), "--cib", str(host.folder / "cib.xml")]
     host.edit("cinder.conf", "@10.0.0.20/", "@10.0.0.30/")
     for address, wrong in (("10.0.0.30", True), ("10.0.0.20", False)):
-        done = subprocess.run(["unshare", "--net", "sh", "-c", script, address, *words], cwd=ROOT,
-                              env={"PATH": f"{host.folder}/bin:{os.environ['PATH']}"},
-                              capture_output=True, text=True)
+        done = host.run("--quick", prefix=["unshare", "--net", "sh", "-c", script, address])
         seen = "the database's host 10.0.0.30 is an address of this node, and no virtual IP"
-        assert wrong == (seen in done.stdout), done.stdout + done.stderr
+        assert wrong == (seen in done.output), done.output + done.said
 
 
 URLS = [
@@ -447,7 +443,7 @@ def test_hosts_of_a_url(url: str, named: list[str] | None) -> None:
 
 def test_compare(host: Host) -> None:
     """X1, X2: what differs between the facts of nodes is found, and facts have no secret."""
-    one = host.run("--facts")
+    one = host.run("--quick", "--facts")
     assert (0, "") == (one.code, one.said)
     host.write("one.json", one.output)
     facts = json.loads(one.output)
@@ -503,14 +499,9 @@ def test_the_schema(host: Host) -> None:
     for says, severity in (("exit 0", ""), ("echo geheim; exit 3", "error"),
                            ("echo OperationalError geheim >&2; exit 1", "unknown")):
         host.program("glance-manage", says)
-        done = subprocess.run(
-            ["unshare", "--net", sys.executable, "-B", "-m", "openstack_ocf", "check", "--format",
-             "json", "--description", host.folder / "d.conf", "--cib", host.folder / "cib.xml"],
-            cwd=ROOT, capture_output=True, text=True,
-            env={"PATH": f"{host.folder}/bin:{os.environ['PATH']}"})
-        found = {one["id"]: one["severity"] for one in json.loads(done.stdout)}
+        done = host.run("--format", "json", prefix=["unshare", "--net"])
+        found = {one["id"]: one["severity"] for one in json.loads(done.output)}
 
-        assert SECRET not in done.stdout + done.stderr
         assert severity == found.get("DB2", "")
         assert "unknown" == found["A4"]
 
