@@ -51,21 +51,16 @@ def stay(role):
         signal.pause()
 
 def worker():
-    deaf = "workers" in spec.get("deaf", [])
-    signal.signal(signal.SIGTERM, signal.SIG_IGN if deaf else signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if spec.get("own_session"):
         os.setsid()
     stay("worker")
 
 def told(*_):
-    if spec.get("birth") and os.fork() == 0:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        stay("late")
-    if not spec.get("leaves"):
-        for pid in workers:
-            os.kill(pid, signal.SIGTERM)
-        for pid in workers:
-            os.waitpid(pid, 0)
+    for pid in workers:
+        os.kill(pid, signal.SIGTERM)
+    for pid in workers:
+        os.waitpid(pid, 0)
     os._exit(0)
 
 def hop():
@@ -83,7 +78,7 @@ for _ in range(spec.get("workers", 0)):
     if pid == 0:
         worker()
     workers.append(pid)
-signal.signal(signal.SIGTERM, signal.SIG_IGN if "master" in spec.get("deaf", []) else told)
+signal.signal(signal.SIGTERM, told)
 stay("master")
 '''
 
@@ -114,7 +109,7 @@ class Tree:
         return sorted(self.pids("worker"))
 
     def everyone(self) -> list[int]:
-        return sorted(self.pids("master") + self.pids("worker") + self.pids("late"))
+        return sorted(self.pids("master") + self.pids("worker"))
 
     def kill_master(self) -> None:
         """As by the kernel's OOM killer: at once, and without a word to the workers."""
