@@ -8,30 +8,26 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from lab import identity
 from lab.openstack import ControlPlane
+from real.kit import Catalogue
 from tool.kit import Ended, command
 
 pytestmark = pytest.mark.real
 
 OLD, VIP, PUBLIC = "127.0.0.9", "127.0.0.12", "127.0.0.14"
-FACES = ("public", "internal", "admin")
 PROJECT = "%(project_id)s"
 
 
-class Cloud:
+class Cloud(Catalogue):
     """The lab's catalogue, and the command beside it."""
 
     def __init__(self, cloud: ControlPlane, folder: Path) -> None:
-        self.cloud, self.folder = cloud, folder
-        self.admin = identity.Administrator(cloud.server("keystone"), cloud.admin.password)
-        self.region = cloud.settings.region
+        super().__init__(cloud)
+        self.folder = folder
         self.describe(f"[glance]\nvip = {VIP} {PUBLIC}\n[cinder]\nvip = 127.0.0.13\n")
 
     def describe(self, text: str, user: str = "openrc") -> None:
@@ -52,51 +48,18 @@ class Cloud:
         """The ids of the findings."""
         return ids(self.show(*words))
 
-    def services(self, kind: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.admin.call("GET", f"/services?type={kind}")["services"]
-        return found
-
-    def endpoints(self, kind: str) -> dict[str, tuple[str, str]]:
-        """Id and URL by interface, in the lab's region."""
-        return {one["interface"]: (one["id"], one["url"]) for service in self.services(kind)
-                for one in self.admin.call("GET", f"/endpoints?service_id={service['id']}")[
-                    "endpoints"] if one["region_id"] == self.region}
-
-    def urls(self, kind: str) -> list[str]:
-        return [self.endpoints(kind)[face][1] for face in FACES]
-
     def reset(self) -> None:
         """One service of each type at the old server, and nothing else."""
         for kind in ("image", "volumev3", "volumev2"):
-            for service in self.services(kind):
-                self.admin.call("DELETE", f"/services/{service['id']}")
-        self.make("image", "glance", f"http://{OLD}:9292")
-        self.make("volumev3", "cinderv3", f"http://{OLD}:8776/v3/{PROJECT}")
-
-    def make(self, kind: str, name: str, url: str) -> None:
-        service = self.admin.create("service", name=name, type=kind)
-        for face in FACES:
-            self.admin.create("endpoint", service_id=service, interface=face,
-                              region_id=self.region, url=url)
-
-    def put(self, kind: str, face: str, url: str) -> None:
-        id_ = self.endpoints(kind)[face][0]
-        self.admin.call("PATCH", f"/endpoints/{id_}", {"endpoint": {"url": url}})
-
-
-@pytest.fixture(scope="module")
-def endpoints_cloud(_prerequisites: None) -> Iterator[ControlPlane]:
-    """A lab with Keystone and Glance, which listens on all addresses."""
-    bind = {"keystone": "127.0.0.1", "glance": "0.0.0.0", "cinder": "127.0.0.1"}
-    with ControlPlane.temporary(bind=bind, workers=1) as cloud:
-        cloud.up("keystone", "glance")
-        yield cloud
+            self.remove(kind)
+        self.create("image", "glance", f"http://{OLD}:9292")
+        self.create("volumev3", "cinderv3", f"http://{OLD}:8776/v3/{PROJECT}")
 
 
 @pytest.fixture
-def cloud(endpoints_cloud: ControlPlane, tmp_path: Path) -> Cloud:
+def cloud(glance_cloud: ControlPlane, tmp_path: Path) -> Cloud:
     """The catalogue as it is before somebody sets it."""
-    found = Cloud(endpoints_cloud, tmp_path)
+    found = Cloud(glance_cloud, tmp_path)
     found.reset()
     return found
 
@@ -119,8 +82,7 @@ def test_set_and_back(cloud: Cloud) -> None:
     assert (0, "") == (done.code, done.said)
     assert MOVED == cloud.urls("image")
     assert [f"http://127.0.0.13:8776/v3/{PROJECT}"] * 3 == cloud.urls("volumev3")
-    assert {face: one[0] for face, one in there.items()} == {
-        face: one[0] for face, one in cloud.endpoints("image").items()}
+    assert there == cloud.endpoints("image")
     assert [1, 1] == [len(cloud.services(kind)) for kind in ("image", "volumev3")]
     assert f"image public: http://{OLD}:9292 -> http://{PUBLIC}:9292" in done.output
 
@@ -132,7 +94,7 @@ def test_set_and_back(cloud: Cloud) -> None:
     lines = [line.removeprefix("undo: ") for line in done.output.splitlines()
              if line.startswith("undo: ")]
     assert 6 == len(lines)
-    assert lines[0] == (f"openstack endpoint set --url http://{OLD}:9292 {there['public'][0]}")
+    assert lines[0] == (f"openstack endpoint set --url http://{OLD}:9292 {there['public']}")
     for line in lines:
         words = shlex.split(line)
         assert ["openstack", "endpoint", "set", "--url"] == words[:4]
@@ -156,13 +118,13 @@ def test_the_line_that_undoes_it(cloud: Cloud) -> None:
 def test_an_interface_without_endpoint(cloud: Cloud) -> None:
     """E2: set makes the endpoint that is missing, of the same service, and says how to undo it."""
     cloud.run("endpoints", "set", "--yes")
-    cloud.admin.call("DELETE", f"/endpoints/{cloud.endpoints('image')['admin'][0]}")
+    cloud.admin.call("DELETE", f"/endpoints/{cloud.endpoints('image')['admin']}")
     assert ["E2"] == cloud.shown()
 
     done = cloud.run("endpoints", "set", "--yes")
     assert 0 == done.code
     assert MOVED == cloud.urls("image")
-    assert f"undo: openstack endpoint delete {cloud.endpoints('image')['admin'][0]}" in done.output
+    assert f"undo: openstack endpoint delete {cloud.endpoints('image')['admin']}" in done.output
     assert 1 == len(cloud.services("image"))
 
 
@@ -211,8 +173,8 @@ def test_several_services(cloud: Cloud) -> None:
     """E1, E7: ten services of a type are found, and nothing is set until one is named; of what is
     gone it is said how to delete it."""
     for number in range(9):
-        cloud.make("image", f"glance-{number}", f"http://{OLD}:9292")
-    cloud.make("volumev2", "cinderv2", f"http://{OLD}:8776/v2/{PROJECT}")
+        cloud.create("image", f"glance-{number}", f"http://{OLD}:9292")
+    cloud.create("volumev2", "cinderv2", f"http://{OLD}:8776/v2/{PROJECT}")
     done = cloud.show()
     assert ["E1", "E7", "E3", "E3", "E3"] == ids(done)
     assert "there are 10 such services" in done.output
@@ -227,8 +189,7 @@ def test_several_services(cloud: Cloud) -> None:
 
 def test_no_service(cloud: Cloud) -> None:
     """E1: without a service nothing is made; the line that makes it is told."""
-    for service in cloud.services("image"):
-        cloud.admin.call("DELETE", f"/services/{service['id']}")
+    cloud.remove("image")
     assert "E1" == cloud.shown()[0]
 
     done = cloud.run("endpoints", "set", "--yes")

@@ -11,7 +11,6 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,22 +82,13 @@ class Glance:
         return [one["name"] for one in self.call("GET", "/v2/images")["images"]]
 
 
-@pytest.fixture(scope="module")
-def prove_cloud(_prerequisites: None) -> Iterator[ControlPlane]:
-    """A lab with Keystone and Glance, which listens on all addresses."""
-    bind = {"keystone": "127.0.0.1", "glance": "0.0.0.0", "cinder": "127.0.0.1"}
-    with ControlPlane.temporary(bind=bind, workers=1) as cloud:
-        cloud.up("keystone", "glance")
-        yield cloud
-
-
 @pytest.fixture
-def glance(prove_cloud: ControlPlane, tmp_path: Path) -> Glance:
+def glance(glance_cloud: ControlPlane, tmp_path: Path) -> Glance:
     """Glance, a description of it, and a cluster that moves it."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "d.conf").write_text(f"[glance]\nvip = {VIP}\n")
     (tmp_path / "cib.xml").write_text(CIB)
-    found = Glance(prove_cloud, tmp_path)
+    found = Glance(glance_cloud, tmp_path)
     found.moves(":")
     assert [] == found.images()
     return found
