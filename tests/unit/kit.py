@@ -131,22 +131,22 @@ class Zoo:
 
     def run(
         self, command: list[str], *, env: dict[str, str] | None = None, user: int | None = None,
-        session: bool = True, fds: tuple[int, ...] = (), executable: str | None = None,
+        session: bool = True, fds: tuple[int, ...] = (),
     ) -> subprocess.Popen[bytes]:
         """Start a process."""
         child = subprocess.Popen(
             command, env=self.environment(**(env or {})), user=user, cwd="/", pass_fds=fds,
-            start_new_session=session, executable=executable, stdin=subprocess.DEVNULL,
+            start_new_session=session, stdin=subprocess.DEVNULL,
             extra_groups=None if user is None else [])
         self._children.append(child)
         return child
 
     def sleeper(
         self, *, env: dict[str, str] | None = None, user: int | None = None,
-        session: bool = True, fds: tuple[int, ...] = (),
+        fds: tuple[int, ...] = (),
     ) -> subprocess.Popen[bytes]:
         """A process that does nothing, past its exec."""
-        child = self.run(["/bin/sleep", "3600"], env=env, user=user, session=session, fds=fds)
+        child = self.run(["/bin/sleep", "3600"], env=env, user=user, fds=fds)
         eventually(lambda: Path(f"/proc/{child.pid}/cmdline").read_bytes()[:10] == b"/bin/sleep")
         return child
 
@@ -160,9 +160,9 @@ class Zoo:
         roles.chmod(0o666)
         return config
 
-    def binary(self, name: str = "unit-daemon") -> Path:
+    def binary(self) -> Path:
         """TREE as an executable."""
-        path = self.place / name
+        path = self.place / "unit-daemon"
         path.write_text(f"#!{PYTHON} -ES\n{TREE}")
         path.chmod(0o755)
         return path

@@ -75,11 +75,12 @@ def listening_at(url: str) -> State:
     return state
 
 
-def remembered(service: Service, values: Values | None = None, token: str = "known") -> State:
+def remembered(service: Service, values: Values | None = None) -> State:
     """A state with the service's address, and a token of these credentials."""
     state = listening_at(service.url)
     if values is not None:
-        Token(token, time.time() + 1000).keep(state.checks.setdefault("api", {}), Identity(values))
+        token = Token("known", time.time() + 1000)
+        token.keep(state.checks.setdefault("api", {}), Identity(values))
     return state
 
 
@@ -309,7 +310,7 @@ def test_local_only() -> None:
                "(any more)") == check(values_for(), state)
 
 
-def test_asked_from_its_own_address(keystone: Keystone) -> None:
+def test_asked_from_its_own_address() -> None:
     """Where the daemon listens, it is asked from that very address: no other host can do so."""
     server = Service(host="127.0.0.9")
     try:

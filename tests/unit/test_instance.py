@@ -205,18 +205,15 @@ def test_cannot_remember(home: Home, trouble: str, logged: Callable[[], str]) ->
 # --- strangers ----------------------------------------------------------------------------------
 
 
-def with_state(home: Home, pid: int, start: int, session: int = 0, uid: int = NOBODY) -> None:
-    state = State()
-    state.pid, state.start, state.session, state.uid = pid, start, session or pid, uid
-    home.store.write(state)
-
-
 def test_stranger_of_another_user_in_the_session(home: Home) -> None:
     """A process of another user in the session is not a worker of ours."""
     stranger = home.zoo.tree(workers=1, user=OTHER)
     start = int(fields_of(stranger.master)[19])
     stranger.kill_master()
-    with_state(home, stranger.master, start, uid=NOBODY)
+    state = State()
+    state.pid = state.session = stranger.master
+    state.start, state.uid = start, NOBODY
+    home.store.write(state)
     assert ((0, []), []) == (home.look(), home.family())
 
 

@@ -142,7 +142,7 @@ def test_wrong_credentials(keystone: Keystone, given: dict[str, str]) -> None:
 def test_domains(name: str) -> None:
     """User and project may be in other domains than Default."""
     domains = {"os_user_domain_name": "user_domain", "os_project_domain_name": "project_domain"}
-    with Keystone(users={"monitor": PASSWORD}, **{domains[name]: "Elsewhere"}) as server:  # type: ignore[arg-type]
+    with Keystone(users={"monitor": PASSWORD}, **{domains[name]: "Elsewhere"}) as server:
         assert refused(refusal(made(server)))
         assert issue(made(server, **{name: "Elsewhere"}), Deadline(PLENTY)).text
 
@@ -220,10 +220,10 @@ def test_nonsense_ca_file(secure: Keystone, tmp_path: Path) -> None:
 # --- tokens that are kept -----------------------------------------------------------------------
 
 
-def memory_of(who: Identity, text: str = "gAAAA", until: float = 1e10) -> dict[str, Any]:
+def memory_of(who: Identity, until: float = 1e10) -> dict[str, Any]:
     """What a check remembers of a token of these credentials."""
     memory: dict[str, Any] = {}
-    Token(text, until, "0123abcd", "4567-ef").keep(memory, who)
+    Token("gAAAA", until, "0123abcd", "4567-ef").keep(memory, who)
     return memory
 
 
