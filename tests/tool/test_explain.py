@@ -19,23 +19,16 @@ import pytest
 
 from harness import Resource, eventually, expect
 from lookalike.broker import Broker
-from lookalike.service import Service
+from lookalike.service import MakeService, Service
 from lookalike.worker import Worker
 from looks import killed
 from openstack_ocf import agents
 from openstack_ocf.explain import Wanted, look
 from tool.kit import EMPTY, ROOT, Ended, argv, as_nobody, command
 
-MakeService = Callable[..., Service]
 Said = list[tuple[str, str]]
 
 PASSWORD = "swordfish & chips"
-
-
-@pytest.fixture
-def agent() -> Path:
-    """One agent; what is told of the others is the same."""
-    return ROOT / "ocf" / "glance-api"
 
 
 BOUNDS = ('<op id="s" name="start" interval="0" timeout="60s"/>'

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from harness import eventually, expect
-from lookalike.service import Service
+from lookalike.service import MakeService, Service
 from openstack_ocf import metrics
 from openstack_ocf.records import Instance, Verdict
 from tool.kit import ROOT, Ended, as_nobody, command
@@ -23,14 +23,6 @@ from tool.kit import ROOT, Ended, as_nobody, command
 NAMES = set(metrics.HELP)
 RULES = ROOT / "docs" / "openstack-ocf.rules.yml"
 DASHBOARD = ROOT / "docs" / "openstack-ocf.dashboard.json"
-
-MakeService = Callable[..., Service]
-
-
-@pytest.fixture
-def agent() -> Path:
-    """One agent: what is left is the same of all."""
-    return ROOT / "ocf" / "glance-api"
 
 
 def promtool(need: Callable[[str, str], str], *words: str, text: str = "") -> None:

@@ -200,6 +200,10 @@ class Zoo:
         end_all(self.pids)
 
 
+PASSWORD = "pa55-w0rd"
+CREDENTIALS = {"os_username": "monitor", "os_password": PASSWORD, "os_project_name": "service",
+               "os_auth_url": "http://10.0.0.11:5000"}
+
 VERSIONS = b'{"versions": [{"id": "v2.9", "status": "CURRENT"}]}'
 
 

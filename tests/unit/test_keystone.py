@@ -7,7 +7,6 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,30 +19,15 @@ from agentlib.keystone import NoTokenError, Token, issue, kept
 from agentlib.parameters import Values
 from agentlib.reason import one_line
 from lookalike.keystone import Keystone
-from unit.kit import ROOT
+from unit.kit import CREDENTIALS, PASSWORD, ROOT
 
-PASSWORD = "pa55-w0rd"
+pytestmark = pytest.mark.usefixtures("imported")
+
 PLENTY = 120.0
-
-CREDENTIALS = {"os_username": "monitor", "os_password": PASSWORD, "os_project_name": "service",
-               "os_auth_url": "http://10.0.0.11:5000"}
 
 
 def values_for(**given: str) -> Values:
     return Values(parameters(), given)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _imported() -> None:
-    """keystoneauth1 is imported before the first deadline runs."""
-    __import__("keystoneauth1.identity.v3")
-    __import__("requests")
-
-
-@pytest.fixture
-def keystone() -> Iterator[Keystone]:
-    with Keystone(users={"monitor": PASSWORD}) as server:
-        yield server
 
 
 def made(server: Keystone, **more: str) -> Identity:
@@ -187,12 +171,6 @@ def test_package_missing(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # --- TLS ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def secure(certificate: Path) -> Iterator[Keystone]:
-    with Keystone(users={"monitor": PASSWORD}, certfile=str(certificate)) as server:
-        yield server
 
 
 def test_unknown_certificate(secure: Keystone) -> None:
