@@ -101,6 +101,25 @@ def _ended(words: Sequence[str | Path], folder: Path, environment: dict[str, str
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
+def there(resources: str, constraints: str = "") -> Element:
+    """A CIB with these resources and constraints."""
+    return ElementTree.fromstring(
+        EMPTY.replace("<resources/>", f"<resources>{resources}</resources>").replace(
+            "<constraints/>", f"<constraints>{constraints}</constraints>"),
+        ElementTree.XMLParser(target=ElementTree.TreeBuilder(insert_comments=True)))
+
+
+def primitive(name: str, agent: str, parameters: str = "", more: str = "") -> str:
+    """A primitive; parameters as `ip=10.0.0.12 nic=eth0`."""
+    kind, provider, type_ = agent.split(":")
+    pairs = [one.partition("=") for one in parameters.split()]
+    inner = "".join(f'<nvpair id="{name}-{key}" name="{key}" value="{value}"/>'
+                    for key, _, value in pairs)
+    section = f'<instance_attributes id="{name}-a">{inner}</instance_attributes>' if inner else ""
+    return (f'<primitive id="{name}" class="{kind}" provider="{provider}" type="{type_}">{section}'
+            f"{more}</primitive>")
+
+
 def crm(cib: Path, *files: Path) -> Element:
     """Load crm snippets into a CIB file with crmsh; the CIB that comes of it."""
     cib.write_text(EMPTY)
@@ -112,6 +131,13 @@ def crm(cib: Path, *files: Path) -> Element:
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "CIB_file": str(cib),
                  "HOME": str(cib.parent)})
     return ElementTree.parse(cib).getroot()
+
+
+def loaded(folder: Path, text: str) -> Element:
+    """Load a text into cib.xml in a folder with crmsh; the CIB that comes of it."""
+    snippet = folder / "some.crm"
+    snippet.write_text(text)
+    return crm(folder / "cib.xml", snippet)
 
 
 def pcs(cib: Path, script: str) -> Element:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tool.kit import EMPTY, Ended, as_nobody, command, crm
+from tool.kit import EMPTY, Ended, as_nobody, command, loaded
 
 OTHERS = """
 unshare --net sleep 3600 & other=$!
@@ -45,13 +45,11 @@ def rows(folder: Path, cib: str, run: Callable[..., Ended] = command) -> list[tu
 
 def test_somebody_answers(tmp_path: Path) -> None:
     """Who answers, and is no resource of the cluster, is an error, by ARP and by ping."""
-    snippet, cib = tmp_path / "some.crm", tmp_path / "cib.xml"
-    snippet.write_text("primitive p_ip ocf:heartbeat:IPaddr2 params ip=10.9.0.9 "
-                       "op monitor interval=10s\n")
-    crm(cib, snippet)
+    loaded(tmp_path, "primitive p_ip ocf:heartbeat:IPaddr2 params ip=10.9.0.9 "
+           "op monitor interval=10s\n")
 
     assert [("error", "heat", "10.9.0.7"), ("error", "placement", "fd00:9::7")] == rows(
-        tmp_path, str(cib))
+        tmp_path, str(tmp_path / "cib.xml"))
 
 
 def test_nobody_knows_whose_it_is(tmp_path: Path) -> None:

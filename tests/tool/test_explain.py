@@ -24,7 +24,7 @@ from lookalike.worker import Worker
 from looks import killed
 from openstack_ocf import agents
 from openstack_ocf.explain import Wanted, look
-from tool.kit import EMPTY, ROOT, Ended, argv, as_nobody, command
+from tool.kit import EMPTY, ROOT, Ended, argv, as_nobody, command, primitive
 
 Said = list[tuple[str, str]]
 
@@ -55,6 +55,11 @@ def a_cib(resource: Resource, *, more: str = "", around: tuple[str, str] = ("", 
     path = resource.rsctmp.parent / "cib.xml"
     path.write_bytes(ET.tostring(root))
     return path
+
+
+def in_a_group(parameters: str = "") -> tuple[str, str]:
+    """A group around a resource, in which p_ip is before it."""
+    return f'<group id="g">{primitive("p_ip", "ocf:heartbeat:IPaddr2", parameters)}', "</group>"
 
 
 def quoted(text: str) -> str:
@@ -206,10 +211,7 @@ def test_not_on_this_address(make_service: MakeService, namespace: str) -> None:
     service = make_service(prefix=inside)
     service.config.default["bind_host"] = "192.0.2.7"
     service.config.set()
-    vip = ('<group id="g"><primitive id="p_ip" class="ocf" provider="heartbeat" type="IPaddr2">'
-           '<instance_attributes id="i"><nvpair id="ip" name="ip" value="192.0.2.7"/>'
-           "</instance_attributes></primitive>", "</group>")
-    cib = a_cib(service, around=vip)
+    cib = a_cib(service, around=in_a_group("ip=192.0.2.7"))
 
     def seen(code: int) -> dict[str, Said]:
         return explained(service, code, cib=cib, prefix=inside)
@@ -232,10 +234,7 @@ def test_not_on_this_address(make_service: MakeService, namespace: str) -> None:
 def test_listens_beside_the_virtual_ip(service: Service) -> None:
     """A virtual IP that is here, and that the daemon does not listen on, is wrong."""
     expect(service.start(), 0)
-    vip = ('<group id="g"><primitive id="p_ip" class="ocf" provider="heartbeat" type="IPaddr2">'
-           '<instance_attributes id="i"><nvpair id="ip" name="ip" value="::1"/>'
-           "</instance_attributes></primitive>", "</group>")
-    said = explained(service, 1, cib=a_cib(service, around=vip))
+    said = explained(service, 1, cib=a_cib(service, around=in_a_group("ip=::1")))
     has(said["virtual IPs"], "wrong", "p_ip: ::1", "does not listen there")
 
 
@@ -414,10 +413,8 @@ def test_what_pacemaker_is_told(service: Service) -> None:
 ])
 def test_no_resource_of_ours(service: Service, name: str, words: str) -> None:
     """What is no resource, or none of ours, is exit code 2 and a sentence with what is near."""
-    vip = ('<group id="g"><primitive id="p_ip" class="ocf" provider="heartbeat" type="IPaddr2"/>',
-           "</group>")
     service.name = "p_glance"
-    done = ran(service, cib=a_cib(service, around=vip), name=name)
+    done = ran(service, cib=a_cib(service, around=in_a_group()), name=name)
     assert (2, "") == (done.code, done.output)
     assert words in done.said
 

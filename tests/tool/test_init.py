@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from openstack_ocf import configs
-from tool.kit import EMPTY, ROOT, Ended, command, crm
+from tool.kit import EMPTY, ROOT, Ended, command, loaded
 
 CRM = ROOT / "crm"
 SNIPPETS = sorted(path.name for path in CRM.glob("*.crm") if path.name != "properties.crm")
@@ -58,9 +58,8 @@ group g_glance-api p_glance-api p_dns_public_glance-api
 
 def described(folder: Path, text: str) -> tuple[Path, str]:
     """The CIB that crmsh makes of a text, and the description that init makes of that."""
-    (folder / "some.crm").write_text(text)
+    loaded(folder, text)
     cib = folder / "cib.xml"
-    crm(cib, folder / "some.crm")
     done = command("init", "--elsewhere", "--cib", cib)
     assert (0, "") == (done.code, done.said)
     return cib, done.output

@@ -18,7 +18,7 @@ import pytest
 
 from openstack_ocf import outdated, rows
 from openstack_ocf.servers import hosts
-from tool.kit import ROOT, Ended, command
+from tool.kit import ROOT, Ended, command, primitive
 
 SECRET = "geheim"
 GLANCE = """\
@@ -82,14 +82,13 @@ vip = 10.0.0.13
 user = root
 config = {folder}/cinder.conf
 """
-CIB = """\
+CIB = f"""\
 <cib have-quorum="1"><configuration><crm_config><cluster_property_set id="a">
 <nvpair id="b" name="stonith-enabled" value="true"/></cluster_property_set></crm_config>
 <nodes><node id="1" uname="node1"/><node id="2" uname="node2"/></nodes>
 <resources><primitive id="f" class="stonith" type="fence_ipmilan"/>
-<primitive id="p_ip_mysql" class="ocf" provider="heartbeat" type="IPaddr2">
-<instance_attributes id="c"><nvpair id="d" name="ip" value="10.0.0.20"/></instance_attributes>
-</primitive>GROUP</resources><constraints/></configuration><status/></cib>
+{primitive("p_ip_mysql", "ocf:heartbeat:IPaddr2", "ip=10.0.0.20")}GROUP
+</resources><constraints/></configuration><status/></cib>
 """
 
 
@@ -280,10 +279,9 @@ def test_file_store(host: Host) -> None:
     assert ("S2", "error", "glance-api.conf:fs/filesystem_store_datadir") == found[:3]
     assert "is on /var (xfs) of this node" in found[3]
 
-    host.edit("cib.xml", "</primitive></resources>", f"""</primitive><group id="g">
-<primitive id="fs" class="ocf" provider="heartbeat" type="Filesystem"><instance_attributes id="x">
-<nvpair id="y" name="directory" value="{host.folder}"/></instance_attributes></primitive>
-<primitive id="p" class="ocf" provider="openstack" type="glance-api"/></group></resources>""")
+    mounted = primitive("fs", "ocf:heartbeat:Filesystem", f"directory={host.folder}")
+    ours = primitive("p", "ocf:openstack:glance-api")
+    host.write("cib.xml", CIB.replace("GROUP", f'<group id="g">{mounted}{ours}</group>'))
     assert [] == host.found()
 
     host.write("cib.xml", CIB.replace("GROUP", ""))
@@ -393,12 +391,10 @@ def test_the_cluster(host: Host, where: str, seen: str, old: str, new: str) -> N
 
 def test_without_description(host: Host) -> None:
     """Without a description the services of the CIB are looked at, with the addresses they have."""
-    host.write("cib.xml", CIB.replace("GROUP", f"""<group id="g">
-<primitive id="p_ip_cinder" class="ocf" provider="heartbeat" type="IPaddr2">
-<instance_attributes id="k"><nvpair id="l" name="ip" value="10.0.0.99"/></instance_attributes>
-</primitive><primitive id="p" class="ocf" provider="openstack" type="cinder-api">
-<instance_attributes id="m"><nvpair id="n" name="config" value="{host.folder}/cinder.conf"/>
-<nvpair id="o" name="user" value="root"/></instance_attributes></primitive></group>"""))
+    vip = primitive("p_ip_cinder", "ocf:heartbeat:IPaddr2", "ip=10.0.0.99")
+    ours = primitive("p", "ocf:openstack:cinder-api",
+                     f"config={host.folder}/cinder.conf user=root")
+    host.write("cib.xml", CIB.replace("GROUP", f'<group id="g">{vip}{ours}</group>'))
     code = ("from openstack_ocf import description; description.PATH = '/nowhere/d.conf'\n"
             "import sys; from openstack_ocf.command import main; sys.exit(main(sys.argv[1:]))")
     done = subprocess.run(
