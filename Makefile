@@ -48,7 +48,7 @@ CLUSTER_PACKAGES := pacemaker corosync crmsh pcs resource-agents iputils-arping
 TEST_PACKAGES := $(RUN_PACKAGES) $(CLUSTER_PACKAGES) python3-venv groff-base libxml2-utils openssl \
 	python3-openstackclient bsdutils curl strace time uwsgi-plugin-python3 prometheus python3-yaml
 # To make packages, and to try them in a root of their own.
-PACKAGE_PACKAGES := debhelper dh-python dpkg-dev lintian rpm rpmlint debootstrap
+PACKAGE_PACKAGES := debhelper dh-python dpkg-dev lintian rpm rpmlint debootstrap gpg gpg-agent
 OPENSTACK_PACKAGES := keystone glance-api cinder-api mariadb-server-core
 # Those of all other daemons are many, and for tests alone: lab/packages.py.
 CONTROL_PLANE_PACKAGES = $(shell $(SYSTEM_PYTHON) -B -m lab.packages)
@@ -110,7 +110,7 @@ install: ## install agents and openstack-ocf (DESTDIR, OCF_ROOT, MANDIR, SBINDIR
 		fail "PYTHON=$$PYTHON is no absolute path that can stand in a #! line"
 	agents="$$DESTDIR$$OCF_ROOT/resource.d/openstack"
 	library="$$DESTDIR$$OCF_ROOT/lib/$$LIBRARY"
-	[[ "$$LIBRARY" =~ ^openstack[A-Za-z0-9.~-]*$$ ]] || fail "LIBRARY=$$LIBRARY is no name for it"
+	[[ "$$LIBRARY" =~ ^openstack[A-Za-z0-9.+~_^-]*$$ ]] || fail "LIBRARY=$$LIBRARY is no name for it"
 	if [ -d "$$agents/agentlib" ] && [ ! -L "$$agents/agentlib" ]; then
 		fail "$$agents/agentlib is a folder, as pip makes it; first: pip uninstall" \
 			"openstack-ocf-agents"
@@ -188,9 +188,9 @@ install: ## install agents and openstack-ocf (DESTDIR, OCF_ROOT, MANDIR, SBINDIR
 		install -m 644 "$$new/command/openstack-ocf.8" "$$DESTDIR$$MANDIR/man8"
 		install -m 644 -T "$$new/command/openstack-ocf.bash" \
 			"$$DESTDIR$$COMPLETIONDIR/openstack-ocf"
-	else
-		echo "make install: no man pages: they could not be made by $$PYTHON"
 	fi
+	[ -e "$$new/command/openstack-ocf.bash" ] ||
+		echo "make install: not all man pages: they could not be made by $$PYTHON"
 	echo "installed in $$agents: $(AGENTS)"
 
 .PHONY: uninstall
@@ -278,7 +278,7 @@ single: export SIGN_KEY := $(SIGN_KEY)
 single: ## each agent with its library in one file, in dist/ (SIGN_KEY: of the checksums)
 	@umask 022
 	mkdir -p "$$DIST"
-	$(SYSTEM_PYTHON) -EsB release/single.py "$$DIST"
+	$(SYSTEM_PYTHON) -EsB release/single.py "$$DIST" $(AGENTS)
 	rm -f "$$DIST/SHA256SUMS.asc"
 	[ ! "$$SIGN_KEY" ] || gpg --batch --quiet --yes --local-user "$$SIGN_KEY" --armor --detach-sign \
 		--output "$$DIST/SHA256SUMS.asc" "$$DIST/SHA256SUMS"

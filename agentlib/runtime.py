@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 GRACE = 0.4
 """Seconds after its deadline that an action may take to say what it has come to."""
 
+NO_MEMORY = "out of memory"
+
 LEAVING = 0.1
 """Seconds in which a monitor that hangs may leave its verdict."""
 
@@ -71,23 +73,29 @@ def _invoke(agent: Agent, arguments: list[str], environ: Mapping[str, str]) -> E
         # Pacemaker and ocf-tester ask for actions just to see; that is no failure to be logged.
         to_stderr(f"ocf-exit-reason:{error}")
         return error.exit_code
-    except AgentError as error:
-        log.reason(str(error))
-        return error.exit_code
     except MemoryError:
         pass
-    except KeyboardInterrupt:
-        log.reason(f"{environment.action} was interrupted")
-        return ExitCode.ERR_GENERIC
     except BaseException as error:  # noqa: BLE001 - no traceback reaches an operator
-        log.reason(f"{environment.action} failed by a bug: {_place(error)}")
-        return ExitCode.ERR_GENERIC
+        code, reason = _verdict(error, action)
+        log.reason(reason)
+        return code
     # Only here is free again what the frames of the action have held.
     try:
-        log.reason("out of memory")
+        log.reason(NO_MEMORY)
     except MemoryError:
         os.write(2, b"ocf-exit-reason:out of memory\n")
     return ExitCode.ERR_GENERIC
+
+
+def _verdict(error: BaseException, action: str) -> tuple[ExitCode, str]:
+    """Exit code and reason of an action that was ended by an error."""
+    if isinstance(error, AgentError):
+        return error.exit_code, str(error)
+    if isinstance(error, MemoryError):
+        return ExitCode.ERR_GENERIC, NO_MEMORY
+    if isinstance(error, KeyboardInterrupt):
+        return ExitCode.ERR_GENERIC, f"{action} was interrupted"
+    return ExitCode.ERR_GENERIC, f"{action} failed by a bug: {_place(error)}"
 
 
 def _act(agent: Agent, environment: Environment, log: Log, action: str) -> ExitCode:
@@ -108,11 +116,8 @@ def _act(agent: Agent, environment: Environment, log: Log, action: str) -> ExitC
         pass  # Too little memory for it; what needs none goes on.
     try:
         outcome = agent.manages.act(call)
-    except AgentError as error:
-        _leave(call, error.exit_code, str(error))
-        raise
     except BaseException as error:
-        _leave(call, ExitCode.ERR_GENERIC, f"{action} failed: {type(error).__name__}")
+        _leave(call, *_verdict(error, action))
         raise
     _leave(call, outcome.code, outcome.reason)
     if outcome.reason:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from . import process, tcp
+from . import process
 from .errors import AgentError, PermissionDeniedError
 from .parameters import shown
 
@@ -229,12 +229,16 @@ def _address(words: str) -> str:
                    for i in range(0, len(words), 8))
     if raw.startswith(bytes(10) + b"\xff\xff"):  # IPv4 in an IPv6 socket
         raw = raw[12:]
-    return tcp.address(raw)
+    from .tcp import address
+
+    return address(raw)
 
 
 def _zones() -> dict[str, str]:
     """The IPv6 addresses of this node, each with its interface."""
-    return {tcp.address(bytes.fromhex(fields[0])): fields[5]
+    from .tcp import address
+
+    return {address(bytes.fromhex(fields[0])): fields[5]
             for fields in _lines("/proc/self/net/if_inet6") if len(fields) == 6}
 
 

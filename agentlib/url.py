@@ -6,12 +6,11 @@ of it (8 ms of CPU, 1.8 MB).
 """
 from __future__ import annotations
 
+from .parameters import is_port
 from .tcp import is_ipv6
 
 PORTS = {"http": 80, "https": 443}
 """The default ports of the schemes that are known."""
-
-PORT_LIMIT = 65536
 
 
 class Url:
@@ -79,7 +78,7 @@ def _host_and_port(authority: str) -> tuple[str, str]:
 
 
 def _port(text: str) -> int:
-    # A long number is not made an int: some Pythons refuse that.
-    if not text.isdigit() or len(text.lstrip("0")) > 5 or not 0 < int(text[-5:]) < PORT_LIMIT:
+    number = text.lstrip("0")
+    if not is_port(number):
         raise ValueError("no port")
-    return int(text[-5:])
+    return int(number)

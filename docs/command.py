@@ -19,11 +19,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from agentlib.agent import VERSION
+from docs.reference import PROJECT, roff, roff_text
 from openstack_ocf import command, description, keys
 
 NAME = "openstack-ocf"
 NAMED = "from one description to a Pacemaker cluster that runs OpenStack"
-PROJECT = "openstack-ocf-agents"
 EXAMPLE = """\
 [DEFAULT]
 credentials = /root/monitor.openrc
@@ -144,17 +144,8 @@ def literal(text: str) -> list[str]:
 
 
 def paragraph(text: str) -> list[str]:
-    """A paragraph; each sentence begins a line, as troff wants it."""
-    sentences = re.split(r"(?<=[.;:]) (?=[A-Z])", " ".join(text.split()))
-    return [roff(line) for one in sentences
-            for line in textwrap.wrap(one, 90, break_on_hyphens=False, break_long_words=False)]
-
-
-def roff(text: str) -> str:
-    """A line of text; at the start of one, a dot is a request."""
-    text = text.replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq")
-    text = text.replace("`", "\\(ga").replace("^", "\\(ha").replace("~", "\\(ti")
-    return f"\\&{text}" if text.startswith(".") else text
+    """A paragraph."""
+    return roff_text(text, 90)
 
 
 # --- the completion ---------------------------------------------------------------------------

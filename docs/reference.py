@@ -324,14 +324,14 @@ def man(agent: Reference) -> str:
         ".nh",
         ".ad l",
         ".SH NAME",
-        f"{_roff(page)} \\- {_roff(agent.title[:1].lower() + agent.title[1:])}",
+        f"{roff(page)} \\- {roff(agent.title[:1].lower() + agent.title[1:])}",
         ".SH SYNOPSIS",
-        f".B {_roff(agent.name)}",
-        _roff(f"[{' | '.join(names)} | usage]"),
+        f".B {roff(agent.name)}",
+        roff(f"[{' | '.join(names)} | usage]"),
         ".SH DESCRIPTION",
-        *_roff_text(agent.text),
+        *roff_text(agent.text),
         ".SH PARAMETERS",
-        *_roff_text(
+        *roff_text(
             "None is required. A parameter that is marked reloadable can be changed while the "
             "server goes on; with the others Pacemaker restarts it."
         ),
@@ -342,32 +342,32 @@ def man(agent: Reference) -> str:
         facts.append(f"default {parameter.default}" if parameter.default else "no default")
         lines += [
             ".TP",
-            f".B {_roff(parameter.name)}",
-            f"({_roff(', '.join(filter(None, facts)))})",
+            f".B {roff(parameter.name)}",
+            f"({roff(', '.join(filter(None, facts)))})",
             ".br",
-            *_roff_text(parameter.text),
+            *roff_text(parameter.text),
         ]
     lines += [
         ".SH ACTIONS",
-        *_roff_text("The timeouts are the least to configure; depth is the check level."),
+        *roff_text("The timeouts are the least to configure; depth is the check level."),
     ]
     for action in agent.actions:
         facts = [f"timeout {action.timeout}"]
         facts.append(f"interval {action.interval}" if action.interval else "")
         facts.append(f"depth {action.depth}" if action.depth else "")
-        lines += [".TP", f".B {_roff(action.name)}", _roff(", ".join(filter(None, facts)))]
+        lines += [".TP", f".B {roff(action.name)}", roff(", ".join(filter(None, facts)))]
     lines += [".SH EXIT STATUS"]
     for code, name, meaning in EXIT_CODES:
-        lines += [".TP", f".B {code}", f"{_roff(name)}.", *_roff_text(meaning)]
+        lines += [".TP", f".B {code}", f"{roff(name)}.", *roff_text(meaning)]
     lines += [
         ".PP",
-        *_roff_text(EXIT_REASON),
+        *roff_text(EXIT_REASON),
         ".SH EXAMPLE",
         "A resource for the crm shell:",
         ".PP",
         ".RS 4",
         ".nf",
-        f"primitive p_{_roff(agent.name)} ocf:{PROVIDER}:{_roff(agent.name)} \\e",
+        f"primitive p_{roff(agent.name)} ocf:{PROVIDER}:{roff(agent.name)} \\e",
         *_operations(agent),
         ".fi",
         ".RE",
@@ -376,8 +376,8 @@ def man(agent: Reference) -> str:
         ".PP",
         ".RS 4",
         ".nf",
-        "OCF_ROOT=/usr/lib/ocf OCF_RESOURCE_INSTANCE=p_" + _roff(agent.name) + " \\e",
-        f"    /usr/lib/ocf/resource.d/{PROVIDER}/{_roff(agent.name)} monitor; echo $?",
+        "OCF_ROOT=/usr/lib/ocf OCF_RESOURCE_INSTANCE=p_" + roff(agent.name) + " \\e",
+        f"    /usr/lib/ocf/resource.d/{PROVIDER}/{roff(agent.name)} monitor; echo $?",
         ".fi",
         ".RE",
         ".SH SEE ALSO",
@@ -399,13 +399,14 @@ def _operations(agent: Reference) -> list[str]:
     return [*(line + " \\e" for line in lines[:-1]), *lines[-1:]]
 
 
-def _roff_text(text: str) -> list[str]:
+def roff_text(text: str, width: int = 70) -> list[str]:
     """A paragraph; each sentence begins a line, as troff wants it."""
-    sentences = re.split(r"(?<=[.;:]) (?=[A-Z])", text)
-    return [_roff(line) for sentence in sentences for line in _wrapped(sentence, 70)]
+    sentences = re.split(r"(?<=[.;:]) (?=[A-Z])", " ".join(text.split()))
+    return [roff(line) for sentence in sentences for line in _wrapped(sentence, width)]
 
 
-def _roff(text: str) -> str:
+def roff(text: str) -> str:
+    """A line of text."""
     text = text.replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq")
     text = text.replace("`", "\\(ga").replace("^", "\\(ha").replace("~", "\\(ti")
     # At the start of a line, a dot is a request.

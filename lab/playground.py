@@ -1,7 +1,8 @@
 """The project's main job on one machine: two nodes, both services with their virtual IPs.
 
 Run by a person (`make lab`, `make lab-down`), and used by the demo and the benchmark of failovers
-as `Playground`. The resources are those of crm/, with what an operator would edit edited.
+as `Playground`. The resources are those of crm/, with what an operator would edit edited, or those
+that openstack-ocf plans.
 """
 
 from __future__ import annotations
@@ -72,12 +73,9 @@ class Playground:
         self.cluster.configure("\n".join([properties(), *groups]))
 
     def describe(self) -> Path:
-        """Write the description of both services, as an operator would, and the openrc file."""
-        folder, user = self.cloud.directory, self.cloud.credentials
-        openrc, file = folder / "monitor.openrc", folder / "openstack-ocf.conf"
-        openrc.touch(mode=0o600)
-        openrc.write_text(f"OS_AUTH_URL={user.auth_url}\nOS_USERNAME={user.username}\n"
-                          f"OS_PASSWORD={user.password}\nOS_PROJECT_NAME={user.project_name}\n")
+        """Write the description of both services, as an operator would."""
+        file = self.cloud.directory / "openstack-ocf.conf"
+        openrc = self.cloud.directory / "openrc-monitor"
         file.write_text("\n".join(["[DEFAULT]", f"credentials = {openrc}", *(
             f"\n[{service}]\nvip = {VIPS[service]}\nconfig = {self.cloud.config(service)}"
             + ("\nstorage = shared-file" if service == "glance" else "")

@@ -1,13 +1,13 @@
 """Whether somebody has a virtual IP already, who is not the cluster.
 
-Called by `command` for `check`. IPaddr2 does not ask: two hosts would have the address,
+Called by `command` for `check` and `apply`. IPaddr2 does not ask: two hosts would have the address,
 and clients would reach one or the other.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from .description import Address, Description
@@ -15,9 +15,8 @@ from .errors import CannotLookError
 from .finding import ERROR, UNKNOWN, Finding
 from .node import Node
 from .run import run
+from .validation import Held
 from .vips import places
-
-Held = Callable[[], "Sequence[str] | None"]
 
 WAIT = "2"
 """Seconds for an answer; one in the same network takes milliseconds."""

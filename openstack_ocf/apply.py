@@ -11,14 +11,13 @@ from pathlib import Path
 from . import cib as cibs
 from . import pacemaker, saved
 from .change import Manner, change
-from .difference import changed, difference
+from .difference import changed, told
 from .errors import RefusedError, UsageError
 from .ids import keep_ids
 from .merge import merge
 from .plan import Plan
 
-SECRETS = "/var/lib/pacemaker/lrm/secrets"
-"""Where cibsecret keeps them, on each node."""
+_WORDS = {"os_password": "password"}
 _SECTIONS = ("resources", "constraints")
 """What a plan changes, and what undo brings back; the rest of a CIB is others'."""
 
@@ -28,7 +27,7 @@ def apply(plan: Plan, manner: Manner) -> int:
     _need_root("apply")
     before = cibs.load(cibs.LIVE, exact=True)
     keep_ids(plan.cib, before)
-    notes = [*_secrets(plan.cib, before), *_left(plan.cib, before)]
+    notes = [*_secrets(plan.cib, before), *_left(plan.cib, before), *plan.files]
     after = merge(plan.cib, before)
     if cibs.canonical(after) == cibs.canonical(before):
         print("\n".join(("Nothing to do: the cluster has this configuration.", *notes)))
@@ -71,7 +70,7 @@ def _need_root(verb: str) -> None:
 
 
 def _others(found: saved.Change, there: ET.Element, *, discard: bool) -> None:
-    lines = difference(there, found.after) or "Comments alone.\n"
+    lines = told(there, found.after, *_SECTIONS)
     print(f"Changed by others since the change of {found.when}:\n{lines}", flush=True)
     if not discard:
         raise RefusedError("nothing was changed: that would be lost, too; with --discard it is")
@@ -102,32 +101,32 @@ def _left(plan: ET.Element, there: ET.Element) -> Iterator[str]:
 
 
 def _secrets(plan: ET.Element, there: ET.Element) -> Iterator[str]:
-    """What is to be known of passwords; RefusedError where a start would fail for want of one.
+    """What is to be known of secrets; RefusedError where a start would fail for want of one.
 
-    A password that stands in the CIB stays there: nothing else on the nodes has it.
+    One that stands in the CIB stays there: nothing else on the nodes has it.
     """
     known = {one.get("id"): cibs.parameters(one) for one in cibs.resources(there)}
     missing = []
-    for one in cibs.resources(plan):
-        name = one.get("id", "")
-        pair = one.find("instance_attributes/nvpair[@name='os_password']")
+    for one in () if pacemaker.outside_cluster() else cibs.resources(plan):
+        name, wanted = one.get("id", ""), cibs.parameters(one)
         old = known.get(name, {})
-        if pair is None or pacemaker.outside_cluster() or old.get("os_password") == "lrm://":
-            continue
-        if all(Path(SECRETS, name, file).is_file() for file in ("os_password",
-                                                                 "os_password.sign")):
-            continue
-        if old.get("os_password") and old.get("os_username") == cibs.parameters(one).get(
-                "os_username"):
-            for section in one.iterfind("instance_attributes"):
-                section.remove(pair)
-            yield (f"{name} keeps its password in the CIB, where all can read it. To take it "
-                   f"out: cibsecret stash {name} os_password")
-        else:
-            missing.append(name)
+        for what in [key for key, value in wanted.items() if value == cibs.LRM]:
+            if old.get(what) == cibs.LRM or all(Path(cibs.SECRETS, name, file).is_file()
+                                           for file in (what, f"{what}.sign")):
+                continue
+            if old.get(what) and old.get("os_username") == wanted.get("os_username"):
+                for section in one.iterfind("instance_attributes"):
+                    for pair in section.findall(f"nvpair[@name='{what}']"):
+                        section.remove(pair)
+                yield (f"{name} keeps its {_WORDS.get(what, what)} in the CIB, where all can read "
+                       f"it. To take it out: cibsecret stash {name} {what}")
+            else:
+                missing.append((name, what))
     if missing:
-        lines = "".join(f"\n  cibsecret -C set {name} os_password" for name in missing)
+        names = dict.fromkeys(name for name, _ in missing)
+        words = dict.fromkeys(_WORDS.get(what, what) for _, what in missing)
+        lines = "".join(f"\n  cibsecret -C set {name} {what}" for name, what in missing)
         raise RefusedError(
-            f"nothing was changed: {', '.join(missing)} would not start, since the monitor's "
-            f"password is not on this node. First run, here:{lines}\nIt asks for the value, and "
-            "copies it to the other nodes.")
+            f"nothing was changed: {', '.join(names)} would not start, since the monitor's "
+            f"{' and '.join(words)} is not on this node. First run, here:{lines}\nIt asks for the "
+            "value, and copies it to the other nodes.")

@@ -10,13 +10,13 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from . import cib as cibs
 from . import cluster, pacemaker, saved, transition
 from .cluster import Cluster
-from .difference import difference
+from .difference import told
 from .errors import CannotLookError, RefusedError, UsageError
 from .pacemaker import Action
 from .run import tool
@@ -45,7 +45,7 @@ def change(before: ET.Element, after: ET.Element, ours: Sequence[str], manner: M
     alive = None if pacemaker.outside_cluster() else cluster.look()
     if alive:
         cluster.obstacles(alive)
-    _say(difference(after, before).splitlines() or ["Comments alone."])
+    _say(told(after, before).splitlines())
     _verify(before, after)
     actions = _foretell(before, after, ours, alive, notes)
     disruptive = sorted({one.resource for one in transition.disruptive(actions)})
@@ -83,7 +83,8 @@ def _say(lines: Iterable[str]) -> None:
 def _verify(before: ET.Element, after: ET.Element) -> None:
     errors = pacemaker.errors(after)
     if errors:
-        own = [one for one in errors if one not in pacemaker.errors(before)]
+        old = pacemaker.errors(before)
+        own = [one for one in errors if one not in old]
         since = "" if own else " (and of the CIB as it is)"
         raise RefusedError(f"nothing was changed: crm_verify says of the new CIB{since}: "
                            f"{'; '.join((own or errors)[:5])}")
@@ -136,8 +137,7 @@ def _overtaken(before: ET.Element) -> RefusedError:
     who = there.get("update-user") or "somebody"
     where = there.get("update-origin") or "this node"
     _say(["", f"Meanwhile {who} has changed the CIB, by {there.get('update-client') or 'a tool'} "
-          f"on {where}:", *(difference(there, before).splitlines()
-                            or ["(what is neither a resource nor a constraint)"])])
+          f"on {where}:", *told(there, before).splitlines()])
     return RefusedError("nothing of this was changed, and theirs is there; begin anew")
 
 
@@ -196,8 +196,7 @@ def _progress(now: Cluster, seen: dict[str, tuple[str, tuple[str, ...]] | None],
 def _report(after: ET.Element, ours: Sequence[str], now: Cluster, old: set[str], code: int | None,
             wait: int) -> int:
     """Say what runs where, and what has failed since; the exit code."""
-    meant = {one.get("id"): cibs.pairs(one, "meta_attributes").get("target-role", "")
-             for one in cibs.resources(after)}
+    meant = dict(_meant(after))
     bad = bool(code)
     _say([""])
     for name in ours:
@@ -219,6 +218,15 @@ def _report(after: ET.Element, ours: Sequence[str], now: Cluster, old: set[str],
         print("openstack-ocf: not everything runs as it should. When the cause is mended: "
               "crm_resource --cleanup; or go back: openstack-ocf undo", file=sys.stderr)
     return int(bad)
+
+
+def _meant(cib: ET.Element) -> Iterator[tuple[str, str]]:
+    """The target-role of primitives, also of those whose group or clone has one."""
+    # A primitive comes after what it is in, and its own counts.
+    for holder in cib.iterfind("configuration/resources//*"):
+        role = cibs.pairs(holder, "meta_attributes").get("target-role")
+        for one in holder.iter("primitive") if role else ():
+            yield one.get("id", ""), role or ""
 
 
 def _on(nodes: Sequence[str]) -> str:

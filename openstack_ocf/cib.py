@@ -17,6 +17,10 @@ NAMERS = {"ocf:heartbeat:dnsupdate": "hostname", "ocf:maas:dns": "fqdn"}
 """Agents that change a DNS name, and the parameter that says which."""
 RESOURCES = ("primitive", "group", "clone", "master", "bundle", "template")
 """Elements that are resources, or stand for one."""
+LRM = "lrm://"
+"""Stands in a CIB for what cibsecret keeps."""
+SECRETS = "/var/lib/pacemaker/lrm/secrets"
+"""Where cibsecret keeps it, on each node: a folder for each resource."""
 LIMIT = 64 << 20
 """Bytes of a CIB; Pacemaker's own are far below."""
 
@@ -34,11 +38,11 @@ def text(cib: ET.Element) -> str:
     return ET.tostring(cib, encoding="unicode") + "\n"
 
 
-def canonical(cib: ET.Element, *sections: str) -> str:
-    """Sections of the configuration, comments included, however they are written; default: all."""
+def canonical(cib: ET.Element, *sections: str, comments: bool = True) -> str:
+    """Sections of the configuration, however they are written; default: all."""
     wanted = [f"configuration/{name}" for name in sections] or ["configuration"]
     return "".join(
-        ET.canonicalize(ET.tostring(element, encoding="unicode"), with_comments=True,
+        ET.canonicalize(ET.tostring(element, encoding="unicode"), with_comments=comments,
                         strip_text=True)
         for path in wanted for element in cib.iterfind(path))
 

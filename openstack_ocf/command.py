@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
 import traceback
@@ -24,6 +25,7 @@ from . import (
     metrics,
     node,
     nodecheck,
+    pacemaker,
     records,
     saved,
     shapes,
@@ -38,7 +40,7 @@ from .lint import lint
 from .openrc import credentials
 from .plan import Plan, plan
 from .sample import sample
-from .validation import validate
+from .validation import Held, validate
 
 CODES = """\
 exit codes:
@@ -50,7 +52,7 @@ exit codes:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; its exit code. Nothing is raised."""
+    """Run one command; its exit code. Nothing is raised but SystemExit, by argparse."""
     try:
         options = _parser().parse_args(arguments)
         code: int = options.run(options)
@@ -115,7 +117,7 @@ def _parser() -> _Parser:
                      help="the CIB of the cluster (default: live, where it answers)")
     one.add_argument("--quick", action="store_true",
                      help="leave out what takes seconds or asks over the network: the services' "
-                     "own options, database, Keystone, API")
+                     "own options, database, Keystone, API, who answers for an address")
     one.add_argument("--facts", action="store_true",
                      help="print what is to be the same on all nodes, for --compare")
     one.add_argument("--compare", metavar="FILE", nargs="+",
@@ -233,17 +235,24 @@ def _check(options: argparse.Namespace) -> int:
     except DescriptionError as error:
         _show(error.findings, options.format)
         return 2
-    found = _findings(described, elsewhere=options.elsewhere) if described else []
-    if not options.elsewhere:
-        there = nodecheck.root(options.cib)
-        services = nodecheck.subjects(described, there, own=not options.quick)
-        around = nodecheck.surroundings(described, there, _auth_url(described))
+    if options.elsewhere:
         if options.facts:
-            sys.stdout.write(compare.facts(services, around))
-            return 0
-        found += nodecheck.look(services, around, there, quick=options.quick)
-        if described and not options.quick:
-            found += _answering(described)
+            raise UsageError("--facts is about this node: it does not go with --elsewhere")
+        found = validate(described, None, _nobody) if described else []
+        _show(found, options.format)
+        return finding.code(found)
+    there = nodecheck.root(options.cib)
+    services = nodecheck.subjects(described, there, own=not options.quick)
+    around = nodecheck.surroundings(described, there, _auth_url(described))
+    if options.facts:
+        sys.stdout.write(compare.facts(services, around))
+        return 0
+
+    def held() -> list[str] | None:
+        return None if there is None else list(cib.virtual_ips(there).values())
+
+    found = _findings(described, held, ask=not options.quick) if described else []
+    found += nodecheck.look(services, around, there, quick=options.quick)
     _show(found, options.format)
     return finding.code(found)
 
@@ -276,14 +285,19 @@ def _plan(options: argparse.Namespace) -> int:
     return code
 
 
-def _planned(options: argparse.Namespace) -> tuple[Plan | None, int]:
-    """The plan, and the exit code of what was found; no plan where there are errors."""
+def _planned(options: argparse.Namespace, *, ask: bool = False) -> tuple[Plan | None, int]:
+    """The plan, and the exit code of what was found; no plan where there are errors.
+
+    ask: whether anybody answers for the addresses, too.
+    """
     try:
         described = description.read(options.description)
     except DescriptionError as error:
         sys.stderr.write(finding.as_text(error.findings))
         return None, 2
-    found = _findings(described, elsewhere=options.elsewhere)
+    held = functools.cache(_held)
+    found = (validate(described, None, held) if options.elsewhere else
+             _findings(described, held, ask=ask))
     sys.stderr.write(finding.as_text(found))
     if finding.code(found) == 1:
         print("openstack-ocf: no plan: the errors above come first", file=sys.stderr)
@@ -292,7 +306,7 @@ def _planned(options: argparse.Namespace) -> tuple[Plan | None, int]:
 
 
 def _apply(options: argparse.Namespace) -> int:
-    planned, code = _planned(options)
+    planned, code = _planned(options, ask=not pacemaker.outside_cluster())
     return code if planned is None else apply.apply(planned, _manner(options))
 
 
@@ -319,9 +333,12 @@ def _explain(options: argparse.Namespace) -> int:
 
 def _pause(text: str) -> float:
     """Seconds between two looks, above zero."""
-    pause = float(text)
+    try:
+        pause = float(text)
+    except ValueError:
+        pause = 0.0
     if not 0 < pause < 86400:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"no number of seconds above zero: {text}")
     return pause
 
 
@@ -334,24 +351,16 @@ def _metrics(options: argparse.Namespace) -> int:
     return 0
 
 
-def _findings(described: Description, *, elsewhere: bool) -> list[Finding]:
-    here = None
-    blind = []
-    if not elsewhere:
-        try:
-            here = node.look()
-        except CannotLookError as error:
-            blind.append(Finding(
-                "V2", finding.UNKNOWN, described.path, f"this node's addresses: {error}",
-                "Say --elsewhere if this machine is no node of the cluster."))
-    return [*validate(described, here, _held), *blind]
-
-
-def _answering(described: Description) -> list[Finding]:
+def _findings(described: Description, held: Held, *, ask: bool) -> list[Finding]:
+    """What is wrong with a description on this node. ask: whether anybody answers, too."""
     try:
-        return list(answering(described, node.look(), _held))
-    except CannotLookError:
-        return []  # V2 says it.
+        here = node.look()
+    except CannotLookError as error:
+        return [*validate(described, None, held), Finding(
+            "V2", finding.UNKNOWN, described.path, f"this node's addresses: {error}",
+            "Say --elsewhere if this machine is no node of the cluster.")]
+    found = validate(described, here, held)
+    return [*found, *answering(described, here, held)] if ask else found
 
 
 def _held() -> list[str] | None:
@@ -360,6 +369,10 @@ def _held() -> list[str] | None:
         return list(cib.virtual_ips(cib.load(cib.LIVE)).values())
     except ToolError:
         return None
+
+
+def _nobody() -> None:
+    """For who is elsewhere: the cluster is not asked."""
 
 
 def _show(found: Sequence[Finding], form: str) -> None:

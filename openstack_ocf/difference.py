@@ -30,6 +30,19 @@ def difference(new: ET.Element, old: ET.Element) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
+def told(new: ET.Element, old: ET.Element, *sections: str) -> str:
+    """The same for people; what it has no words for is said to be there.
+
+    sections: that are looked at for that; default: the whole configuration.
+    """
+    lines = difference(new, old)
+    if lines:
+        return lines
+    same = (cibs.canonical(one, *sections, comments=False) for one in (new, old))
+    return "Comments alone.\n" if len({*same}) == 1 else (
+        "(of what has no line here, as templates, sets, rules, tags and properties)\n")
+
+
 def changed(new: ET.Element, old: ET.Element) -> list[str]:
     """Ids of resources and constraints that are new, gone or different."""
     wanted, found = _all(new), _all(old)
@@ -47,7 +60,7 @@ def _changes(name: str, wanted: Facts, found: Facts) -> Iterator[str]:
 def _seen(fact: str, value: str | None) -> str:
     if value is None:
         return "none"
-    return "(a secret)" if _SECRET.search(fact) and value != "lrm://" else value
+    return "(a secret)" if _SECRET.search(fact) and value != cibs.LRM else value
 
 
 def _all(cib: ET.Element) -> Mapping[str, Facts]:

@@ -11,6 +11,9 @@ import xml.etree.ElementTree as ET
 
 from . import cib as cibs
 
+_REFERENCES = ("rsc", "with-rsc", "first", "then")
+"""Attributes of constraints that name a resource."""
+
 
 def keep_ids(plan: ET.Element, there: ET.Element) -> None:
     """Give the plan's resources the ids that they have in the other CIB.
@@ -85,11 +88,22 @@ def _version(address: str) -> int:
 
 
 def _rename(plan: ET.Element, names: dict[str, str]) -> None:
-    for element in plan.iter() if names else ():
-        if cibs.comment(element):
+    """Give resources other ids, with the parts of each, and what refers to them."""
+    for one in plan.iter() if names else ():
+        if cibs.comment(one):
             continue
-        for key, value in element.attrib.items():
-            for old, new in names.items():
-                if value == old or (key == "id" and value.startswith(f"{old}-")):
-                    element.set(key, new + value[len(old):])
-                    break
+        for key in _REFERENCES:
+            if one.get(key) in names:
+                one.set(key, names[one.get(key, "")])
+        if one.tag in cibs.RESOURCES and one.get("id") in names:
+            _rename_one(one, names[one.get("id", "")])
+
+
+def _rename_one(resource: ET.Element, name: str) -> None:
+    """The resources in it keep their ids."""
+    old = f"{resource.get('id')}-"
+    resource.set("id", name)
+    for part in resource:
+        for each in part.iter() if part.tag not in cibs.RESOURCES else ():
+            if each.get("id", "").startswith(old):
+                each.set("id", f"{name}-{each.get('id', '').removeprefix(old)}")

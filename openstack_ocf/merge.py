@@ -258,11 +258,9 @@ class _Merger:
         operation.attrib.pop("OCF_CHECK_LEVEL", None)
         pair = operation.find("instance_attributes/nvpair[@name='OCF_CHECK_LEVEL']")
         if pair is None:
-            found = self._set(operation, "instance_attributes")
-            pair = ET.SubElement(found, "nvpair", self._unique(ET.Element(
-                "nvpair", {"id": f"{found.get('id')}-OCF_CHECK_LEVEL"})).attrib)
-            pair.set("name", "OCF_CHECK_LEVEL")
-        pair.set("value", level or "0")
+            self._pair(self._set(operation, "instance_attributes"), "OCF_CHECK_LEVEL", level or "0")
+        else:
+            pair.set("value", level or "0")
 
 
 def _when(operation: ET.Element) -> tuple[str | None, float | None]:

@@ -80,7 +80,9 @@ def simulate(cib: ET.Element) -> Simulated:
 def _action(found: ET.Element) -> Action:
     node: str = found.get("node") or found.get("source") or ""
     if found.tag == "node_action":
-        return Action(found.get("task", "fence"), node, node, reason=found.get("reason", ""))
+        task = found.get("task", "")  # "Fence (reboot)", or "Shutdown"
+        return Action("fence" if task.startswith("Fence") else task.lower(), node, node,
+                      reason=found.get("reason", ""))
     return Action(found.get("action", ""), instance(found.get("resource", "")), node,
                   found.get("dest", ""), found.get("reason", ""))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from agentlib import credentials, endpoints, examination, keystone, listening, process, sockets
@@ -26,6 +26,7 @@ from agentlib.resource import Resource
 from agentlib.sockets import ANY, ANY6, Listener
 from agentlib.unixsocket import UnixSocket
 from agentlib.unixsocket import listening as listening_at
+from agentlib.url import split
 
 from . import node
 from .configured import Configured
@@ -59,8 +60,9 @@ def served(resource: Resource, status: Status, given: Configured, listen: str) -
         try:
             if isinstance(check, (Api, Port)):
                 if runs:
-                    found = list(listening.search(subject, resource.daemon.port)[0].values())
-                    yield from _sockets(subject, here)
+                    there, rivals = listening.search(subject, resource.daemon.port)
+                    found = list(there.values())
+                    yield from _sockets(subject, here, there, rivals)
                 else:
                     yield from _configured(subject, given, listen, here)
             elif isinstance(check, UnixSocket):
@@ -80,12 +82,15 @@ def served(resource: Resource, status: Status, given: Configured, listen: str) -
 # --- where it listens -----------------------------------------------------------------------
 
 
-def _sockets(subject: Subject, here: Addresses | None) -> Iterator[Line]:
+def _sockets(
+    subject: Subject, here: Addresses | None, found: Mapping[str, Listener],
+    rivals: Iterable[Listener],
+) -> Iterator[Line]:
+    """found: its own listeners by URL. rivals: others' at the same port."""
     deadline = Deadline(HOLDER)
-    port = subject.daemon.port
-    found, rivals = listening.search(subject, port)
     if not found:
-        yield Line(SOCKETS, WRONG, f"it {listening.waiting(subject, port, deadline)}")
+        waits = listening.waiting(subject, subject.daemon.port, deadline)
+        yield Line(SOCKETS, WRONG, f"it {waits}")
     for url, listener in found.items():
         yield Line(SOCKETS, *_place(listener.address, here, f"port {listener.port} of "))
         for rival in rivals:
@@ -196,9 +201,8 @@ def _asked(api: Api, subject: Subject, seen: str) -> Iterator[Line]:
         yield Line(ASKED, WRONG, str(error))
         return
     if identity is None:
-        root = asked[:asked.find("/", asked.find("://") + 3)]
-        yield Line(ASKED, WARNING, f"GET {root}/ alone: without credentials (os_username, ...) "
-                   "nobody sees whether its database answers")
+        yield Line(ASKED, WARNING, f"GET {split(asked)[0]}/ alone: without credentials "
+                   "(os_username, ...) nobody sees whether its database answers")
         return
     yield Line(ASKED, OK, f"GET {asked}, as user {identity.user} of project {identity.project}")
     yield Line(ASKED, OK, f"tokens come from Keystone at {identity.url}")

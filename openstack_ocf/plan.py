@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from . import reasons
+from .cib import LRM
 from .description import Description, Service
 from .elements import comment, element, operation, pairs, primitive
 from .names import Name, names
@@ -18,10 +19,19 @@ META = {"migration-threshold": "3", "failure-timeout": "180s"}
 
 @dataclass(frozen=True)
 class Plan:
-    """cib: an otherwise empty CIB with the resources. notes: what is to be done beside it."""
+    """cib: an otherwise empty CIB with the resources.
+
+    secrets, files: what is to be done beside it, in lines: by cibsecret, and on each node.
+    """
 
     cib: ET.Element
-    notes: tuple[str, ...]
+    secrets: tuple[str, ...]
+    files: tuple[str, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """All that is to be done beside it."""
+        return (*self.secrets, *self.files)
 
 
 def plan(description: Description, credentials: Credentials, *, numbers: bool = True) -> Plan:
@@ -57,9 +67,9 @@ class _Planner:
         configuration.extend((self._resources, self._constraints))
         ET.SubElement(cib, "status")
         ET.indent(cib)
-        return Plan(cib, tuple(self._notes()))
+        return Plan(cib, tuple(self._secret_notes()), tuple(self._file_notes()))
 
-    def _notes(self) -> Iterable[str]:
+    def _secret_notes(self) -> Iterable[str]:
         passwords = [name for name, what in self._secrets if what == "os_password"]
         if passwords:
             yield (f"The password, on one node, when the resources are there; it asks for the "
@@ -73,6 +83,8 @@ class _Planner:
                 yield f"cibsecret set {name} maas_credentials"
         if self._secrets:
             yield "Before that a start may fail. Afterwards: crm_resource --cleanup"
+
+    def _file_notes(self) -> Iterable[str]:
         if self._files:
             yield "The address that a name leads to, on each node:"
             for one in self._files:
@@ -174,7 +186,7 @@ class _Planner:
         if maas:
             found = primitive(name.id, ("ocf", "maas", "dns"), {
                 "fqdn": name.hostname, "maas_url": dns.get("maas_url", ""),
-                "maas_credentials": "lrm://"})
+                "maas_credentials": LRM})
             self._secrets.append((name.id, "maas_credentials"))
             self._files.append(name)
         else:
@@ -251,7 +263,7 @@ class _Planner:
             if value != agent.defaults.get(parameter, value + "\0"):
                 found[parameter] = value
             if parameter == "os_username":
-                found["os_password"] = "lrm://"  # noqa: S105 - it says that it is elsewhere
+                found["os_password"] = LRM
         return found
 
     def _once(self, kind: object, lines: Sequence[str], at: str = "") -> Sequence[str]:

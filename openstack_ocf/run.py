@@ -1,4 +1,4 @@
-"""Programs of others: crmsh, pcs, Pacemaker's own, ip."""
+"""Programs of others: Pacemaker's own, ip."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .errors import CannotLookError
 from .words import shown
 
 PACKAGES = {
-    "crm": "crmsh", "pcs": "pcs", "ip": "iproute2", "arping": "iputils-arping",
+    "ip": "iproute2", "arping": "iputils-arping",
     "ping": "iputils-ping",
     **dict.fromkeys(("cibadmin", "crm_diff", "crm_mon", "crm_resource", "crm_simulate",
                      "crm_verify"), "pacemaker-cli-utils"),
@@ -46,7 +46,7 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None,
         raise CannotLookError(
             f"{' '.join(command[:3])} did not end within {timeout:.0f} s") from error
     except OSError as error:
-        raise CannotLookError(f"{command[0]} cannot be run: {error.strerror}") from error
+        raise _cannot(command[0], error) from error
     return Done(done.returncode, done.stdout, done.stderr)
 
 
@@ -58,6 +58,8 @@ def tool(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     except FileNotFoundError as error:
         raise _missing(command[0]) from error
+    except OSError as error:
+        raise _cannot(command[0], error) from error
     try:
         yield process
     finally:
@@ -67,7 +69,7 @@ def tool(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _environment() -> dict[str, str]:
-    # A user's PATH may lack sbin, where crm, pcs and cibadmin are.
+    # A user's PATH may lack sbin, where cibadmin is.
     path = f"{os.environ.get('PATH', '')}:{SBIN}".lstrip(":")
     return {**os.environ, "LC_ALL": "C.UTF-8", "PATH": path}
 
@@ -75,6 +77,10 @@ def _environment() -> dict[str, str]:
 def _missing(program: str) -> CannotLookError:
     package = PACKAGES.get(program, program)
     return CannotLookError(f"{program} is not on this machine; install the package {package}")
+
+
+def _cannot(program: str, error: OSError) -> CannotLookError:
+    return CannotLookError(f"{program} cannot be run: {error.strerror}")
 
 
 def last_words(done: Done) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from . import cib
 from .crm import grouped, operation_words, statements
@@ -110,8 +110,4 @@ def _words(values: dict[str, str]) -> list[str]:
 
 
 def _pcs_line(*words: str) -> str:
-    return " ".join(("pcs", "-f", "cib.xml", *map(shlex.quote, _iter(words))))
-
-
-def _iter(words: Iterable[str]) -> list[str]:
-    return [word for word in words if word]
+    return " ".join(("pcs", "-f", "cib.xml", *map(shlex.quote, filter(None, words))))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from .agents import Agent
+from .cib import LRM
 from .finding import ERROR, WARNING, Finding
 
 PLACEHOLDER = "SECRET"
@@ -26,7 +27,7 @@ def lint(name: str, agent: Agent, given: Mapping[str, str]) -> Iterator[Finding]
                       "Take a user of its own with the role reader.")
     for secret in ("os_password", "os_token"):
         value = given.get(secret, "")
-        if value and not value.startswith("lrm://") and value != PLACEHOLDER:
+        if value and not value.startswith(LRM) and value != PLACEHOLDER:
             yield Finding("L5", WARNING, name, f"{secret} stands in the CIB",
                           f"cibsecret stash {name} {secret}")
     missing = _missing(agent, given)

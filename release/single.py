@@ -2,7 +2,7 @@
 
 Run by `make single`:
 
-    python3 release/single.py FOLDER     # FOLDER/glance-api, ..., and FOLDER/SHA256SUMS
+    python3 release/single.py FOLDER AGENT...   # FOLDER/AGENT, ..., and FOLDER/SHA256SUMS
 
 A file is a loader, the library, and the agent's own declaration. Of the library it has the sources,
 and their bytecode for the Python that made the file: another one compiles what it needs, each time.
@@ -18,7 +18,6 @@ import base64
 import hashlib
 import importlib.util
 import marshal
-import os
 import sys
 import zlib
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from release.sources import NAME, ROOT, ReleaseError, version
+from release.sources import NAME, ROOT, ReleaseError, version, write
 
 FORMAT = 4
 """Of marshal: what Python 3.9 and all that came since can read."""
@@ -109,34 +108,23 @@ def _packed(values: dict[str, str] | dict[str, bytes]) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write all agents, and their checksums; an exit code."""
-    if len(arguments) != 1:
-        print("usage: single.py FOLDER", file=sys.stderr)
+    """Write these agents, and their checksums; an exit code."""
+    if len(arguments) < 2:
+        print("usage: single.py FOLDER AGENT...", file=sys.stderr)
         return 64
     try:
         folder, sums, made_from, packed = Path(arguments[0]), [], version(), library()
-        for path in sorted((ROOT / "ocf").iterdir()):
-            if path.is_dir() or not path.stat().st_mode & 0o100 or set(path.name) & set(".~"):
-                continue
-            content = single(path.read_text(encoding="utf-8"), made_from, *packed).encode()
-            _write(folder / path.name, content, 0o755)
-            sums.append(f"{hashlib.sha256(content).hexdigest()}  {path.name}\n")
-        _write(folder / "SHA256SUMS", "".join(sums).encode(), 0o644)
-    except (ReleaseError, OSError) as error:
+        for agent in arguments[1:]:
+            text = (ROOT / "ocf" / agent).read_text(encoding="utf-8")
+            content = single(text, made_from, *packed).encode()
+            write(folder / agent, content, 0o755)
+            sums.append(f"{hashlib.sha256(content).hexdigest()}  {agent}\n")
+        write(folder / "SHA256SUMS", "".join(sums).encode(), 0o644)
+    except (ReleaseError, OSError, ValueError) as error:
         print(f"make single: {error}", file=sys.stderr)
         return 1
     print(f"{len(sums)} agents and SHA256SUMS in {folder}")
     return 0
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        unfinished.write_bytes(content)
-        unfinished.chmod(mode)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

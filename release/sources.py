@@ -18,6 +18,7 @@ Needs Python, and git where the tree is a checkout.
 from __future__ import annotations
 
 import calendar
+import functools
 import gzip
 import io
 import os
@@ -95,6 +96,7 @@ def _sections(body: str) -> Iterator[tuple[str, tuple[str, ...]]]:
             re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", " ".join(entry.split())) for entry in entries)
 
 
+@functools.cache
 def history() -> list[Release]:
     """All releases; ReleaseError if the newest has not the version that the agents say."""
     found = releases((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
@@ -104,6 +106,7 @@ def history() -> list[Release]:
     return found
 
 
+@functools.cache
 def epoch() -> int:
     """Seconds since 1970 that stand for the time of this release."""
     newest = history()[0]
@@ -226,16 +229,24 @@ def dist(folder: Path) -> Path:
                 entry.mode |= 0o111 if path.stat().st_mode & 0o100 else 0
             entry.size = len(content)
             tar.addfile(entry, io.BytesIO(content))
+    packed = io.BytesIO()
+    with gzip.GzipFile("", "wb", 9, packed, mtime=when) as compressed:
+        compressed.write(archive.getvalue())
     target = folder / f"{top}.tar.gz"
-    unfinished = folder / f".{top}.{os.getpid()}"
+    write(target, packed.getvalue())
+    return target
+
+
+def write(path: Path, content: bytes, mode: int | None = None) -> None:
+    """Write a file, whole or not at all. mode: as the umask has it if not given."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with unfinished.open("wb") as file, \
-                gzip.GzipFile("", "wb", 9, file, mtime=when) as compressed:
-            compressed.write(archive.getvalue())
-        unfinished.replace(target)
+        unfinished.write_bytes(content)
+        if mode is not None:
+            unfinished.chmod(mode)
+        unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
-    return target
 
 
 def _files() -> list[str]:

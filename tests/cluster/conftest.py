@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
-from cluster.kit import VIPS, Group, client_token, mend
+from cluster.kit import VIPS, Group, addresses, client_token, mend
 from lab import seed
 from lab.cluster import PACKAGES, Cluster
 from lab.openstack import ControlPlane
@@ -37,6 +37,8 @@ def pair(shared_pair: Cluster) -> Iterator[Cluster]:
     yield shared_pair
     mend(shared_pair)
     shared_pair.clear()
+    left = {node: addresses(shared_pair, node) for node in shared_pair.nodes}
+    assert not any({*VIPS.values()} & {*there} for there in left.values()), left
 
 
 @pytest.fixture(scope="session")

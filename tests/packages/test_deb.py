@@ -237,11 +237,13 @@ def test_remove_and_purge(made: list[Path], before: list[Path], root: Root) -> N
     root.run("openstack-ocf", "sample")
     shutil.rmtree(root.path / "var/log/glance")
     (root.path / "var/log/openstack-ocf").mkdir(exist_ok=True)
+    (root.path / "var/lib/openstack-ocf").mkdir()  # what apply saves
 
     root.run("dpkg", "--remove", *PACKAGES)
 
     assert not (root.path / "usr/lib/ocf").exists()
     assert (root.path / "var/log/openstack-ocf").exists()
+    assert (root.path / "var/lib/openstack-ocf").exists()
     root.run("dpkg", "--purge", *PACKAGES)
     del clean["./var/log/glance"]
     after = root.tree()

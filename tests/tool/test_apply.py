@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from openstack_ocf import cib
+from openstack_ocf import cib, pacemaker, transition
 from tool.kit import Ended, as_nobody, command
 
 TOOLS = ("cibadmin", "crm_diff", "crm_simulate", "crm_verify", "crm_mon", "crm_resource")
@@ -378,6 +378,36 @@ def test_what_does_not_run_afterwards(file: File) -> None:
     assert "has not settled within 7 s" in done.said
 
 
+def test_what_is_stopped_on_purpose(file: File) -> None:
+    """What is not to run, by its group, may be stopped afterwards."""
+    file.apply()
+    group = '<group id="g_glance-api">'
+    stopped = file.path.read_text().replace(group, (
+        f'{group}<meta_attributes id="off"><nvpair id="off-role" name="target-role" '
+        'value="Stopped"/></meta_attributes>'))
+    assert group + "<meta" in stopped
+    path = clustered(file)
+    file.write(stopped.replace("<cib ", '<cib have-quorum="1" dc-uuid="1" ').replace(
+        "<status/>", NODES))
+    file.description.write_text(GLANCE.replace("10.0.0.12", "10.0.0.13"))
+    done = apply_to_cluster(file, path)
+
+    assert (0, "") == (done.code, done.said)
+    assert "p_glance-api stopped\n" in done.output
+
+
+def test_what_is_fenced(file: File) -> None:
+    """Pacemaker's word for a node that it is about to fence is known."""
+    clustered(file, 'name="stonith-enabled" value="false"', 'name="stonith-enabled" value="true"')
+    file.write(file.path.read_text().replace(
+        'crmd="online" join="member" expected="member"/>\n</status>',
+        'crmd="offline" join="down" expected="member"/>\n</status>'))
+    found = transition.foretell(cib.load(str(file.path)), file.root())
+    assert [] == list(found.actions)
+    fenced = [one for one in pacemaker.simulate(file.root()).actions if one.resource == "node2"]
+    assert ["fence"] == [one.what for one in fenced]
+
+
 def operation(name: str, agent: str, what: str, code: int) -> str:
     """An operation in the past of node1 that has come to another code than it should."""
     transition = f"1:1:{7 if what == 'monitor' else 0}:d4c997d4-94d7-4517-b472-eed1f544dba1"
@@ -418,6 +448,24 @@ def test_no_start_without_the_password(file: File) -> None:
     assert 1 == done.code
     assert "\n  cibsecret -C set p_glance-api os_password\n" in done.said
     assert before == file.configuration()
+
+
+def test_no_name_without_its_key(file: File) -> None:
+    """So it is with MAAS's key; where the addresses of the names are to be written is said."""
+    file.description.write_text(
+        "[glance]\ndns_ha = true\nos_internal_hostname = images.example.org\n"
+        "[dns]\nagent = maas\nmaas_url = http://10.0.0.9/MAAS\n")
+    path = clustered(file)
+    before = file.configuration()
+    done = apply_to_cluster(file, path)
+
+    assert 1 == done.code
+    assert " maas_credentials\n" in done.said
+    assert before == file.configuration()
+
+    done = file.apply()
+    assert 0 == done.code
+    assert "/etc/maas_dns/" in done.output
 
 
 # --- what is saved ------------------------------------------------------------------------------
@@ -497,6 +545,17 @@ def test_others_have_changed_something_since(file: File) -> None:
 
     assert 0 == file.undo("--yes", "--discard").code
     assert before == file.configuration()
+
+
+def test_others_have_changed_what_has_no_line(file: File) -> None:
+    """A change of a template is no change of comments."""
+    file.apply()
+    file.write(file.path.read_text().replace('interval="7s"', 'interval="8s"'))
+
+    done = file.undo()
+    assert 1 == done.code
+    assert "templates" in done.output
+    assert "Comments alone" not in done.output
 
 
 def test_undo_leaves_properties_alone(file: File) -> None:

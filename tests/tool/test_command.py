@@ -58,7 +58,19 @@ def test_help(verb: str) -> None:
     assert "exit codes:" in done.output
 
 
-@pytest.mark.parametrize("words", [[], ["plann"], ["plan", "--as", "yaml"], ["lint", "a", "b"]])
+def test_facts_are_of_a_node(tmp_path: Path) -> None:
+    """Who is elsewhere has no facts of a node."""
+    path = tmp_path / "d.conf"
+    path.write_text("[glance]\nvip = 10.0.0.12\nstorage = rbd\n")
+    done = command("check", "--facts", "--elsewhere", "--description", path)
+
+    assert (2, "") == (done.code, done.output)
+    assert "--facts" in done.said
+    assert "--elsewhere" in done.said
+
+
+@pytest.mark.parametrize("words", [[], ["plann"], ["plan", "--as", "yaml"], ["lint", "a", "b"],
+                                   ["explain", "p", "--watch", "soon"]])
 def test_usage(words: list[str]) -> None:
     """A wrong command line is exit code 2, one sentence on stderr, and where the example is."""
     done = command(*words)

@@ -149,6 +149,13 @@ def test_never_started_and_stopped(service: Service) -> None:
         "answers 500", "since then the daemon has ended")
 
 
+def test_url_below_a_path(service: Service) -> None:
+    """Without credentials what is asked is the root of the API, where the monitor asks, too."""
+    service.parameters["url"] = "http://127.0.0.1:9/image/v2/images"
+    has(explained(service, 0)["what a monitor asks"], "warning",
+        "GET http://127.0.0.1:9/image/ alone: without credentials")
+
+
 def test_orphaned(service: Service) -> None:
     """Workers without their master are wrong, with their pids."""
     expect(service.start(), 0)

@@ -35,6 +35,22 @@ def glance(name: str = "p_glance-api", parameters: str = "", more: str = "") -> 
                      f"config=/etc/glance/glance-api.conf {parameters}", more)
 
 
+def test_names_that_begin_alike(tmp_path: Path) -> None:
+    """heat-api-cfn is not renamed with heat-api, nor is what only has the name as a value."""
+    old = there("".join(
+        f'<group id="g{number}">{vip(f"v{number}", address)}'
+        f'{primitive(f"r{number}", f"ocf:openstack:{agent}")}</group>'
+        for number, agent, address in (
+            (1, "heat-api", "10.0.0.1"), (2, "heat-api-cfn", "10.0.0.2"))))
+    text = "[heat-api]\nvip = 10.0.0.1\n[heat-api-cfn]\nvip = 10.0.0.2\n"
+    assert [] == [line for line in lines(planned(tmp_path, text), old) if line[0] != "~"]
+
+    old = there(primitive("p_glance-api", "ocf:openstack:glance-api"))
+    new = merge(planned(tmp_path, "[glance]\nid = glance-api\nvip = 10.0.0.1\n"), old)
+    assert ["glance-api"] == [one.get("type") for one in cib.resources(new)
+                              if one.get("provider") == "openstack"]
+
+
 def lines(plan: Element, old: Element) -> list[str]:
     """What merging changes; that it is done once is looked at, too."""
     new = merge(plan, old)
