@@ -23,6 +23,9 @@ from unit.kit import PYTHON
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).parent / "golden"
 
+VERBS = ("sample", "init", "check", "plan", "apply", "undo", "lint", "explain", "metrics",
+         "clients", "endpoints", "prove")
+
 # pcs works on no file without a feature set; an older one than its own is fine.
 EMPTY = ('<cib crm_feature_set="3.6.0" validate-with="pacemaker-3.0" admin_epoch="0" epoch="1" '
          'num_updates="0">'

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from openstack_ocf import agents
-from tool.kit import ROOT, as_nobody, command
+from tool.kit import ROOT, VERBS, as_nobody, command
 
 # from the bottom to the top: a module imports only from those before it
 ORDER = ["errors", "words", "seconds", "finding", "run", "agents", "keys", "description", "sample",
@@ -47,8 +47,7 @@ def test_agentlib_does_not_know_the_command() -> None:
     assert [] == [path.name for path in files if "openstack_ocf" in path.read_text()]
 
 
-@pytest.mark.parametrize("verb", ["sample", "init", "check", "plan", "apply", "undo", "lint",
-                                  "explain", "metrics", "clients", "endpoints", "prove"])
+@pytest.mark.parametrize("verb", VERBS)
 def test_help(verb: str) -> None:
     """Every verb has its help, with an example and the exit codes."""
     done = command(verb, "--help")
