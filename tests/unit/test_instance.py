@@ -256,11 +256,10 @@ def test_stranger_in_an_adopted_session(make: Callable[..., Home]) -> None:
 
 
 SHELL = f"""
-import subprocess, sys, time
+import signal, subprocess, sys
 for config in sys.argv[2:]:
     subprocess.Popen([sys.argv[1], "--config-file", config], user={NOBODY}, extra_groups=[])
-    time.sleep(0.1)
-time.sleep(3600)
+signal.pause()
 """
 
 
