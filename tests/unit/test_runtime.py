@@ -188,6 +188,36 @@ def test_a_monitor_that_hangs_leaves_that(made: Made) -> None:
     assert left.read_text().endswith("\nreason monitor did not come to an end in time\n")
 
 
+LONG = r"no\nanswer: \udcff m\u00e4rz\t" + "x" * 300 + r"\n at the end"
+ENDS = {
+    "outcome": f'return Outcome(ExitCode.ERR_GENERIC, "{LONG}")',
+    "degraded": f'return Outcome(ExitCode.DEGRADED, "{LONG}")',
+    "spare": f'return Outcome(ExitCode.ERR_GENERIC, Reason("no\\nanswer", Spare("{LONG}")))',
+    "error": f'raise ArgumentError("{LONG}")',
+    "bug": f'raise ValueError("{LONG}")',
+    "interrupt": "raise KeyboardInterrupt",
+    "memory": "raise MemoryError",
+}
+
+
+@ROOT_ONLY
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_a_monitor_leaves_what_pacemaker_is_told(made: Made, end: str) -> None:
+    """The code and the reason of the last verdict are those that Pacemaker got, on one line."""
+    (made.rsctmp / "openstack").mkdir(mode=0o700)
+    more = ("from agentlib.errors import ArgumentError\n"
+            "from agentlib.exitcode import ExitCode\n"
+            "from agentlib.outcome import Outcome\n"
+            "from agentlib.reason import Reason, Spare\n"
+            f"def bad(call):\n    {end}\n\nmodule.FUNCTIONS['monitor'] = bad\n")
+    done = made.run("monitor", more=more, environ={"OCF_RESKEY_CRM_meta_interval": "10000"})
+    assert 0 != done.returncode
+    (reason,) = reasons(done)
+    (left,) = (made.rsctmp / "openstack").iterdir()
+    lines = dict(line.split(" ", 1) for line in left.read_text().splitlines())
+    assert (str(done.returncode), reason) == (lines["code"], lines["reason"])
+
+
 def test_interrupted(made: Made, zoo: Zoo) -> None:
     """Who interrupts an action by hand gets an exit reason instead of a traceback."""
     ready = made.place / "ready"
