@@ -141,16 +141,15 @@ class Process:
             self.state = there.state
             fields = _read(f"{folder}/stat").rpartition(b")")[2].split()
             if len(fields) > _ENV_END:
-                # At the end of an exec it begins and ends at one place, too, until it is filled.
-                if int(fields[_ENV_END]) and fields[_ENV_START] == fields[_ENV_END]:
-                    empty += 1
-                else:
-                    empty = 0
-                if empty == _AGREE:
-                    return b""
                 # So the kernel says that it does not tell. It may let the environment be read all
                 # the same, and a process in the middle of an exec will have one.
                 hidden = fields[_START_CODE] == b"1"
+                # At the end of an exec it begins and ends at one place, too, until it is filled.
+                # The command line, which is told in any case, comes after that place is known.
+                known = _read(f"{folder}/cmdline") if hidden else int(fields[_ENV_END])
+                empty = empty + 1 if known and fields[_ENV_START] == fields[_ENV_END] else 0
+                if empty == _AGREE:
+                    return b""
             time.sleep(_PAUSE)
         raise PermissionError if hidden else TimeoutError
 

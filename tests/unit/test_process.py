@@ -213,6 +213,20 @@ def test_environment_in_an_exec(zoo: Zoo) -> None:
     assert all(carries(found.environment(), "a:b") for _ in range(3000))
 
 
+def without_ptrace(pid: int, seen_as: str, times: int = 1) -> str:
+    """The different values of an expression about `there`; None where it must not be read."""
+    code = (f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+            "from agentlib.process import find\n"
+            "from agentlib.tags import carries\n"
+            "def look(there):\n"
+            f"    try: return {seen_as}\n"
+            "    except PermissionError: return None\n"
+            f"print({{look(find({pid})) for _ in range({times})}})")
+    return subprocess.run(
+        ["/usr/bin/setpriv", "--bounding-set=-sys_ptrace", sys.executable, "-Esc", code],
+        check=True, capture_output=True, text=True).stdout.strip()
+
+
 @ROOT_ONLY
 def test_environment_in_an_exec_without_ptrace(zoo: Zoo) -> None:
     """Without CAP_SYS_PTRACE it can be read or not, as the kernel has it: an exec is no reason."""
@@ -221,19 +235,10 @@ def test_environment_in_an_exec_without_ptrace(zoo: Zoo) -> None:
     place.chmod(0o644)
     child = zoo.run(["/usr/bin/setpriv", f"--reuid={NOBODY}", "--clear-groups", "/bin/sh",
                      str(place)], env={TAG: "a:b"})
-    code = (f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
-            "from agentlib.process import find\n"
-            "from agentlib.tags import carries\n"
-            "def look(found):\n"
-            "    try: return carries(found.environment(), 'a:b')\n"
-            "    except PermissionError: return None\n"
-            f"print({{look(find({child.pid})) for _ in range(1000)}})")
     eventually(lambda: seen(child.pid).real_owner() == NOBODY
                and b"again" in Path(f"/proc/{child.pid}/cmdline").read_bytes())
-    said = subprocess.run(
-        ["/usr/bin/setpriv", "--bounding-set=-sys_ptrace", sys.executable, "-Esc", code],
-        check=True, capture_output=True, text=True).stdout
-    assert said in ("{True}\n", "{None}\n")
+    assert without_ptrace(child.pid, "carries(there.environment(), 'a:b')", 1000) in (
+        "{True}", "{None}")
 
 
 def test_empty_environment(zoo: Zoo) -> None:
@@ -241,6 +246,19 @@ def test_empty_environment(zoo: Zoo) -> None:
     child = zoo.run(["/usr/bin/env", "-i", "/bin/sleep", "3600"])
     eventually(lambda: Path(f"/proc/{child.pid}/cmdline").read_bytes()[:10] == b"/bin/sleep")
     assert b"" == seen(child.pid).environment()
+
+
+@ROOT_ONLY
+def test_empty_environment_without_ptrace(zoo: Zoo) -> None:
+    """It is known without CAP_SYS_PTRACE as well, where the kernel lets it be read."""
+    run_as = ["/usr/bin/setpriv", f"--reuid={NOBODY}", "--clear-groups"]
+    full, empty = (zoo.run([*run_as, "/usr/bin/env", *cleared, "/bin/sleep", "3600"])
+                   for cleared in (["A=b"], ["-i"]))
+    eventually(lambda: all(
+        Path(f"/proc/{child.pid}/cmdline").read_bytes()[:10] == b"/bin/sleep"
+        for child in (full, empty)))
+    may_read = "None" not in without_ptrace(full.pid, "there.environment()")
+    assert without_ptrace(empty.pid, "there.environment()") == ("{b''}" if may_read else "{None}")
 
 
 @ROOT_ONLY
