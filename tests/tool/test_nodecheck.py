@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -353,9 +352,16 @@ def test_the_init_system(host: Host) -> None:
 
 @pytest.fixture
 def listener() -> Iterator[int]:
-    """A port that this process has, which is no API."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield server.getsockname()[1]
+    """A port that another program has, which is no API and was given a secret."""
+    code = ("import signal, socket\nserver = socket.create_server(('127.0.0.1', 0))\n"
+            "print(server.getsockname()[1], flush=True)\nsignal.pause()")
+    with subprocess.Popen([sys.executable, "-c", code, SECRET], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, text=True) as other:
+        try:
+            assert other.stdout
+            yield int(other.stdout.readline())
+        finally:
+            other.kill()
 
 
 def test_a_stranger_on_the_port(host: Host, listener: int) -> None:

@@ -145,7 +145,7 @@ def test_golden(described: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_pacemaker_takes_it(described: Path, name: str) -> None:
-    """crm_verify has nothing against a plan, in a cluster without fencing; neither has lint."""
+    """crm_verify has nothing against a plan, in a cluster without fencing; lint only that."""
     root = ElementTree.fromstring(planned(described, name, "xml"))
     section = root.find("configuration/crm_config")
     assert section is not None
