@@ -232,7 +232,7 @@ def test_grant(
         ("http://v2/x", ("http://v2", "", "x")),
     ],
 )
-def testsplit(url: str, parts: tuple[str, str, str]) -> None:
+def test_split(url: str, parts: tuple[str, str, str]) -> None:
     """A URL is divided at its version, and only at that."""
     assert parts == split(url)
 

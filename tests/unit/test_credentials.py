@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import pytest
 from hypothesis import given
@@ -105,14 +106,16 @@ def test_password_in_url(url: str) -> None:
     """A URL with a password is refused, and the message has the remedy, not the password."""
     with pytest.raises(ConfigurationError) as caught:
         checked_url("os_auth_url", url)
-    assert str(caught.value).startswith("os_auth_url ")
-    assert PASSWORD not in str(caught.value)
+    message = str(caught.value)
+    assert re.match("os_auth_url .*(: take it out, give os_username|, as http://)", message)
+    assert PASSWORD not in message
 
 
 @pytest.mark.parametrize("url", ["HTTP://h:5000", "HTTPS://h", "Https://H:5000/V3"])
 def test_scheme_in_capitals(url: str) -> None:
     """A scheme in capitals means the same, and comes out small: nobody is asked by plain HTTP."""
-    assert checked_url("url", url).partition("://")[0] in ("http", "https")
+    scheme, _, rest = url.partition("://")
+    assert f"{scheme.lower()}://{rest}" == checked_url("url", url)
 
 
 @given(st.text(st.characters(exclude_characters="\0"))

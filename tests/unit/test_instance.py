@@ -18,7 +18,7 @@ from agentlib.log import Log
 from agentlib.process import Process, find
 from agentlib.state import State, Store
 from looks import eventually, fields_of, lives, start_of
-from unit.kit import NOBODY, OTHER, Tree, Zoo
+from unit.kit import NOBODY, OTHER, ROOT, Tree, Zoo
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs processes of several users")
 
@@ -377,7 +377,6 @@ def test_end_is_not_for_the_agent(home: Home, zoo: Zoo) -> None:
         "store = Store(sys.argv[2], sys.argv[3], 'x', '')\n"
         "i = Instance(sys.argv[3], store, lambda: 0, lambda p: False, log)\n"
         "print(i.end(Deadline(60), Deadline(1)))\n")
-    from unit.kit import ROOT
     done = subprocess.run(
         [sys.executable, "-c", code, str(ROOT), str(home.folder), home.tag],
         env=zoo.environment(OPENSTACK_OCF_INSTANCE=home.tag), capture_output=True, text=True,
