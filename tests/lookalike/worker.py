@@ -85,6 +85,12 @@ MakeWorker = Callable[..., Worker]
 
 def unread(pid: int) -> bool:
     """Whether every TCP connection of a process has bytes that it has not read."""
+    waiting = bytes_waiting(pid)
+    return bool(waiting) and all(waiting)
+
+
+def bytes_waiting(pid: int) -> list[int]:
+    """How many bytes a process has not read, of each of its TCP connections."""
     inodes = set()
     for number in os.listdir(f"/proc/{pid}/fd"):
         try:
@@ -93,13 +99,12 @@ def unread(pid: int) -> bool:
             continue
         if target.startswith("socket:["):
             inodes.add(target[8:-1])
-    waiting = [
+    return [
         int(fields[4].rpartition(":")[2], 16)
         for table in ("tcp", "tcp6")
         for fields in map(str.split, Path("/proc/net", table).read_text().splitlines()[1:])
         if fields[9] in inodes
     ]
-    return bool(waiting) and all(waiting)
 
 
 class TakesPath:
