@@ -106,11 +106,27 @@ def test_remembered_address_is_anothers(
     assert 3 == len(other.pids())
 
 
-def test_listens_no_more(make_service: MakeService) -> None:
-    """A daemon that has lost its socket is not asked by the address it had, and is at fault."""
+def test_listens_nowhere(
+    make_service: MakeService, stranger: Strangers, folder: Path
+) -> None:
+    """A daemon without a socket is at fault, and not asked at an address that is remembered."""
     service = make_service(credentials=True, never_listen="yes")
-    expect(service.start(timeout=5), 1, "listens on no TCP port")
-    assert service.gone()
+    starting = service.begin("start", timeout=60)
+    eventually(lambda: service.state_file.exists() and service.config.report_path.exists())
+    starting.kill()
+    starting.wait()
+    other = sister_daemon(folder)
+    stranger(service.binary, "--config-file", other.path)
+    eventually(lambda: len(other.pids()) == 3)
+
+    state = json.loads(service.state_file.read_text(encoding="utf-8"))
+    url = f"http://127.0.0.1:{other.port}"
+    state["checks"]["address"] = {"url": url, "inode": 1, "descriptor": 3}
+    service.state_file.write_text(json.dumps(state), encoding="utf-8")
+
+    expect(service.monitor(), 1, "on no TCP port")
+    assert not other.requests()
+    stops(service)
 
 
 # ---- the addresses of this node

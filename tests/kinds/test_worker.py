@@ -18,7 +18,7 @@ import pytest
 from harness import EVERY_AGENT, OCF, SHORT, expect, stops
 from kinds.kit import LONG, agent_of, checks_of, remembers
 from lookalike.broker import Broker
-from lookalike.worker import MakeWorker, Worker, unread
+from lookalike.worker import MakeWorker, Worker, bytes_waiting, unread
 from looks import eventually, killed, words_of
 
 HEAT = agent_of("heat-engine")
@@ -248,8 +248,8 @@ def test_one_connection_unread(make_worker: MakeWorker) -> None:
     worker = make_worker(ALONE[0], processes=1, connections=3, deaf=2)
     expect(worker.start(), 0)
     (pid,) = worker.workers()
-    expect(worker.monitor(), 0)
-    eventually(lambda: not unread(pid))
+    eventually(lambda: sum(map(bool, bytes_waiting(pid))) == 2)
+    expect(worker.monitor(timeout=LONG), 0)
 
 
 # ---- ended
@@ -464,7 +464,7 @@ def test_port_unsound(idle: Idle, value: str) -> None:
 # ---- secrets
 
 
-def test_password(folder: Path, make_worker: MakeWorker) -> None:
+def test_password(make_worker: MakeWorker) -> None:
     """The password in transport_url is in no output, no log, no state file and no argument.
 
     Nor is it when the worker itself says it with its last words.

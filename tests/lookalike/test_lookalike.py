@@ -715,7 +715,7 @@ def test_keystone_mode_gives_no_token(keystone: Keystone, mode: str) -> None:
             token_of(keystone, 0.5)
         began = time.monotonic()
         keystone.close()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < PATIENCE
     assert [] == keystone.tokens_issued
 
 
@@ -732,7 +732,7 @@ def test_keystone_close_releases_hanging_requests() -> None:
         eventually(lambda: len(keystone.requests) == 2)
         assert deaf.recv(1)
         began = time.monotonic()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < PATIENCE
     assert b"" == hung.recv(1)
     hung.close()
     deaf.close()

@@ -19,7 +19,7 @@ from pathlib import Path
 from harness import defaults
 
 from .broker import Broker
-from .config import DaemonConfig, _lines
+from .config import DaemonConfig
 from .managed import Managed
 
 WORKER = Path(__file__).with_name("worker")
@@ -33,7 +33,6 @@ class WorkerConfig(DaemonConfig):
     """The configuration of a worker, and a hold on all its processes."""
 
     def __init__(self, folder: Path, **behaviour: object) -> None:
-        self.sections: dict[str, dict[str, object]] = {}
         super().__init__(folder)
         self.default.clear()
         del self.behaviour["request_log"]
@@ -44,14 +43,6 @@ class WorkerConfig(DaemonConfig):
         place = self.default if section == "DEFAULT" else self.sections.setdefault(section, {})
         place.update(options)
         self.set()
-
-    def set(self, **behaviour: object) -> None:
-        self.behaviour.update(behaviour)
-        sections = {"DEFAULT": self.default, "behaviour": self.behaviour, **self.sections}
-        lines = [line for name, given in sections.items() for line in [f"[{name}]", *_lines(given)]]
-        fresh = self.path.with_suffix(".new")
-        fresh.write_text("\n".join([*lines, ""]), encoding="utf-8")
-        fresh.rename(self.path)
 
 
 class Worker(Managed):
@@ -94,6 +85,12 @@ MakeWorker = Callable[..., Worker]
 
 def unread(pid: int) -> bool:
     """Whether every TCP connection of a process has bytes that it has not read."""
+    waiting = bytes_waiting(pid)
+    return bool(waiting) and all(waiting)
+
+
+def bytes_waiting(pid: int) -> list[int]:
+    """How many bytes a process has not read, of each of its TCP connections."""
     inodes = set()
     for number in os.listdir(f"/proc/{pid}/fd"):
         try:
@@ -102,13 +99,12 @@ def unread(pid: int) -> bool:
             continue
         if target.startswith("socket:["):
             inodes.add(target[8:-1])
-    waiting = [
+    return [
         int(fields[4].rpartition(":")[2], 16)
         for table in ("tcp", "tcp6")
         for fields in map(str.split, Path("/proc/net", table).read_text().splitlines()[1:])
         if fields[9] in inodes
     ]
-    return bool(waiting) and all(waiting)
 
 
 class TakesPath:

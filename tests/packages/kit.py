@@ -29,6 +29,8 @@ NEEDS = ("python3-keystoneauth1", "python3-requests")
 """What the base root has beside the essential packages: what ours depend on."""
 AGENTS = "/usr/lib/ocf/resource.d/openstack"
 LIB = "/usr/lib/ocf/lib"
+PACKAGES = ("openstack-resource-agents", "openstack-ocf")
+"""The agents, and the operator's command: as deb and as rpm."""
 DAEMON = """#!/usr/bin/python3
 import http.server
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -99,6 +101,15 @@ def older(folder: Path) -> Path:
     agent.write_text(agent.read_text().replace(f'VERSION = "{VERSION}"', 'VERSION = "0.0.9"'))
     (top / "CHANGELOG.md").write_text("## 0.0.9 - 2026-01-02\n\n### Added\n\n- All.\n")
     return dist(folder, top)
+
+
+def debs(archive: Path, folder: Path) -> dict[str, Path]:
+    """Make the Debian packages of a source archive in a folder that is made; each by its name."""
+    folder.mkdir()
+    run("tar", "-xf", archive, "-C", folder)
+    (top,) = folder.iterdir()
+    run("dpkg-buildpackage", "--build=binary", "--no-sign", cwd=top)
+    return {path.name.partition("_")[0]: path for path in folder.glob("*.deb")}
 
 
 # --- a root ---------------------------------------------------------------------------------

@@ -17,10 +17,12 @@ from packages.kit import (
     AGENTS,
     LIB,
     MONITOR,
+    PACKAGES,
     PARAMETERS,
     ROOT,
     Root,
     base_root,
+    debs,
     monitored,
     older,
     run,
@@ -29,7 +31,6 @@ from packages.kit import (
 )
 
 NAMES = sorted(agent.name for agent in EVERY_AGENT)
-PACKAGES = ("openstack-resource-agents", "openstack-ocf")
 WAITING = """#!/usr/bin/python3
 import os, time
 open("/root/begun", "w").close()
@@ -51,9 +52,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def before(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Packages of an older version that goes with ours in nothing."""
     folder = tmp_path_factory.mktemp("before")
-    run("tar", "-xf", older(folder), "-C", folder)
-    run("dpkg-buildpackage", "--build=binary", "--no-sign", cwd=next(folder.glob("*-0.0.9")))
-    return [next(folder.glob(f"{name}_*.deb")) for name in PACKAGES]
+    packages = debs(older(folder), folder / "deb")
+    return [packages[name] for name in PACKAGES]
 
 
 def install(root: Root, packages: list[Path]) -> str:

@@ -13,9 +13,12 @@ from packages.kit import (
     AGENTS,
     LIB,
     MONITOR,
+    PACKAGES,
     PARAMETERS,
     ROOT,
     Root,
+    debs,
+    dist,
     monitored,
     older,
     run,
@@ -23,7 +26,6 @@ from packages.kit import (
     started,
 )
 
-PACKAGES = ("openstack-resource-agents", "openstack-ocf")
 OWN = (
     r"^/usr/share/(licenses|lintian|python3|doc/openstack-ocf)\b"
     r"|/(copyright|changelog\.gz|CHANGELOG\.md)$"
@@ -71,6 +73,7 @@ def paths(listing: str) -> set[str]:
 
 def test_the_same_files_as_the_deb(made: list[Path], tmp_path: Path) -> None:
     """The two packages have the files of the two Debian packages, but for paths of their own."""
+    ours = debs(dist(tmp_path / "dist"), tmp_path / "deb")
     for package in made:
         name = re.sub(r"-\d.*", "", package.name)
         files = query(package, "[%{FILENAMES}\\n]")
@@ -78,17 +81,12 @@ def test_the_same_files_as_the_deb(made: list[Path], tmp_path: Path) -> None:
         rpms = "\n".join(path for path, kind in zip(files.splitlines(), kinds.splitlines())
                          if kind[0] != "d")  # fmt: skip
 
-        assert paths(_of_deb(name, tmp_path)) == paths(rpms)
+        assert paths(in_deb(ours[name])) == paths(rpms)
 
 
-def _of_deb(name: str, folder: Path) -> str:
-    """The files of a Debian package as debian/rules deals them out, a path on each line."""
-    if not (folder / "dist").exists():
-        run("make", "-s", "-C", ROOT, "dist", f"DIST={folder / 'dist'}")
-        run("tar", "-xf", next((folder / "dist").iterdir()), "-C", folder)
-        top = next(folder.glob("openstack-*"))
-        run("dpkg-buildpackage", "--build=binary", "--no-sign", cwd=top)
-    contents = run("dpkg-deb", "--contents", next(folder.glob(f"{name}_*.deb"))).splitlines()
+def in_deb(package: Path) -> str:
+    """The files of a Debian package, a path on each line."""
+    contents = run("dpkg-deb", "--contents", package).splitlines()
     return "\n".join(line.split()[5][1:] for line in contents if line[0] != "d")
 
 

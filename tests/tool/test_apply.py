@@ -12,8 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from openstack_ocf import cib, pacemaker, transition
-from tool.kit import ROOT, Ended, command
-from unit.kit import PYTHON
+from tool.kit import Ended, as_nobody, command
 
 TOOLS = ("cibadmin", "crm_diff", "crm_simulate", "crm_verify", "crm_mon", "crm_resource")
 
@@ -290,16 +289,11 @@ def test_not_root(folder: Path, verb: str) -> None:
     """Who is not root is told so."""
     path = folder / "d.conf"
     path.write_text(GLANCE)
-    code = (f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
-            "from openstack_ocf.command import main; sys.exit(main())")
     words = ["apply", "--elsewhere", "--description", str(path)] if verb == "apply" else ["undo"]
-    done = subprocess.run(
-        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", PYTHON, "-BEsc", code,
-         *words], env={"PATH": "/usr/bin:/bin"}, cwd="/", stdin=subprocess.DEVNULL,
-        capture_output=True, text=True)
+    done = as_nobody(folder, *words)
 
-    assert (2, "") == (done.returncode, done.stdout)
-    assert f"{verb} needs root" in done.stderr
+    assert (2, "") == (done.code, done.output)
+    assert f"{verb} needs root" in done.said
 
 
 # --- the cluster --------------------------------------------------------------------------------
@@ -478,7 +472,7 @@ def test_no_name_without_its_key(file: File) -> None:
 
 
 def test_saved_is_for_root_alone(file: File) -> None:
-    """The CIBs before and after are complete files that only root reads; a few are kept."""
+    """The CIBs before and after are complete files that only root reads."""
     before = file.configuration()
     for number in range(3):
         file.description.write_text(GLANCE.replace(".12", f".{number + 12}"))
@@ -489,6 +483,27 @@ def test_saved_is_for_root_alone(file: File) -> None:
     assert {0o600} == {stat.S_IMODE(path.stat().st_mode) for path in file.saved.iterdir()}
     assert ["after", "before"] * 3 == [name.split(".")[1] for name in names]
     assert before == cib.canonical(cib.load(str(file.saved / names[1]), exact=True))
+
+
+def test_the_last_changes_are_kept(file: File) -> None:
+    """Twenty changes are kept; what a killed command has left goes, what is not ours stays."""
+    file.apply()
+    for path in list(file.saved.iterdir()):
+        for number in range(2, 31):
+            shutil.copy(path, path.with_name(path.name.replace("000001", f"{number:06d}")))
+    old, new, theirs = (file.saved / name for name in (
+        ".000031-20261127T000000Z-1.before.xml.part", ".000032-20261127T000000Z-1.before.xml.part",
+        "notes.xml"))
+    for path in (old, new, theirs):
+        path.touch()
+        os.utime(path, None if path == new else (1, 1))
+
+    file.description.write_text(GLANCE.replace(".12", ".13"))
+    assert 0 == file.apply().code
+
+    kept = sorted(path.name for path in file.saved.glob("0*.xml"))
+    assert sorted([*range(12, 32)] * 2) == [int(name.split("-")[0]) for name in kept]
+    assert (False, True, True) == (old.exists(), new.exists(), theirs.exists())
 
 
 def test_a_folder_that_others_may_write(file: File) -> None:
@@ -564,8 +579,8 @@ def test_others_have_changed_what_has_no_line(file: File) -> None:
     assert "Comments alone" not in done.output
 
 
-def test_undo_leaves_properties_alone(file: File) -> None:
-    """A property that others have set since is no obstacle, and stays."""
+def test_undo_leaves_defaults_alone(file: File) -> None:
+    """A default of resources that others have set since is no obstacle, and stays."""
     file.apply()
     file.change("--modify", "--scope=rsc_defaults", "--xml-text=<rsc_defaults><meta_attributes "
                 "id='defaults'><nvpair id='defaults-stickiness' name='resource-stickiness' "

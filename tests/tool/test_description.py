@@ -96,14 +96,21 @@ def test_i3_keys(tmp_path: Path, text: str, where: str, remedy: str) -> None:
 
 @pytest.mark.parametrize("line", [
     "dns_ha = maybe", "mode = active", "vip_cidr = 129", "port = 0", "storage = disk",
-    "os_public_network = 10.0.0.1/24", "vip_iface = eth\x1b0",
+    "os_public_network = 10.0.0.1/24",
 ])
 def test_i4_values(tmp_path: Path, line: str) -> None:
     """I4: a value that its key cannot have is refused, with an example of one."""
-    text = f"[glance]\n{line}\n"
+    key = line.split(" ")[0]
+    [(row, where, remedy)] = ids(tmp_path / "d.conf", f"[glance]\n{line}\n")
 
-    assert [("I4", f":glance/{line.split(' ')[0]}")] == [
-        one[:2] for one in ids(tmp_path / "d.conf", text)]
+    assert ("I4", f":glance/{key}") == (row, where)
+    assert remedy.startswith(f"As in: {key} = ")
+
+
+def test_i4_what_cannot_be_seen(tmp_path: Path) -> None:
+    """I4: a value with a control character is refused, to be written anew."""
+    assert [("I4", ":glance/vip_iface", "Write it anew.")] == ids(
+        tmp_path / "d.conf", "[glance]\nvip_iface = eth\x1b0\n")
 
 
 def test_i5_secrets(tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 import re
 import socket
@@ -81,28 +79,6 @@ def test_reason_comes_last() -> None:
                           text=True, check=True)
     assert ["INFO: one", "WARNING: two", "ocf-exit-reason:three"] == done.stderr.splitlines()
     assert "" == done.stdout
-
-
-@pytest.mark.parametrize("method", ["info", "warning", "error", "reason"])
-@pytest.mark.parametrize("state", ["closed", "none", "full"])
-def test_no_stderr(
-    method: str, state: str, monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    """Without a stderr that can be written nothing fails, and nothing goes to stdout instead."""
-    stream: io.TextIOBase | None = None
-    if state == "closed":
-        stream = io.StringIO()
-        stream.close()
-    elif state == "full":
-        stream = open("/dev/full", "w")  # noqa: SIM115 - closed by nobody: that would fail
-    monkeypatch.setattr(sys, "stderr", stream)
-    getattr(made(), method)("a message")
-    monkeypatch.undo()
-    if state == "full" and stream:
-        with contextlib.suppress(OSError):  # what it could not write still cannot be written
-            stream.close()
-    assert "" == capfd.readouterr().out
 
 
 # --- HA_LOGFILE -------------------------------------------------------------------------------

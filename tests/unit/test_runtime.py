@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -39,8 +38,6 @@ if __name__ == "__main__":
     run(AGENT)
 '''
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
 
 class Made:
     """An agent beside a copy of agentlib, as it is installed."""
@@ -64,13 +61,11 @@ class Made:
                 "UNIT_TEST_PLACE": str(self.place), "PYTHONDONTWRITEBYTECODE": "1", **environ}
 
     def run(
-        self, *arguments: str, more: str = "", user: int | None = None, bare: bool = False,
-        environ: dict[str, str] | None = None,
+        self, *arguments: str, more: str = "", environ: dict[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        variables = {} if bare else self.environ(**(environ or {}))
         return subprocess.run(
-            [str(self.write(more)), *arguments], env=variables,
-            user=user, capture_output=True, text=True, errors="surrogateescape", check=False,
+            [str(self.write(more)), *arguments], env=self.environ(**(environ or {})),
+            capture_output=True, text=True, errors="surrogateescape", check=False,
             cwd="/", stdin=subprocess.DEVNULL, timeout=300)
 
 
@@ -84,9 +79,6 @@ def reasons(done: subprocess.CompletedProcess[str]) -> list[str]:
     lines = done.stderr.splitlines()
     assert all(line.startswith("ocf-exit-reason:") for line in lines), done.stderr
     return [line.partition(":")[2] for line in lines]
-
-
-# --- meta-data and usage ------------------------------------------------------------------------
 
 
 # --- actions there are, and there are not -------------------------------------------------------
@@ -196,6 +188,36 @@ def test_a_monitor_that_hangs_leaves_that(made: Made) -> None:
     assert left.read_text().endswith("\nreason monitor did not come to an end in time\n")
 
 
+LONG = r"no\nanswer: \udcff m\u00e4rz\t" + "x" * 300 + r"\n at the end"
+ENDS = {
+    "outcome": f'return Outcome(ExitCode.ERR_GENERIC, "{LONG}")',
+    "degraded": f'return Outcome(ExitCode.DEGRADED, "{LONG}")',
+    "spare": f'return Outcome(ExitCode.ERR_GENERIC, Reason("no\\nanswer", Spare("{LONG}")))',
+    "error": f'raise ArgumentError("{LONG}")',
+    "bug": f'raise ValueError("{LONG}")',
+    "interrupt": "raise KeyboardInterrupt",
+    "memory": "raise MemoryError",
+}
+
+
+@ROOT_ONLY
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_a_monitor_leaves_what_pacemaker_is_told(made: Made, end: str) -> None:
+    """The code and the reason of the last verdict are those that Pacemaker got, on one line."""
+    (made.rsctmp / "openstack").mkdir(mode=0o700)
+    more = ("from agentlib.errors import ArgumentError\n"
+            "from agentlib.exitcode import ExitCode\n"
+            "from agentlib.outcome import Outcome\n"
+            "from agentlib.reason import Reason, Spare\n"
+            f"def bad(call):\n    {end}\n\nmodule.FUNCTIONS['monitor'] = bad\n")
+    done = made.run("monitor", more=more, environ={"OCF_RESKEY_CRM_meta_interval": "10000"})
+    assert 0 != done.returncode
+    (reason,) = reasons(done)
+    (left,) = (made.rsctmp / "openstack").iterdir()
+    lines = dict(line.split(" ", 1) for line in left.read_text().splitlines())
+    assert (str(done.returncode), reason) == (lines["code"], lines["reason"])
+
+
 def test_interrupted(made: Made, zoo: Zoo) -> None:
     """Who interrupts an action by hand gets an exit reason instead of a traceback."""
     ready = made.place / "ready"
@@ -212,6 +234,3 @@ def test_interrupted(made: Made, zoo: Zoo) -> None:
     finally:
         child.kill()
     assert (1, "ocf-exit-reason:validate-all was interrupted\n") == (child.returncode, said)
-
-
-# --- standard descriptors -----------------------------------------------------------------------

@@ -463,7 +463,7 @@ def test_any_pidfile(tmp_path: Path, content: bytes) -> None:
     assert pid == 0 or (1 < pid < 2**22 and int(content.strip()) == pid)
 
 
-@pytest.mark.parametrize("kind", ["symlink", "dangling", "missing folder"])
+@pytest.mark.parametrize("kind", ["symlink", "dangling", "folder", "fifo", "missing folder"])
 def test_no_pidfile(kind: str, tmp_path: Path) -> None:
     """What is no regular file holds no pid, and is not followed."""
     path, victim = tmp_path / "p_unit.pid", tmp_path / "victim"
@@ -481,6 +481,9 @@ def test_no_pidfile(kind: str, tmp_path: Path) -> None:
     assert 0 == store.read_pidfile()
     if kind == "missing folder":
         with pytest.raises(StateError, match=f"cannot write pid={path}: No such file"):
+            store.write_pidfile(77)
+    elif kind in ("folder", "fifo"):
+        with pytest.raises(StateError, match=r"^pid=.* is not a regular file: name another$"):
             store.write_pidfile(77)
     else:
         store.write_pidfile(77)
