@@ -18,6 +18,7 @@ pytest_plugins = ["faults", "reasons"]
 
 from harness import AGENTS, FOREIGN  # noqa: E402 - after the line that has its assertions rewritten
 from lookalike.service import MakeService, Service  # noqa: E402
+from lookalike.strangers import Strangers  # noqa: E402
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -171,6 +172,14 @@ def make_service(agent: Path, folder: Path, interpreter: str) -> Iterator[MakeSe
 def service(make_service: MakeService) -> Service:
     """A look-alike service under the agent, stopped, without credentials."""
     return make_service()
+
+
+@pytest.fixture
+def stranger() -> Iterator[Strangers]:
+    """Starts processes that are none of the agents' business; at the end all must be alive."""
+    strangers = Strangers()
+    yield strangers
+    strangers.close()
 
 
 @pytest.fixture(scope="session")

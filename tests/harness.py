@@ -228,7 +228,6 @@ class Resource:
         it is a name that nobody else has.
     interpreter: one of INTERPRETERS.
     prefix: what runs the agent, as ["ip", "netns", "exec", "lab"].
-    environ: further environment of every action; None takes a variable away.
     """
 
     def __init__(
@@ -240,7 +239,6 @@ class Resource:
         name: str = "",
         interpreter: str = "debian",
         prefix: Sequence[str] = (),
-        environ: Mapping[str, str | None] | None = None,
     ) -> None:
         self.agent = agent
         # As long as a name in a CIB may reasonably be: no exit reason loses its cause by it.
@@ -248,7 +246,6 @@ class Resource:
         self.parameters: dict[str, object] = dict(parameters or {})
         self.interpreter = interpreter
         self.prefix = tuple(prefix)
-        self.environ = dict(environ or {})
         self.rsctmp = folder / "rsctmp"
         self.rsctmp.mkdir(exist_ok=True)
         self.log = folder / "agents.log"
@@ -321,7 +318,7 @@ class Resource:
         environment = self._environment(action, timeout, interval, level)
         given = {**self.parameters, **(parameters or {})}
         environment.update({f"OCF_RESKEY_{name}": value for name, value in given.items()})
-        environment.update({**self.environ, **(environ or {})})
+        environment.update(environ or {})
         identity: dict[str, Any] = {}
         if user:
             import pwd

@@ -111,8 +111,8 @@ def masters(pids: Sequence[int]) -> list[int]:
 # ---- the end of them
 
 
-def kill(pid: int, *marks: str, signum: int = signal.SIGKILL) -> int:
-    """Signal a process if it still carries one of the marks; return its pid."""
+def kill(pid: int, *marks: str) -> int:
+    """KILL a process if it still carries one of the marks; return its pid."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -120,7 +120,7 @@ def kill(pid: int, *marks: str, signum: int = signal.SIGKILL) -> int:
     try:
         # the descriptor holds on to whoever has the pid now: is it the one that was meant?
         if {os.fsencode(mark) for mark in marks} & set(environ_of(pid)):
-            signal.pidfd_send_signal(descriptor, signum)
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
     except ProcessLookupError:
         pass
     finally:
@@ -137,7 +137,7 @@ def signal_all(pids: Iterable[int], signum: int) -> None:
             pass
 
 
-def end_all(look: Callable[[], Sequence[int]], patience: float = PATIENCE) -> None:
+def end_all(look: Callable[[], Sequence[int]]) -> None:
     """KILL whatever a look finds until it finds nothing: a master may start a worker meanwhile."""
 
     def none_left() -> bool:
@@ -145,7 +145,7 @@ def end_all(look: Callable[[], Sequence[int]], patience: float = PATIENCE) -> No
         signal_all(pids, signal.SIGKILL)
         return not pids
 
-    eventually(none_left, patience)
+    eventually(none_left)
 
 
 def killed(*pids: int) -> None:

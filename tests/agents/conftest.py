@@ -7,15 +7,6 @@ from collections.abc import Iterator
 import pytest
 
 from lookalike.case import Together
-from lookalike.strangers import Strangers
-
-
-@pytest.fixture
-def stranger() -> Iterator[Strangers]:
-    """Starts processes that are none of the agents' business; at the end all must be alive."""
-    strangers = Strangers()
-    yield strangers
-    strangers.close()
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ from harness import Result, Running, expect
 from lookalike.config import DaemonConfig
 from lookalike.managed import USER
 from lookalike.service import Service
-from looks import eventually, having, masters, parent_of
+from looks import eventually, having, masters, parent_of, signal_all, start_of
 
 ACTIONS = (
     "start", "stop", "monitor", "probe", "monitor 0", "stop blindly", "reload-agent",
@@ -476,11 +476,7 @@ class World:
         seen = self.look()
         workers = [pid for pid in seen.pids if pid not in seen.masters]
         groups = {"all": seen.pids, "master": seen.masters, "worker": workers[:1]}
-        for pid in groups[which]:
-            try:
-                os.kill(pid, signum)
-            except ProcessLookupError:
-                pass
+        signal_all(groups[which], signum)
         self.settle()
 
     def told_to_end(self) -> None:
@@ -584,9 +580,8 @@ class World:
 
     def state_of(self, pid: int, age: int) -> None:
         """A state that names a stranger; its daemon, long ago, had the same pid."""
-        start = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
         uid = pwd.getpwnam(USER).pw_uid
-        record = {"pid": pid, "start": start - age, "session": pid, "uid": uid}
+        record = {"pid": pid, "start": start_of(pid) - age, "session": pid, "uid": uid}
         self.write(self.service.state_file, json.dumps(record))
 
     def outdated(self) -> None:

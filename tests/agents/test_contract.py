@@ -14,7 +14,7 @@ import pytest
 
 from harness import INTERPRETERS, Resource, defaults, expect, installed
 from lookalike.managed import USER
-from lookalike.service import Service
+from lookalike.service import MakeService, Service
 from looks import masters
 
 Need = Callable[[str, str], str]
@@ -113,7 +113,7 @@ def test_state_sequence(service: Service) -> None:
     expect(service.probe(), 7)
 
 
-def test_left_after_stop(make_service: Callable[..., Service]) -> None:
+def test_left_after_stop(make_service: MakeService) -> None:
     """stop leaves nothing behind but the lock, which is empty, the last verdict of a monitor, for
     whoever asks why it was stopped, and the daemon's own log.
 
@@ -140,7 +140,7 @@ NOT_HERE = {
 
 @pytest.mark.parametrize("name", NOT_HERE)
 @pytest.mark.shared
-def test_validate_all_elsewhere(make_service: Callable[..., Service], name: str) -> None:
+def test_validate_all_elsewhere(make_service: MakeService, name: str) -> None:
     """validate-all of level 0 says the same on a node that will never run it; level 10 looks."""
     service = make_service(credentials=True)
     expect(service.call("validate-all", level=0, parameters=NOT_HERE), 0)
@@ -423,7 +423,7 @@ def test_additional_parameters(service: Service, text: str, arguments: list[str]
 # ---- the stock test
 
 
-def test_ocf_tester(make_service: Callable[..., Service], need: Need) -> None:
+def test_ocf_tester(make_service: MakeService, need: Need) -> None:
     """The stock ocf-tester passes, with the credentials of the API check."""
     tester = need("/usr/sbin/ocf-tester", "resource-agents")
     need("xmllint", "libxml2-utils")

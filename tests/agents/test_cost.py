@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from harness import ROOT, Result, declaration, expect, installed
-from lookalike.service import Service
+from lookalike.service import MakeService, Service
 
 GOLDEN = ROOT / "tests" / "golden" / "cost.json"
 RECORDED_WITH = (3, 11)  # in another Python, a module may bring others along
@@ -206,7 +206,7 @@ def recorded() -> dict[str, Cost]:
 
 @pytest.mark.own
 @pytest.mark.parametrize("row", ACTIONS, ids=str)
-def test_cost(agent: Path, make_service: Callable[..., Service], row: Action) -> None:
+def test_cost(agent: Path, make_service: MakeService, row: Action) -> None:
     """An action loads, opens and starts what is on its list, and nothing else."""
     service = make_service(credentials=row.credentials)
     row.prepare(service)
@@ -235,7 +235,7 @@ CREPT_IN = {
 @pytest.mark.shared
 @pytest.mark.parametrize("kind", CREPT_IN)
 def test_what_creeps_in_is_named(
-    agent: Path, make_service: Callable[..., Service], kind: str,
+    agent: Path, make_service: MakeService, kind: str,
 ) -> None:
     """A module, file or process that an agent takes up is found, and by its name."""
     before, after, complaint = CREPT_IN[kind]

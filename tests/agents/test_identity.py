@@ -676,7 +676,7 @@ def test_adopted_sister_is_spared(make_service: MakeService, fault: str) -> None
 
 
 @pytest.mark.parametrize("what", ["config", "binary", "user", "instance"])
-def test_not_adopted(make_service: MakeService, folder: Path, what: str) -> None:
+def test_not_adopted(make_service: MakeService, what: str) -> None:
     """What only the pidfile claims, but is another's daemon, is left alone."""
     service, other = make_service(), make_service()
     pid = start_by_shell(other)

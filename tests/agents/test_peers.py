@@ -32,7 +32,7 @@ from lookalike.case import (
 from lookalike.keystone import Keystone
 from lookalike.ports import free_port
 from lookalike.service import MakeService, Service
-from lookalike.wires import BOMB, GRANTS, WIRE, Wire, api_code, grant, keystone_words, sized
+from lookalike.wires import GRANTS, WIRE, Wire, api_code, bomb, grant, keystone_words, sized
 from looks import eventually
 
 pytestmark = pytest.mark.shared
@@ -114,7 +114,7 @@ def test_slow(
 def test_bomb_is_not_unpacked(watched: Service) -> None:
     """What unpacks to gigabytes takes none of the node's memory."""
     prepare(watched, Case("", 0))
-    watched.keystone.mode = str(said(watched.folder, BOMB))
+    watched.keystone.mode = str(said(watched.folder, bomb))
     result = expect(watched.monitor(), 190, "answers; Keystone at")
     assert "Memory" not in result.reason
 

@@ -142,13 +142,11 @@ def test_other_port(make_service: MakeService) -> None:
 
 
 @contextmanager
-def mute(service: Service, host: str = "127.0.0.1", *, shared: bool = False) -> Iterator[None]:
+def mute(service: Service, host: str = "127.0.0.1") -> Iterator[None]:
     """Somebody who listens on the service's port, and answers nobody."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if shared:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind((host, service.config.port))
         listener.listen()
         yield

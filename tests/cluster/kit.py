@@ -17,13 +17,14 @@ from functools import cached_property
 from http.client import HTTPException
 from pathlib import Path
 
-from harness import TAG, environ_of, eventually
+from harness import ROOT, TAG, environ_of, eventually
 from lab import agents, identity, process
 from lab.cib import Failure, Operation, Status
 from lab.cluster import Cluster
 from lab.errors import LabError
 from lab.openstack import ControlPlane
 from lab.process import Process
+from looks import words_of
 
 VIPS = {"glance": "10.99.0.101", "cinder": "10.99.0.102"}
 CHECKS = {"glance": "/v2/images?limit=1", "cinder": "/v3/volumes?limit=1"}
@@ -34,6 +35,8 @@ CALM = 20.0
 """Seconds within which what an earlier test left behind is well, or made anew."""
 FOREVER = 1000000
 """Pacemaker's infinity: a fail count that keeps a resource off a node."""
+COMMAND = ("env", f"PYTHONPATH={ROOT}", "/usr/bin/python3", "-B", "-m", "openstack_ocf")
+"""The operator's command, from the source tree, on a node."""
 
 
 @dataclass(frozen=True)
@@ -235,8 +238,8 @@ class Group:
     def _is_one(self, candidate: Process) -> bool:
         # Of what a shell agent has started, the command line; it has no tag.
         tag = f"{TAG}={self.service}-api:{self.name}"
-        return tag.encode() in environ_of(candidate.pid) or os.fsencode(self.config) in _words(
-            candidate
+        return tag.encode() in environ_of(candidate.pid) or str(self.config) in words_of(
+            candidate.pid
         )
 
     def nodes_with_daemon(self) -> list[str]:
@@ -419,13 +422,6 @@ def members(cluster: Cluster, node: str) -> list[Process]:
         return []
     namespace = _namespace(first)
     return [each for each in process.everyone() if _namespace(each) == namespace]
-
-
-def _words(found: Process) -> list[bytes]:
-    try:
-        return Path(f"/proc/{found.pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return []
 
 
 def _namespace(found: Process) -> str:

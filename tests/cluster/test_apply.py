@@ -13,8 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from cluster.kit import LOGS, PATIENCE, VIPS, Group, addresses, await_end, settle, unharmed
-from harness import ROOT
+from cluster.kit import (
+    COMMAND,
+    LOGS,
+    PATIENCE,
+    VIPS,
+    Group,
+    addresses,
+    await_end,
+    settle,
+    unharmed,
+)
 from lab.agents import Result
 from lab.client import Watch
 from lab.cluster import Cluster
@@ -26,7 +35,6 @@ SAVED = "/var/lib/pacemaker/openstack-ocf"
 """On the disk of the node, as all of its /var/lib/pacemaker."""
 SECRETS = "/var/lib/pacemaker/lrm/secrets"
 FIRST, SECOND, THIRD = VIPS["glance"], "10.99.0.103", "10.99.0.104"
-HELD = ["env", f"PYTHONPATH={ROOT}", "/usr/bin/python3", "-B", "-m", "openstack_ocf"]
 
 
 class Operator:
@@ -48,7 +56,7 @@ class Operator:
 
     def argv(self, verb: str, *words: str) -> list[str]:
         described = ["--description", str(self.path)] if verb == "apply" else []
-        return [*HELD, verb, *described, f"--saved={SAVED}", f"--wait={PATIENCE:.0f}", *words]
+        return [*COMMAND, verb, *described, f"--saved={SAVED}", f"--wait={PATIENCE:.0f}", *words]
 
     def run(self, verb: str, *words: str, node: str = "node1") -> Result:
         done = self.cluster.exec(node, self.argv(verb, *words), timeout=2 * PATIENCE)

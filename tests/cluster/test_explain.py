@@ -6,8 +6,7 @@ import json
 
 import pytest
 
-from cluster.kit import Group
-from harness import ROOT
+from cluster.kit import COMMAND, Group
 from openstack_ocf import metrics
 
 pytestmark = pytest.mark.real
@@ -15,9 +14,7 @@ pytestmark = pytest.mark.real
 
 def run(group: Group, node: str, *words: str) -> tuple[int, str]:
     """Exit code and output of the command on a node."""
-    done = group.cluster.exec(
-        node, ["env", f"PYTHONPATH={ROOT}", "/usr/bin/python3", "-B", "-m", "openstack_ocf",
-               *words])
+    done = group.cluster.exec(node, [*COMMAND, *words])
     assert "" == done.stderr
     assert group.cloud.credentials.password not in done.stdout
     return done.code, done.stdout

@@ -15,7 +15,7 @@ import pytest
 
 from cluster.docs_cib import meaning
 from cluster.docs_page import DOCS, ROOT, Block, blocks
-from cluster.kit import PATIENCE
+from cluster.kit import PATIENCE, VIPS
 from harness import eventually
 from lab.cluster import Cluster
 from lab.openstack import ControlPlane
@@ -24,7 +24,6 @@ pytestmark = pytest.mark.real
 
 CRM = ROOT / "crm"
 SNIPPETS = sorted(path.name for path in CRM.glob("*.crm"))
-VIPS = {"glance": "10.99.0.101", "cinder": "10.99.0.102"}
 # With fencing on, and nothing to fence with, Pacemaker calls a configuration wrong: rightly so.
 FENCE = 'primitive p_fence stonith:null params hostlist="node1 node2"'
 

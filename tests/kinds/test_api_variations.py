@@ -17,7 +17,7 @@ import pytest
 from harness import EVERY_AGENT, declaration, expect, stops
 from kinds.kit import agent_of
 from lookalike.keystone import Keystone
-from lookalike.service import Service
+from lookalike.service import MakeService, Service
 from lookalike.uwsgi import PACKAGE, PROGRAM, UwsgiService
 
 MakeUwsgi = Callable[..., UwsgiService]
@@ -55,7 +55,7 @@ def agent() -> Path:
 
 
 @pytest.fixture
-def heat(make_service: Callable[..., Service]) -> Service:
+def heat(make_service: MakeService) -> Service:
     """A heat-api that serves, with credentials."""
     service = make_service(credentials=True)
     expect(service.start(), 0)
@@ -76,7 +76,7 @@ def test_project_in_path(heat: Service) -> None:
 
 
 @pytest.mark.parametrize("agent", BEHIND, ids=lambda one: one.name)
-def test_behind_fails(make_service: Callable[..., Service], agent: Path) -> None:
+def test_behind_fails(make_service: MakeService, agent: Path) -> None:
     """An error that comes from behind the API is 190, and names what is to be looked at."""
     service = make_service(credentials=True)
     expect(service.start(), 0)

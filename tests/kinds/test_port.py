@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from harness import EVERY_AGENT, SHORT, expect, installed, stops
 from kinds.kit import agent_of, checks_of
-from lookalike.service import Service
+from lookalike.service import MakeService, Service
 from lookalike.strangers import Strangers, sister_daemon
 from looks import eventually, killed
 
@@ -23,14 +22,6 @@ PROXIES = [agent for agent in EVERY_AGENT if checks_of(agent) == ["Port"]]
 def agent() -> Path:
     """What make_service makes services of."""
     return NOVNC
-
-
-@pytest.fixture
-def stranger() -> Iterator[Strangers]:
-    """Starts processes that are none of the agents' business; at the end all must be alive."""
-    strangers = Strangers()
-    yield strangers
-    strangers.close()
 
 
 @pytest.fixture
@@ -91,9 +82,7 @@ def test_hung(running: Service) -> None:
     stops(running)
 
 
-def test_port_is_taken(
-    make_service: Callable[..., Service], stranger: Strangers, folder: Path
-) -> None:
+def test_port_is_taken(make_service: MakeService, stranger: Strangers, folder: Path) -> None:
     """A start whose port another process has fails, and names that process."""
     other = sister_daemon(folder)
     pid = stranger(*other.command)

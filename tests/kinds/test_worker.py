@@ -464,7 +464,7 @@ def test_port_unsound(idle: Idle, value: str) -> None:
 # ---- secrets
 
 
-def test_password(folder: Path, make_worker: MakeWorker) -> None:
+def test_password(make_worker: MakeWorker) -> None:
     """The password in transport_url is in no output, no log, no state file and no argument.
 
     Nor is it when the worker itself says it with its last words.

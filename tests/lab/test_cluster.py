@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 
 import pytest
 
+import looks
 from lab import netns, seed
 from lab.cluster import PACKAGES, Cluster, sweep
 from lab.errors import LabError
@@ -37,7 +39,7 @@ stop) exit 0;;
 esac
 """
 
-
+eventually = partial(looks.eventually, patience=60.0)
 pytestmark = pytest.mark.real
 
 
@@ -70,14 +72,6 @@ def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The command line, with the system's Python."""
     command = ["/usr/bin/python3", "-m", "lab.cluster", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
-def eventually(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def kill_up(directory: Path, seen: Path) -> None:

@@ -7,12 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+import looks
 from lab import netns, process, seed
 from lab.errors import LabError
 from lab.openstack import ControlPlane, strangers, sweep
@@ -22,7 +23,7 @@ from lab.settings import CACHE, DAEMONS
 ROOT = Path(__file__).parents[2]
 IMAGES, VOLUMES = "/v2/images?limit=1", "/v3/volumes?limit=1"
 
-
+eventually = partial(looks.eventually, patience=20.0)
 pytestmark = pytest.mark.real
 
 
@@ -50,14 +51,6 @@ def lab(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The command line, with the system's Python."""
     command = ["/usr/bin/python3", "-m", "lab.openstack", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
-def eventually(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def namespace_holds(name: str | None) -> list[int]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -35,8 +35,8 @@ WAVE = 20
 LIGHT = "debian" if FOREIGN else "pypi"
 """Whose keystoneauth1 is imported in a quarter of the time, when a wave asks for tokens at once."""
 
-Answer = Union[str, int, bytes]
-"""A status, a misbehaviour of README.md, or the very bytes."""
+Answer = Union[str, int, bytes, Callable[[], bytes]]
+"""A status, a misbehaviour of README.md, the very bytes, or what makes them when they are sent."""
 
 
 @dataclass
@@ -76,6 +76,8 @@ def watched_service(agent: Path, **options: object) -> Iterator[Service]:
 
 def said(folder: Path, answer: object) -> object:
     """An answer as the look-alikes take it: bytes come from a file."""
+    if callable(answer):
+        answer = answer()
     if not isinstance(answer, bytes):
         return answer
     path = folder / f"answer-{hashlib.sha256(answer).hexdigest()[:16]}"

@@ -40,6 +40,7 @@ class DaemonConfig:
             "report": self.report_path,
             "request_log": self.log_path,
         }
+        self.sections: dict[str, dict[str, object]] = {}  # further ones
         self.set(**behaviour)
 
     def __enter__(self) -> DaemonConfig:
@@ -55,7 +56,11 @@ class DaemonConfig:
     def set(self, **behaviour: object) -> None:
         """Change options of [behaviour]; None takes one away."""
         self.behaviour.update(behaviour)
-        lines = ["[DEFAULT]", *_lines(self.default), "[behaviour]", *_lines(self.behaviour)]
+        lines = []
+        sections = {"DEFAULT": self.default, "behaviour": self.behaviour, **self.sections}
+        for name, options in sections.items():
+            lines += [f"[{name}]", *(f"{option} = {value}" for option, value in options.items()
+                                     if value is not None)]
         fresh = self.path.with_suffix(".new")
         fresh.write_text("\n".join([*lines, ""]), encoding="utf-8")
         fresh.rename(self.path)
@@ -89,7 +94,3 @@ class DaemonConfig:
     def kill(self) -> None:
         """KILL every process, and see them gone."""
         end_all(self.pids)
-
-
-def _lines(options: dict[str, object]) -> list[str]:
-    return [f"{name} = {value}" for name, value in options.items() if value is not None]

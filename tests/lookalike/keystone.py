@@ -60,15 +60,12 @@ class Keystone(Server):
         users: dict[str, str] | None = None,
         *,
         host: str = "127.0.0.1",
-        port: int = 0,
         user_domain: str = "Default",
         project_domain: str = "Default",
-        projects: tuple[str, ...] = ("admin", "service", "services"),
         certfile: str | None = None,
-        keyfile: str | None = None,
     ) -> None:
         self.users = dict(users or {})
-        self.projects = projects
+        self.projects = ("admin", "service", "services")
         self.user_domain = user_domain
         self.project_domain = project_domain
         self.token_life: float = 3600
@@ -82,7 +79,7 @@ class Keystone(Server):
         self._ends: dict[str, float] = {}  # token: when it expires, by our own clock
         self._token_files: list[Path] = []
         self._tokens_lock = threading.Lock()
-        super().__init__(host, port, certfile=certfile, keyfile=keyfile)
+        super().__init__(host, certfile=certfile)
         self.catalog = self.catalog_of("http://127.0.0.1:9292", "http://127.0.0.1:8776")
 
     @property

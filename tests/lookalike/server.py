@@ -41,23 +41,16 @@ class Server:
     stop_listening(). A subclass has answer().
     """
 
-    def __init__(
-        self,
-        host: str = "127.0.0.1",
-        port: int = 0,
-        *,
-        certfile: str | None = None,
-        keyfile: str | None = None,
-    ) -> None:
+    def __init__(self, host: str = "127.0.0.1", *, certfile: str | None = None) -> None:
         self._context: Any = None
         if certfile:
             import ssl
 
             self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            self._context.load_cert_chain(certfile, keyfile)
+            self._context.load_cert_chain(certfile)
         # bound but never listening: keeps the port for us while nobody is to be reached
         self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._reservation = self._bind((host, port))
+        self._reservation = self._bind((host, 0))
         self._address: tuple[str, int] = self._reservation.getsockname()[:2]
         self._listener: socket.socket | None = None
         self._acceptor: threading.Thread | None = None

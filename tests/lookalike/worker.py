@@ -19,7 +19,7 @@ from pathlib import Path
 from harness import defaults
 
 from .broker import Broker
-from .config import DaemonConfig, _lines
+from .config import DaemonConfig
 from .managed import Managed
 
 WORKER = Path(__file__).with_name("worker")
@@ -33,7 +33,6 @@ class WorkerConfig(DaemonConfig):
     """The configuration of a worker, and a hold on all its processes."""
 
     def __init__(self, folder: Path, **behaviour: object) -> None:
-        self.sections: dict[str, dict[str, object]] = {}
         super().__init__(folder)
         self.default.clear()
         del self.behaviour["request_log"]
@@ -44,14 +43,6 @@ class WorkerConfig(DaemonConfig):
         place = self.default if section == "DEFAULT" else self.sections.setdefault(section, {})
         place.update(options)
         self.set()
-
-    def set(self, **behaviour: object) -> None:
-        self.behaviour.update(behaviour)
-        sections = {"DEFAULT": self.default, "behaviour": self.behaviour, **self.sections}
-        lines = [line for name, given in sections.items() for line in [f"[{name}]", *_lines(given)]]
-        fresh = self.path.with_suffix(".new")
-        fresh.write_text("\n".join([*lines, ""]), encoding="utf-8")
-        fresh.rename(self.path)
 
 
 class Worker(Managed):

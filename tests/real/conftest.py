@@ -41,6 +41,15 @@ def cloud(_prerequisites: None) -> Iterator[ControlPlane]:
         yield cloud
 
 
+@pytest.fixture(scope="module")
+def glance_cloud(_prerequisites: None) -> Iterator[ControlPlane]:
+    """A lab of the module's own: with Keystone and Glance, which listens on all addresses."""
+    bind = {"keystone": "127.0.0.1", "glance": "0.0.0.0", "cinder": "127.0.0.1"}
+    with ControlPlane.temporary(bind=bind, workers=1) as cloud:
+        cloud.up("keystone", "glance")
+        yield cloud
+
+
 @pytest.fixture(scope="module")  # a module may have a lab of its own
 def build(cloud: ControlPlane, home: Path) -> Callable[[str, Path], Real]:
     """Describes a resource with the monitoring user's credentials; starts nothing.

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from harness import Resource, Result, eventually, expect
-from lab import agents
+from lab import agents, identity
 from lab.openstack import ControlPlane
 from lab.process import Process
 from lab.settings import NEWEST_ENVIRONMENT
@@ -26,6 +26,7 @@ PATIENCE = 180.0
 """Seconds that a test waits for what must come; only a busy machine needs them."""
 SHORT = 10.0
 """Seconds that a monitor has where something hangs: it takes them all."""
+FACES = ("public", "internal", "admin")
 DEBIANS_INI = {service: f"/etc/{service}/{service}-api-uwsgi.ini" for service in agents.SERVICES}
 
 
@@ -146,6 +147,63 @@ class Real:
                     ports[f"socket:[{fields[9]}]"] = int(fields[1].rpartition(":")[2], 16)
         held = {os.readlink(link) for pid in family for link in Path(f"/proc/{pid}/fd").iterdir()}
         return {port for socket, port in ports.items() if socket in held}
+
+
+class Catalogue:
+    """Keystone's catalogue in a lab, as its administrator sees and changes it.
+
+    kind: a type of service. region: the lab's, if none is named.
+    """
+
+    def __init__(self, cloud: ControlPlane) -> None:
+        self.cloud = cloud
+        self.region = cloud.settings.region
+        self.admin = identity.Administrator(cloud.server("keystone"), cloud.admin.password)
+
+    def services(self, kind: str) -> list[str]:
+        """The ids of the services of a type."""
+        return [one["id"] for one in self.admin.call("GET", f"/services?type={kind}")["services"]]
+
+    def endpoints(self, kind: str, region: str = "") -> dict[str, str]:
+        """The ids of the endpoints of all services of a type in a region, by interface."""
+        return {face: one["id"] for face, one in self._endpoints(kind, region).items()}
+
+    def urls(self, kind: str) -> list[str]:
+        """The URLs of FACES."""
+        found = self._endpoints(kind)
+        return [found[face]["url"] for face in FACES]
+
+    def _endpoints(self, kind: str, region: str = "") -> dict[str, dict[str, Any]]:
+        return {
+            one["interface"]: one
+            for service in self.services(kind)
+            for one in self.admin.call("GET", f"/endpoints?service_id={service}")["endpoints"]
+            if one["region_id"] == (region or self.region)
+        }
+
+    def remove(self, kind: str) -> None:
+        """No service of this type, and no endpoint of one."""
+        for service in self.services(kind):
+            self.admin.call("DELETE", f"/services/{service}")
+
+    def create(self, kind: str, name: str, url: str) -> None:
+        """One more service, with its endpoints."""
+        self.extend(self.admin.create("service", name=name, type=kind), url)
+
+    def extend(self, service: str, url: str, region: str = "") -> None:
+        """Endpoints in one more region."""
+        region = region or self.region
+        if region not in [one["id"] for one in self.admin.call("GET", "/regions")["regions"]]:
+            self.admin.call("PUT", f"/regions/{region}", {"region": {}})
+        for face in FACES:
+            self.admin.create(
+                "endpoint", service_id=service, interface=face, region_id=region, url=url
+            )
+
+    def put(self, kind: str, face: str, url: str) -> None:
+        """Give an endpoint another URL."""
+        endpoint = self.endpoints(kind)[face]
+        self.admin.call("PATCH", f"/endpoints/{endpoint}", {"endpoint": {"url": url}})
 
 
 def ocf_tester(real: Real, need: Callable[[str, str], str]) -> None:

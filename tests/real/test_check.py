@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,10 +12,9 @@ import pytest
 from lab.openstack import ControlPlane
 from lab.settings import USERS
 from openstack_ocf import clients, configuration, description
+from tool.kit import command
 
 pytestmark = pytest.mark.real
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def check(cloud: ControlPlane, folder: Path, config: Path) -> list[tuple[str, str, str]]:
@@ -25,14 +22,12 @@ def check(cloud: ControlPlane, folder: Path, config: Path) -> list[tuple[str, st
     (folder / "d.conf").write_text(
         f"[DEFAULT]\nnodes = node1\n[glance]\nvip = 127.0.0.12\nuser = {USERS['glance']}\n"
         f"config = {config}\nadditional_parameters = --config-dir={config.parent}/more\n")
-    command = [sys.executable, "-B", "-m", "openstack_ocf", "check", "--format", "json",
-               "--description", str(folder / "d.conf")]
-    done = subprocess.run(cloud.argv(command), cwd=ROOT, stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, env={"PATH": os.environ["PATH"]})
-    assert done.stderr == ""
-    assert not any(one in done.stdout for one in cloud.settings.passwords.values())
+    done = command("check", "--format", "json", "--description", folder / "d.conf",
+                   prefix=cloud.argv(()))
+    assert done.said == ""
+    assert not any(one in done.output for one in cloud.settings.passwords.values())
     return [(one["id"], one["where"].rpartition(":")[2], one["seen"])
-            for one in json.loads(done.stdout)]
+            for one in json.loads(done.output)]
 
 
 def ids(found: list[tuple[str, str, str]]) -> set[str]:

@@ -6,48 +6,28 @@ A lab of the module's own: its catalogue is changed, and is put back before each
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import subprocess
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from lab import identity
 from lab.openstack import ControlPlane
+from real.kit import Catalogue
+from tool.kit import Ended, command
 
 pytestmark = pytest.mark.real
 
-ROOT = Path(__file__).resolve().parents[2]
 OLD, VIP, PUBLIC = "127.0.0.9", "127.0.0.12", "127.0.0.14"
-FACES = ("public", "internal", "admin")
 PROJECT = "%(project_id)s"
 
 
-@dataclass
-class Ended:
-    """How the command ended."""
-
-    code: int
-    output: str
-    said: str
-
-    def ids(self) -> list[str]:
-        """The ids of the findings, in their order."""
-        return [one["id"] for one in json.loads(self.output)]
-
-
-class Cloud:
+class Cloud(Catalogue):
     """The lab's catalogue, and the command beside it."""
 
     def __init__(self, cloud: ControlPlane, folder: Path) -> None:
-        self.cloud, self.folder = cloud, folder
-        self.admin = identity.Administrator(cloud.server("keystone"), cloud.admin.password)
-        self.region = cloud.settings.region
+        super().__init__(cloud)
+        self.folder = folder
         self.describe(f"[glance]\nvip = {VIP} {PUBLIC}\n[cinder]\nvip = 127.0.0.13\n")
 
     def describe(self, text: str, user: str = "openrc") -> None:
@@ -55,66 +35,38 @@ class Cloud:
             f"[DEFAULT]\ncredentials = {self.cloud.directory / user}\n{text}")
 
     def run(self, *words: str) -> Ended:
-        command = [sys.executable, "-B", "-m", "openstack_ocf", *words,
-                   "--description", str(self.folder / "d.conf")]
-        done = subprocess.run(
-            self.cloud.argv(command), cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True,
-            text=True, env={"PATH": os.environ["PATH"]})
-        assert "Traceback" not in done.stderr
-        assert not any(one in done.stdout + done.stderr
+        done = command(*words, "--description", self.folder / "d.conf",
+                       prefix=self.cloud.argv(()))
+        assert not any(one in done.output + done.said
                        for one in self.cloud.settings.passwords.values())
-        return Ended(done.returncode, done.stdout, done.stderr)
+        return done
 
     def show(self, *words: str) -> Ended:
         return self.run("endpoints", "show", "--format", "json", "--quick", *words)
 
-    def services(self, kind: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.admin.call("GET", f"/services?type={kind}")["services"]
-        return found
-
-    def endpoints(self, kind: str) -> dict[str, tuple[str, str]]:
-        """Id and URL by interface, in the lab's region."""
-        return {one["interface"]: (one["id"], one["url"]) for service in self.services(kind)
-                for one in self.admin.call("GET", f"/endpoints?service_id={service['id']}")[
-                    "endpoints"] if one["region_id"] == self.region}
-
-    def urls(self, kind: str) -> list[str]:
-        return [self.endpoints(kind)[face][1] for face in FACES]
+    def shown(self, *words: str) -> list[str]:
+        """The ids of the findings."""
+        return ids(self.show(*words))
 
     def reset(self) -> None:
         """One service of each type at the old server, and nothing else."""
         for kind in ("image", "volumev3", "volumev2"):
-            for service in self.services(kind):
-                self.admin.call("DELETE", f"/services/{service['id']}")
-        self.make("image", "glance", f"http://{OLD}:9292")
-        self.make("volumev3", "cinderv3", f"http://{OLD}:8776/v3/{PROJECT}")
-
-    def make(self, kind: str, name: str, url: str) -> None:
-        service = self.admin.create("service", name=name, type=kind)
-        for face in FACES:
-            self.admin.create("endpoint", service_id=service, interface=face,
-                              region_id=self.region, url=url)
-
-    def put(self, kind: str, face: str, url: str) -> None:
-        id_ = self.endpoints(kind)[face][0]
-        self.admin.call("PATCH", f"/endpoints/{id_}", {"endpoint": {"url": url}})
-
-
-@pytest.fixture(scope="module")
-def endpoints_cloud(_prerequisites: None) -> Iterator[ControlPlane]:
-    """A lab with Keystone and Glance, which listens on all addresses."""
-    bind = {"keystone": "127.0.0.1", "glance": "0.0.0.0", "cinder": "127.0.0.1"}
-    with ControlPlane.temporary(bind=bind, workers=1) as cloud:
-        cloud.up("keystone", "glance")
-        yield cloud
+            self.remove(kind)
+        self.create("image", "glance", f"http://{OLD}:9292")
+        self.create("volumev3", "cinderv3", f"http://{OLD}:8776/v3/{PROJECT}")
 
 
 @pytest.fixture
-def cloud(endpoints_cloud: ControlPlane, tmp_path: Path) -> Cloud:
+def cloud(glance_cloud: ControlPlane, tmp_path: Path) -> Cloud:
     """The catalogue as it is before somebody sets it."""
-    found = Cloud(endpoints_cloud, tmp_path)
+    found = Cloud(glance_cloud, tmp_path)
     found.reset()
     return found
+
+
+def ids(done: Ended) -> list[str]:
+    """The ids of the findings, in their order."""
+    return [one["id"] for one in json.loads(done.output)]
 
 
 MOVED = [f"http://{PUBLIC}:9292", f"http://{VIP}:9292", f"http://{VIP}:9292"]
@@ -123,27 +75,26 @@ MOVED = [f"http://{PUBLIC}:9292", f"http://{VIP}:9292", f"http://{VIP}:9292"]
 def test_set_and_back(cloud: Cloud) -> None:
     """set gives the endpoints that are there the virtual IPs; twice is the same as once; the lines
     that it prints lead back; no service is made."""
-    before, ids = cloud.urls("image"), cloud.endpoints("image")
-    assert ["E3"] * 6 == cloud.show().ids()
+    before, there = cloud.urls("image"), cloud.endpoints("image")
+    assert ["E3"] * 6 == cloud.shown()
 
     done = cloud.run("endpoints", "set", "--yes")
     assert (0, "") == (done.code, done.said)
     assert MOVED == cloud.urls("image")
     assert [f"http://127.0.0.13:8776/v3/{PROJECT}"] * 3 == cloud.urls("volumev3")
-    assert {face: one[0] for face, one in ids.items()} == {
-        face: one[0] for face, one in cloud.endpoints("image").items()}
+    assert there == cloud.endpoints("image")
     assert [1, 1] == [len(cloud.services(kind)) for kind in ("image", "volumev3")]
     assert f"image public: http://{OLD}:9292 -> http://{PUBLIC}:9292" in done.output
 
     again = cloud.run("endpoints", "set", "--yes")
     assert (0, "nothing to change\n") == (again.code, again.output)
     shown = cloud.show()
-    assert (0, []) == (shown.code, shown.ids())
+    assert (0, []) == (shown.code, ids(shown))
 
     lines = [line.removeprefix("undo: ") for line in done.output.splitlines()
              if line.startswith("undo: ")]
     assert 6 == len(lines)
-    assert lines[0] == (f"openstack endpoint set --url http://{OLD}:9292 {ids['public'][0]}")
+    assert lines[0] == (f"openstack endpoint set --url http://{OLD}:9292 {there['public']}")
     for line in lines:
         words = shlex.split(line)
         assert ["openstack", "endpoint", "set", "--url"] == words[:4]
@@ -167,13 +118,13 @@ def test_the_line_that_undoes_it(cloud: Cloud) -> None:
 def test_an_interface_without_endpoint(cloud: Cloud) -> None:
     """E2: set makes the endpoint that is missing, of the same service, and says how to undo it."""
     cloud.run("endpoints", "set", "--yes")
-    cloud.admin.call("DELETE", f"/endpoints/{cloud.endpoints('image')['admin'][0]}")
-    assert ["E2"] == cloud.show().ids()
+    cloud.admin.call("DELETE", f"/endpoints/{cloud.endpoints('image')['admin']}")
+    assert ["E2"] == cloud.shown()
 
     done = cloud.run("endpoints", "set", "--yes")
     assert 0 == done.code
     assert MOVED == cloud.urls("image")
-    assert f"undo: openstack endpoint delete {cloud.endpoints('image')['admin'][0]}" in done.output
+    assert f"undo: openstack endpoint delete {cloud.endpoints('image')['admin']}" in done.output
     assert 1 == len(cloud.services("image"))
 
 
@@ -199,7 +150,7 @@ def test_findings(cloud: Cloud) -> None:
 
     cloud.put("image", "public", f"http://{VIP}:9292")
     cloud.put("image", "internal", f"http://{PUBLIC}:9292")
-    assert ["E4"] == cloud.show().ids()
+    assert ["E4"] == cloud.shown()
     cloud.run("endpoints", "set", "--yes")
     assert MOVED == cloud.urls("image")
 
@@ -209,23 +160,23 @@ def test_paths_that_are_right_stay(cloud: Cloud) -> None:
     cloud.run("endpoints", "set", "--yes")
     cloud.put("volumev3", "public", "http://127.0.0.13:8776/v3")
     cloud.put("image", "public", f"https://{PUBLIC}:9292")
-    assert [] == cloud.show().ids()
+    assert [] == cloud.shown()
     cloud.put("volumev3", "public", f"https://{OLD}:8776/v3")
     cloud.run("endpoints", "set", "--yes")
 
     assert "https://127.0.0.13:8776/v3" == cloud.urls("volumev3")[0]
     assert f"https://{PUBLIC}:9292" == cloud.urls("image")[0]
-    assert ["E5"] * 2 == cloud.show("--scheme", "http").ids()
+    assert ["E5"] * 2 == cloud.shown("--scheme", "http")
 
 
 def test_several_services(cloud: Cloud) -> None:
     """E1, E7: ten services of a type are found, and nothing is set until one is named; of what is
     gone it is said how to delete it."""
     for number in range(9):
-        cloud.make("image", f"glance-{number}", f"http://{OLD}:9292")
-    cloud.make("volumev2", "cinderv2", f"http://{OLD}:8776/v2/{PROJECT}")
+        cloud.create("image", f"glance-{number}", f"http://{OLD}:9292")
+    cloud.create("volumev2", "cinderv2", f"http://{OLD}:8776/v2/{PROJECT}")
     done = cloud.show()
-    assert ["E1", "E7", "E3", "E3", "E3"] == done.ids()
+    assert ["E1", "E7", "E3", "E3", "E3"] == ids(done)
     assert "there are 10 such services" in done.output
     assert "and 5 more" in done.output
 
@@ -238,9 +189,8 @@ def test_several_services(cloud: Cloud) -> None:
 
 def test_no_service(cloud: Cloud) -> None:
     """E1: without a service nothing is made; the line that makes it is told."""
-    for service in cloud.services("image"):
-        cloud.admin.call("DELETE", f"/services/{service['id']}")
-    assert "E1" == cloud.show().ids()[0]
+    cloud.remove("image")
+    assert "E1" == cloud.shown()[0]
 
     done = cloud.run("endpoints", "set", "--yes")
     assert 2 == done.code
@@ -252,7 +202,7 @@ def test_a_reader(cloud: Cloud) -> None:
     """A user that may only read sees the catalogue, and set changes nothing and says why."""
     text = f"[glance]\nvip = {VIP} {PUBLIC}\n[cinder]\nvip = 127.0.0.13\n"
     cloud.describe(text, "openrc-monitor")
-    assert ["E3"] * 6 == cloud.show().ids()
+    assert ["E3"] * 6 == cloud.shown()
     done = cloud.run("endpoints", "set", "--yes")
     assert (3, "") == (done.code, done.output)
     assert "nothing was changed" in done.said
@@ -263,7 +213,7 @@ def test_a_reader(cloud: Cloud) -> None:
                      str(cloud.cloud.directory / "openrc"))
     assert 0 == done.code
     cloud.describe(text, "openrc-monitor")
-    assert [] == cloud.show().ids()
+    assert [] == cloud.shown()
 
 
 def test_nobody_to_ask(cloud: Cloud) -> None:
@@ -280,7 +230,7 @@ def test_what_answers(cloud: Cloud) -> None:
     cloud.run("endpoints", "set", "--yes")
     done = cloud.run("endpoints", "show", "--format", "json")
 
-    assert (1, ["E8"]) == (done.code, done.ids())
+    assert (1, ["E8"]) == (done.code, ids(done))
     assert "nothing answers at http://127.0.0.13:8776" in done.output
     listed = cloud.run("endpoints", "show", "--quick")
     assert f"  public    http://{PUBLIC}:9292\n" in listed.output
@@ -302,5 +252,5 @@ def test_a_regions_name(cloud: Cloud) -> None:
     """Another region's endpoints are not touched; there, all are missing."""
     done = cloud.run("endpoints", "show", "--format", "json", "--quick", "--region", "Elsewhere")
 
-    assert ["E2"] * 6 == done.ids()
+    assert ["E2"] * 6 == ids(done)
     assert [f"http://{OLD}:9292"] * 3 == cloud.urls("image")

@@ -20,8 +20,9 @@ import pytest
 
 from cluster import docs_catalogue
 from cluster.docs_page import DOCS, Block, blocks
-from lab import identity, netns
+from lab import netns
 from lab.openstack import ControlPlane
+from real.kit import FACES, Catalogue
 
 pytestmark = pytest.mark.real
 
@@ -53,60 +54,22 @@ NAMESPACES = {
 }
 
 
-class Catalogue:
-    """Keystone's catalogue in a lab of its own, with both services at an old server."""
-
-    def __init__(self, cloud: ControlPlane) -> None:
-        self.cloud = cloud
-        self.region = cloud.settings.region
-        password = cloud.admin.password
-        self.admin = identity.Administrator(cloud.server("keystone"), password)
+class Followed(Catalogue):
+    """The catalogue with both services at an old server, and pages that are followed on it."""
 
     def reset(self) -> None:
         """One service of each type, in one region, at the old server."""
         for kind, (name, _, _) in SERVICES.items():
-            for service in self.services(kind):
-                self.admin.call("DELETE", f"/services/{service}")
-            self.create(kind, name, OLD)
-
-    def services(self, kind: str) -> list[str]:
-        """The ids of the services of a type."""
-        return [one["id"] for one in self.admin.call("GET", f"/services?type={kind}")["services"]]
-
-    def endpoints(self, kind: str, region: str) -> dict[str, str]:
-        """The ids of the endpoints of all services of a type in a region, by interface."""
-        return {
-            one["interface"]: one["id"]
-            for service in self.services(kind)
-            for one in self.admin.call("GET", f"/endpoints?service_id={service}")["endpoints"]
-            if one["region_id"] == region
-        }
-
-    def create(self, kind: str, name: str, address: str) -> None:
-        """One more service, with its endpoints."""
-        self.extend(kind, self.admin.create("service", name=name, type=kind), address, self.region)
-
-    def extend(self, kind: str, service: str, address: str, region: str) -> None:
-        """Endpoints in one more region."""
-        if region not in [one["id"] for one in self.admin.call("GET", "/regions")["regions"]]:
-            self.admin.call("PUT", f"/regions/{region}", {"region": {}})
-        for interface in docs_catalogue.INTERFACES:
-            self.admin.create(
-                "endpoint",
-                service_id=service,
-                interface=interface,
-                region_id=region,
-                url=self.url(kind, address),
-            )
+            self.remove(kind)
+            self.create(kind, name, self.url(kind, OLD))
 
     def url(self, kind: str, address: str) -> str:
         return f"http://{address}{SERVICES[kind][2].replace('%s', PROJECT)}"
 
     def move(self, kind: str) -> None:
         """Set the endpoints as a page does; that it does is tested."""
-        for interface, endpoint in self.endpoints(kind, self.region).items():
-            url = self.url(kind, PUBLIC if interface == "public" else VIP[kind])
-            self.admin.call("PATCH", f"/endpoints/{endpoint}", {"endpoint": {"url": url}})
+        for face in FACES:
+            self.put(kind, face, self.url(kind, PUBLIC if face == "public" else VIP[kind]))
 
     def run(self, command: Sequence[str]) -> str:
         """Run something where the clients are, as the administrator."""
@@ -175,9 +138,9 @@ def guides_cloud(_prerequisites: None) -> Iterator[ControlPlane]:
 
 
 @pytest.fixture
-def catalogue(guides_cloud: ControlPlane) -> Catalogue:
+def catalogue(guides_cloud: ControlPlane) -> Followed:
     """The catalogue, as it is before somebody follows a page."""
-    found = Catalogue(guides_cloud)
+    found = Followed(guides_cloud)
     found.reset()
     return found
 
@@ -196,10 +159,10 @@ def test_pages_have_the_same_way() -> None:
     assert 1 == len(found)
 
 
-def test_clients_are_moved_and_back(catalogue: Catalogue, folder: Path) -> None:
+def test_clients_are_moved_and_back(catalogue: Followed, folder: Path) -> None:
     """Once or twice, clients find the virtual IPs, by the same endpoints; there is a way back."""
     kind = "image"
-    before = catalogue.endpoints(kind, catalogue.region)
+    before = catalogue.endpoints(kind)
     assert catalogue.unmoved(kind) == catalogue.found(kind)
 
     catalogue.follow(kind, usual, folder)
@@ -207,23 +170,23 @@ def test_clients_are_moved_and_back(catalogue: Catalogue, folder: Path) -> None:
     catalogue.follow(kind, usual, folder)
 
     assert catalogue.moved(kind) == catalogue.found(kind)
-    assert before == catalogue.endpoints(kind, catalogue.region)
+    assert before == catalogue.endpoints(kind)
     assert 1 == len(catalogue.services(kind))
     catalogue.follow(kind, lambda block: block.kind == "undo", folder)
     assert catalogue.unmoved(kind) == catalogue.found(kind)
 
 
-def test_missing_endpoint_is_made(catalogue: Catalogue, folder: Path) -> None:
+def test_missing_endpoint_is_made(catalogue: Followed, folder: Path) -> None:
     """An interface that is missing in the region is made; other regions stay as they are."""
-    before = catalogue.endpoints("image", catalogue.region)
+    before = catalogue.endpoints("image")
     catalogue.admin.call("DELETE", f"/endpoints/{before['internal']}")
     (service,) = catalogue.services("image")
-    catalogue.extend("image", service, ELSEWHERE, "elsewhere")
+    catalogue.extend(service, catalogue.url("image", ELSEWHERE), "elsewhere")
 
     catalogue.follow("image", points, folder)
 
     assert catalogue.moved("image") == catalogue.found("image")
-    after = catalogue.endpoints("image", catalogue.region)
+    after = catalogue.endpoints("image")
     assert (before["admin"], before["public"]) == (after["admin"], after["public"])
     for endpoint in catalogue.endpoints("image", "elsewhere").values():
         url = catalogue.admin.call("GET", f"/endpoints/{endpoint}")["endpoint"]["url"]
@@ -231,9 +194,9 @@ def test_missing_endpoint_is_made(catalogue: Catalogue, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", SERVICES)
-def test_new_cloud(catalogue: Catalogue, folder: Path, kind: str) -> None:
+def test_new_cloud(catalogue: Followed, folder: Path, kind: str) -> None:
     """Where there is no such service, the page makes it, and then all three endpoints."""
-    catalogue.admin.call("DELETE", f"/services/{catalogue.services(kind)[0]}")
+    catalogue.remove(kind)
 
     catalogue.follow(kind, case("no service"), folder)
     catalogue.follow(kind, points, folder)
@@ -241,10 +204,10 @@ def test_new_cloud(catalogue: Catalogue, folder: Path, kind: str) -> None:
     assert catalogue.moved(kind) == catalogue.found(kind)
 
 
-def test_second_service_is_found_out(catalogue: Catalogue, folder: Path) -> None:
+def test_second_service_is_found_out(catalogue: Followed, folder: Path) -> None:
     """A second service moves nobody, as the page says; it is told of, and taken away."""
     kind, second = "image", "glance-ha"
-    catalogue.create(kind, second, VIP[kind])
+    catalogue.create(kind, second, catalogue.url(kind, VIP[kind]))
     assert catalogue.unmoved(kind) == catalogue.found(kind)
     with pytest.raises(AssertionError, match=f"Multiple service matches found for '{kind}'"):
         catalogue.follow(kind, points, folder)
@@ -286,7 +249,7 @@ def recorder(namespace: str | None, addresses: Sequence[str]) -> Iterator[list[s
 
 
 def asked_by_cinder(
-    catalogue: Catalogue, options: dict[str, str], addresses: Sequence[str]
+    catalogue: Followed, options: dict[str, str], addresses: Sequence[str]
 ) -> set[str]:
     """Where the real cinder-api looks for an image, with these options of [DEFAULT]."""
     cloud = catalogue.cloud
@@ -336,7 +299,7 @@ def of_page(page: str, option: str) -> dict[str, str]:
     ],
     ids=["default", "image page", "volume page", "another name", "servers"],
 )
-def test_cinder_asks(catalogue: Catalogue, options: dict[str, str], asked: str) -> None:
+def test_cinder_asks(catalogue: Followed, options: dict[str, str], asked: str) -> None:
     """Cinder asks the public virtual IP by default; as a page has it, the internal one."""
     catalogue.move("image")
 
@@ -345,11 +308,11 @@ def test_cinder_asks(catalogue: Catalogue, options: dict[str, str], asked: str) 
     assert {asked} == found
 
 
-def test_cinder_asks_every_service_and_no_region(catalogue: Catalogue) -> None:
+def test_cinder_asks_every_service_and_no_region(catalogue: Followed) -> None:
     """Of two services it asks both, the one without an endpoint in its own region included."""
     catalogue.move("image")
     second = catalogue.admin.create("service", name="glance-ha", type="image")
-    catalogue.extend("image", second, ELSEWHERE, "elsewhere")
+    catalogue.extend(second, catalogue.url("image", ELSEWHERE), "elsewhere")
 
     options = of_page(IMAGE, "glance_catalog_info")
     found = asked_by_cinder(catalogue, options, [OLD, VIP["image"], PUBLIC, ELSEWHERE])

@@ -11,8 +11,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +20,10 @@ import pytest
 from harness import eventually
 from lab import identity
 from lab.openstack import ControlPlane
+from tool.kit import ROOT, argv
 
 pytestmark = pytest.mark.real
 
-ROOT = Path(__file__).resolve().parents[2]
 VIP = "127.0.0.12"
 CIB = """<cib><configuration><crm_config/><nodes/><resources><group id="g_glance-api">
 <primitive id="p_glance-api" class="ocf" provider="openstack" type="glance-api"/></group>
@@ -48,19 +46,18 @@ class Glance:
     cloud: ControlPlane
     folder: Path
 
-    def command(self, *words: str, user: str = "openrc") -> subprocess.Popen[str]:
+    def begin(self, *words: str) -> subprocess.Popen[str]:
         # Whoever runs the tests in the background has SIGINT ignored, and what they start as well.
-        argv = ["env", "--default-signal=INT", sys.executable, "-B", "-m", "openstack_ocf", "prove",
-                "--cib", str(self.folder / "cib.xml"), "--credentials",
-                str(self.cloud.directory / user),
-                "--description", str(self.folder / "d.conf"), *words]
+        run = ["env", "--default-signal=INT", *argv(
+            "prove", "--cib", self.folder / "cib.xml", "--credentials",
+            self.cloud.directory / "openrc", "--description", self.folder / "d.conf", *words)]
         return subprocess.Popen(
-            self.cloud.argv(argv), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            self.cloud.argv(run), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True,
             env={"PATH": f"{self.folder}/bin:{os.environ['PATH']}"})
 
-    def run(self, *words: str, user: str = "openrc") -> tuple[int, str, str]:
-        with self.command(*words, user=user) as process:
+    def run(self, *words: str) -> tuple[int, str, str]:
+        with self.begin(*words) as process:
             output, said = process.communicate()
         assert "Traceback" not in said
         assert not any(one in output + said for one in self.cloud.settings.passwords.values())
@@ -85,22 +82,13 @@ class Glance:
         return [one["name"] for one in self.call("GET", "/v2/images")["images"]]
 
 
-@pytest.fixture(scope="module")
-def prove_cloud(_prerequisites: None) -> Iterator[ControlPlane]:
-    """A lab with Keystone and Glance, which listens on all addresses."""
-    bind = {"keystone": "127.0.0.1", "glance": "0.0.0.0", "cinder": "127.0.0.1"}
-    with ControlPlane.temporary(bind=bind, workers=1) as cloud:
-        cloud.up("keystone", "glance")
-        yield cloud
-
-
 @pytest.fixture
-def glance(prove_cloud: ControlPlane, tmp_path: Path) -> Glance:
+def glance(glance_cloud: ControlPlane, tmp_path: Path) -> Glance:
     """Glance, a description of it, and a cluster that moves it."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "d.conf").write_text(f"[glance]\nvip = {VIP}\n")
     (tmp_path / "cib.xml").write_text(CIB)
-    found = Glance(prove_cloud, tmp_path)
+    found = Glance(glance_cloud, tmp_path)
     found.moves(":")
     assert [] == found.images()
     return found
@@ -160,7 +148,7 @@ def test_interrupted(glance: Glance, number: signal.Signals) -> None:
     """Whoever ends it in the middle of a move finds no image afterwards, and no constraint; what a
     KILL leaves, the next run sweeps."""
     glance.moves(f"while [ ! -e {glance.folder}/go ]; do sleep 0.1; done")
-    process = glance.command("--move", "--yes")
+    process = glance.begin("--move", "--yes")
     eventually((glance.folder / "moving").exists, 180)
     assert 1 == len(glance.images())
     pid = int(glance.images()[0].split()[2])

@@ -18,6 +18,7 @@ from openstack_ocf import description, node
 from openstack_ocf.finding import Finding
 from openstack_ocf.node import Node
 from openstack_ocf.validation import validate
+from unit.kit import PYTHON
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).parent / "golden"
@@ -63,14 +64,60 @@ class Ended:
     said: str
 
 
-def command(*words: str | Path, **environment: str) -> Ended:
-    """Run the operator's command from the source tree."""
+def argv(*words: str | Path) -> list[str]:
+    """The operator's command with its arguments, for a process whose folder is ROOT."""
+    return [sys.executable, "-B", "-m", "openstack_ocf", *map(str, words)]
+
+
+def command(*words: str | Path, prefix: Sequence[str | Path] = (), **environment: str) -> Ended:
+    """Run the operator's command from the source tree; prefix: what is to run it, as nsenter."""
+    return _ended([*prefix, *argv(*words)], ROOT, environment)
+
+
+def as_nobody(
+    folder: Path, *words: str | Path, prefix: Sequence[str | Path] = (), **environment: str
+) -> Ended:
+    """Run a copy of the operator's command as a user without rights, who may enter the folder.
+
+    A copy, since a checkout may be below a folder that is its owner's alone.
+    """
+    home = folder / "openstack-ocf"
+    if not home.exists():
+        for name in ("agentlib", "bin", "ocf", "openstack_ocf"):
+            shutil.copytree(ROOT / name, home / name, symlinks=True,
+                            ignore=shutil.ignore_patterns("__pycache__"))
+        for path in (home, *home.rglob("*")):
+            path.chmod(0o755)
+    own = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", PYTHON, "-BEs",
+           str(home / "bin" / "openstack-ocf")]
+    return _ended([*prefix, *own, *words], Path("/"), {"PATH": "/usr/bin:/bin", **environment})
+
+
+def _ended(words: Sequence[str | Path], folder: Path, environment: dict[str, str]) -> Ended:
     done = subprocess.run(
-        [sys.executable, "-B", "-m", "openstack_ocf", *map(str, words)],
-        cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        words, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True,
         env={"PATH": os.environ["PATH"], **environment})
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
     return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def there(resources: str, constraints: str = "") -> Element:
+    """A CIB with these resources and constraints."""
+    return ElementTree.fromstring(
+        EMPTY.replace("<resources/>", f"<resources>{resources}</resources>").replace(
+            "<constraints/>", f"<constraints>{constraints}</constraints>"),
+        ElementTree.XMLParser(target=ElementTree.TreeBuilder(insert_comments=True)))
+
+
+def primitive(name: str, agent: str, parameters: str = "", more: str = "") -> str:
+    """A primitive; parameters as `ip=10.0.0.12 nic=eth0`."""
+    kind, provider, type_ = agent.split(":")
+    pairs = [one.partition("=") for one in parameters.split()]
+    inner = "".join(f'<nvpair id="{name}-{key}" name="{key}" value="{value}"/>'
+                    for key, _, value in pairs)
+    section = f'<instance_attributes id="{name}-a">{inner}</instance_attributes>' if inner else ""
+    return (f'<primitive id="{name}" class="{kind}" provider="{provider}" type="{type_}">{section}'
+            f"{more}</primitive>")
 
 
 def crm(cib: Path, *files: Path) -> Element:
@@ -84,6 +131,13 @@ def crm(cib: Path, *files: Path) -> Element:
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "CIB_file": str(cib),
                  "HOME": str(cib.parent)})
     return ElementTree.parse(cib).getroot()
+
+
+def loaded(folder: Path, text: str) -> Element:
+    """Load a text into cib.xml in a folder with crmsh; the CIB that comes of it."""
+    snippet = folder / "some.crm"
+    snippet.write_text(text)
+    return crm(folder / "cib.xml", snippet)
 
 
 def pcs(cib: Path, script: str) -> Element:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from tool.kit import EMPTY, ROOT, crm
+from tool.kit import EMPTY, Ended, as_nobody, command, loaded
 
 OTHERS = """
 unshare --net sleep 3600 & other=$!
@@ -22,42 +22,34 @@ ip link set eth9 up
 for address in 10.9.0.7/24 10.9.0.9/24; do inside ip addr add $address dev eth8; done
 inside ip addr add fd00:9::7/64 dev eth8 nodad
 inside ip link set eth8 up
-setpriv "$1" --clear-groups python3 -B -m openstack_ocf check --format json --description "$0" 2>&3
+"$@"
 """
 """Of a host with the addresses that end in 7 and 9, beside a node that runs the check."""
 
 
-def rows(
-    folder: Path, cib: str, home: Path = ROOT, user: str = "--reuid=root",
-) -> list[tuple[str, str, str]]:
-    """Severity, section and address of each V4.
-
-    cib: as CIB_file; empty for no cluster. home: of the command. user: as setpriv has it.
-    """
+def rows(folder: Path, cib: str, run: Callable[..., Ended] = command) -> list[tuple[str, str, str]]:
+    """Severity, section and address of each V4; cib: as CIB_file; empty for no cluster."""
     path = folder / "d.conf"
     path.write_text("".join(
         f"[{section}]\nconfig = /nonexistent\nvip = {address}\n" for section, address in (
             ("heat", "10.9.0.7"), ("nova", "10.9.0.8"), ("neutron", "10.9.0.9"),
             ("placement", "fd00:9::7"), ("manila", "fd00:9::8"))))
     path.chmod(0o644)
-    done = subprocess.run(
-        ["unshare", "--net", "sh", "-ec", f"exec 3>&2; {OTHERS}", str(path), user],
-        cwd=home, capture_output=True, text=True,
-        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **({"CIB_file": cib} if cib else {})})
-    assert done.stdout and "Traceback" not in done.stderr, done.stderr
+    done = run("check", "--format", "json", "--description", path,
+               prefix=["unshare", "--net", "sh", "-ec", OTHERS, "sh"],
+               PATH="/usr/sbin:/usr/bin:/sbin:/bin", **({"CIB_file": cib} if cib else {}))
+    assert done.output, done.said
     return [(one["severity"], one["where"].split(":")[1].split("/")[0], one["seen"].split()[0])
-            for one in json.loads(done.stdout) if one["id"] == "V4"]
+            for one in json.loads(done.output) if one["id"] == "V4"]
 
 
 def test_somebody_answers(tmp_path: Path) -> None:
     """Who answers, and is no resource of the cluster, is an error, by ARP and by ping."""
-    snippet, cib = tmp_path / "some.crm", tmp_path / "cib.xml"
-    snippet.write_text("primitive p_ip ocf:heartbeat:IPaddr2 params ip=10.9.0.9 "
-                       "op monitor interval=10s\n")
-    crm(cib, snippet)
+    loaded(tmp_path, "primitive p_ip ocf:heartbeat:IPaddr2 params ip=10.9.0.9 "
+           "op monitor interval=10s\n")
 
     assert [("error", "heat", "10.9.0.7"), ("error", "placement", "fd00:9::7")] == rows(
-        tmp_path, str(cib))
+        tmp_path, str(tmp_path / "cib.xml"))
 
 
 def test_nobody_knows_whose_it_is(tmp_path: Path) -> None:
@@ -68,12 +60,9 @@ def test_nobody_knows_whose_it_is(tmp_path: Path) -> None:
 
 def test_without_root(folder: Path) -> None:
     """Who may not ask by ARP asks by ping."""
-    cib, home = folder / "cib.xml", folder / "home"
+    cib = folder / "cib.xml"
     cib.write_text(EMPTY)
-    for name in ("agentlib", "ocf", "openstack_ocf"):
-        shutil.copytree(ROOT / name, home / name)
-    for path in (cib, *home.rglob("*")):
-        path.chmod(0o755)
+    cib.chmod(0o644)
 
     assert ["10.9.0.7", "10.9.0.9", "fd00:9::7"] == [
-        address for _, _, address in rows(folder, str(cib), home, "--reuid=nobody")]
+        address for _, _, address in rows(folder, str(cib), partial(as_nobody, folder))]

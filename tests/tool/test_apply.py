@@ -12,8 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from openstack_ocf import cib, pacemaker, transition
-from tool.kit import ROOT, Ended, command
-from unit.kit import PYTHON
+from tool.kit import Ended, as_nobody, command
 
 TOOLS = ("cibadmin", "crm_diff", "crm_simulate", "crm_verify", "crm_mon", "crm_resource")
 
@@ -290,16 +289,11 @@ def test_not_root(folder: Path, verb: str) -> None:
     """Who is not root is told so."""
     path = folder / "d.conf"
     path.write_text(GLANCE)
-    code = (f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
-            "from openstack_ocf.command import main; sys.exit(main())")
     words = ["apply", "--elsewhere", "--description", str(path)] if verb == "apply" else ["undo"]
-    done = subprocess.run(
-        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", PYTHON, "-BEsc", code,
-         *words], env={"PATH": "/usr/bin:/bin"}, cwd="/", stdin=subprocess.DEVNULL,
-        capture_output=True, text=True)
+    done = as_nobody(folder, *words)
 
-    assert (2, "") == (done.returncode, done.stdout)
-    assert f"{verb} needs root" in done.stderr
+    assert (2, "") == (done.code, done.output)
+    assert f"{verb} needs root" in done.said
 
 
 # --- the cluster --------------------------------------------------------------------------------

@@ -32,13 +32,11 @@ SERVICE = {"id": "s", "type": "image", "name": "glance", "enabled": True}
 GOOD = [an_endpoint(face) for face in URLS]
 
 
-def beside(tmp_path: Path, endpoints_: list[dict[str, Any]], text: str = DESCRIPTION,
-           services: tuple[dict[str, Any], ...] = (SERVICE,), scheme: str = "") -> Beside:
+def beside(tmp_path: Path, endpoints_: list[dict[str, Any]], text: str = DESCRIPTION) -> Beside:
     """The image service of a description beside a catalogue."""
     path = tmp_path / "d.conf"
     path.write_text(text)
-    [found] = endpoints.beside(description.read(str(path)), entries(services, endpoints_), "",
-                               scheme)
+    [found] = endpoints.beside(description.read(str(path)), entries((SERVICE,), endpoints_), "", "")
     return found
 
 

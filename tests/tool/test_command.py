@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from openstack_ocf import agents
-from tool.kit import ROOT, command
-from unit.kit import PYTHON
+from tool.kit import ROOT, as_nobody, command
 
 # from the bottom to the top: a module imports only from those before it
 ORDER = ["errors", "words", "seconds", "finding", "run", "agents", "keys", "description", "sample",
@@ -85,30 +83,18 @@ def test_any_user(folder: Path) -> None:
     """What needs no root works as a user without a home folder, in a folder that is not theirs."""
     path = folder / "d.conf"
     path.write_text("[glance]\nvip = 10.0.0.12\n")
-    code = (f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
-            "from openstack_ocf.command import main; sys.exit(main())")
-
-    def plan(form: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", PYTHON, "-BEsc", code,
-             "plan", "--elsewhere", "--as", form, "--description", str(path)],
-            env={"PATH": "/usr/bin:/bin"}, cwd="/", stdin=subprocess.DEVNULL, capture_output=True,
-            text=True)
-
     for form, words in (("pcs", "group add g_glance-api"), ("xml", '<group id="g_glance-api">'),
                         ("crm", "group g_glance-api p_ip_glance-api")):
-        done = plan(form)
-        assert (0, "") == (done.returncode, done.stderr)
-        assert words in done.stdout
+        done = as_nobody(folder, "plan", "--elsewhere", "--as", form, "--description", path)
+        assert (0, "") == (done.code, done.said)
+        assert words in done.output
 
 
 def test_a_reader_that_has_enough() -> None:
     """Output into a pipe that is closed is no error."""
-    done = subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {PYTHON} -B -m openstack_ocf sample | true"],
-        cwd=ROOT, capture_output=True, text=True)
+    done = command("sample", prefix=["bash", "-c", 'set -o pipefail; "$@" | true', "bash"])
 
-    assert (0, "") == (done.returncode, done.stderr)
+    assert (0, "") == (done.code, done.said)
 
 
 def test_every_finding_is_in_the_page() -> None:

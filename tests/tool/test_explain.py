@@ -8,9 +8,8 @@ import pty
 import re
 import signal
 import subprocess
-import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import md5
 from pathlib import Path
 from typing import Any
@@ -20,22 +19,16 @@ import pytest
 
 from harness import Resource, eventually, expect
 from lookalike.broker import Broker
-from lookalike.service import Service
+from lookalike.service import MakeService, Service
 from lookalike.worker import Worker
+from looks import killed
 from openstack_ocf import agents
 from openstack_ocf.explain import Wanted, look
-from tool.kit import EMPTY, ROOT, Ended, command
+from tool.kit import EMPTY, ROOT, Ended, argv, as_nobody, command, primitive
 
-MakeService = Callable[..., Service]
 Said = list[tuple[str, str]]
 
 PASSWORD = "swordfish & chips"
-
-
-@pytest.fixture
-def agent() -> Path:
-    """One agent; what is told of the others is the same."""
-    return ROOT / "ocf" / "glance-api"
 
 
 BOUNDS = ('<op id="s" name="start" interval="0" timeout="60s"/>'
@@ -64,15 +57,21 @@ def a_cib(resource: Resource, *, more: str = "", around: tuple[str, str] = ("", 
     return path
 
 
+def in_a_group(parameters: str = "") -> tuple[str, str]:
+    """A group around a resource, in which p_ip is before it."""
+    return f'<group id="g">{primitive("p_ip", "ocf:heartbeat:IPaddr2", parameters)}', "</group>"
+
+
 def quoted(text: str) -> str:
     escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
     return f'"{escaped}"'
 
 
-def ran(resource: Resource, *words: str, cib: Path | None = None, name: str = "") -> Ended:
+def ran(resource: Resource, *words: str, cib: Path | None = None, name: str = "",
+        prefix: Sequence[str] = ()) -> Ended:
     """Run explain; the CIB has the parameters."""
     return command("explain", name or resource.name, "--cib", cib or a_cib(resource), *words,
-                   HA_RSCTMP=str(resource.rsctmp))
+                   prefix=prefix, HA_RSCTMP=str(resource.rsctmp))
 
 
 def explained(
@@ -219,21 +218,10 @@ def test_not_on_this_address(make_service: MakeService, namespace: str) -> None:
     service = make_service(prefix=inside)
     service.config.default["bind_host"] = "192.0.2.7"
     service.config.set()
-    vip = ('<group id="g"><primitive id="p_ip" class="ocf" provider="heartbeat" type="IPaddr2">'
-           '<instance_attributes id="i"><nvpair id="ip" name="ip" value="192.0.2.7"/>'
-           "</instance_attributes></primitive>", "</group>")
-    cib = a_cib(service, around=vip)
+    cib = a_cib(service, around=in_a_group("ip=192.0.2.7"))
 
     def seen(code: int) -> dict[str, Said]:
-        done = subprocess.run(
-            [*inside, sys.executable, "-B", "-m", "openstack_ocf", "explain", service.name,
-             "--cib", str(cib), "--format", "json"], cwd=ROOT, capture_output=True, text=True,
-            env={"PATH": os.environ["PATH"], "HA_RSCTMP": str(service.rsctmp)})
-        assert (code, "") == (done.returncode, done.stderr), done.stdout
-        said: dict[str, Said] = {}
-        for line in json.loads(done.stdout)["lines"]:
-            said.setdefault(line["layer"], []).append((line["verdict"], line["text"]))
-        return said
+        return explained(service, code, cib=cib, prefix=inside)
 
     expect(service.start(), 0)
     said = seen(0)
@@ -263,10 +251,7 @@ def test_where_it_would_listen(tmp_path: Path) -> None:
 def test_listens_beside_the_virtual_ip(service: Service) -> None:
     """A virtual IP that is here, and that the daemon does not listen on, is wrong."""
     expect(service.start(), 0)
-    vip = ('<group id="g"><primitive id="p_ip" class="ocf" provider="heartbeat" type="IPaddr2">'
-           '<instance_attributes id="i"><nvpair id="ip" name="ip" value="::1"/>'
-           "</instance_attributes></primitive>", "</group>")
-    said = explained(service, 1, cib=a_cib(service, around=vip))
+    said = explained(service, 1, cib=a_cib(service, around=in_a_group("ip=::1")))
     has(said["virtual IPs"], "wrong", "p_ip: ::1", "does not listen there")
 
 
@@ -287,7 +272,7 @@ def test_nothing_is_changed(make_service: MakeService, kind: str) -> None:
         service.state_file.unlink()
         service.pidfile.unlink()
     if kind == "orphaned":
-        os.kill(service.master(), signal.SIGKILL)
+        killed(service.master())
     if kind == "stopped":
         expect(service.stop(), 0)
     before = contents(service.rsctmp), service.log.read_bytes() if service.log.exists() else b""
@@ -368,15 +353,12 @@ def test_secrets_of_a_node(make_service: MakeService, folder: Path) -> None:
     place.mkdir(parents=True)
     (place / "os_password").write_text(PASSWORD)
     (place / "os_password.sign").write_text(md5(PASSWORD.encode()).hexdigest() + "  -\n")
-    done = subprocess.run(
-        ["unshare", "--mount", "sh", "-ec",
-         f'mount --bind {folder}/pacemaker /var/lib/pacemaker; exec "$@"', "sh", sys.executable,
-         "-B", "-m", "openstack_ocf", "explain", service.name, "--cib", str(cib), "--ask"],
-        cwd=ROOT, capture_output=True, text=True,
-        env={"PATH": os.environ["PATH"], "HA_RSCTMP": str(service.rsctmp)})
-    assert (0, "") == (done.returncode, done.stderr), done.stdout
-    assert "os_password = ***\n" in done.stdout and PASSWORD not in done.stdout
-    assert "asked now: 0 (SUCCESS)" in done.stdout
+    done = ran(service, "--ask", cib=cib, prefix=[
+        "unshare", "--mount", "sh", "-ec",
+        f'mount --bind {folder}/pacemaker /var/lib/pacemaker; exec "$@"', "sh"])
+    assert (0, "") == (done.code, done.said), done.output
+    assert "os_password = ***\n" in done.output and PASSWORD not in done.output
+    assert "asked now: 0 (SUCCESS)" in done.output
 
 
 def test_live(service: Service) -> None:
@@ -448,10 +430,8 @@ def test_what_pacemaker_is_told(service: Service) -> None:
 ])
 def test_no_resource_of_ours(service: Service, name: str, words: str) -> None:
     """What is no resource, or none of ours, is exit code 2 and a sentence with what is near."""
-    vip = ('<group id="g"><primitive id="p_ip" class="ocf" provider="heartbeat" type="IPaddr2"/>',
-           "</group>")
     service.name = "p_glance"
-    done = ran(service, cib=a_cib(service, around=vip), name=name)
+    done = ran(service, cib=a_cib(service, around=in_a_group()), name=name)
     assert (2, "") == (done.code, done.output)
     assert words in done.said
 
@@ -472,16 +452,11 @@ def test_usage(words: list[str], said: str) -> None:
     assert said in done.said
 
 
-def test_not_root(service: Service) -> None:
+def test_not_root(folder: Path) -> None:
     """Who is not root is told why that is needed; exit code 3."""
-    done = subprocess.run(
-        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-BEsc",
-         f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
-         "from openstack_ocf.command import main; sys.exit(main())", "explain", "p",
-         "--agent", "glance-api"],
-        env={"PATH": "/usr/bin:/bin"}, cwd="/", capture_output=True, text=True)
-    assert (3, "") == (done.returncode, done.stdout)
-    assert "must be run as root" in done.stderr
+    done = as_nobody(folder, "explain", "p", "--agent", "glance-api")
+    assert (3, "") == (done.code, done.output)
+    assert "must be run as root" in done.said
 
 
 # --- other kinds --------------------------------------------------------------------------------
@@ -531,8 +506,8 @@ def test_colour(service: Service, environment: dict[str, str], coloured: bool) -
     master, slave = pty.openpty()
     try:
         subprocess.run(
-            [sys.executable, "-B", "-m", "openstack_ocf", "explain", service.name, "--cib",
-             str(cib)], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=slave, check=False,
+            argv("explain", service.name, "--cib", cib), cwd=ROOT, stdin=subprocess.DEVNULL,
+            stdout=slave, check=False,
             env={"PATH": os.environ["PATH"], "TERM": "xterm", "HA_RSCTMP": str(service.rsctmp),
                  **environment})
         text = os.read(master, 1 << 16).decode()
@@ -556,8 +531,8 @@ def test_watch(service: Service) -> None:
     expect(service.start(), 0)
     cib = a_cib(service)
     watching = subprocess.Popen(
-        ["env", "--default-signal=INT", sys.executable, "-B", "-m", "openstack_ocf", "explain",
-         service.name, "--cib", str(cib), "--watch", "0.05", "--format", "json"], cwd=ROOT,
+        ["env", "--default-signal=INT", *argv("explain", service.name, "--cib", cib, "--watch",
+                                              "0.05", "--format", "json")], cwd=ROOT,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={"PATH": os.environ["PATH"], "HA_RSCTMP": str(service.rsctmp)})
     try:

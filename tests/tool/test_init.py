@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from openstack_ocf import configs
-from tool.kit import EMPTY, ROOT, Ended, command, crm
+from tool.kit import EMPTY, ROOT, Ended, command, loaded
 
 CRM = ROOT / "crm"
 SNIPPETS = sorted(path.name for path in CRM.glob("*.crm") if path.name != "properties.crm")
@@ -58,19 +58,18 @@ group g_glance-api p_glance-api p_dns_public_glance-api
 
 def described(folder: Path, text: str) -> tuple[Path, str]:
     """The CIB that crmsh makes of a text, and the description that init makes of that."""
-    (folder / "some.crm").write_text(text)
+    loaded(folder, text)
     cib = folder / "cib.xml"
-    crm(cib, folder / "some.crm")
     done = command("init", "--elsewhere", "--cib", cib)
     assert (0, "") == (done.code, done.said)
     return cib, done.output
 
 
-def difference(folder: Path, cib: Path, text: str, code: int = 0) -> list[str]:
+def difference(folder: Path, cib: Path, text: str) -> list[str]:
     """What a plan of a description would change in a CIB."""
     (folder / "new.conf").write_text(text)
     done = command("plan", "--elsewhere", "--description", folder / "new.conf", "--diff", cib)
-    assert code == done.code, done.said
+    assert 0 == done.code, done.said
     return done.output.splitlines()
 
 
@@ -259,10 +258,8 @@ def bundle(path: Path, content: str | bytes, *options: str) -> Ended:
     """What init says of a bundle, with the system's Python, which has PyYAML."""
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     done = subprocess.run(
-        ["/usr/bin/python3", "-BEs", *options, "-c",
-         f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
-         "from openstack_ocf.command import main; sys.exit(main())",
-         "init", "--bundle", str(path)],
+        ["/usr/bin/python3", "-BEs", *options, ROOT / "bin" / "openstack-ocf", "init", "--bundle",
+         path],
         stdin=subprocess.DEVNULL, capture_output=True, text=True)
     return Ended(done.returncode, done.stdout, done.stderr)
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 
 from openstack_ocf.lint import lint
-from tool.kit import EMPTY, ROOT, command, crm
+from tool.kit import ROOT, command, crm, loaded, primitive, there
 
 CRM = ROOT / "crm"
 SNIPPETS = sorted(path.name for path in CRM.glob("*.crm"))
@@ -52,9 +51,7 @@ SOUND = ("property stonith-enabled=true no-quorum-policy=stop start-failure-is-f
 
 def findings(folder: Path, text: str) -> list[tuple[str, str]]:
     """Ids and places of what lint finds in a CIB that crmsh makes."""
-    snippet = folder / "some.crm"
-    snippet.write_text(text)
-    return [(one.id, one.where) for one in lint(crm(folder / "cib.xml", snippet))]
+    return [(one.id, one.where) for one in lint(loaded(folder, text))]
 
 
 @pytest.mark.parametrize("name", SNIPPETS)
@@ -95,11 +92,9 @@ def test_the_sound_cluster_of_this_module(tmp_path: Path) -> None:
 def test_the_level_of_a_monitor_that_says_none(tmp_path: Path) -> None:
     """It is 10, as for the agents: what is missing is the monitor of level 0."""
     one = GLANCE.replace(OPS, f'{OPS.partition("op monitor")[0]} {OP}')
-    snippet = tmp_path / "some.crm"
-    snippet.write_text(f"{VIP}\n{one}\n{GROUP}\n{SOUND}\n")
+    root = loaded(tmp_path, f"{VIP}\n{one}\n{GROUP}\n{SOUND}\n")
 
-    assert [("L2", "no monitor of level 0")] == [
-        (found.id, found.seen) for found in lint(crm(tmp_path / "cib.xml", snippet))]
+    assert [("L2", "no monitor of level 0")] == [(found.id, found.seen) for found in lint(root)]
 
 
 REST = "os_project_name=service os_auth_url=http://10.0.0.11:5000"
@@ -159,11 +154,8 @@ def test_row_of_a_cluster(tmp_path: Path, row: str, where: str, text: str) -> No
 
 def test_l16_a_constraint_about_nothing() -> None:
     """L16: a constraint about a resource that there is not is found, with the nearest name."""
-    text = EMPTY.replace("<constraints/>", '<constraints><rsc_order id="o" first="p_metadata_agent"'
-                         ' then="p_metadata-agent"/></constraints>').replace(
-        "<resources/>", '<resources><primitive id="p_metadata-agent" class="ocf" '
-        'provider="heartbeat" type="Dummy"/></resources>')
-    [one] = lint(ElementTree.fromstring(text))
+    [one] = lint(there(primitive("p_metadata-agent", "ocf:heartbeat:Dummy"),
+                       '<rsc_order id="o" first="p_metadata_agent" then="p_metadata-agent"/>'))
 
     assert ("L16", "o", "The nearest is p_metadata-agent.") == (one.id, one.where, one.remedy)
 
@@ -173,22 +165,18 @@ def test_l18_two_monitors_of_one_interval() -> None:
     operations = "".join(
         f'<op id="o{i}" name="monitor" interval="{every}" timeout="30s" OCF_CHECK_LEVEL="{level}"/>'
         for i, (every, level) in enumerate((("60s", 0), ("1min", 10))))
-    text = EMPTY.replace(
-        "<resources/>", '<resources><primitive id="p" class="ocf" provider="openstack" '
-        f'type="heat-engine"><operations>{operations}</operations></primitive></resources>')
+    root = there(primitive("p", "ocf:openstack:heat-engine",
+                           more=f"<operations>{operations}</operations>"))
 
-    assert [("L18", "p")] == [
-        (one.id, one.where) for one in lint(ElementTree.fromstring(text)) if one.id == "L18"]
+    assert [("L18", "p")] == [(one.id, one.where) for one in lint(root) if one.id == "L18"]
 
 
 def test_an_id_with_quotes() -> None:
     """An id is only compared: quotes and brackets in it do no harm."""
-    text = EMPTY.replace("<resources/>", '<resources><primitive id="p" class="ocf" template="t\']"'
-                         ' provider="openstack" type="glance-api"/></resources>').replace(
-        "<constraints/>",
-        '<constraints><rsc_colocation id="c" rsc="p" with-rsc="\'"/></constraints>')
+    root = there('<primitive id="p" class="ocf" template="t\']" provider="openstack" '
+                 'type="glance-api"/>', '<rsc_colocation id="c" rsc="p" with-rsc="\'"/>')
 
-    assert ("L16", "c") in [(one.id, one.where) for one in lint(ElementTree.fromstring(text))]
+    assert ("L16", "c") in [(one.id, one.where) for one in lint(root)]
 
 
 @pytest.mark.parametrize(("content", "code", "said"), [
@@ -219,11 +207,9 @@ def test_no_cluster(tmp_path: Path) -> None:
 
 def test_live_and_json(tmp_path: Path) -> None:
     """The CIB that Pacemaker's tools see is linted, as JSON; a password in it is not shown."""
-    snippet, cib = tmp_path / "some.crm", tmp_path / "cib.xml"
     secret = next(text for row, _, text in ROWS if row == "L5")
-    snippet.write_text(f"{VIP}\n{secret}\n{GROUP}\n{SOUND}\n")
-    crm(cib, snippet)
-    done = command("lint", "live", "--format", "json", CIB_file=str(cib))
+    loaded(tmp_path, f"{VIP}\n{secret}\n{GROUP}\n{SOUND}\n")
+    done = command("lint", "live", "--format", "json", CIB_file=str(tmp_path / "cib.xml"))
 
     assert (0, "") == (done.code, done.said)
     assert ["L5"] == [one["id"] for one in json.loads(done.output)]
@@ -272,9 +258,8 @@ def test_names_of_dns_ha(tmp_path: Path) -> None:
 ], ids=["user", "no user", "url", "all", "none"])
 def test_l22_half_of_the_credentials(tmp_path: Path, given: str, missing: str) -> None:
     """L22: what the shell agents let pass and ours do not is found; all or none are sound."""
-    snippet = tmp_path / "some.crm"
-    snippet.write_text(f"{GLANCE.replace(' meta', f' params {given} meta', 1)}\n")
-    found = [one.seen for one in lint(crm(tmp_path / "cib.xml", snippet)) if one.id == "L22"]
+    root = loaded(tmp_path, f"{GLANCE.replace(' meta', f' params {given} meta', 1)}\n")
+    found = [one.seen for one in lint(root) if one.id == "L22"]
 
     assert bool(missing) == bool(found)
     assert not missing or f"half of the credentials: {missing}" in found[0]

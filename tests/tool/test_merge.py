@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 import pytest
@@ -14,7 +13,7 @@ from openstack_ocf.errors import RefusedError
 from openstack_ocf.merge import merge
 from openstack_ocf.openrc import Credentials
 from openstack_ocf.plan import plan
-from tool.kit import EMPTY
+from tool.kit import primitive, there
 
 USER = {"os_username": "monitor", "os_project_name": "service",
         "os_auth_url": "http://10.0.0.11:5000/v3"}
@@ -25,25 +24,6 @@ def planned(folder: Path, text: str, user: dict[str, str] | None = None) -> Elem
     path = folder / "d.conf"
     path.write_text(text)
     return plan(description.read(str(path)), Credentials("", user or {})).cib
-
-
-def there(resources: str, constraints: str = "") -> Element:
-    """A CIB with these resources and constraints."""
-    return ElementTree.fromstring(
-        EMPTY.replace("<resources/>", f"<resources>{resources}</resources>").replace(
-            "<constraints/>", f"<constraints>{constraints}</constraints>"),
-        ElementTree.XMLParser(target=ElementTree.TreeBuilder(insert_comments=True)))
-
-
-def primitive(name: str, agent: str, parameters: str = "", more: str = "") -> str:
-    """A primitive; parameters as `ip=10.0.0.12 nic=eth0`."""
-    kind, provider, type_ = agent.split(":")
-    pairs = [one.partition("=") for one in parameters.split()]
-    inner = "".join(f'<nvpair id="{name}-{key}" name="{key}" value="{value}"/>'
-                    for key, _, value in pairs)
-    section = f'<instance_attributes id="{name}-a">{inner}</instance_attributes>' if inner else ""
-    return (f'<primitive id="{name}" class="{kind}" provider="{provider}" type="{type_}">{section}'
-            f"{more}</primitive>")
 
 
 def vip(name: str, address: str) -> str:

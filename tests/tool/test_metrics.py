@@ -15,22 +15,14 @@ from pathlib import Path
 import pytest
 
 from harness import eventually, expect
-from lookalike.service import Service
+from lookalike.service import MakeService, Service
 from openstack_ocf import metrics
 from openstack_ocf.records import Instance, Verdict
-from tool.kit import ROOT, Ended, command
+from tool.kit import ROOT, Ended, as_nobody, command
 
 NAMES = set(metrics.HELP)
 RULES = ROOT / "docs" / "openstack-ocf.rules.yml"
 DASHBOARD = ROOT / "docs" / "openstack-ocf.dashboard.json"
-
-MakeService = Callable[..., Service]
-
-
-@pytest.fixture
-def agent() -> Path:
-    """One agent: what is left is the same of all."""
-    return ROOT / "ocf" / "glance-api"
 
 
 def promtool(need: Callable[[str, str], str], *words: str, text: str = "") -> None:
@@ -150,17 +142,12 @@ def test_output_nowhere(folder: Path) -> None:
     assert "--output" in done.said and "no such file or directory" in done.said
 
 
-def test_not_root(service: Service) -> None:
+def test_not_root(service: Service, folder: Path) -> None:
     """Who may not read the agents' folder is told so; exit code 3."""
     expect(service.start(), 0)
-    done = subprocess.run(
-        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-BEsc",
-         f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
-         "from openstack_ocf.command import main; sys.exit(main())", "metrics"],
-        env={"PATH": "/usr/bin:/bin", "HA_RSCTMP": str(service.rsctmp)}, cwd="/",
-        capture_output=True, text=True)
-    assert (3, "") == (done.returncode, done.stdout)
-    assert "only root may read it" in done.stderr
+    done = as_nobody(folder, "metrics", HA_RSCTMP=str(service.rsctmp))
+    assert (3, "") == (done.code, done.output)
+    assert "only root may read it" in done.said
 
 
 @pytest.mark.parametrize("junk", [b"", b"\0" * 9999, b"tag a:b\nlevel ten\n", b"[" * 9999,

@@ -10,7 +10,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import pytest
 
 from openstack_ocf import outdated, rows
 from openstack_ocf.servers import hosts
-from tool.kit import ROOT, Ended, command
+from tool.kit import ROOT, Ended, command, primitive
 
 SECRET = "geheim"
 GLANCE = """\
@@ -82,14 +82,13 @@ vip = 10.0.0.13
 user = root
 config = {folder}/cinder.conf
 """
-CIB = """\
+CIB = f"""\
 <cib have-quorum="1"><configuration><crm_config><cluster_property_set id="a">
 <nvpair id="b" name="stonith-enabled" value="true"/></cluster_property_set></crm_config>
 <nodes><node id="1" uname="node1"/><node id="2" uname="node2"/></nodes>
 <resources><primitive id="f" class="stonith" type="fence_ipmilan"/>
-<primitive id="p_ip_mysql" class="ocf" provider="heartbeat" type="IPaddr2">
-<instance_attributes id="c"><nvpair id="d" name="ip" value="10.0.0.20"/></instance_attributes>
-</primitive>GROUP</resources><constraints/></configuration><status/></cib>
+{primitive("p_ip_mysql", "ocf:heartbeat:IPaddr2", "ip=10.0.0.20")}GROUP
+</resources><constraints/></configuration><status/></cib>
 """
 
 
@@ -113,17 +112,17 @@ class Host:
         assert old in text
         self.write(name, text.replace(old, new))
 
-    def run(self, *words: str) -> Ended:
+    def run(self, *words: str, prefix: Sequence[str] = ()) -> Ended:
         done = command(
-            "check", "--quick", "--description", self.folder / "d.conf", "--cib",
-            self.folder / "cib.xml", *words,
+            "check", *words, "--description", self.folder / "d.conf", "--cib",
+            self.folder / "cib.xml", prefix=prefix,
             PATH=f"{self.folder}/bin:{os.environ['PATH']}")
         assert SECRET not in done.output + done.said
         return done
 
     def found(self) -> list[tuple[str, str, str, str]]:
         """Id, severity, place and words of what is found, without what this machine has."""
-        done = self.run("--format", "json")
+        done = self.run("--quick", "--format", "json")
         assert done.said == ""
         findings = json.loads(done.output)
         assert all(one["remedy"] for one in findings)
@@ -298,10 +297,9 @@ def test_file_store(host: Host) -> None:
     assert ("S2", "error", "glance-api.conf:fs/filesystem_store_datadir") == found[:3]
     assert "is on /var (xfs) of this node" in found[3]
 
-    host.edit("cib.xml", "</primitive></resources>", f"""</primitive><group id="g">
-<primitive id="fs" class="ocf" provider="heartbeat" type="Filesystem"><instance_attributes id="x">
-<nvpair id="y" name="directory" value="{host.folder}"/></instance_attributes></primitive>
-<primitive id="p" class="ocf" provider="openstack" type="glance-api"/></group></resources>""")
+    mounted = primitive("fs", "ocf:heartbeat:Filesystem", f"directory={host.folder}")
+    ours = primitive("p", "ocf:openstack:glance-api")
+    host.write("cib.xml", CIB.replace("GROUP", f'<group id="g">{mounted}{ours}</group>'))
     assert [] == host.found()
 
     host.write("cib.xml", CIB.replace("GROUP", ""))
@@ -429,12 +427,10 @@ def test_the_cluster(host: Host, where: str, seen: str, old: str, new: str) -> N
 
 def test_without_description(host: Host) -> None:
     """Without a description the services of the CIB are looked at, with the addresses they have."""
-    host.write("cib.xml", CIB.replace("GROUP", f"""<group id="g">
-<primitive id="p_ip_cinder" class="ocf" provider="heartbeat" type="IPaddr2">
-<instance_attributes id="k"><nvpair id="l" name="ip" value="10.0.0.99"/></instance_attributes>
-</primitive><primitive id="p" class="ocf" provider="openstack" type="cinder-api">
-<instance_attributes id="m"><nvpair id="n" name="config" value="{host.folder}/cinder.conf"/>
-<nvpair id="o" name="user" value="root"/></instance_attributes></primitive></group>"""))
+    vip = primitive("p_ip_cinder", "ocf:heartbeat:IPaddr2", "ip=10.0.0.99")
+    ours = primitive("p", "ocf:openstack:cinder-api",
+                     f"config={host.folder}/cinder.conf user=root")
+    host.write("cib.xml", CIB.replace("GROUP", f'<group id="g">{vip}{ours}</group>'))
     code = ("from openstack_ocf import description; description.PATH = '/nowhere/d.conf'\n"
             "import sys; from openstack_ocf.command import main; sys.exit(main(sys.argv[1:]))")
     done = subprocess.run(
@@ -451,15 +447,11 @@ def test_this_nodes_own_address(host: Host) -> None:
     """DB1: an address of this node is found as the database's, unless it is a virtual IP."""
     script = ("ip link add eth9 type veth peer name eth8 && ip addr add $0/24 dev eth9 && "
               'ip link set eth9 up && exec "$@"')
-    words = [sys.executable, "-B", "-m", "openstack_ocf", "check", "--quick", "--description",
-             str(host.folder / "d.conf"), "--cib", str(host.folder / "cib.xml")]
     host.edit("cinder.conf", "@10.0.0.20/", "@10.0.0.30/")
     for address, wrong in (("10.0.0.30", True), ("10.0.0.20", False)):
-        done = subprocess.run(["unshare", "--net", "sh", "-c", script, address, *words], cwd=ROOT,
-                              env={"PATH": f"{host.folder}/bin:{os.environ['PATH']}"},
-                              capture_output=True, text=True)
+        done = host.run("--quick", prefix=["unshare", "--net", "sh", "-c", script, address])
         seen = "the database's host 10.0.0.30 is an address of this node, and no virtual IP"
-        assert wrong == (seen in done.stdout), done.stdout + done.stderr
+        assert wrong == (seen in done.output), done.output + done.said
 
 
 URLS = [
@@ -483,7 +475,7 @@ def test_hosts_of_a_url(url: str, named: list[str] | None) -> None:
 
 def test_compare(host: Host) -> None:
     """X1, X2: what differs between the facts of nodes is found, and facts have no secret."""
-    one = host.run("--facts")
+    one = host.run("--quick", "--facts")
     assert (0, "") == (one.code, one.said)
     host.write("one.json", one.output)
     facts = json.loads(one.output)
@@ -539,14 +531,9 @@ def test_the_schema(host: Host) -> None:
     for says, severity in (("exit 0", ""), ("echo geheim; exit 3", "error"),
                            ("echo OperationalError geheim >&2; exit 1", "unknown")):
         host.program("glance-manage", says)
-        done = subprocess.run(
-            ["unshare", "--net", sys.executable, "-B", "-m", "openstack_ocf", "check", "--format",
-             "json", "--description", host.folder / "d.conf", "--cib", host.folder / "cib.xml"],
-            cwd=ROOT, capture_output=True, text=True,
-            env={"PATH": f"{host.folder}/bin:{os.environ['PATH']}"})
-        found = {one["id"]: one["severity"] for one in json.loads(done.stdout)}
+        done = host.run("--format", "json", prefix=["unshare", "--net"])
+        found = {one["id"]: one["severity"] for one in json.loads(done.output)}
 
-        assert SECRET not in done.stdout + done.stderr
         assert severity == found.get("DB2", "")
         assert "unknown" == found["A4"]
 

@@ -12,7 +12,7 @@ import pytest
 
 from cluster.docs_cib import meaning
 from openstack_ocf.lint import lint
-from tool.kit import EMPTY, GOLDEN, ROOT, command, crm, pcs
+from tool.kit import GOLDEN, ROOT, command, crm, loaded, pcs, primitive, there
 
 OPENRC = """\
 # of the monitor
@@ -167,11 +167,8 @@ def test_pacemaker_takes_it(described: Path, name: str) -> None:
 def test_crm_says_the_same(described: Path, name: str) -> None:
     """What --as crm prints makes the same CIB when crmsh loads it."""
     text = planned(described, name, "crm")
-    snippet = described / "new.crm"
-    snippet.write_text(text)
 
-    same(ElementTree.fromstring(planned(described, name, "xml")),
-         crm(described / "cib.xml", snippet))
+    same(ElementTree.fromstring(planned(described, name, "xml")), loaded(described, text))
     assert "# failure-timeout 180 s: longer than from one failure to the next" in text
 
 
@@ -201,9 +198,9 @@ def test_ids_are_those_of_the_snippets(tmp_path: Path) -> None:
     snippet = meaning(crm(tmp_path / "cib.xml", ROOT / "crm" / "glance-api.crm"))
 
     assert snippet["groups"] == ours["groups"]
-    for name, primitive in snippet["primitives"].items():
+    for name, theirs in snippet["primitives"].items():
         for part in ("agent", "operations", "meta"):
-            assert primitive[part] == ours["primitives"][name][part]
+            assert theirs[part] == ours["primitives"][name][part]
 
 
 @pytest.mark.parametrize(("lines", "code", "said"), [
@@ -333,10 +330,8 @@ def test_everything_keeps_its_id(described: Path) -> None:
 def test_a_virtual_ip_keeps_its_id(described: Path) -> None:
     """An address that is in the CIB under another id is planned under that id."""
     cib = described / "cib.xml"
-    vip = ('<resources><primitive id="res_glance_8534040_vip" class="ocf" provider="heartbeat" '
-           'type="IPaddr2"><instance_attributes id="a"><nvpair id="b" name="ip" '
-           'value="10.0.0.12"/></instance_attributes></primitive></resources>')
-    cib.write_text(EMPTY.replace("<resources/>", vip))
+    vip = primitive("res_glance_8534040_vip", "ocf:heartbeat:IPaddr2", "ip=10.0.0.12")
+    cib.write_bytes(ElementTree.tostring(there(vip)))
     lines = planned(described, "two-apis", "xml", "--diff", str(cib)).splitlines()
 
     assert not [line for line in lines if "p_ip_glance-api" in line]

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tool.kit import ROOT, a_node, command, found
+from tool.kit import a_node, command, found
 
 GOOD = """\
 [DEFAULT]
@@ -199,13 +197,11 @@ def test_check_looks_at_the_real_node(tmp_path: Path) -> None:
     path = tmp_path / "d.conf"
     path.write_text("[glance]\nvip = 10.9.0.2\n[cinder]\nvip = 10.8.0.2\n[heat]\nvip = 10.9.0.7\n")
     script = ("ip link add eth9 type veth peer name eth8 && ip addr add 10.9.0.2/24 dev eth9 && "
-              'ip link set eth9 up && '
-              'exec "$0" -B -m openstack_ocf check --quick --description "$1"')
-    done = subprocess.run(
-        ["unshare", "--net", "sh", "-c", script, sys.executable, str(path)],
-        cwd=ROOT, capture_output=True, text=True)
+              'ip link set eth9 up && exec "$@"')
+    done = command("check", "--quick", "--description", path,
+                   prefix=["unshare", "--net", "sh", "-c", script, "sh"])
 
-    assert (1, "") == (done.returncode, done.stderr)
-    firsts = [line for line in done.stdout.splitlines() if not line.startswith(" ")]
+    assert (1, "") == (done.code, done.said)
+    firsts = [line for line in done.output.splitlines() if not line.startswith(" ")]
     assert [f"V3 {path}:glance/vip", f"V2 {path}:cinder/vip"] == [
         line.split(" ", 1)[1].split(": ")[0] for line in firsts if line.split()[1][0] == "V"]

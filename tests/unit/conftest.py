@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, settings
 from agentlib import state
 from agentlib.environment import Environment
 from agentlib.log import Log
-from unit.kit import Service, Zoo
+from lookalike.keystone import Keystone
+from unit.kit import PASSWORD, Service, Zoo
 
 # A busy machine is no failure, and the same examples every time keep CI calm.
 settings.register_profile(
@@ -61,6 +62,27 @@ def service() -> Iterator[Service]:
     server = Service()
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def imported() -> None:
+    """What is slow to import is there before the first deadline runs."""
+    __import__("keystoneauth1.identity.v3")
+    __import__("requests")
+
+
+@pytest.fixture
+def keystone() -> Iterator[Keystone]:
+    """A look-alike Keystone that knows the monitoring user."""
+    with Keystone(users={"monitor": PASSWORD}) as server:
+        yield server
+
+
+@pytest.fixture
+def secure(certificate: Path) -> Iterator[Keystone]:
+    """One that serves https; it has a version document, as an API has."""
+    with Keystone(users={"monitor": PASSWORD}, certfile=str(certificate)) as server:
+        yield server
 
 
 @pytest.fixture

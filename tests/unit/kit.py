@@ -51,21 +51,16 @@ def stay(role):
         signal.pause()
 
 def worker():
-    deaf = "workers" in spec.get("deaf", [])
-    signal.signal(signal.SIGTERM, signal.SIG_IGN if deaf else signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if spec.get("own_session"):
         os.setsid()
     stay("worker")
 
 def told(*_):
-    if spec.get("birth") and os.fork() == 0:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        stay("late")
-    if not spec.get("leaves"):
-        for pid in workers:
-            os.kill(pid, signal.SIGTERM)
-        for pid in workers:
-            os.waitpid(pid, 0)
+    for pid in workers:
+        os.kill(pid, signal.SIGTERM)
+    for pid in workers:
+        os.waitpid(pid, 0)
     os._exit(0)
 
 def hop():
@@ -83,7 +78,7 @@ for _ in range(spec.get("workers", 0)):
     if pid == 0:
         worker()
     workers.append(pid)
-signal.signal(signal.SIGTERM, signal.SIG_IGN if "master" in spec.get("deaf", []) else told)
+signal.signal(signal.SIGTERM, told)
 stay("master")
 '''
 
@@ -114,7 +109,7 @@ class Tree:
         return sorted(self.pids("worker"))
 
     def everyone(self) -> list[int]:
-        return sorted(self.pids("master") + self.pids("worker") + self.pids("late"))
+        return sorted(self.pids("master") + self.pids("worker"))
 
     def kill_master(self) -> None:
         """As by the kernel's OOM killer: at once, and without a word to the workers."""
@@ -136,22 +131,22 @@ class Zoo:
 
     def run(
         self, command: list[str], *, env: dict[str, str] | None = None, user: int | None = None,
-        session: bool = True, fds: tuple[int, ...] = (), executable: str | None = None,
+        session: bool = True, fds: tuple[int, ...] = (),
     ) -> subprocess.Popen[bytes]:
         """Start a process."""
         child = subprocess.Popen(
             command, env=self.environment(**(env or {})), user=user, cwd="/", pass_fds=fds,
-            start_new_session=session, executable=executable, stdin=subprocess.DEVNULL,
+            start_new_session=session, stdin=subprocess.DEVNULL,
             extra_groups=None if user is None else [])
         self._children.append(child)
         return child
 
     def sleeper(
         self, *, env: dict[str, str] | None = None, user: int | None = None,
-        session: bool = True, fds: tuple[int, ...] = (),
+        fds: tuple[int, ...] = (),
     ) -> subprocess.Popen[bytes]:
         """A process that does nothing, past its exec."""
-        child = self.run(["/bin/sleep", "3600"], env=env, user=user, session=session, fds=fds)
+        child = self.run(["/bin/sleep", "3600"], env=env, user=user, fds=fds)
         eventually(lambda: Path(f"/proc/{child.pid}/cmdline").read_bytes()[:10] == b"/bin/sleep")
         return child
 
@@ -165,9 +160,9 @@ class Zoo:
         roles.chmod(0o666)
         return config
 
-    def binary(self, name: str = "unit-daemon") -> Path:
+    def binary(self) -> Path:
         """TREE as an executable."""
-        path = self.place / name
+        path = self.place / "unit-daemon"
         path.write_text(f"#!{PYTHON} -ES\n{TREE}")
         path.chmod(0o755)
         return path
@@ -204,6 +199,10 @@ class Zoo:
             child.wait()
         end_all(self.pids)
 
+
+PASSWORD = "pa55-w0rd"
+CREDENTIALS = {"os_username": "monitor", "os_password": PASSWORD, "os_project_name": "service",
+               "os_auth_url": "http://10.0.0.11:5000"}
 
 VERSIONS = b'{"versions": [{"id": "v2.9", "status": "CURRENT"}]}'
 

@@ -17,12 +17,11 @@ from agentlib.api import Api
 from agentlib.call import PROCESS, SERVES, Call, level, seconds
 from agentlib.daemon import Daemon
 from agentlib.environment import Environment
-from agentlib.errors import AgentError
 from agentlib.log import Log
 from agentlib.resource import Resource
 from agentlib.service import Service as Managed
-from looks import eventually, lives
-from unit.kit import Tree, Zoo
+from looks import lives
+from unit.kit import Zoo
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="the actions need root")
 
@@ -115,71 +114,26 @@ def test_usage() -> None:
 # --- calls --------------------------------------------------------------------------------------
 
 
-class Node:
-    """A node with a place for the agent's files, and calls on it."""
-
-    def __init__(self, folder: Path, log: Log, zoo: Zoo) -> None:
-        self.folder = folder
-        self.log = log
-        self.zoo = zoo
-        self.name = f"p_{zoo.place.name}"  # that nobody else on this machine has
-        self.parameters = {"binary": str(zoo.binary()), "config": str(zoo.config())}
-
-    def call(self, action: str, level: str = "", interval: str = "", timeout: str = "60000",
-             **parameters: str) -> Resource:
-        environ = {"OCF_RESOURCE_INSTANCE": self.name, "HA_RSCTMP": str(self.folder),
-                   "OCF_CHECK_LEVEL": level, "OCF_RESKEY_CRM_meta_timeout": timeout,
-                   "OCF_RESKEY_CRM_meta_interval": interval}
-        for name, value in {**self.parameters, **parameters}.items():
-            environ["OCF_RESKEY_" + name] = value
-        call = Call(AGENT.name, SERVICE.parameters, ACTIONS,
-                    Environment(action, AGENT.name, environ), self.log)
-        return Resource(call, DAEMON, CHECKS)
-
-    def act(self, action: str, **options: str) -> tuple[int, str]:
-        try:
-            resource = self.call(action, **options)
-            outcome = FUNCTIONS[resource.environment.action](resource)
-        except AgentError as error:
-            return int(error.exit_code), str(error)
-        return int(outcome.code), outcome.reason
-
-    def probe(self) -> int:
-        return self.act("monitor", interval="0")[0]
-
-    def start_tree(self, fds: tuple[int, ...] = (), **spec: object) -> Tree:
-        """A daemon of this instance, in the pidfile, started by a shell agent."""
-        config = self.zoo.config(**spec)
-        self.parameters["config"] = str(config)
-        child = self.zoo.run([self.parameters["binary"], "--config-file", str(config)],
-                             user=65534, fds=fds)
-        tree = Tree(config, child)
-        eventually(lambda: len(tree.everyone()) == 1 + int(str(spec.get("workers", 0))))
-        (self.folder / f"{self.name}.pid").write_text(f"{tree.master}\n")
-        return tree
-
-
-@pytest.fixture
-def node(tmp_path: Path, log: Log, zoo: Zoo) -> Node:
-    return Node(tmp_path, log, zoo)
-
-
 @ROOT_ONLY
 @pytest.mark.parametrize("kind", ["file", "open to all"])
-def test_stop_without_a_folder(node: Node, kind: str, logged: Callable[[], str]) -> None:
+def test_stop_without_a_folder(
+    tmp_path: Path, log: Log, logged: Callable[[], str], zoo: Zoo, kind: str
+) -> None:
     """Stop does without its folder: where it cannot be used, the pidfile is enough."""
-    tree = node.start_tree(workers=1)
+    tree = zoo.tree(workers=1)
+    name = f"p_{zoo.place.name}"  # that nobody else on this machine has
+    (tmp_path / f"{name}.pid").write_text(f"{tree.master}\n")
     if kind == "file":
-        (node.folder / "openstack").write_text("x")
+        (tmp_path / "openstack").write_text("x")
     else:
-        (node.folder / "openstack").mkdir()
-        (node.folder / "openstack").chmod(0o777)
-    assert (0, "") == node.act("stop")
+        (tmp_path / "openstack").mkdir()
+        (tmp_path / "openstack").chmod(0o777)
+    environ = {"OCF_RESOURCE_INSTANCE": name, "HA_RSCTMP": str(tmp_path),
+               "OCF_RESKEY_CRM_meta_timeout": "60000", "OCF_RESKEY_binary": str(zoo.binary()),
+               "OCF_RESKEY_config": str(tree.config)}
+    call = Call(AGENT.name, SERVICE.parameters, ACTIONS,
+                Environment("stop", AGENT.name, environ), log)
+    outcome = FUNCTIONS["stop"](Resource(call, DAEMON, CHECKS))
+    assert (0, "") == (int(outcome.code), outcome.reason)
     assert not any(map(lives, tree.workers))
     assert "stops without a lock" in logged()
-
-
-# --- validation ---------------------------------------------------------------------------------
-
-
-# --- start --------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,9 +31,10 @@ from agentlib.url import split
 from lookalike.case import said
 from lookalike.keystone import Keystone
 from lookalike.wires import GRANTS, WIRE, Wire, api_code, keystone_words
-from unit.kit import GIVE_IPV6, VERSIONS, Service
+from unit.kit import GIVE_IPV6, PASSWORD, VERSIONS, Service
 
-PASSWORD = "pa55-w0rd"
+pytestmark = pytest.mark.usefixtures("imported")
+
 PLENTY = 120.0
 PORT = 9292
 PATH = "/v2/images?limit=1"
@@ -42,23 +43,10 @@ PARAMETERS = CHECK.parameters(PORT)
 DAEMON = Daemon(project="unit", binary="unit-api", port=PORT)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _imported() -> None:
-    """What is slow to import is there before the first deadline runs."""
-    __import__("keystoneauth1.identity.v3")
-    __import__("requests")
-
-
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """The daemon is alone where it is remembered to listen; that is for `listening` to tell."""
     monkeypatch.setattr(listening, "ensure", lambda *_: None)
-
-
-@pytest.fixture
-def keystone() -> Iterator[Keystone]:
-    with Keystone(users={"monitor": PASSWORD}) as server:
-        yield server
 
 
 def values_for(keystone: Keystone | None = None, /, **given: str) -> Values:
@@ -75,11 +63,12 @@ def listening_at(url: str) -> State:
     return state
 
 
-def remembered(service: Service, values: Values | None = None, token: str = "known") -> State:
+def remembered(service: Service, values: Values | None = None) -> State:
     """A state with the service's address, and a token of these credentials."""
     state = listening_at(service.url)
     if values is not None:
-        Token(token, time.time() + 1000).keep(state.checks.setdefault("api", {}), Identity(values))
+        token = Token("known", time.time() + 1000)
+        token.keep(state.checks.setdefault("api", {}), Identity(values))
     return state
 
 
@@ -309,7 +298,7 @@ def test_local_only() -> None:
                "(any more)") == check(values_for(), state)
 
 
-def test_asked_from_its_own_address(keystone: Keystone) -> None:
+def test_asked_from_its_own_address() -> None:
     """Where the daemon listens, it is asked from that very address: no other host can do so."""
     server = Service(host="127.0.0.9")
     try:
@@ -376,13 +365,6 @@ def test_bytes(service: Service, raw: bytes, code: int) -> None:
 
 
 # --- TLS ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def secure(certificate: Path) -> Iterator[Keystone]:
-    """An https server with a version document: the look-alike of Keystone has one."""
-    with Keystone(users={"monitor": PASSWORD}, certfile=str(certificate)) as server:
-        yield server
 
 
 @pytest.mark.parametrize("scheme", ["HTTPS", "Https"])

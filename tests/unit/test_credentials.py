@@ -20,11 +20,7 @@ from agentlib.credentials import (
 )
 from agentlib.errors import ConfigurationError, NotInstalledError
 from agentlib.parameters import Values
-
-PASSWORD = "pa55-w0rd"
-
-CREDENTIALS = {"os_username": "monitor", "os_password": PASSWORD, "os_project_name": "service",
-               "os_auth_url": "http://10.0.0.11:5000"}
+from unit.kit import CREDENTIALS, PASSWORD
 
 
 def values_for(token_url: str = "", /, **given: str) -> Values:

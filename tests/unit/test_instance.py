@@ -17,7 +17,7 @@ from agentlib.instance import Instance, remembered
 from agentlib.log import Log
 from agentlib.process import Process, find
 from agentlib.state import State, Store
-from looks import eventually, fields_of, lives
+from looks import eventually, fields_of, lives, start_of
 from unit.kit import NOBODY, OTHER, Tree, Zoo
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs processes of several users")
@@ -136,7 +136,7 @@ def test_stranger_with_a_title_in_an_adopted_session(home: Home) -> None:
     write_a_title(stranger.workers[0])
     master = home.zoo.sleeper(user=NOBODY)
     state = remembered(find(master.pid))  # type: ignore[arg-type]
-    state.session, state.start = stranger.master, int(fields_of(stranger.master)[19])
+    state.session, state.start = stranger.master, start_of(stranger.master)
     home.store.write(state)
     home.config = "in no command line"
     stranger.kill_master()
@@ -205,18 +205,15 @@ def test_cannot_remember(home: Home, trouble: str, logged: Callable[[], str]) ->
 # --- strangers ----------------------------------------------------------------------------------
 
 
-def with_state(home: Home, pid: int, start: int, session: int = 0, uid: int = NOBODY) -> None:
-    state = State()
-    state.pid, state.start, state.session, state.uid = pid, start, session or pid, uid
-    home.store.write(state)
-
-
 def test_stranger_of_another_user_in_the_session(home: Home) -> None:
     """A process of another user in the session is not a worker of ours."""
     stranger = home.zoo.tree(workers=1, user=OTHER)
-    start = int(fields_of(stranger.master)[19])
+    start = start_of(stranger.master)
     stranger.kill_master()
-    with_state(home, stranger.master, start, uid=NOBODY)
+    state = State()
+    state.pid = state.session = stranger.master
+    state.start, state.uid = start, NOBODY
+    home.store.write(state)
     assert ((0, []), []) == (home.look(), home.family())
 
 
@@ -395,6 +392,6 @@ def test_remembered(home: Home) -> None:
     master = find(tree.master)
     assert master is not None
     state = remembered(master)
-    assert (tree.master, int(fields_of(tree.master)[19]), tree.master, NOBODY) == (
+    assert (tree.master, start_of(tree.master), tree.master, NOBODY) == (
         state.pid, state.start, state.session, state.uid)
     assert {} == state.checks

@@ -7,7 +7,6 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,30 +19,15 @@ from agentlib.keystone import NoTokenError, Token, issue, kept
 from agentlib.parameters import Values
 from agentlib.reason import one_line
 from lookalike.keystone import Keystone
-from unit.kit import ROOT
+from unit.kit import CREDENTIALS, PASSWORD, ROOT
 
-PASSWORD = "pa55-w0rd"
+pytestmark = pytest.mark.usefixtures("imported")
+
 PLENTY = 120.0
-
-CREDENTIALS = {"os_username": "monitor", "os_password": PASSWORD, "os_project_name": "service",
-               "os_auth_url": "http://10.0.0.11:5000"}
 
 
 def values_for(**given: str) -> Values:
     return Values(parameters(), given)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _imported() -> None:
-    """keystoneauth1 is imported before the first deadline runs."""
-    __import__("keystoneauth1.identity.v3")
-    __import__("requests")
-
-
-@pytest.fixture
-def keystone() -> Iterator[Keystone]:
-    with Keystone(users={"monitor": PASSWORD}) as server:
-        yield server
 
 
 def made(server: Keystone, **more: str) -> Identity:
@@ -142,7 +126,7 @@ def test_wrong_credentials(keystone: Keystone, given: dict[str, str]) -> None:
 def test_domains(name: str) -> None:
     """User and project may be in other domains than Default."""
     domains = {"os_user_domain_name": "user_domain", "os_project_domain_name": "project_domain"}
-    with Keystone(users={"monitor": PASSWORD}, **{domains[name]: "Elsewhere"}) as server:  # type: ignore[arg-type]
+    with Keystone(users={"monitor": PASSWORD}, **{domains[name]: "Elsewhere"}) as server:
         assert refused(refusal(made(server)))
         assert issue(made(server, **{name: "Elsewhere"}), Deadline(PLENTY)).text
 
@@ -189,12 +173,6 @@ def test_package_missing(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
 # --- TLS ----------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def secure(certificate: Path) -> Iterator[Keystone]:
-    with Keystone(users={"monitor": PASSWORD}, certfile=str(certificate)) as server:
-        yield server
-
-
 def test_unknown_certificate(secure: Keystone) -> None:
     """A certificate that nobody vouches for is not accepted, and no password is sent."""
     said = f"Keystone at {secure.url} has a TLS certificate that is not accepted"
@@ -220,10 +198,10 @@ def test_nonsense_ca_file(secure: Keystone, tmp_path: Path) -> None:
 # --- tokens that are kept -----------------------------------------------------------------------
 
 
-def memory_of(who: Identity, text: str = "gAAAA", until: float = 1e10) -> dict[str, Any]:
+def memory_of(who: Identity, until: float = 1e10) -> dict[str, Any]:
     """What a check remembers of a token of these credentials."""
     memory: dict[str, Any] = {}
-    Token(text, until, "0123abcd", "4567-ef").keep(memory, who)
+    Token("gAAAA", until, "0123abcd", "4567-ef").keep(memory, who)
     return memory
 
 

@@ -45,6 +45,8 @@ from agentlib.target import Target
 from agentlib.url import split
 from unit.kit import VERSIONS, Service
 
+pytestmark = pytest.mark.usefixtures("imported")
+
 PLENTY = 120.0
 
 DAEMON = Daemon(project="unit", binary="sh", config="/etc/passwd", user="nobody",
@@ -54,13 +56,6 @@ TEXT = st.text(st.characters(exclude_characters="\0"))
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
     lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner), max_leaves=5)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _imported() -> None:
-    """What is slow to import is there before the first deadline runs."""
-    __import__("keystoneauth1.identity.v3")
-    __import__("requests")
 
 
 def made(folder: Path) -> Store:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -39,8 +38,6 @@ if __name__ == "__main__":
     run(AGENT)
 '''
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
 
 class Made:
     """An agent beside a copy of agentlib, as it is installed."""
@@ -64,13 +61,11 @@ class Made:
                 "UNIT_TEST_PLACE": str(self.place), "PYTHONDONTWRITEBYTECODE": "1", **environ}
 
     def run(
-        self, *arguments: str, more: str = "", user: int | None = None, bare: bool = False,
-        environ: dict[str, str] | None = None,
+        self, *arguments: str, more: str = "", environ: dict[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        variables = {} if bare else self.environ(**(environ or {}))
         return subprocess.run(
-            [str(self.write(more)), *arguments], env=variables,
-            user=user, capture_output=True, text=True, errors="surrogateescape", check=False,
+            [str(self.write(more)), *arguments], env=self.environ(**(environ or {})),
+            capture_output=True, text=True, errors="surrogateescape", check=False,
             cwd="/", stdin=subprocess.DEVNULL, timeout=300)
 
 
@@ -84,9 +79,6 @@ def reasons(done: subprocess.CompletedProcess[str]) -> list[str]:
     lines = done.stderr.splitlines()
     assert all(line.startswith("ocf-exit-reason:") for line in lines), done.stderr
     return [line.partition(":")[2] for line in lines]
-
-
-# --- meta-data and usage ------------------------------------------------------------------------
 
 
 # --- actions there are, and there are not -------------------------------------------------------
@@ -212,6 +204,3 @@ def test_interrupted(made: Made, zoo: Zoo) -> None:
     finally:
         child.kill()
     assert (1, "ocf-exit-reason:validate-all was interrupted\n") == (child.returncode, said)
-
-
-# --- standard descriptors -----------------------------------------------------------------------
