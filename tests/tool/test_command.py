@@ -19,7 +19,7 @@ ORDER = ["errors", "words", "seconds", "finding", "run", "agents", "keys", "desc
          "line", "records", "metrics", "configured", "looking", "daemons", "peers", "explain",
          "rows", "outdated", "oslo", "configuration", "subject", "servers", "listening", "identity",
          "access", "storage", "host", "compare", "nodecheck", "clients", "catalogue", "endpoints",
-         "prove", "cloudverbs", "answering", "command", "__main__"]
+         "trips", "prove", "cloudverbs", "answering", "command", "__main__"]
 MODULES = {path.stem: ast.parse(path.read_text())
            for path in (ROOT / "openstack_ocf").glob("*.py") if path.stem != "__init__"}
 
