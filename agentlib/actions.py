@@ -5,7 +5,7 @@ returns an Outcome, or raises an error of `errors`.
 """
 from __future__ import annotations
 
-from .call import SERVES, level
+from .call import SERVES
 from .deadline import Deadline
 from .errors import AgentError, ConfigurationError, StateError
 from .exitcode import ExitCode
@@ -29,7 +29,7 @@ def validate_all(resource: Resource) -> Outcome:
     from .start import validate_host
 
     resource.validate()
-    if level(resource.environment) >= SERVES:
+    if resource.call.level >= SERVES:
         validate_host(resource)
         remarks = [*resource.daemon.remarks(resource.values)]
         for check in resource.checks:
@@ -62,7 +62,10 @@ def reload_agent(resource: Resource) -> Outcome:
 
 
 def monitor(resource: Resource) -> Outcome:
-    """Is it there, and (check level 10, the default; not in a probe) does it serve?"""
+    """Is it there, and (check level 10, the default; not in a probe) does it serve?
+
+    What a level 20 adds is of a check (`api`).
+    """
     status = resource.instance.look()
     if status.orphans:
         return resource.orphaned(status.orphans)
@@ -74,7 +77,7 @@ def monitor(resource: Resource) -> Outcome:
         return Outcome(ExitCode.NOT_RUNNING)
     if status.state.log:
         keep_bounded(status.state.log)
-    if resource.environment.probe or level(resource.environment) < SERVES:
+    if resource.environment.probe or resource.call.level < SERVES:
         return Outcome(ExitCode.SUCCESS)
     return _check(resource, status.state, status.master)
 

@@ -21,10 +21,15 @@ if TYPE_CHECKING:
         """What an Agent asks of what it manages.
 
         text: what the actions do, for the meta-data. actions: as they are advertised.
+        levels: the check levels that there are.
         """
 
         parameters: tuple[Parameter, ...]
         actions: tuple[Action, ...]
+
+        @property
+        def levels(self) -> tuple[int, ...]:
+            """The check levels that there are."""
 
         @property
         def text(self) -> str:
@@ -78,4 +83,4 @@ class Agent:
     def call(self, environment: Environment, log: Log, age: float = 0.0) -> Call:
         """One invocation; age: seconds that it has taken so far."""
         return Call(self.name, self.manages.parameters, self.manages.actions, environment, log,
-                    age)
+                    age, self.manages.levels)

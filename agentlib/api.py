@@ -6,6 +6,7 @@ service's database; the verdict on the answer is in `examination`.
 from __future__ import annotations
 
 from . import credentials
+from .call import ROUND_TRIP, SERVES
 from .check import Check
 from .exitcode import ExitCode
 from .parameters import Parameter
@@ -39,21 +40,23 @@ class Api(Check):
     authentication: the option that makes the service ask for a token, as `[section] name = value`.
     behind: the service that answers the GET behind this one, which a restart does not mend.
     hint: what a 404 to it may come from.
+    images: where images are made; a monitor of level 20 sends one there and back.
     token_url: default of keystone_get_token_url.
     is_keystone: whether the service is Keystone: no other service can be to blame then.
     """
 
-    __slots__ = ("authentication", "behind", "headers", "hint", "is_keystone", "path", "public",
-                 "token_url")
+    __slots__ = ("authentication", "behind", "headers", "hint", "images", "is_keystone", "path",
+                 "public", "token_url")
 
     text = ("serves, checks it by an authenticated request that reads its database, tells a fault "
             "of the server from one of Keystone")
 
     def __init__(
         self, path: str, *, headers: Mapping[str, str] | None = None, public: bytes = VERSIONS,
-        authentication: str = "", behind: str = "", hint: str = "", token_url: str = "",
-        is_keystone: bool = False,
+        authentication: str = "", behind: str = "", hint: str = "", images: str = "",
+        token_url: str = "", is_keystone: bool = False,
     ) -> None:
+        self.images = images
         self.path = path
         self.headers = dict(headers or {})
         self.public = public
@@ -62,6 +65,11 @@ class Api(Check):
         self.hint = hint
         self.token_url = token_url
         self.is_keystone = is_keystone
+
+    @property
+    def level(self) -> int:
+        """The highest check level."""
+        return ROUND_TRIP if self.images else SERVES
 
     def parameters(self, port: int) -> tuple[Parameter, ...]:
         """The parameters of the check; port: where the service listens by default."""

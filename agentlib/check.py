@@ -6,6 +6,8 @@ found, and leaves what it has learned in its own part of the state.
 """
 from __future__ import annotations
 
+from .call import SERVES
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,6 +30,11 @@ class Check:
     __slots__ = ()
 
     text = ""
+
+    @property
+    def level(self) -> int:
+        """The highest check level that it has an answer to."""
+        return SERVES
 
     def parameters(self, port: int) -> tuple[Parameter, ...]:
         """The parameters that it brings; port: where the daemon listens by default."""
@@ -68,17 +75,20 @@ class Subject:
 
     name: of the agent. master: its master process. state: what is remembered; a check may
     change its own part. family: gives the living processes of the instance.
-    daemon: the declaration of what runs.
+    daemon: the declaration of what runs. level: the check level. tag: `agent:instance`.
     waiting: why it is not ready, as far as `ready` has found out.
     asked: when (time.monotonic) a check of a starting daemon last asked another service.
     """
 
-    __slots__ = ("asked", "daemon", "family", "master", "name", "state", "values", "waiting")
+    __slots__ = ("asked", "daemon", "family", "level", "master", "name", "state", "tag", "values",
+                 "waiting")
 
     def __init__(
         self, name: str, values: Values, daemon: Daemon, state: State, master: Process,
-        family: Callable[[], list[Process]],
+        family: Callable[[], list[Process]], *, level: int = SERVES, tag: str = "",
     ) -> None:
+        self.level = level
+        self.tag = tag
         self.name = name
         self.values = values
         self.daemon = daemon

@@ -7,6 +7,7 @@ Keystone is down. The table is docs/verdicts.md.
 from __future__ import annotations
 
 from . import credentials, keystone, listening
+from .call import ROUND_TRIP
 from .errors import AgentError, ConfigurationError, PermissionDeniedError
 from .exitcode import ExitCode
 from .keystone import NoTokenError, RefusedError
@@ -31,6 +32,8 @@ BEHIND_SHARE = 0.8
 
 REFUSED, SERVED = "refused", "served"
 """What a request without a token came to, as it is remembered."""
+
+NOBODY = "a monitor of level 20 needs os_username and the rest of its credentials"
 
 MEMORY = "api"
 """The part of the state that holds the token, and what a request without one came to."""
@@ -76,12 +79,30 @@ class Examination:
             # A wrong parameter of the monitor is no reason to stop the service.
             return self._simple_target(url).without_token(
                 f"not checked: {error}", ExitCode.DEGRADED, deadline)
+        travels = bool(self._api.images) and self._subject.level >= ROUND_TRIP
         if identity is None:
-            return target.serves(deadline)
+            return target.without_token(NOBODY, ExitCode.DEGRADED, deadline) if travels else (
+                target.serves(deadline))
         outcome = self._examine(target, identity, deadline)
-        if outcome.good and not outcome.reason and not self._open_door():
-            return self._anonymous(target, deadline)
+        if _well(outcome) and not self._open_door():
+            outcome = self._anonymous(target, deadline)
+        if _well(outcome) and travels:
+            outcome = self._round_trip(target, identity, deadline)
+            if outcome.code == ExitCode.ERR_GENERIC:
+                # A token that nobody can verify any more looks alike.
+                again = self._examine(target, identity, deadline)
+                return outcome if _well(again) else again
         return outcome
+
+    def _round_trip(self, target: Target, identity: Identity, deadline: Deadline) -> Outcome:
+        """The verdict of check level 20."""
+        from .roundtrip import RoundTrip
+
+        token = keystone.kept(self._memory, identity)
+        if not token:  # Its life is over in this moment; the next monitor has a new one.
+            return Outcome(ExitCode.SUCCESS)
+        return RoundTrip(target, self._api.images, token, instance=self._subject.tag,
+                         user=identity.user, deadline=deadline).verdict()
 
     def _open_door(self) -> bool:
         """Whether requests without a token are meant to be served."""
@@ -198,3 +219,8 @@ class Examination:
                if given.startswith("https:") else None)
         return Target(self._name, given, public=self._api.public, headers=self._api.headers,
                       tls=tls, hint=self._api.hint)
+
+
+def _well(outcome: Outcome) -> bool:
+    """Whether there is nothing to say."""
+    return outcome.good and not outcome.reason

@@ -6,7 +6,7 @@ process, and stop ends it.
 """
 from __future__ import annotations
 
-from .call import SERVES, level
+from .call import PROCESS, SERVES
 from .errors import NotInstalledError
 from .exitcode import ExitCode
 from .metadata import Action
@@ -25,6 +25,8 @@ class Gone:
 
     since: the release in which it was removed, as `Train`. instead: what to do, in one line.
     """
+
+    levels = (PROCESS, SERVES)
 
     __slots__ = ("_instead", "_since", "actions", "daemon", "parameters")
 
@@ -67,7 +69,7 @@ class Gone:
             return reload_agent(resource)
         if action == "validate-all":
             self.daemon.validate(call.values)
-            if level(call.environment) < SERVES:
+            if call.level < SERVES:
                 return Outcome(ExitCode.SUCCESS)
         raise self.error(call.name)
 

@@ -1,10 +1,11 @@
-"""One HTTP request, one answer: GET without redirects, with a bounded answer.
+"""One HTTP request, one answer: without redirects, with a bounded answer.
 
 Called by `target` and `port`, in threads of a deadline (`deadline.Pending`). An answer tells apart
 what the peer did from what went wrong on this node, which is not the peer's fault.
 
-This is HTTP/1.1 as far as one GET needs it (RFC 9112), since http.client costs a monitor more than
-all its other work. Where the RFC leaves a choice for what is not well formed, it is http.client's.
+This is HTTP/1.1 as far as a request and its answer need it (RFC 9112), since http.client costs a
+monitor more than all its other work. Where the RFC leaves a choice for what is not well formed, it
+is http.client's.
 """
 from __future__ import annotations
 
@@ -67,11 +68,12 @@ class Answer:
         return self.trouble == LATE
 
 
-def get(
-    url: str, token: str, seconds: float, *, headers: Mapping[str, str] | None = None,
-    local: bool = False, tls: ssl.SSLContext | None = None,
+def ask(
+    url: str, token: str, seconds: float, *, method: str = "GET", body: bytes = b"",
+    headers: Mapping[str, str] | None = None, local: bool = False,
+    tls: ssl.SSLContext | None = None,
 ) -> Answer:
-    """One GET, redirects not followed.
+    """One request, redirects not followed.
 
     seconds: for all of it but the resolver's part, which the caller sees to. headers: further
     ones. local: only this host may answer. tls: what an https URL is verified by.
@@ -85,7 +87,9 @@ def get(
                   "User-Agent": "openstack-ocf-agents", **(headers or {})}
         if token:
             fields["X-Auth-Token"] = token
-        request = _request((where.path or "/") + where.query, fields)
+        if method != "GET":
+            fields["Content-Length"] = str(len(body))
+        request = _request(method, (where.path or "/") + where.query, fields) + body
         client = Client(where, deadline, local=local, tls=tls)
         client.send(request)
         return answer(client.receive)
@@ -253,11 +257,11 @@ def _chunks(stream: _Stream) -> bytes:
             raise _BadAnswerError(NO_HTTP if line.endswith(b"\n") else CUT_OFF)
 
 
-def _request(target: str, fields: Mapping[str, str]) -> bytes:
-    """The bytes of the request; ValueError for what cannot stand in it, as a line break."""
+def _request(method: str, target: str, fields: Mapping[str, str]) -> bytes:
+    """The bytes before the body; ValueError for what cannot stand there, as a line break."""
     if not (target.isascii() and target.isprintable() and " " not in target):
         raise ValueError("a path that is none")
-    lines = [f"GET {target} HTTP/1.1"]
+    lines = [f"{method} {target} HTTP/1.1"]
     for name, value in fields.items():
         line = f"{name}: {value}"
         if not (line.isascii() and line.isprintable()):

@@ -9,7 +9,7 @@ from . import listening
 from .check import Check
 from .errors import PermissionDeniedError
 from .exitcode import ExitCode
-from .http import LATE, NO_MEMORY, Answer, get
+from .http import LATE, NO_MEMORY, Answer, ask
 from .outcome import Outcome
 from .reason import Reason, Spare
 
@@ -63,4 +63,4 @@ class Port(Check):
         return ask
 
     def _get(self, url: str, deadline: Deadline) -> Answer:
-        return get(url + self._path, "", max(0.1, deadline.remaining()), local=True)
+        return ask(url + self._path, "", max(0.1, deadline.remaining()), local=True)

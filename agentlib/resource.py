@@ -71,7 +71,8 @@ class Resource:
 
     def subject(self, state: State, master: Process) -> Subject:
         """What the checks look at."""
-        return Subject(self.name, self.values, self.daemon, state, master, self.instance.family)
+        return Subject(self.name, self.values, self.daemon, state, master, self.instance.family,
+                       level=self.call.level, tag=self.call.tag)
 
     def validate(self) -> None:
         """Raise ConfigurationError if a parameter is wrong on every node."""

@@ -131,10 +131,9 @@ def _leave(call: Call, code: ExitCode, reason: str) -> None:
     if not _recurring(environment):
         return
     try:
-        from .call import level
         from .state import leave
 
-        leave(environment.rsctmp, call.tag, level(environment), code, reason,
+        leave(environment.rsctmp, call.tag, call.level, code, reason,
               time.monotonic() - call.began)
     except MemoryError:
         pass

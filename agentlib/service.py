@@ -4,6 +4,7 @@ A Service is what most agents manage. The actions themselves are in `actions` an
 """
 from __future__ import annotations
 
+from .call import PROCESS, ROUND_TRIP, SERVES
 from .metadata import Action
 
 TYPE_CHECKING = False
@@ -51,13 +52,24 @@ class Service:
         )
 
     @property
+    def levels(self) -> tuple[int, ...]:
+        """The check levels that there are."""
+        return PROCESS, SERVES, *(check.level for check in self.checks if check.level > SERVES)
+
+    @property
     def text(self) -> str:
         """What it does, for the meta-data."""
         return (
             "It starts the server and waits until it "
             f"{', and '.join(check.text for check in self.checks)}, and stops it with all its "
             "workers. Parameters have the names that the agents of the OpenStack High "
-            f"Availability Guide gave them. {self._where}")
+            f"Availability Guide gave them. {self._where}{self._further}")
+
+    @property
+    def _further(self) -> str:
+        """What is not among the actions: pcs would configure it for everybody."""
+        return (" A monitor with OCF_CHECK_LEVEL=20 also sends an image of 64 KiB there and back; "
+                "its user needs the role member." if ROUND_TRIP in self.levels else "")
 
     @property
     def _where(self) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import stat
 
-from .call import PROCESS, SERVES
+from .call import PROCESS, ROUND_TRIP, SERVES
 from .environment import LOGS
 from .errors import ConfigurationError, StateError
 from .lock import Lock
@@ -177,7 +177,7 @@ class Store:
                 os.unlink(path)
             except OSError:
                 pass
-        for name in (".json", *(last(level) for level in (PROCESS, SERVES))):
+        for name in (".json", *(last(level) for level in (PROCESS, SERVES, ROUND_TRIP))):
             sweep(self._folder, self._stem + name)
         sweep(*os.path.split(self.pidfile))
         return remark

@@ -1,13 +1,14 @@
 """What a check asks of an API: the authenticated GET, and the public document beside it.
 
-Called by `examination`; `http` does the asking. A Target is one URL with its names for exit
-reasons; Questions are the requests of one monitor, some of them under way at the same time.
+Called by `examination` and `roundtrip`; `http` does the asking. A Target is one URL with its names
+for exit reasons; Questions are the requests of one monitor, some of them under way at the same
+time.
 """
 from __future__ import annotations
 
 from .deadline import Bell, Pending
 from .exitcode import ExitCode
-from .http import LATE, NO_MEMORY, Answer, get
+from .http import LATE, NO_MEMORY, Answer, ask
 from .outcome import Outcome
 from .reason import Reason, Spare
 from .url import split
@@ -15,7 +16,7 @@ from .url import split
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from .deadline import Deadline
     from .keystone import Token
@@ -53,6 +54,15 @@ class Target:
     def ask(self, token: Token | None, deadline: Deadline) -> Answer:
         """One GET of the check's path, and its answer; without a token where there is none."""
         return self._answer(self._filled(token), token.text if token else "", deadline)
+
+    def send(
+        self, method: str, path: str, token: Token, deadline: Deadline, body: bytes = b"",
+        kind: str = "application/json",
+    ) -> Answer:
+        """Another request to the same server, as the token's owner. path: from the version on."""
+        headers = {**self._headers, **({"Content-Type": kind} if body else {})}
+        return _within(deadline, self._request, method, self.root + path, token.text, deadline,
+                       body, headers)
 
     def serves(self, deadline: Deadline) -> Outcome:
         """SUCCESS if the public document is served, else 1."""
@@ -98,16 +108,17 @@ class Target:
         return self._url.replace("{project_id}", project or "-").replace("{user_id}", user or "-")
 
     def _answer(self, url: str, token: str, deadline: Deadline) -> Answer:
-        try:
-            return deadline.within(self._get, url, token, deadline)
-        except TimeoutError:
-            return Answer(trouble=LATE)
-        except MemoryError:
-            return Answer(trouble=NO_MEMORY, local=True)
+        return _within(deadline, self._get, url, token, deadline)
 
     def _get(self, url: str, token: str, deadline: Deadline) -> Answer:
-        return get(url, token, max(0.1, deadline.remaining()),
-                   headers=self._headers if token else {}, local=self._local, tls=self._tls)
+        return self._request("GET", url, token, deadline, b"", self._headers if token else {})
+
+    def _request(
+        self, method: str, url: str, token: str, deadline: Deadline, body: bytes,
+        headers: Mapping[str, str],
+    ) -> Answer:
+        return ask(url, token, max(0.1, deadline.remaining()), method=method, body=body,
+                   headers=headers, local=self._local, tls=self._tls)
 
 
 class Questions:
@@ -174,3 +185,13 @@ class Questions:
         answers = [question.result() for question in self._asked if question.over]
         return next((answer for answer in answers
                      if answer.status not in (401, 503) and not answer.late), None)
+
+
+def _within(deadline: Deadline, request: Callable[..., Answer], *arguments: object) -> Answer:
+    """The answer to a request that has until the deadline, its resolver as well."""
+    try:
+        return deadline.within(request, *arguments)
+    except TimeoutError:
+        return Answer(trouble=LATE)
+    except MemoryError:
+        return Answer(trouble=NO_MEMORY, local=True)

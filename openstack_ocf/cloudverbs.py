@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 
-from . import cib, clients, description, endpoints, finding, identity, prove
+from . import cib, clients, description, endpoints, finding, identity, prove, trips
 from .catalogue import Beside
 from .description import Description
 from .errors import CannotLookError, UsageError
@@ -52,6 +52,8 @@ def add_endpoints(parser: argparse.ArgumentParser) -> None:
 
 def add_prove(parser: argparse.ArgumentParser) -> None:
     """Its options."""
+    parser.add_argument("service", choices=("glance", "cinder"), nargs="?", default="glance",
+                        help="whose: an image of Glance or a volume of Cinder (default: glance)")
     of_a_description(parser)
     formatted(parser)
     parser.add_argument("--credentials", metavar="FILE", default="",
@@ -60,21 +62,32 @@ def add_prove(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--interface", choices=FACES, default=FACES[0],
                         help="whose address is taken (default: internal)")
     parser.add_argument("--scheme", choices=("http", "https"), default="http",
-                        help="of the Image API (default: http)")
+                        help="of the API (default: http)")
     parser.add_argument("--size", metavar="KIB", type=_kib, default=1024,
-                        help="of the image, up to 1048576 (default: 1024)")
+                        help="of the image, up to 1048576 (default: 1024); a volume has 1 GiB")
     parser.add_argument("--move", action="store_true",
-                        help="move glance-api to another node in between, and read there, too")
+                        help="move the API, and cinder-volume, to another node in between, and "
+                        "look there, too")
+    parser.add_argument("--wait", metavar="SECONDS", type=_seconds, default=120,
+                        help="until a move is over, or a volume is made, or gone (default: 120)")
     parser.add_argument("--yes", action="store_true", help="move without a question")
     of_a_cib(parser, "where it stands what is moved (default: live)")
     parser.set_defaults(run=_prove)
 
 
 def _kib(text: str) -> int:
-    size = int(text) if text.isascii() and text.isdigit() else 0
-    if not 0 < size <= 1 << 20:
-        raise argparse.ArgumentTypeError("no number from 1 to 1048576")
-    return size
+    return _number(text, 1 << 20)
+
+
+def _seconds(text: str) -> int:
+    return _number(text, 3600)
+
+
+def _number(text: str, most: int) -> int:
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0
+    if not 0 < number <= most:
+        raise argparse.ArgumentTypeError(f"no number from 1 to {most}")
+    return number
 
 
 def _clients(options: argparse.Namespace) -> int:
@@ -120,23 +133,29 @@ def _set(keystone: identity.Keystone, services: Sequence[Beside], *, whole: bool
 
 def _prove(options: argparse.Namespace) -> int:
     described = description.read(options.description)
-    target = clients.targets(described).get("glance-api")
+    target = clients.targets(described).get(f"{options.service}-api")
     if target is None:
-        raise UsageError("the description has no address of Glance")
-    resource = prove.movable(cib.load(options.cib)) if options.move else ""
-    if resource:
-        print(f"{resource} is moved to another node: the API does not answer meanwhile.",
+        raise UsageError(f"the description has no address of {options.service.capitalize()}")
+    moved = prove.movable(cib.load(options.cib), options.service) if options.move else []
+    if moved:
+        print(f"{' and '.join(moved)}: moved to another node; the API does not answer meanwhile.",
               file=sys.stderr)
-        if not endpoints.agreed("Move it?", yes=options.yes):
+        if not endpoints.agreed("Move?", yes=options.yes):
             print("nothing was done")
             return 0
     user, _ = _user(described, options.credentials)
     with identity.in_time():
-        token = identity.Keystone(user).token()
-    images = prove.Images(target.url(options.interface, scheme=options.scheme), token, user.cacert)
+        keystone = identity.Keystone(user)
+        token = keystone.token()
+        project = keystone.project()
+    url = target.url(options.interface, scheme=options.scheme)
+    trip: trips.Trip = (
+        trips.Volumes(url, token, user.cacert, project=project, wait=options.wait)
+        if options.service == "cinder"
+        else trips.Images(url, token, user.cacert, size=options.size << 10))
     found = []
     try:
-        with closing(prove.prove(images, options.size << 10, resource)) as steps:
+        with closing(prove.prove(trip, moved, options.wait)) as steps:
             for one in steps:
                 if isinstance(one, Finding):
                     found.append(one)

@@ -31,8 +31,8 @@ VERBS = (
      "find in their files what they lack", "openstack-ocf clients /etc/nova/nova.conf"),
     ("endpoints", "cloudverbs", "compare Keystone's catalogue with the description, or set the "
      "endpoints of the services that it has", "openstack-ocf endpoints show"),
-    ("prove", "cloudverbs", "upload a random image through the virtual IP, read it back, compare "
-     "it, delete it", "openstack-ocf prove --move --credentials member.openrc"),
+    ("prove", "cloudverbs", "send a random image, or a volume, through the virtual IP and back, "
+     "compare it, delete it", "openstack-ocf prove --move --credentials member.openrc"),
     ("lint", "clusterverbs", "find what is unsafe, obsolete or misspelt in a CIB",
      "openstack-ocf lint live"),
     ("explain", "nodeverbs", "show what the agent sees of a resource on this node, and change "

@@ -81,6 +81,11 @@ class Keystone:
         with self._told("no token"):
             return str(self._session.get_token(self._auth))
 
+    def project(self) -> str:
+        """The id of the user's project."""
+        with self._told("no token"):
+            return str(self._session.get_project_id(self._auth))
+
     def behind(self) -> float:
         """By how many seconds this node's clock is behind Keystone's (negative: before it)."""
         with self._told("no version document"):

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from agentlib import process
-from agentlib.call import PROCESS, SERVES
+from agentlib.call import PROCESS, ROUND_TRIP, SERVES
 from agentlib.environment import RSCTMP
 from agentlib.errors import AgentError
 from agentlib.exitcode import NAMES
@@ -22,7 +22,7 @@ from agentlib.state import FOLDER, STATE_SIZE, Store, file_name, last, open_fold
 
 from .errors import CannotLookError
 
-LEVELS = (PROCESS, SERVES)
+LEVELS = (PROCESS, SERVES, ROUND_TRIP)
 RECORD_SIZE = 4096
 """Bytes that a last verdict has at most."""
 

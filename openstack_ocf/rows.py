@@ -114,6 +114,12 @@ ROWS = (
         "The API answers, and does not keep what it is given."),
     Row("R2", ERROR, "after a move an image is not there, or is another (`prove --move`)",
         "Each node has images of its own: a failover loses them."),
+    Row("R3", ERROR, "a volume does not become available, is not listed, or cannot be deleted "
+        "(`prove cinder`)",
+        "The API answers, and its scheduler or its cinder-volume does not do what it is told."),
+    Row("R4", ERROR, "after a move a volume is not there, or cannot be deleted "
+        "(`prove cinder --move`)",
+        "A cinder-volume of another host name knows nothing of it: a failover loses all volumes."),
 )
 """All rows, in the order of the page."""
 

@@ -148,7 +148,7 @@ def test_start_needs_no_keystone(make_service: MakeService) -> None:
     assert not service.keystone.requests
 
 
-LEVELS = [(None, 1), (10, 1), (11, 1), (20, 1), (0, 0), (5, 0), (9, 0)]
+LEVELS = [(None, 1), (10, 1), (11, 1), (19, 1), (0, 0), (5, 0), (9, 0)]
 
 
 @pytest.mark.parametrize(("level", "requests"), LEVELS)

@@ -82,8 +82,8 @@ def standalone(name: str) -> bool:
 def options(name: str) -> Iterable[tuple[str, str]]:
     """Section and name of each option that the agent looks for in the service's configuration."""
     found = application(name)
-    if found and found._listen:
-        yield from ((found._listen_section, option) for option in found._listen)
+    if found and found.listen:
+        yield from ((found.listen_section, option) for option in found.listen)
     for check in declaration(AGENTS[name]).manages.checks:
         what = type(check).__name__
         if what == "Broker":

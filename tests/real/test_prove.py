@@ -1,7 +1,7 @@
-"""`openstack-ocf prove` with a real Keystone and a real Glance.
+"""`openstack-ocf prove` with a real Keystone, a real Glance and a real Cinder.
 
-Pacemaker has a stand-in, crm_resource: Glance stays where it is, and what another node would have
-of its images is what the stand-in leaves in the folder of the store.
+Pacemaker has a stand-in, crm_resource: the daemons stay where they are, and what another node would
+have of images or volumes is what the stand-in leaves, or has a test do.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,38 +19,47 @@ from typing import Any
 import pytest
 
 from harness import eventually
-from lab import identity
+from lab import identity, specs
 from lab.openstack import ControlPlane
+from lab.settings import DAEMONS
 from tool.kit import ROOT, argv
 
 pytestmark = pytest.mark.real
 
 VIP = "127.0.0.12"
-CIB = """<cib><configuration><crm_config/><nodes/><resources><group id="g_glance-api">
+CIB = """<cib><configuration><crm_config/><nodes/><resources>
+<group id="g_glance-api">
 <primitive id="p_glance-api" class="ocf" provider="openstack" type="glance-api"/></group>
+<primitive id="p_cinder-api" class="ocf" provider="openstack" type="cinder-api"/>
+<primitive id="p_cinder-volume" class="ocf" provider="openstack" type="cinder-volume"/>
 </resources><constraints/></configuration><status/></cib>"""
-# MOVE: what happens to the store when the group moves.
+# MOVE: what happens when a resource, $2, moves.
 CRM_RESOURCE = """#!/bin/sh
 cd {folder} || exit 1
 case "$*" in
-*--locate*) echo "resource g_glance-api is running on: $(cat node)" ;;
-*--move*) echo node2 >node; touch moving; {move} ;;
-*--clear*) touch cleared ;;
-esac
+*--locate*) echo "resource $2 is running on: $(cat "at.$2" || echo node1)" ;;
+*--move*) echo node2 >"at.$2"; touch moving; {move} ;;
+*--clear*) touch "cleared.$2" ;;
+esac 2>/dev/null
 """
 
 
 @dataclass
-class Glance:
-    """The lab's Glance as an administrator sees it, and the command."""
+class Cloud:
+    """The lab as an administrator sees it, and the command.
+
+    service: whose API is asked, at its path.
+    """
 
     cloud: ControlPlane
     folder: Path
+    service: str
+    path: str
 
     def begin(self, *words: str) -> subprocess.Popen[str]:
         # Whoever runs the tests in the background has SIGINT ignored, and what they start as well.
         run = ["env", "--default-signal=INT", *argv(
-            "prove", "--cib", self.folder / "cib.xml", "--credentials",
+            "prove", self.service, "--cib", self.folder / "cib.xml", "--credentials",
             self.cloud.directory / "openrc", "--description", self.folder / "d.conf", *words)]
         return subprocess.Popen(
             self.cloud.argv(run), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -57,44 +67,85 @@ class Glance:
             env={"PATH": f"{self.folder}/bin:{os.environ['PATH']}"})
 
     def run(self, *words: str) -> tuple[int, str, str]:
-        with self.begin(*words) as process:
+        return self.end(self.begin(*words))
+
+    def end(self, process: subprocess.Popen[str]) -> tuple[int, str, str]:
+        with process:
             output, said = process.communicate()
         assert "Traceback" not in said
         assert not any(one in output + said for one in self.cloud.settings.passwords.values())
         return process.returncode, output, said
 
     def moves(self, how: str) -> None:
-        """What the store has after a move."""
+        """What a move does besides."""
         path = self.folder / "bin" / "crm_resource"
         path.write_text(CRM_RESOURCE.format(folder=self.folder, move=how))
         path.chmod(0o755)
-        (self.folder / "node").write_text("node1\n")
+
+    def waits(self) -> None:
+        """A move is over when go() is called."""
+        self.moves(f"while [ ! -e {self.folder}/go ]; do sleep 0.1; done")
+
+    def go(self) -> None:
+        (self.folder / "go").touch()
+
+    def moved(self) -> None:
+        """Wait until a move has begun."""
+        eventually((self.folder / "moving").exists, 180)
+
+    def cleared(self) -> set[str]:
+        """The resources of which no constraint of a move is left."""
+        return {path.name.partition(".")[2] for path in self.folder.glob("cleared.*")}
 
     def call(self, method: str, path: str, body: object = None) -> Any:
         admin = self.cloud.admin
         token = identity.token(self.cloud.server("keystone"), admin.username, admin.password,
                                admin.project_name)
-        answer = self.cloud.server("glance").request(
+        answer = self.cloud.server(self.service).request(
             method, path, body=body, token=token, timeout=60.0)
         return answer.json() if answer.body else answer.status
 
-    def images(self) -> list[str]:
-        return [one["name"] for one in self.call("GET", "/v2/images")["images"]]
+    def names(self) -> list[str]:
+        """The names of all images, or volumes."""
+        [records] = [value for key, value in self.call("GET", self.path).items()
+                     if isinstance(value, list) and not key.endswith("links")]
+        return [one["name"] for one in records]
 
 
-@pytest.fixture
-def glance(glance_cloud: ControlPlane, tmp_path: Path) -> Glance:
-    """Glance, a description of it, and a cluster that moves it."""
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "d.conf").write_text(f"[glance]\nvip = {VIP}\n")
-    (tmp_path / "cib.xml").write_text(CIB)
-    found = Glance(glance_cloud, tmp_path)
+def made(cloud: ControlPlane, folder: Path, service: str, path: str) -> Cloud:
+    """The cloud, a description of it, and a cluster that moves its resources."""
+    (folder / "bin").mkdir()
+    (folder / "d.conf").write_text(f"[{service}]\nvip = {VIP}\n")
+    (folder / "cib.xml").write_text(CIB)
+    found = Cloud(cloud, folder, service, path)
     found.moves(":")
-    assert [] == found.images()
+    assert [] == found.names()
     return found
 
 
-def test_round_trip(glance: Glance) -> None:
+@pytest.fixture
+def glance(glance_cloud: ControlPlane, tmp_path: Path) -> Cloud:
+    """Glance without images."""
+    return made(glance_cloud, tmp_path, "glance", "/v2/images")
+
+
+@pytest.fixture(scope="module")
+def cinder_cloud(need_packages: object, _prerequisites: None) -> Iterator[ControlPlane]:
+    """A lab with Keystone, RabbitMQ and all of Cinder, which listens on all addresses."""
+    need_packages(specs.packages(["cinder"]), "make control-plane")  # type: ignore[operator]
+    bind = {"keystone": "127.0.0.1", "glance": "127.0.0.1", "cinder": "0.0.0.0"}
+    with ControlPlane.temporary(db="mysql", bind=bind, workers=1, projects=["cinder"]) as cloud:
+        cloud.up("db", "rabbit", "keystone", "cinder", *DAEMONS["cinder"])
+        yield cloud
+
+
+@pytest.fixture
+def cinder(cinder_cloud: ControlPlane, tmp_path: Path) -> Cloud:
+    """Cinder without volumes."""
+    return made(cinder_cloud, tmp_path, "cinder", "/v3/volumes")
+
+
+def test_round_trip(glance: Cloud) -> None:
     """Random bytes come back as they were, and nothing is left; what a run that is over has left is
     swept, and another image of that tag is not."""
     for name in (f"openstack-ocf-prove {socket.gethostname()} 4194305", "mine",
@@ -115,22 +166,84 @@ def test_round_trip(glance: Glance) -> None:
         glance.call("DELETE", f"/v2/images/{one['id']}")
 
 
-def test_shared_storage(glance: Glance) -> None:
+def test_volume(cinder: Cloud) -> None:
+    """A volume becomes available, is listed and goes; on another node as well, when cinder-volume
+    calls itself the same there. What a run that is over has left is swept."""
+    cinder.call("POST", "/v3/volumes", {"volume": {
+        "name": f"openstack-ocf-prove {socket.gethostname()} 4194305", "size": 1,
+        "metadata": {"openstack-ocf-prove": "yes"}}})
+    code, output, said = cinder.run("--move", "--yes")
+
+    assert (0, "p_cinder-api and p_cinder-volume: moved to another node; the API does not answer "
+            "meanwhile.\n") == (code, said)
+    assert ["swept", "made", "listed", "moved", "moved", "listed", "deleted"] == [
+        line.partition(":")[0] for line in output.splitlines()]
+    assert {"p_cinder-api", "p_cinder-volume"} == cinder.cleared()
+    assert eventually(lambda: [] == cinder.names())
+
+
+def test_volume_of_another_host(cinder: Cloud) -> None:
+    """R4: where cinder-volume calls itself otherwise after a move the volume cannot be deleted.
+
+    When it calls itself as before, it does what it was told.
+    """
+    def called(host: str) -> None:
+        cinder.cloud.down("cinder-volume")
+        cinder.cloud.set("cinder", "DEFAULT", "host", host)
+        cinder.cloud.up("cinder-volume")
+
+    cinder.waits()
+    process = cinder.begin("--move", "--yes", "--wait", "20", "--format", "json")
+    try:
+        cinder.moved()
+        called("another")
+        cinder.go()
+        code, output, said = cinder.end(process)
+
+        assert 1 == code, said
+        [found] = json.loads(output)
+        assert ("R4", "the volume cannot be deleted: its status is deleting") == (
+            found["id"], found["seen"])
+        assert "set host, or backend_host" in found["remedy"]
+        assert 1 == len(cinder.names())
+    finally:
+        cinder.go()
+        called(specs.HOST)
+        process.wait()
+    assert eventually(lambda: not cinder.names(), 180)
+
+
+def test_nobody_makes_volumes(cinder: Cloud) -> None:
+    """R3: a volume that does not become available, since no scheduler runs: nothing is moved."""
+    cinder.cloud.down("cinder-scheduler")
+    try:
+        code, output, _ = cinder.run("--move", "--yes", "--wait", "3", "--format", "json")
+    finally:
+        cinder.cloud.up("cinder-scheduler")
+
+    assert 1 == code
+    assert [("R3", "status is creating after at most 3 s, and is to be available")] == [
+        (one["id"], one["seen"]) for one in json.loads(output)]
+    assert set() == cinder.cleared()
+    assert [] == cinder.names()
+
+
+def test_shared_storage(glance: Cloud) -> None:
     """The other node reads the same bytes: nothing to say, and no constraint stays."""
     code, output, said = glance.run("--move", "--yes")
 
     assert 0 == code, said
     assert "the API does not answer meanwhile" in said
     assert "moved: g_glance-api from node1 to node2\nread back: the same bytes" in output
-    assert (glance.folder / "cleared").exists()
-    assert [] == glance.images()
+    assert {"g_glance-api"} == glance.cleared()
+    assert [] == glance.names()
 
 
 @pytest.mark.parametrize(("how", "seen"), [
     ("rm -f {store}/*", "the data cannot be read back"),
     ("for one in {store}/*; do head -c 1048576 /dev/zero >$one; done", "other bytes"),
 ])
-def test_local_storage(glance: Glance, how: str, seen: str) -> None:
+def test_local_storage(glance: Cloud, how: str, seen: str) -> None:
     """R2: the other node has not the file, or another one; nothing is left, no constraint stays."""
     glance.moves(how.format(store=glance.cloud.settings.home("glance") / "images"))
     code, output, _ = glance.run("--move", "--yes", "--format", "json")
@@ -139,42 +252,42 @@ def test_local_storage(glance: Glance, how: str, seen: str) -> None:
     [found] = json.loads(output)
     assert "R2" == found["id"]
     assert seen in found["seen"]
-    assert (glance.folder / "cleared").exists()
-    assert [] == glance.images()
+    assert {"g_glance-api"} == glance.cleared()
+    assert [] == glance.names()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_interrupted(glance: Glance, number: signal.Signals) -> None:
+def test_interrupted(glance: Cloud, number: signal.Signals) -> None:
     """Whoever ends it in the middle of a move finds no image afterwards, and no constraint; what a
     KILL leaves, the next run sweeps."""
-    glance.moves(f"while [ ! -e {glance.folder}/go ]; do sleep 0.1; done")
+    glance.waits()
     process = glance.begin("--move", "--yes")
-    eventually((glance.folder / "moving").exists, 180)
-    assert 1 == len(glance.images())
-    pid = int(glance.images()[0].split()[2])
+    glance.moved()
+    assert 1 == len(glance.names())
+    pid = int(glance.names()[0].split()[2])
     os.kill(pid, number)
-    (glance.folder / "go").touch()
+    glance.go()
     process.communicate()
 
     assert process.returncode != 0
     if number == signal.SIGKILL:
-        assert 1 == len(glance.images())
+        assert 1 == len(glance.names())
         assert "swept: " in glance.run()[1]
     else:
-        assert (glance.folder / "cleared").exists()
-    assert [] == glance.images()
+        assert {"g_glance-api"} == glance.cleared()
+    assert [] == glance.names()
 
 
-def test_nobody_to_ask(glance: Glance) -> None:
+def test_nobody_to_ask(glance: Cloud) -> None:
     """Without --yes, and without a terminal, nothing is moved."""
     code, _, said = glance.run("--move")
 
     assert 2 == code
     assert "say --yes" in said
-    assert "node1\n" == (glance.folder / "node").read_text()
+    assert not (glance.folder / "moving").exists()
 
 
-def test_nothing_answers(glance: Glance) -> None:
+def test_nothing_answers(glance: Cloud) -> None:
     """A virtual IP at which nothing answers: 3, and it is named."""
     (glance.folder / "d.conf").write_text(f"[glance]\nvip = {VIP}\nport = 9299\n")
     code, output, said = glance.run()

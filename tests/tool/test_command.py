@@ -19,7 +19,8 @@ ORDER = ["finding", "errors", "words", "reading", "seconds", "run", "agents", "k
          "transition", "saved", "change", "apply", "lint", "line", "records", "metrics",
          "configured", "looking", "daemons", "peers", "explain", "rows", "outdated", "oslo",
          "configuration", "subject", "servers", "listening", "identity", "access", "storage",
-         "host", "compare", "nodecheck", "clients", "catalogue", "endpoints", "prove", "options",
+         "host", "compare", "nodecheck", "clients", "catalogue", "endpoints", "trips", "prove",
+         "options",
          "cloudverbs", "answering", "clusterverbs", "nodeverbs", "command", "__main__"]
 MODULES = {path.stem: ast.parse(path.read_text())
            for path in (ROOT / "openstack_ocf").glob("*.py") if path.stem != "__init__"}

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from agentlib.actions import FUNCTIONS
 from agentlib.agent import Agent
 from agentlib.api import Api
-from agentlib.call import PROCESS, SERVES, Call, level, seconds
+from agentlib.call import PROCESS, ROUND_TRIP, SERVES, Call, seconds
+from agentlib.check import Check
 from agentlib.daemon import Daemon
 from agentlib.environment import Environment
 from agentlib.log import Log
@@ -66,14 +67,28 @@ def test_always_before_pacemaker(milliseconds: int) -> None:
     assert 0 < seconds(Environment("monitor", "x", environ), ACTIONS) < milliseconds / 1000
 
 
+def call_of(asked: str, *checks: Check) -> Call:
+    """A monitor with what OCF_CHECK_LEVEL is."""
+    environment = Environment("monitor", "x", {"OCF_CHECK_LEVEL": asked} if asked else {})
+    agent = Agent(name="x", title="x", manages=Managed(DAEMON, *checks))
+    return agent.call(environment, Log("x", environment))
+
+
 @pytest.mark.parametrize(
     ("asked", "found"),
     [("", SERVES), ("nonsense", SERVES), ("-1", SERVES), ("0", PROCESS), ("1", PROCESS),
      ("9", PROCESS), ("10", SERVES), ("15", SERVES), ("20", SERVES), ("999", SERVES)])
 def test_level(asked: str, found: int) -> None:
     """A level that is not supported means the next lower one; none means 10."""
-    environ = {"OCF_CHECK_LEVEL": asked} if asked else {}
-    assert found == level(Environment("monitor", "x", environ))
+    assert found == call_of(asked).level
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [("", SERVES), ("9", PROCESS), ("19", SERVES), ("20", ROUND_TRIP), ("999", ROUND_TRIP)])
+def test_level_of_a_round_trip(asked: str, found: int) -> None:
+    """An API that says where images are made has level 20 as well; the default stays 10."""
+    assert found == call_of(asked, Api("/v2/images?limit=1", images="/v2/images")).level
 
 
 # --- the declaration ----------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from agentlib.http import (
     NO_HTTP,
     Answer,
     answer,
-    get,
+    ask,
 )
 from unit.kit import Service
 
@@ -279,7 +279,7 @@ def test_request() -> None:
     """The request has the path and query of the URL, the token, the headers, and one Host."""
     with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as beside:
         peer = f"127.0.0.1:{listener.getsockname()[1]}"
-        asked = beside.submit(get, f"HTTP://{peer}/v2/x?limit=1&y=/?", "tok en", 60,
+        asked = beside.submit(ask, f"HTTP://{peer}/v2/x?limit=1&y=/?", "tok en", 60,
                               headers={"X-Version": "volume 3.0"})
         connection, _ = listener.accept()
         with connection, connection.makefile("rwb") as file:
@@ -309,7 +309,7 @@ def test_no_injection(service: Service, place: str, sign: str) -> None:
         url = url.replace("/v2", f"{sign}X: y/v2", 1)
     headers = {"name": {f"X{sign}Y": "y"}, "value": {"X": f"y{sign}Y: z"}}.get(place, {})
     token = f"a{sign}X: y" if place == "token" else "token"
-    assert (0, b"", NO_HTTP) == facts(get(url, token, 60, headers=headers))
+    assert (0, b"", NO_HTTP) == facts(ask(url, token, 60, headers=headers))
     assert [] == service.requests
 
 
@@ -317,7 +317,7 @@ def test_no_injection(service: Service, place: str, sign: str) -> None:
 def test_any_token(text: str, peer: Service) -> None:
     """Whatever a token is: it is sent as it is, on one line, or not at all."""
     before = len(peer.requests)
-    status = get(peer.url + "/v2/", text, 60).status
+    status = ask(peer.url + "/v2/", text, 60).status
     sent = peer.requests[before:]
     if status:
         assert [("/v2/", text.strip(" "))] == sent
@@ -330,7 +330,7 @@ def test_any_token(text: str, peer: Service) -> None:
                                  "http://[::1/", "http:///x", "http://h h/", "http://h/#x"])
 def test_no_url(url: str) -> None:
     """What is no URL leads nowhere, and is no failure of the client."""
-    assert (0, b"", NO_HTTP) == facts(get(url, "", 60))
+    assert (0, b"", NO_HTTP) == facts(ask(url, "", 60))
 
 
 # --- in time ------------------------------------------------------------------------------------
@@ -340,13 +340,13 @@ def test_no_url(url: str) -> None:
 def test_late(service: Service, how: str) -> None:
     """A peer that wastes the time is late, though it sends a byte a second, or without end."""
     service.public = how
-    found = get(service.url + "/", "", 2, local=True)
+    found = ask(service.url + "/", "", 2, local=True)
     assert (LATE, True, False) == (found.trouble, found.late, found.local)
 
 
 def test_no_time_left(service: Service) -> None:
     """Without any time it is late, and not a connection that does not wait."""
-    assert LATE == get(service.url + "/", "", 0).trouble
+    assert LATE == ask(service.url + "/", "", 0).trouble
     assert [] == service.requests
 
 
@@ -354,4 +354,4 @@ def test_no_time_left(service: Service) -> None:
 def test_gone(service: Service, how: str) -> None:
     """A peer that goes without a byte cuts the connection."""
     service.public = how
-    assert CLOSED == get(service.url + "/", "", 60).trouble
+    assert CLOSED == ask(service.url + "/", "", 60).trouble

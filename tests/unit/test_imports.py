@@ -24,7 +24,7 @@ from unit.kit import PYTHON, ROOT, Service, Zoo
 ORDER = ["exitcode", "errors", "outcome", "environment", "deadline", "parameters", "metadata",
          "reason", "secrets", "log", "call", "safefile", "lock", "state", "tcp", "url", "process",
          "tags", "sockets", "program", "configfile", "instance", "uwsgi", "standalone", "lastwords",
-         "daemon", "http", "credentials", "keystone", "check", "target", "listening",
+         "daemon", "http", "credentials", "keystone", "check", "target", "listening", "roundtrip",
          "examination", "api", "endpoints", "broker", "database", "port", "unixsocket", "alive",
          "resource", "start", "actions", "service", "gone", "agent", "runtime"]
 

@@ -11,7 +11,7 @@ import pytest
 
 from agentlib import tcp
 from agentlib.deadline import Deadline
-from agentlib.http import get
+from agentlib.http import ask
 from agentlib.tcp import Client, NotHereError
 from agentlib.url import Url
 from unit.kit import GIVE_IPV6, PYTHON, ROOT, Service
@@ -83,7 +83,7 @@ def test_after_the_deadline(listener: socket.socket) -> None:
 
 def test_name(service: Service) -> None:
     """A name is resolved, and each of its addresses tried: localhost may be ::1 first."""
-    assert 300 == get(f"http://localhost:{service.port}/", "", PLENTY).status
+    assert 300 == ask(f"http://localhost:{service.port}/", "", PLENTY).status
     assert ["127.0.0.1"] == service.peers
 
 
@@ -160,7 +160,7 @@ def test_without_the_private_module(service: Service) -> None:
             "sys.modules['_socket'] = None\n"
             "from agentlib import http, tcp\n"
             "assert tcp.socket is socket\n"
-            f"print(http.get('{service.url}/', '', 60, local=True).status)\n")
+            f"print(http.ask('{service.url}/', '', 60, local=True).status)\n")
     done = subprocess.run([PYTHON, "-Es", "-c", f"import sys; sys.path[0] = {str(ROOT)!r}\n{code}"],
                           capture_output=True, text=True, check=False)
     assert (0, "300\n", "") == (done.returncode, done.stdout, done.stderr)

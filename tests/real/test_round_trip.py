@@ -1,0 +1,104 @@
+"""A monitor of level 20 with a real Glance: an image goes in, comes back, and is deleted."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentlib.roundtrip import TAG
+from harness import Result, expect
+from lab import identity
+from lab.openstack import ControlPlane
+from real.kit import MakeReal, Real
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture
+def real(make: MakeReal) -> Real:
+    """Glance, serving; the monitor's user is the administrator, who may make images."""
+    real = make("glance")
+    admin = real.cloud.admin
+    real.resource.parameters.update(
+        os_username=admin.username, os_password=admin.password,
+        os_project_name=admin.project_name)
+    return real.start()
+
+
+def monitor(real: Real, **more: Any) -> Result:
+    return real.resource.monitor(level=20, **more)
+
+
+def call(cloud: ControlPlane, method: str, path: str, body: object = None) -> Any:
+    admin = cloud.admin
+    token = identity.token(cloud.server("keystone"), admin.username, admin.password,
+                           admin.project_name)
+    answer = cloud.server("glance").request(method, path, body=body, token=token, timeout=60.0)
+    return answer.json() if answer.body else answer.status
+
+
+def images(cloud: ControlPlane) -> list[str]:
+    return [one["name"] for one in call(cloud, "GET", "/v2/images")["images"]]
+
+
+def folder(real: Real) -> Path:
+    return Path(real.cloud.settings.home("glance")) / "images"
+
+
+def test_round_trip(real: Real) -> None:
+    """It is well, and leaves nothing; what a killed one has left is swept."""
+    expect(monitor(real), 0)
+    name = f"{TAG} {socket.gethostname()} glance-api:{real.resource.name}"
+    for one in (name, "mine"):
+        call(real.cloud, "POST", "/v2/images", {
+            "name": one, "tags": [TAG], "disk_format": "raw", "container_format": "bare"})
+    expect(monitor(real), 0)
+
+    left = call(real.cloud, "GET", "/v2/images")["images"]
+    assert ["mine"] == [one["name"] for one in left]
+    call(real.cloud, "DELETE", f"/v2/images/{left[0]['id']}")
+    assert [] == [*folder(real).iterdir()]
+
+
+def test_a_reader(real: Real) -> None:
+    """A user who may make no images is told, and the service goes on; level 10 is well."""
+    policy = real.cloud.config("glance").with_name("policy.yaml")
+    policy.write_text('"add_image": "role:member"\n')  # as newer releases have it
+    user = real.cloud.credentials
+    reader = {"os_username": user.username, "os_password": user.password,
+              "os_project_name": user.project_name}
+    try:
+        expect(real.resource.stop(), 0)
+        expect(real.resource.start(), 0)
+        expect(real.resource.monitor(parameters=reader), 0)
+        expect(monitor(real, parameters=reader), 190, "403",
+               f"may user {user.username} make images")
+    finally:
+        policy.unlink()
+
+
+def test_no_credentials(real: Real) -> None:
+    """Without credentials it is told what is missing."""
+    nothing = dict.fromkeys(("os_username", "os_password", "os_project_name", "os_auth_url"), "")
+    expect(monitor(real, parameters=nothing), 190, "level 20 needs os_username")
+
+
+def test_a_store_that_takes_nothing(real: Real) -> None:
+    """A store that cannot be written to is no fault of the API: 190, while level 10 is well."""
+    place = folder(real)
+    before = place.stat()
+    os.chown(place, 0, 0)
+    place.chmod(0o555)
+    try:
+        expect(real.resource.monitor(), 0)
+        result = monitor(real)
+    finally:
+        os.chown(place, before.st_uid, before.st_gid)
+        place.chmod(before.st_mode & 0o7777)
+    assert (190, True) == (result.code, "store" in result.stderr), result
+    assert [] == images(real.cloud)
+    expect(monitor(real), 0)
