@@ -11,7 +11,7 @@ Nothing in here is installed with the agents. The parts, each using only those a
     web         one HTTP request into a namespace
     settings    what one lab is made of, and where its files are
     config      the configuration files of Keystone, Glance and Cinder
-    release     the newest Glance and Cinder, which Debian does not have yet
+    release     the newest releases, which Debian does not have yet
     services    start and stop one service of a lab
     seed        databases and Keystone's content: made once, copied often
     openstack   ControlPlane, and the command line

@@ -57,7 +57,7 @@ def alone(name: str, what: str) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            show.line(f"another lab {what}; waiting for it")
+            show.line(f"another process {what}; waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

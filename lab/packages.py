@@ -64,7 +64,7 @@ PACKAGES = {
 """Agent and package."""
 
 NOT_PACKAGED = {
-    "neutron-periodic-workers": "of Neutron 29; until then neutron-rpc-server does this work",
+    "neutron-periodic-workers": "of Neutron 25; until then neutron-server does this work",
 }
 """Agents whose daemon Debian 12 does not have, with the reason. (Those whose daemon no release has
 any more are not in either.)"""

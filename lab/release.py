@@ -1,15 +1,19 @@
-"""The newest Glance and Cinder, which Debian does not have yet: in a virtual environment.
+"""The newest releases, which Debian does not have yet: in a virtual environment.
 
-Called by `lab.seed` before the databases of such a lab are made, and by `install`. It is made
-once, for all labs, and kept: what it holds then was the newest. Whoever wants newer ones removes
-the folder. It has the system's Python, which is the one in the system's uWSGI.
+Glance's and Cinder's are for labs: called by `lab.seed` before the databases of such a lab are
+made, and by `install`. Those of the whole control plane are in an environment of their own, for
+the tests that compare the agents with them. Each is made once, for all, and kept: what it holds
+then was the newest. Whoever wants newer ones removes the folder. It has the system's Python, which
+is the one in the system's uWSGI.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,34 +23,45 @@ from lab.settings import NEWEST_ENVIRONMENT, SYSTEM_PYTHON
 
 PACKAGES = ("python3-venv", "uwsgi-plugin-python3")
 DISTRIBUTIONS = ("glance", "cinder")
+CONTROL_PLANE = (
+    "aodh>=23", "barbican>=23", "ceilometer>=27", "cinder>=29", "designate>=23", "glance>=33",
+    "ironic>=39", "keystone>=30", "magnum>=23", "manila>=23", "neutron>=29", "nova>=34",
+    "octavia>=19", "openstack-heat>=27", "openstack-placement>=16",
+)  # fmt: skip
+"""All projects of the agents. Without a lower bound, pip would take a release of years ago where
+two of the newest do not get along; with it, it says which."""
 LOG = Path("/var/log/openstack-ocf-lab-release.log")
 COMPLETE = "versions.json"
 
 
-def find() -> dict[str, str]:
+def find(
+    environment: Path = NEWEST_ENVIRONMENT, distributions: Sequence[str] = DISTRIBUTIONS
+) -> dict[str, str]:
     """The version of each service in the virtual environment, which is made if there is none."""
-    complete = NEWEST_ENVIRONMENT / COMPLETE
+    complete = environment / COMPLETE
     if not complete.exists():
-        with folders.alone("release", "installs the newest Glance and Cinder"):
+        names = "Glance and Cinder" if distributions is DISTRIBUTIONS else "control plane"
+        with folders.alone("release", f"installs the newest {names}"):
             if not complete.exists():
-                _make(NEWEST_ENVIRONMENT)
+                _make(environment, distributions)
     known: dict[str, str] = json.loads(complete.read_text())
     return known
 
 
-def _make(environment: Path) -> None:
+def _make(environment: Path, distributions: Sequence[str]) -> None:
     """Make it in its place: its programs have its path in their first line."""
-    show.line(f"making {environment}, once for all labs like this one")
+    show.line(f"making {environment}, once for all that need it")
     shutil.rmtree(environment, ignore_errors=True)  # of one that was killed
     with LOG.open("wb") as output:
         _run([str(SYSTEM_PYTHON), "-m", "venv", str(environment)], output)
         python = str(environment / "bin" / "python")
         pip = [python, "-m", "pip", "--disable-pip-version-check", "--no-input"]
-        with show.step(f"pip install {' '.join(DISTRIBUTIONS)}"):
-            _run([*pip, "install", "--progress-bar=off", *DISTRIBUTIONS], output)
+        with show.step(f"pip install {' '.join(distributions)}"):
+            _run([*pip, "install", "--progress-bar=off", *distributions], output)
     listing = subprocess.run([*pip, "list", "--format=json"], capture_output=True, check=True)
     versions = {row["name"]: row["version"] for row in json.loads(listing.stdout)}
-    known = {name: versions[name] for name in DISTRIBUTIONS}
+    names = [re.split("[<=>]", wanted)[0] for wanted in distributions]
+    known = {name: versions[name] for name in names}
     show.line(f"{'':10}{', '.join(' '.join(pair) for pair in known.items())}")
     part = environment / f"{COMPLETE}.part"  # until now it is nothing that others may use
     part.write_text(json.dumps(known))

@@ -47,6 +47,7 @@ CACHE = Path("/var/cache/openstack-ocf-lab")  # what is made once for all labs
 SYSTEM_PYTHON = Path("/usr/bin/python3")
 # Debian's uWSGI has one Python in it, and runs no modules that are made for another.
 NEWEST_ENVIRONMENT = CACHE / f"{NEWEST}-{SYSTEM_PYTHON.resolve().name}"
+NEWEST_CONTROL_PLANE = CACHE / f"control-plane-{NEWEST}-{SYSTEM_PYTHON.resolve().name}"
 
 Addresses = Mapping[str, str]
 

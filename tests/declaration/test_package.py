@@ -1,6 +1,6 @@
 """What the agents declare, against the packages of Debian 12: programs, files, users, options.
 
-The WSGI modules that newer releases have in the place of scripts are not among them.
+The WSGI modules that newer releases have in the place of scripts are in test_newest.py.
 """
 
 from __future__ import annotations
@@ -11,20 +11,27 @@ import subprocess
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from agentlib import program
 from agentlib.configfile import settings
-from agentlib.parameters import Values
-from agentlib.uwsgi import Uwsgi
+from declaration.kit import (
+    application,
+    daemon,
+    daemon_name,
+    options,
+    standalone,
+    understood,
+    values,
+    words_of_options,
+)
 from declaration.table import kind
 from harness import EVERY_AGENT, declaration
 from lab import process
 from lab.packages import NOT_PACKAGED, PACKAGES, every
 
-AGENTS = {agent.name: agent for agent in EVERY_AGENT if agent.name in PACKAGES}
+AGENTS = [agent.name for agent in EVERY_AGENT if agent.name in PACKAGES]
 SOURCES = Path("/usr/lib/python3/dist-packages")
 
 NOT_STANDALONE = {
@@ -52,52 +59,6 @@ def name(request: pytest.FixtureRequest) -> str:
     """Every agent whose daemon Debian has."""
     agent: str = request.param
     return agent
-
-
-# ---- what is declared
-
-
-def daemon(name: str) -> Any:
-    """The Daemon of an agent."""
-    return declaration(AGENTS[name]).manages.daemon
-
-
-def values(name: str, **given: str) -> Values:
-    """Its parameters, with the defaults where nothing is given."""
-    return Values(daemon(name).parameters, given)
-
-
-def application(name: str) -> Uwsgi | None:
-    """Its WSGI application, if there is one."""
-    found: Uwsgi | None = daemon(name).uwsgi
-    return found
-
-
-def standalone(name: str) -> bool:
-    """Whether it runs a binary of its own by default."""
-    found = application(name)
-    return not (found and found.only)
-
-
-def options(name: str) -> Iterable[tuple[str, str]]:
-    """Section and name of each option that the agent looks for in the service's configuration."""
-    found = application(name)
-    if found and found.listen:
-        yield from ((found.listen_section, option) for option in found.listen)
-    for check in declaration(AGENTS[name]).manages.checks:
-        what = type(check).__name__
-        if what == "Broker":
-            yield "DEFAULT", "transport_url"
-            if check._unless:
-                yield check._unless[:2]
-        elif what == "Database":
-            yield check._option._section, check._option._name
-        elif what == "UnixSocket":
-            yield "DEFAULT", check._name
-        elif what == "Api" and check.authentication:
-            match = re.fullmatch(r"\[(.+)\] (\w+) = \w+", check.authentication)
-            assert match, check.authentication
-            yield match[1], match[2]
 
 
 STANDALONE = [name for name in AGENTS if name not in NOT_STANDALONE and standalone(name)]
@@ -133,25 +94,10 @@ def debians(name: str) -> list[str]:
     raise AssertionError(f"there is no {path}")
 
 
-def daemon_name(name: str) -> str:
-    """The default binary."""
-    return values(name).text("binary")
-
-
 def config_files(words: Iterable[str]) -> set[str]:
     """The configuration files on a command line."""
     text = " ".join(words)
     return set(re.findall(r"--config-file[= ](\S+)", text))
-
-
-@cache
-def understood(binary: str) -> set[str]:
-    """The options that a program says it has."""
-    done = subprocess.run(
-        [binary, "--help"], capture_output=True, text=True, check=True, cwd="/",
-        env=process.ENVIRONMENT,
-    )  # fmt: skip
-    return set(re.findall(r"--[a-z][a-z-]*", done.stdout))
 
 
 # ---- the tests
@@ -182,9 +128,7 @@ def test_what_is_gone() -> None:
 @pytest.mark.parametrize("name", STANDALONE)
 def test_binary(name: str) -> None:
     """The default binary is there, and has every option that the agent may give it."""
-    given = dict.fromkeys(daemon(name)._options, "x")
-    command = daemon(name).command(values(name, **given))
-    wanted = {word.partition("=")[0] for word in command if word.startswith("--")}
+    command, wanted = words_of_options(name)
     assert "--config-file" in wanted
 
     words = debians(name)

@@ -50,13 +50,11 @@ def test_environment_is_made_once() -> None:
     assert made == NEWEST_ENVIRONMENT.stat().st_mtime_ns
 
 
-def test_pip_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pip_that_fails(tmp_path: Path) -> None:
     """What pip could not install is told with its last words, and is not taken for complete."""
-    monkeypatch.setattr(release, "NEWEST_ENVIRONMENT", tmp_path / "newest")
-    monkeypatch.setattr(release, "DISTRIBUTIONS", ("not a name",))
     for _ in range(2):
         with pytest.raises(LabError, match="-m pip .* failed with 1") as failed:
-            release.find()
+            release.find(tmp_path / "newest", ("not a name",))
         assert "not a name" in str(failed.value)
 
 
