@@ -178,6 +178,14 @@ class Cluster:
         """The names of the nodes that are on."""
         return [node.name for node in self._nodes() if node.running()]
 
+    @property
+    def asked(self) -> str:
+        """The node that is asked about the cluster: one that the others hear, and runs longest.
+
+        One that was just fenced has nothing to say before it is a member again.
+        """
+        return self._candidates()[0]
+
     def path(self, node: str, path: str) -> Path:
         """A file below /var/log, /var/lib/pacemaker or /etc/corosync of a node, from outside."""
         return self._node(node).disk / path.lstrip("/")
@@ -222,7 +230,7 @@ class Cluster:
 
     def crm(self, *arguments: str, timeout: float = LIMIT, check: bool = True) -> Result:
         """Run crm in a node that runs."""
-        return self.exec(self._any(), ["crm", *arguments], timeout=timeout, check=check)
+        return self.exec(self.asked, ["crm", *arguments], timeout=timeout, check=check)
 
     def configure(self, text: str) -> None:
         """Load what could be typed at `crm configure`. A line that is refused is a LabError."""
@@ -246,19 +254,19 @@ class Cluster:
         devices = cib.devices(self.nodes if self.settings.fencing else [])
         for scope, left in (("constraints", "<constraints/>"), ("resources", devices)):
             replace = ["cibadmin", "--replace", f"--scope={scope}", f"--xml-text={left}"]
-            self.exec(self._any(), replace, check=True)
+            self.exec(self.asked, replace, check=True)
         # What is not configured any more is still shown, as an orphan, until it is stopped.
         self.until(lambda status: not status.resources)
         self._set_property("stop-all-resources")
         # A resource that failed in the moment of its deletion leaves a fail count that nobody
         # clears, and the next one of its name does not start.
-        self.exec(self._any(), ["crm_resource", "--cleanup"], check=True)
+        self.exec(self.asked, ["crm_resource", "--cleanup"], check=True)
         self.until(lambda status: "fail-count-" not in self._past())
 
     def _set_property(self, name: str, value: str = "") -> None:
         """Set a property of the cluster, or take it away."""
         change = f"--update={value}" if value else "--delete"
-        self.exec(self._any(), ["crm_attribute", f"--name={name}", change], check=True)
+        self.exec(self.asked, ["crm_attribute", f"--name={name}", change], check=True)
 
     # What it says
 
@@ -276,7 +284,7 @@ class Cluster:
     def _past(self) -> str:
         """What the CIB remembers of the nodes, as XML."""
         query = ["cibadmin", "--query", "--scope=status"]
-        return self.exec(self._any(), query, check=True).stdout
+        return self.exec(self.asked, query, check=True).stdout
 
     def wait(self, timeout: float = LIMIT) -> None:
         """Wait until Pacemaker has nothing left to do: `crm_resource --wait`.
@@ -284,7 +292,7 @@ class Cluster:
         It knows nothing of what Pacemaker has not noticed yet. After a fault: `until` first.
         """
         command = ["crm_resource", "--wait", f"--timeout={timeout:.0f}s"]
-        done = self.exec(self._any(), command, timeout=timeout + LIMIT)
+        done = self.exec(self.asked, command, timeout=timeout + LIMIT)
         if done.code != 0:
             said = " ".join(line.strip() for line in done.stderr.splitlines())
             raise LabError(f"the cluster has not settled after {timeout:.0f} s: {said}")
@@ -431,24 +439,18 @@ class Cluster:
     def _uncut(self) -> list[str]:
         return [name for name in self.running if not self.is_cut(name)]
 
-    def _asked(self) -> list[str]:
-        """The nodes that run; first those that the others hear, and of them who runs longest.
-
-        A node that was fenced has nothing to say before it is a member again.
-        """
+    def _candidates(self) -> list[str]:
+        """The nodes that run; first those that the others hear, and of them who runs longest."""
         births = {node.name: first.birth for node in self._nodes() if (first := node.process())}
         running = [name for name in self.running if name in births]
         if not running:
             raise LabError("no node runs; run: python3 -m lab.cluster up")
         return sorted(running, key=lambda name: (self.is_cut(name), births[name]))
 
-    def _any(self) -> str:
-        return self._asked()[0]
-
     def _heard(self, node: str) -> Status | None:
         """What crm_mon says in this node, or in the first that answers."""
         command = ["crm_mon", "--one-shot", "--inactive", "--output-as=xml"]
-        for asked in [node] if node else self._asked():
+        for asked in [node] if node else self._candidates():
             try:
                 done = self.exec(asked, command)
             except LabError:
@@ -679,7 +681,7 @@ def _status(options: argparse.Namespace) -> int:
         show.line(f"{name:10}{'cut off' if cluster.is_cut(name) else powered}")
     if not cluster.running:
         return NOT_RUNNING
-    show.line(cluster.exec(cluster._any(), ["crm_mon", "--one-shot", "--inactive"]).stdout)
+    show.line(cluster.exec(cluster.asked, ["crm_mon", "--one-shot", "--inactive"]).stdout)
     return 0
 
 
