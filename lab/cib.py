@@ -21,6 +21,9 @@ PROPERTIES = {
     # fails again and again keeps it from monitoring the others. The load is not that of our nodes.
     "load-threshold": "10000%",
 }
+PATIENT = "5s"
+"""dc-deadtime of three nodes with fencing: two of them have quorum, and fence who is still booting.
+(Two nodes wait for one another; corosync's two_node has them do so.)"""
 BOOTSTRAP = "cib-bootstrap-options"
 FENCE_AGENT = "fence_lab"
 DELAY = "2s"
@@ -147,8 +150,10 @@ def seed(properties: Mapping[str, str], fenced: Sequence[str]) -> str:
     if config is None or resources is None:
         raise LabError("cibadmin --empty gives a CIB without crm_config or resources")
     options = ElementTree.SubElement(config, "cluster_property_set", id=BOOTSTRAP)
-    enabled = {"stonith-enabled": "true" if fenced else "false"}
-    for name, value in {**enabled, **PROPERTIES, **properties}.items():
+    ours = {**PROPERTIES, "stonith-enabled": "true" if fenced else "false"}
+    if len(fenced) > 2:
+        ours["dc-deadtime"] = PATIENT
+    for name, value in {**ours, **properties}.items():
         _nvpair(options, name, value)
     resources.extend(_device(name, fenced) for name in fenced)
     return ElementTree.tostring(root, encoding="unicode") + "\n"

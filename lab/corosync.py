@@ -10,15 +10,8 @@ from collections.abc import Mapping
 TOKEN = 1000  # ms without a sign of life until a node counts as lost; corosync's default is 3000
 
 
-def configuration(
-    nodes: Mapping[int, str], addresses: Mapping[int, str], token: int, *, wait_for_all: bool
-) -> str:
-    """The file for these nodes: names and addresses by number.
-
-    wait_for_all: after a boot no quorum until all nodes have been seen at once. It keeps who is up
-    first from fencing who is still booting, and a fenced node that is still cut off from fencing
-    the others in its turn. Two nodes have it in any case.
-    """
+def configuration(nodes: Mapping[int, str], addresses: Mapping[int, str], token: int) -> str:
+    """The file for these nodes: names and addresses by number."""
     members = "".join(
         f"""    node {{
         name: {name}
@@ -29,7 +22,6 @@ def configuration(
         for number, name in nodes.items()
     )
     two = "    two_node: 1\n" if len(nodes) == 2 else ""
-    wait = "    wait_for_all: 1\n" if wait_for_all else ""
     return f"""totem {{
     version: 2
     cluster_name: openstack-ocf-lab
@@ -50,7 +42,7 @@ logging {{
 }}
 quorum {{
     provider: corosync_votequorum
-{two}{wait}}}
+{two}}}
 nodelist {{
 {members}}}
 """

@@ -250,7 +250,6 @@ def make_disk(
             {number: name_of(number) for number in numbers},
             {number: switch.address(number) for number in numbers},
             token,
-            wait_for_all=fencing,
         )
     )
     first_cib = part / "var/lib/pacemaker/cib/cib.xml"
