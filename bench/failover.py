@@ -275,7 +275,7 @@ def restore(course: Course) -> None:
     for node in nodes.nodes:
         if node not in nodes.running:
             nodes.start(node)
-    nodes.exec(nodes.running[0], ["crm_resource", "--clear", f"--resource={GROUP}"])
+    nodes.exec(nodes.asked, ["crm_resource", "--clear", f"--resource={GROUP}"])
     course.settle()
 
 

@@ -22,6 +22,8 @@ and for Pacemaker nodes, with errors to apt of the above:
     corosync    corosync.conf
     cib         the first CIB; what crm_mon and the CIB say later
     node        one node, seen from outside
+    fencing     the power switch, which ends a node and starts it again
+    fence_lab   the nodes' fence agent, which asks it
     inside      the first process of a node
     cluster     Cluster, and the command line
 """

@@ -7,14 +7,13 @@ what crm_mon says. Nothing in here talks to a cluster: text in, values out.
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
 from lab.errors import LabError
 
 PROPERTIES = {
-    "stonith-enabled": "false",  # there is no power switch: `kill` is known to have worked
     "no-quorum-policy": "stop",
     "dc-deadtime": "1s",  # the default, 20 s, would be most of the time to come up
     "cluster-recheck-interval": "60s",
@@ -22,7 +21,14 @@ PROPERTIES = {
     # fails again and again keeps it from monitoring the others. The load is not that of our nodes.
     "load-threshold": "10000%",
 }
+PATIENT = "5s"
+"""dc-deadtime of three nodes with fencing: two of them have quorum, and fence who is still booting.
+(Two nodes wait for one another; corosync's two_node has them do so.)"""
 BOOTSTRAP = "cib-bootstrap-options"
+FENCE_AGENT = "fence_lab"
+DELAY = "2s"
+"""What node1 is ahead, when each of two nodes takes the other one for lost and fences it: with the
+same chances both might shoot."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,8 @@ class Status:
     """What crm_mon shows.
 
     dc: name of the node that decides, "" while there is none. fail_counts: by resource and node;
-    those that are not there are 0, and 1000000 is Pacemaker's infinity.
+    those that are not there are 0, and 1000000 is Pacemaker's infinity. devices: the resources by
+    which Pacemaker fences, apart from the others.
     """
 
     dc: str
@@ -85,6 +92,7 @@ class Status:
     resources: Mapping[str, ResourceStatus]
     failures: tuple[Failure, ...]
     fail_counts: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    devices: Mapping[str, ResourceStatus] = field(default_factory=dict)
 
     def online(self, *names: str) -> bool:
         """Whether all of these nodes are members in full."""
@@ -127,21 +135,63 @@ class Operation:
         return self.operation == "monitor" and self.interval == 0
 
 
-def seed(properties: Mapping[str, str]) -> str:
-    """An empty CIB of the Pacemaker that is installed, with these properties beside ours."""
+def seed(properties: Mapping[str, str], fenced: Sequence[str]) -> str:
+    """A CIB of the Pacemaker that is installed: these properties beside ours, and fencing.
+
+    fenced: the names of the nodes, each of which gets a fence device; none: there is no fencing.
+    """
     try:
         empty = subprocess.run(["cibadmin", "--empty"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         raise LabError(f"no empty CIB: {error}; run: python3 -m lab.cluster install") from None
     root = _parse(empty.stdout, "cibadmin")
     config = root.find("configuration/crm_config")
-    if config is None:
-        raise LabError("cibadmin --empty gives a CIB without crm_config")
+    resources = root.find("configuration/resources")
+    if config is None or resources is None:
+        raise LabError("cibadmin --empty gives a CIB without crm_config or resources")
     options = ElementTree.SubElement(config, "cluster_property_set", id=BOOTSTRAP)
-    for name, value in {**PROPERTIES, **properties}.items():
-        pair = {"id": f"{BOOTSTRAP}-{name}", "name": name, "value": value}
-        ElementTree.SubElement(options, "nvpair", pair)
+    ours = {**PROPERTIES, "stonith-enabled": "true" if fenced else "false"}
+    if len(fenced) > 2:
+        ours["dc-deadtime"] = PATIENT
+    for name, value in {**ours, **properties}.items():
+        _nvpair(options, name, value)
+    resources.extend(_device(name, fenced) for name in fenced)
     return ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def devices(fenced: Sequence[str]) -> str:
+    """The resources section of `seed`, as XML: the fence devices of these nodes, or nothing."""
+    resources = ElementTree.Element("resources")
+    resources.extend(_device(name, fenced) for name in fenced)
+    return ElementTree.tostring(resources, encoding="unicode")
+
+
+def device(node: str) -> str:
+    """The name of the resource that fences a node."""
+    return f"fence_{node}"
+
+
+def _device(node: str, nodes: Sequence[str]) -> ElementTree.Element:
+    """What fences this one of the nodes. Of two nodes the first is fenced with a delay."""
+    name = device(node)
+    primitive = ElementTree.Element(
+        "primitive", {"id": name, "class": "stonith", "type": FENCE_AGENT}
+    )
+    parameters = ElementTree.SubElement(
+        primitive, "instance_attributes", id=f"{name}-instance_attributes"
+    )
+    _nvpair(parameters, "pcmk_host_list", node)
+    if len(nodes) == 2 and node == nodes[0]:
+        _nvpair(parameters, "pcmk_delay_base", DELAY)
+    operations = ElementTree.SubElement(primitive, "operations")
+    monitor = {"name": "monitor", "interval": "60s", "timeout": "60s"}
+    ElementTree.SubElement(operations, "op", {"id": f"{name}-monitor-60s", **monitor})
+    return primitive
+
+
+def _nvpair(parent: ElementTree.Element, name: str, value: str) -> None:
+    pair = {"id": f"{parent.get('id')}-{name}", "name": name, "value": value}
+    ElementTree.SubElement(parent, "nvpair", pair)
 
 
 def status(text: str) -> Status:
@@ -155,13 +205,16 @@ def status(text: str) -> Status:
         for resource in node.iterfind("resource_history")
         if resource.get("fail-count")
     }
+    everything = _resources(root)
+    fences = {name for name, found in everything.items() if found.agent.startswith("stonith:")}
     return Status(
         dc=known.get("name", ""),
         quorum=known.get("with_quorum") == "true",
         nodes={node.name: node for node in map(_node, root.iterfind("nodes/node"))},
-        resources=_resources(root),
+        resources={name: one for name, one in everything.items() if name not in fences},
         failures=tuple(map(_failure, root.iterfind("failures/failure"))),
         fail_counts=counts,
+        devices={name: everything[name] for name in fences},
     )
 
 

@@ -10,6 +10,9 @@ run side by side, all of them with the same names and addresses.
         cluster.wait()
         cluster.kill(cluster.status().where("p_ip"))
 
+With fencing, Pacemaker has a fence device for each node, which really ends it and starts it again
+(`lab.fencing`).
+
 A control plane that all nodes reach runs at the switch, and is asked from there as a client would:
 
     ControlPlane.temporary(
@@ -35,12 +38,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from lab import apt, cib, corosync, netns, show, switch
+from lab import apt, cib, corosync, fencing, netns, show, switch
 from lab.agents import Result, execute, installed
 from lab.cib import Operation, Status
 from lab.command import exit_code
 from lab.errors import LabError
-from lab.node import AGENTS, ENVIRONMENT, Node, make_disk, name_of
+from lab.node import AGENTS, ENVIRONMENT, Node, make_disk, nodes_of
 from lab.process import POLL, Process
 from lab.settings import write_private
 
@@ -69,13 +72,14 @@ class Settings:
     """A cluster as it was asked for.
 
     agents: the folder they were taken from, "" for this project's own. token: of corosync, in
-    ms. properties: of the cluster, beside those in `lab.cib`.
+    ms. properties: of the cluster, beside those in `lab.cib`. fencing: whether Pacemaker fences.
     """
 
     nodes: int = 2
     agents: str = ""
     token: int = corosync.TOKEN
     properties: Mapping[str, str] = field(default_factory=dict)
+    fencing: bool = False
 
 
 class Cluster:
@@ -89,12 +93,14 @@ class Cluster:
         agents: Path | str | None = None,
         token: int | None = None,
         properties: Mapping[str, str] | None = None,
+        fencing: bool | None = None,
     ) -> None:
         """Describe a cluster; nothing is done yet.
 
         nodes: 2 (the default) or 3. agents: a folder that is copied, and appears in every node as
         the provider openstack; the default is what this project installs. token: after how many
-        ms without a word a node counts as lost. properties: more cluster properties.
+        ms without a word a node counts as lost. properties: more cluster properties. fencing: with
+        a fence device for each node, and stonith-enabled; the default is without.
         """
         self.directory = Path(directory).resolve()
         given = {
@@ -102,6 +108,7 @@ class Cluster:
             "agents": None if agents is None else str(Path(agents).resolve()),
             "token": token,
             "properties": properties,
+            "fencing": fencing,
         }
         chosen = {name: value for name, value in given.items() if value is not None}
         present = _read(self.directory)
@@ -120,13 +127,19 @@ class Cluster:
         agents: Path | str | None = None,
         token: int | None = None,
         properties: Mapping[str, str] | None = None,
+        fencing: bool | None = None,
     ) -> Iterator[Cluster]:
         """A cluster that is up, with a folder of its own; nothing of it is left at the end."""
         sweep()
         directory = tempfile.mkdtemp(prefix=f"{TEMPORARY}{_owner()}-")
         try:
             cluster = cls(
-                directory, nodes=nodes, agents=agents, token=token, properties=properties
+                directory,
+                nodes=nodes,
+                agents=agents,
+                token=token,
+                properties=properties,
+                fencing=fencing,
             )
             try:
                 cluster.up()
@@ -165,6 +178,14 @@ class Cluster:
         """The names of the nodes that are on."""
         return [node.name for node in self._nodes() if node.running()]
 
+    @property
+    def asked(self) -> str:
+        """The node that is asked about the cluster: one that the others hear, and runs longest.
+
+        One that was just fenced has nothing to say before it is a member again.
+        """
+        return self._candidates()[0]
+
     def path(self, node: str, path: str) -> Path:
         """A file below /var/log, /var/lib/pacemaker or /etc/corosync of a node, from outside."""
         return self._node(node).disk / path.lstrip("/")
@@ -173,6 +194,14 @@ class Cluster:
         """Whether the node runs, but nobody hears it."""
         there = self._node(node)
         return there.running() and switch.state(there.switch, there.port) != switch.FORWARDING
+
+    @property
+    def fenced(self) -> list[str]:
+        """The nodes that were fenced, the first one first: by the power switch, not by Pacemaker.
+
+        One that is fenced while it is off counts as well.
+        """
+        return fencing.ended(self.directory)
 
     # Commands in it
 
@@ -201,7 +230,7 @@ class Cluster:
 
     def crm(self, *arguments: str, timeout: float = LIMIT, check: bool = True) -> Result:
         """Run crm in a node that runs."""
-        return self.exec(self._any(), ["crm", *arguments], timeout=timeout, check=check)
+        return self.exec(self.asked, ["crm", *arguments], timeout=timeout, check=check)
 
     def configure(self, text: str) -> None:
         """Load what could be typed at `crm configure`. A line that is refused is a LabError."""
@@ -213,27 +242,31 @@ class Cluster:
             file.unlink()
 
     def clear(self) -> None:
-        """Remove all resources and constraints; what ran is stopped, failures are forgotten."""
+        """Remove all resources and constraints; what ran is stopped, failures are forgotten.
+
+        The fence devices stay.
+        """
         self._set_property("maintenance-mode")
         # While they are configured: after a restart in maintenance mode Pacemaker has not started
         # them, and stops an orphan without its parameters. Its address would stay.
         self._set_property("stop-all-resources", "true")
         self.wait()
-        for scope in ("constraints", "resources"):
-            replace = ["cibadmin", "--replace", f"--scope={scope}", f"--xml-text=<{scope}/>"]
-            self.exec(self._any(), replace, check=True)
+        devices = cib.devices(self.nodes if self.settings.fencing else [])
+        for scope, left in (("constraints", "<constraints/>"), ("resources", devices)):
+            replace = ["cibadmin", "--replace", f"--scope={scope}", f"--xml-text={left}"]
+            self.exec(self.asked, replace, check=True)
         # What is not configured any more is still shown, as an orphan, until it is stopped.
         self.until(lambda status: not status.resources)
         self._set_property("stop-all-resources")
         # A resource that failed in the moment of its deletion leaves a fail count that nobody
         # clears, and the next one of its name does not start.
-        self.exec(self._any(), ["crm_resource", "--cleanup"], check=True)
+        self.exec(self.asked, ["crm_resource", "--cleanup"], check=True)
         self.until(lambda status: "fail-count-" not in self._past())
 
     def _set_property(self, name: str, value: str = "") -> None:
         """Set a property of the cluster, or take it away."""
         change = f"--update={value}" if value else "--delete"
-        self.exec(self._any(), ["crm_attribute", f"--name={name}", change], check=True)
+        self.exec(self.asked, ["crm_attribute", f"--name={name}", change], check=True)
 
     # What it says
 
@@ -251,7 +284,7 @@ class Cluster:
     def _past(self) -> str:
         """What the CIB remembers of the nodes, as XML."""
         query = ["cibadmin", "--query", "--scope=status"]
-        return self.exec(self._any(), query, check=True).stdout
+        return self.exec(self.asked, query, check=True).stdout
 
     def wait(self, timeout: float = LIMIT) -> None:
         """Wait until Pacemaker has nothing left to do: `crm_resource --wait`.
@@ -259,7 +292,7 @@ class Cluster:
         It knows nothing of what Pacemaker has not noticed yet. After a fault: `until` first.
         """
         command = ["crm_resource", "--wait", f"--timeout={timeout:.0f}s"]
-        done = self.exec(self._any(), command, timeout=timeout + LIMIT)
+        done = self.exec(self.asked, command, timeout=timeout + LIMIT)
         if done.code != 0:
             said = " ".join(line.strip() for line in done.stderr.splitlines())
             raise LabError(f"the cluster has not settled after {timeout:.0f} s: {said}")
@@ -286,12 +319,11 @@ class Cluster:
             try:
                 self._make()
                 switch.create(self.outside)
+                if self.settings.fencing:
+                    fencing.start(self.directory, self.outside, self.settings.nodes)
+                    fencing.set_broken(self.directory, False)
                 for node in self._nodes():
-                    if node.running():
-                        switch.heal(node.switch, node.port)
-                    else:
-                        node.kill()
-                        node.boot()
+                    self._turn_on(node)
                 self._await_online(self.nodes)
             except BaseException:
                 if fresh:
@@ -308,23 +340,26 @@ class Cluster:
             self._remove()
 
     def kill(self, node: str) -> None:
-        """Power loss: the node has no time for anything; its disk stays."""
+        """Power loss: the node has no time for anything; its disk stays.
+
+        It is off until `start` or `up`, though the others fence it: it has no power.
+        """
         with self._changing():
-            self._node(node).kill()
+            self._turn_off(self._node(node))
 
     def start(self, node: str) -> None:
         """Turn a node on, and wait until it is a member again."""
         with self._changing():
-            there = self._node(node)
-            if not there.running():
-                there.kill()
-                there.boot()
+            self._turn_on(self._node(node))
             self._await_online({node, *self._uncut()})
 
     def stop(self, node: str, timeout: float = LIMIT) -> None:
         """Shut a node down in good order: its resources move away first."""
         with self._changing():
-            self._node(node).stop(timeout)
+            there = self._node(node)
+            there.hold()  # a stop that fails on the way may have it fenced
+            there.shut_down(timeout)
+            self._turn_off(there)
 
     def restart_pacemaker(self, node: str) -> None:
         """Stop Pacemaker in a node that stays on, start it again, and wait for it.
@@ -342,25 +377,37 @@ class Cluster:
             self._await_online(self._uncut())
 
     def cut(self, node: str) -> None:
-        """Cut a node off: it runs on, but hears nobody, and is not heard."""
+        """Cut a node off: it runs on, but hears nobody, and is not heard; nor after a reboot."""
         with self._changing():
-            there = self._powered(node)
-            switch.cut(there.switch, there.port)
+            self._powered(node).cut()
 
     def heal(self, node: str) -> None:
         """Undo `cut`, and wait until the node is a member again."""
         with self._changing():
-            there = self._powered(node)
-            switch.heal(there.switch, there.port)
+            there = self._node(node)
+            # It may be off for a moment, because it is being fenced.
+            with there.switching():
+                self._powered(node).heal()
             self._await_online(self._uncut())
+
+    def await_member(self, node: str) -> None:
+        """Wait until a node that was fenced is back, a member like the others."""
+        self._await_online({node, *self._uncut()})
+
+    def break_fencing(self) -> None:
+        """Have fencing fail, until `mend_fencing` or `up`: the power switch is broken."""
+        self._require_fencing()
+        fencing.set_broken(self.directory, True)
+
+    def mend_fencing(self) -> None:
+        """Undo `break_fencing`."""
+        self._require_fencing()
+        fencing.set_broken(self.directory, False)
 
     # How it does it
 
     def _nodes(self) -> list[Node]:
-        numbers = range(1, self.settings.nodes + 1)
-        return [
-            Node(number, self.directory / name_of(number), self.outside) for number in numbers
-        ]
+        return nodes_of(self.directory, self.outside, self.settings.nodes)
 
     def _node(self, name: str) -> Node:
         for node in self._nodes():
@@ -374,24 +421,42 @@ class Cluster:
             raise LabError(f"{name} is off; run: python3 -m lab.cluster start {name}")
         return node
 
+    def _turn_on(self, node: Node) -> None:
+        """Have a node run, with a cable that is whole."""
+        with node.switching():
+            node.release()
+            node.heal()
+            if not node.running():
+                node.kill()
+                node.boot()
+
+    def _turn_off(self, node: Node) -> None:
+        """Take a node's power away, until it is turned on by hand."""
+        with node.switching():
+            node.hold()
+            node.kill()
+
     def _uncut(self) -> list[str]:
         return [name for name in self.running if not self.is_cut(name)]
 
-    def _asked(self) -> list[str]:
-        """The nodes that run; first those that the others hear."""
-        running = self.running
+    def _candidates(self) -> list[str]:
+        """The nodes that run; first those that the others hear, and of them who runs longest."""
+        births = {node.name: first.birth for node in self._nodes() if (first := node.process())}
+        running = [name for name in self.running if name in births]
         if not running:
             raise LabError("no node runs; run: python3 -m lab.cluster up")
-        return sorted(running, key=self.is_cut)
-
-    def _any(self) -> str:
-        return self._asked()[0]
+        return sorted(running, key=lambda name: (self.is_cut(name), births[name]))
 
     def _heard(self, node: str) -> Status | None:
         """What crm_mon says in this node, or in the first that answers."""
         command = ["crm_mon", "--one-shot", "--inactive", "--output-as=xml"]
-        for asked in [node] if node else self._asked():
-            done = self.exec(asked, command)
+        for asked in [node] if node else self._candidates():
+            try:
+                done = self.exec(asked, command)
+            except LabError:
+                if self._node(asked).running():
+                    raise
+                continue  # it has been fenced since we looked
             if done.code == 0:
                 return cib.status(done.stdout)
         return None
@@ -416,7 +481,13 @@ class Cluster:
             part.rename(file)
         self._copy_agents()
         for node in self._nodes():
-            make_disk(node, self.settings.nodes, self.settings.token, self.settings.properties)
+            make_disk(
+                node,
+                self.settings.nodes,
+                self.settings.token,
+                self.settings.properties,
+                fencing=self.settings.fencing,
+            )
 
     def _copy_agents(self) -> None:
         """Copy the agents, with their library where they have a link to it."""
@@ -433,6 +504,7 @@ class Cluster:
         part.rename(self.agents)
 
     def _remove(self) -> None:
+        fencing.end(self.directory, self._nodes())
         for node in self._nodes():
             node.kill()
         netns.remove(self.outside)
@@ -446,7 +518,9 @@ class Cluster:
         for name in names:
             node = self._node(name)
             while not (node.running() and self._sees(name, names)):
-                if not node.running():
+                with node.switching():  # one that is being fenced comes back
+                    on = node.running()
+                if not on:
                     raise LabError(f"{name} has ended", log=node.log())
                 if time.monotonic() > deadline:
                     raise LabError(
@@ -457,6 +531,10 @@ class Cluster:
     def _sees(self, name: str, names: Collection[str]) -> bool:
         status = self._heard(name)
         return status is not None and bool(status.dc) and status.online(*names)
+
+    def _require_fencing(self) -> None:
+        if not self.settings.fencing:
+            raise LabError(f"{self.directory} was made without fencing")
 
     def _require_up(self) -> None:
         if not netns.exists(self.outside):
@@ -559,6 +637,7 @@ def _up(options: argparse.Namespace) -> int:
         agents=options.agents,
         token=options.token,
         properties=properties,
+        fencing=options.fencing,
     )
     with show.step(f"{', '.join(cluster.nodes)} are online"):
         cluster.up()
@@ -602,7 +681,7 @@ def _status(options: argparse.Namespace) -> int:
         show.line(f"{name:10}{'cut off' if cluster.is_cut(name) else powered}")
     if not cluster.running:
         return NOT_RUNNING
-    show.line(cluster.exec(cluster._any(), ["crm_mon", "--one-shot", "--inactive"]).stdout)
+    show.line(cluster.exec(cluster.asked, ["crm_mon", "--one-shot", "--inactive"]).stdout)
     return 0
 
 
@@ -651,6 +730,11 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="NAME=VALUE",
         help="a cluster property, from the first CIB on",
+    )
+    up.add_argument(
+        "--fencing",
+        action=argparse.BooleanOptionalAction,
+        help="whether nodes are fenced (default: no)",
     )
     up.set_defaults(function=_up)
 

@@ -10,7 +10,6 @@ loss of power.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -22,13 +21,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from lab import switch
+from lab import fencing, switch
 from lab.errors import LabError
-from lab.node import AGENTS, ENVIRONMENT, HOME, PRIVATE, RECORD, name_of
-from lab.process import Process
+from lab.node import AGENTS, ENVIRONMENT, HOME, PRIVATE, RECORD, name_of, record
 
 RESOURCE_AGENTS = "/usr/lib/ocf/resource.d"
 PROVIDER = "openstack"
+SBIN = "/usr/sbin"
+FENCE_AGENTS = "/run/fence-agents"
 SYSTEMCTL = """#!/bin/sh
 # What does for the node as much of systemd as it takes: whether a daemon runs.
 case "$*" in
@@ -57,7 +57,7 @@ def main() -> None:
     folder, number = Path(sys.argv[1]), int(sys.argv[2])
     # Blocked signals are kept for sigwait, also for the first process of a namespace.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    record(folder)
+    record(folder / RECORD)
     os.chdir("/")
     socket.sethostname(name_of(number))
     protect_the_host()
@@ -65,22 +65,13 @@ def main() -> None:
     mount_agents(folder.parent / AGENTS, folder / "ocf")
     mount_run()
     mount_systemctl()
+    mount_fencing(folder.parent / fencing.FOLDER)
     await_cable()
     switch.configure_device(number)
     daemons = Daemons()
     daemons.start_corosync()
     daemons.start_pacemaker()
     daemons.mind()
-
-
-def record(folder: Path) -> None:
-    """Say who we are: /proc is still the host's, and so is the pid in it."""
-    own = Process.at(int(os.readlink("/proc/self")))
-    if own is None:
-        raise LabError("/proc is not that of the host")
-    part = folder / f"{RECORD}.part"
-    part.write_text(json.dumps({"pid": own.pid, "birth": own.birth}))
-    part.rename(folder / RECORD)
 
 
 def protect_the_host() -> None:
@@ -142,6 +133,25 @@ def mount_systemctl() -> None:
         ours.write_text(SYSTEMCTL)
         ours.chmod(0o755)
         mount("--bind", str(ours), place)
+
+
+def mount_fencing(socket_folder: Path) -> None:
+    """Add the lab's fence agent to those of the host, and the socket that it asks by.
+
+    Pacemaker looks for fence agents in one folder of the host, to which nothing is added. A cluster
+    without fencing has no folder for the socket.
+    """
+    if not socket_folder.is_dir():
+        return
+    place = Path(fencing.PLACE)
+    place.mkdir(mode=0o700)
+    mount("--bind", str(socket_folder), str(place))
+    ours = Path(FENCE_AGENTS)
+    ours.mkdir()
+    shutil.copy(fencing.AGENT, ours)
+    (ours / fencing.AGENT.name).chmod(0o755)
+    lower = f"--options=lowerdir={ours}:{SBIN}"
+    mount("--types=overlay", lower, "overlay", SBIN)
 
 
 def await_cable() -> None:

@@ -1,19 +1,22 @@
 """One node of a cluster: namespaces of its own, and a disk that outlives a loss of power.
 
-Called by `lab.cluster`. What runs in the node as its first process is `lab.inside`; a node is
-that process, known by its pid and its birth: when it is killed, the kernel kills all the others
-of the node, whatever they do, and the network of the node goes with them.
+Called by `lab.cluster`, and by `lab.fencing` when a node is fenced. What runs in the node as its
+first process is `lab.inside`; a node is that process, known by its pid and its birth: when it is
+killed, the kernel kills all the others of the node, whatever they do, and the network of the node
+goes with them.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import signal
 import stat
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +28,9 @@ ROOT = Path(__file__).parents[1]
 PYTHON = "/usr/bin/python3"
 AGENTS = "agents"  # beside the nodes' folders: what all of them see as ocf:openstack
 RECORD = "init.json"
+LOCK = "power.lock"
+HELD = "held"
+CUT = "cut"
 BOOT = 30.0  # seconds; a loaded machine is slow to start Python
 GONE = 30.0
 
@@ -70,14 +76,7 @@ class Node:
 
     def process(self) -> Process | None:
         """Its first process; None if it does not run."""
-        try:
-            record = json.loads((self.folder / RECORD).read_text())
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except ValueError as error:
-            raise LabError(f"{self.folder / RECORD} is damaged: {error}") from None
-        found = Process.at(record["pid"])
-        return found if found and found.birth == record["birth"] else None
+        return recorded(self.folder / RECORD)
 
     def running(self) -> bool:
         """Whether it has power, and its cable: one that was left half-started has none."""
@@ -92,8 +91,36 @@ class Node:
         clean = ["env", "-i", *(f"{key}={value}" for key, value in ENVIRONMENT.items())]
         return [*enter, f"--wdns={folder}", "--", *clean, *command]
 
+    # Its power. Whoever turns it off or on is in `switching`.
+
+    @contextmanager
+    def switching(self) -> Iterator[None]:
+        """Keep others from its power: who fences it, and who turns it on or off by hand."""
+        if not self.folder.exists():  # it was never made: there is nothing to turn on
+            yield
+            return
+        descriptor = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    @property
+    def held(self) -> bool:
+        """Whether it was turned off by hand: then it stays off, though somebody fences it."""
+        return (self.folder / HELD).exists()
+
+    def hold(self) -> None:
+        """Let nobody turn it on but by `release`."""
+        (self.folder / HELD).touch()
+
+    def release(self) -> None:
+        """Undo `hold`."""
+        (self.folder / HELD).unlink(missing_ok=True)
+
     def boot(self) -> None:
-        """Turn it on; whoever calls waits for its daemons."""
+        """Turn it on; whoever calls waits for its daemons. A cable that was cut stays cut."""
         (self.folder / RECORD).unlink(missing_ok=True)
         switch.unplug(self.switch, self.port)
         log = self.folder / "init.log"
@@ -113,6 +140,9 @@ class Node:
                 raise LabError(f"{self.name} has no first process after {BOOT:.0f} s", log=log)
             time.sleep(0.01)
         switch.plug(self.switch, self.port, first.pid)
+        if (self.folder / CUT).exists():
+            switch.await_carrier(self.switch, self.port)  # it undoes an earlier cut
+            switch.cut(self.switch, self.port)
 
     def kill(self) -> None:
         """Turn the power off. A node that is off stays off."""
@@ -125,13 +155,12 @@ class Node:
         switch.unplug(self.switch, self.port)
         (self.folder / RECORD).unlink(missing_ok=True)
 
-    def stop(self, seconds: float) -> None:
-        """Shut it down in good order: its resources move away first."""
+    def shut_down(self, seconds: float) -> None:
+        """Shut it down in good order: its resources move away first. `kill` does the rest."""
         first = self.process()
         if first:
             first.send(signal.SIGTERM)
             self._await_end(first, seconds)
-        self.kill()
 
     def restart_pacemaker(self) -> None:
         """Ask for Pacemaker to be stopped and started again; the node itself stays on."""
@@ -139,6 +168,17 @@ class Node:
         if first is None:
             raise LabError(f"{self.name} is off")
         first.send(signal.SIGHUP)
+
+    def cut(self) -> None:
+        """Cut it off: also after a reboot it hears nobody, and is not heard."""
+        (self.folder / CUT).touch()
+        switch.cut(self.switch, self.port)
+
+    def heal(self) -> None:
+        """Undo `cut`; of a node without power, too."""
+        (self.folder / CUT).unlink(missing_ok=True)
+        if switch.plugged(self.switch, self.port):
+            switch.heal(self.switch, self.port)
 
     def log(self) -> Path:
         """The log that most likely says why it does not work: the one that was written last."""
@@ -160,7 +200,37 @@ def name_of(number: int) -> str:
     return f"node{number}"
 
 
-def make_disk(node: Node, count: int, token: int, properties: Mapping[str, str]) -> None:
+def nodes_of(directory: Path, switch_name: str, count: int) -> list[Node]:
+    """The nodes of a cluster, which are at a switch and have their folders in a directory."""
+    numbers = range(1, count + 1)
+    return [Node(number, directory / name_of(number), switch_name) for number in numbers]
+
+
+def recorded(file: Path) -> Process | None:
+    """The process that `record` has written down; None if there is none, or it has ended."""
+    try:
+        record = json.loads(file.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError as error:
+        raise LabError(f"{file} is damaged: {error}") from None
+    found = Process.at(record["pid"])
+    return found if found and found.birth == record["birth"] else None
+
+
+def record(file: Path) -> None:
+    """Write down who we are, by the machine's own pids: /proc still has to be the machine's."""
+    own = Process.at(int(os.readlink("/proc/self")))
+    if own is None:
+        raise LabError("/proc is not that of the host")
+    part = file.with_name(f"{file.name}.part")
+    part.write_text(json.dumps({"pid": own.pid, "birth": own.birth}))
+    part.rename(file)
+
+
+def make_disk(
+    node: Node, count: int, token: int, properties: Mapping[str, str], *, fencing: bool
+) -> None:
     """Make the disk of one of `count` nodes. One that is there stays: it was complete."""
     if node.disk.exists():
         return
@@ -183,7 +253,8 @@ def make_disk(node: Node, count: int, token: int, properties: Mapping[str, str])
         )
     )
     first_cib = part / "var/lib/pacemaker/cib/cib.xml"
-    first_cib.write_text(cib.seed(properties))
+    names = [name_of(number) for number in numbers] if fencing else []
+    first_cib.write_text(cib.seed(properties, names))
     first_cib.chmod(0o600)
     shutil.chown(first_cib, "hacluster", "haclient")
     part.rename(node.disk)

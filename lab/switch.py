@@ -7,6 +7,7 @@ nodes' network: a client there sees the cluster from outside.
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from lab import netns
@@ -17,6 +18,7 @@ BRIDGE = "br0"
 MAC = "02:00:0a:63:00:fe"
 DEVICE = "eth0"  # the node's end of its cable
 FORWARDING = "forwarding"
+CARRIER = 30.0  # seconds
 STATES = {"disabled": "0", FORWARDING: "3"}
 
 
@@ -50,6 +52,15 @@ def plug(name: str, port: str, pid: int) -> None:
     there = ("name", DEVICE, "netns", str(pid))
     netns.ip("-n", name, "link", "add", port, "type", "veth", "peer", *there)
     netns.ip("-n", name, "link", "set", port, "master", BRIDGE, "up")
+
+
+def await_carrier(name: str, port: str) -> None:
+    """Wait until the node at the other end of the cable has brought its device up."""
+    deadline = time.monotonic() + CARRIER
+    while state(name, port) != FORWARDING:
+        if time.monotonic() > deadline:
+            raise LabError(f"no carrier at {port} after {CARRIER:.0f} s")
+        time.sleep(0.01)
 
 
 def unplug(name: str, port: str) -> None:

@@ -345,7 +345,7 @@ class Group:
         for name in (self.group, self.ip):
             path = f"/cib/configuration/resources/*[@id='{name}']"
             self.cluster.exec(
-                self.cluster.running[0], ["cibadmin", "--delete", "--force", f"--xpath={path}"]
+                self.cluster.asked, ["cibadmin", "--delete", "--force", f"--xpath={path}"]
             )
         self.cluster.until(
             lambda status: not {self.ip, self.name} & {*status.resources}, timeout=PATIENCE
@@ -371,7 +371,7 @@ def settle(cluster: Cluster) -> None:
     """
 
     def settled() -> bool:
-        node = cluster.running[0]
+        node = cluster.asked
         simulated = cluster.exec(node, ["crm_simulate", "-L", "-S", "--output-as=xml"])
         deciding = cluster.status().dc
         state = cluster.exec(node, ["crmadmin", "--quiet", f"--status={deciding}"])
@@ -407,7 +407,7 @@ def mend(cluster: Cluster) -> None:
     for node in status.nodes.values():
         if node.standby:
             cluster.crm("node", "online", node.name)
-    anywhere = cluster.running[0]
+    anywhere = cluster.asked
     for command in (
         ["crm_attribute", "--name=maintenance-mode", "--delete"],
         ["cibadmin", "--replace", "--scope=constraints", "--xml-text=<constraints/>"],
