@@ -96,11 +96,15 @@ def operator(
     pair: Cluster, groups: dict[str, Group], cloud: ControlPlane, tmp_path: Path
 ) -> Iterator[Operator]:
     """Nothing is configured, and no password is on the nodes."""
-    pair.clear()
+    def forget() -> None:
+        pair.clear()
+        for node in pair.nodes:
+            # Pages of docs/ that have been run before have put passwords there, too.
+            pair.exec(node, ["rm", "-rf", SAVED, SECRETS], check=True)
+
+    forget()
     yield Operator(pair, cloud, tmp_path)
-    pair.clear()
-    for node in pair.nodes:
-        pair.exec(node, ["rm", "-rf", SAVED, SECRETS], check=True)
+    forget()
 
 
 def configuration(cluster: Cluster) -> str:
