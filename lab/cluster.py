@@ -79,7 +79,7 @@ class Settings:
     agents: str = ""
     token: int = corosync.TOKEN
     properties: Mapping[str, str] = field(default_factory=dict)
-    fencing: bool = False
+    fencing: bool = True
 
 
 class Cluster:
@@ -100,7 +100,7 @@ class Cluster:
         nodes: 2 (the default) or 3. agents: a folder that is copied, and appears in every node as
         the provider openstack; the default is what this project installs. token: after how many
         ms without a word a node counts as lost. properties: more cluster properties. fencing: with
-        a fence device for each node, and stonith-enabled; the default is without.
+        a fence device for each node, and stonith-enabled; the default is with.
         """
         self.directory = Path(directory).resolve()
         given = {
@@ -734,7 +734,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument(
         "--fencing",
         action=argparse.BooleanOptionalAction,
-        help="whether nodes are fenced (default: no)",
+        help="whether nodes are fenced (default: yes)",
     )
     up.set_defaults(function=_up)
 

@@ -57,7 +57,7 @@ class Playground:
     def temporary(cls) -> Iterator[Playground]:
         """One without resources yet, of which nothing is left at the end."""
         begin = time.monotonic()
-        with Cluster.temporary() as nodes:
+        with Cluster.temporary(fencing=False) as nodes:  # see `properties`
             show.took(begin, "node1 and node2 run Pacemaker and corosync")
             begin = time.monotonic()
             with ControlPlane.temporary(
@@ -147,7 +147,10 @@ def processes_only(operation: str) -> bool:
 
 
 def properties() -> str:
-    """Those of crm/, but there is no fencing: `Cluster.kill` is known to have worked."""
+    """Those of crm/, but without fencing: docs/failover.md measures failovers without its time.
+
+    `Cluster.kill` is known to have worked.
+    """
     snippet = "\n".join(statements((CRM / "properties.crm").read_text()))
     return assigned(snippet, "stonith-enabled", "false")
 
@@ -233,7 +236,7 @@ def _places(folder: Path | None) -> tuple[Path, Path]:
 def _here(folder: Path | None) -> Playground:
     """What `make lab` made, or is about to make; LabError if somebody else's is in its place."""
     first, second = _places(folder)
-    nodes = Cluster(first)
+    nodes = Cluster(first, fencing=False)
     cloud = ControlPlane(second, db=DATABASE, netns=nodes.outside, bind=bind(nodes))
     if first.exists() and not cloud.initialised:
         raise LabError(f"{first} was not made by `make lab`: python3 -m lab.cluster down")

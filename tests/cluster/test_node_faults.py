@@ -1,11 +1,13 @@
-"""A node that is lost, cut off or shut down: the other one serves, and nothing runs twice."""
+"""A node that is lost or shut down: the other one serves, and nothing runs twice.
+
+One that is cut off: test_fencing.py.
+"""
 
 from __future__ import annotations
 
 import pytest
 
 from cluster.kit import PATIENCE, VIPS, Group, client_token, settle, unharmed
-from harness import eventually
 from lab.cluster import Cluster
 from lab.openstack import ControlPlane
 
@@ -33,29 +35,6 @@ def test_power_loss(glance: Group, cinder: Group, pair: Cluster) -> None:
         assert [7] == group.codes("probe", lost)
         assert left == group.await_settled()
         group.await_monitor(0)
-
-
-def test_cut_off(glance: Group, pair: Cluster) -> None:
-    """The other node takes over; the one apart goes on unheard; after healing it runs once.
-
-    Nobody fences in this lab: until the nodes hear each other again, each one has it.
-    """
-    apart = glance.node()
-    family = glance.family()
-    left = glance.other(apart)
-
-    pair.cut(apart)
-
-    pair.until(lambda status: glance.started(status) == left, timeout=PATIENCE, node=left)
-    glance.await_served()
-    assert {apart, left} == {*glance.nodes_with_daemon()}
-    assert family == glance.family(apart)
-    pair.heal(apart)
-    eventually(lambda: len(glance.nodes_with_daemon()) < 2, PATIENCE)
-    node = glance.await_settled()
-    glance.await_monitor(0)
-    assert [node] == list(glance.status().resources[glance.name].nodes)
-    assert {} == glance.fail_counts()
 
 
 def test_orderly_stop(glance: Group, pair: Cluster) -> None:

@@ -53,8 +53,11 @@ def _prerequisites(need_packages: Callable[[Iterable[str], str], None]) -> None:
 
 @pytest.fixture(scope="module")
 def pair() -> Iterator[Cluster]:
-    """Two nodes that a test leaves online; what it configured is removed after it."""
-    with Cluster.temporary() as cluster:
+    """Two nodes that a test leaves online; what it configured is removed after it.
+
+    Without fencing: a node that is cut off is to run on. With it: test_fencing.py.
+    """
+    with Cluster.temporary(fencing=False) as cluster:
         yield cluster
 
 
