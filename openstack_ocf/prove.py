@@ -31,17 +31,20 @@ def prove(trip: Trip, resources: Sequence[str], wait: int) -> Generator[Finding 
         for id_ in trip.left():
             done = "swept" if trip.delete(id_) else "cannot be swept, its state does not let it"
             yield f"{done}: {shown(id_)}, which an earlier run has left"
-        sound = True
+        wrong = False
         try:
-            for step in _before(trip):
-                sound = sound and not isinstance(step, Finding)
-                yield step
-            if resources and sound:
+            for part in (trip.make, trip.same):
+                for step in part():
+                    wrong = wrong or isinstance(step, Finding)
+                    yield step
+                if wrong:
+                    break
+            if resources and not wrong:
                 yield from _moved(trip, resources, wait)
         finally:
             for id_ in trip.own():
                 trip.delete(id_)
-        yield from trip.deleted(moved=bool(resources) and sound)
+        yield from trip.deleted()
 
 
 def movable(root: ET.Element, service: str) -> list[str]:
@@ -71,15 +74,6 @@ def movable(root: ET.Element, service: str) -> list[str]:
 # --- steps --------------------------------------------------------------------------------------
 
 
-def _before(trip: Trip) -> Steps:
-    sound = True
-    for step in trip.make():
-        sound = sound and not isinstance(step, Finding)
-        yield step
-    if sound:
-        yield from trip.same()
-
-
 def _moved(trip: Trip, resources: Sequence[str], wait: int) -> Steps:
     with ExitStack() as stack:
         for resource in resources:
@@ -93,8 +87,9 @@ def _moved(trip: Trip, resources: Sequence[str], wait: int) -> Steps:
                 raise CannotLookError(f"{shown(resource)} is on {shown(before)} as before: nothing "
                                       "is proved")
             yield f"moved: {shown(resource)} from {shown(before)} to {shown(after)}"
+        trip.moved = True
         _await(trip, wait)
-        yield from trip.same(moved=True)
+        yield from trip.same()
 
 
 def _located(resource: str) -> str:

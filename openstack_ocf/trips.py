@@ -41,16 +41,16 @@ class UnexpectedError(Exception):
 class Trip(ABC):
     """A round trip through the API at one URL, with a token.
 
-    what: what is made. The methods raise UnexpectedError, and RequestException of requests.
+    moved: whether it is looked at on another node than it was made on. The methods raise
+    UnexpectedError, and RequestException of requests.
     """
-
-    what = ""
 
     def __init__(self, url: str, token: str, cacert: str = "") -> None:
         import requests
 
         self.url = url
         self.id = ""
+        self.moved = False
         self.name = f"{TAG} {socket.gethostname()} {os.getpid()}"
         self._session = requests.Session()
         # What is proved is the way through the virtual IP, not through a proxy.
@@ -63,8 +63,8 @@ class Trip(ABC):
         """Make it; id is set as soon as it is known."""
 
     @abstractmethod
-    def same(self, *, moved: bool = False) -> Steps:
-        """Look whether it is what was made. moved: on another node than it was made on."""
+    def same(self) -> Steps:
+        """Look whether it is what was made."""
 
     @abstractmethod
     def show(self) -> dict[str, Any]:
@@ -79,7 +79,7 @@ class Trip(ABC):
         """Have one deleted, or gone already; False where its state does not let it."""
 
     @abstractmethod
-    def deleted(self, *, moved: bool = False) -> Steps:
+    def deleted(self) -> Steps:
         """Look whether it is gone, and say so."""
 
     def own(self) -> set[str]:
@@ -112,8 +112,6 @@ class Trip(ABC):
 class Images(Trip):
     """An image of random bytes. size: how many."""
 
-    what = "image"
-
     def __init__(self, url: str, token: str, cacert: str = "", *, size: int) -> None:
         super().__init__(url, token, cacert)
         self._size = size
@@ -131,11 +129,11 @@ class Images(Trip):
                    headers={"Content-Type": "application/octet-stream"})
         yield f"uploaded: {self._size} bytes as image {shown(self.id)}"
 
-    def same(self, *, moved: bool = False) -> Steps:
+    def same(self) -> Steps:
         """R1 and R2: the same bytes, and listed."""
-        row = "R2" if moved else "R1"
+        row = "R2" if self.moved else "R1"
         where = f"{self.url}/v2/images/{self.id}"
-        remedy = ("The store is on one node: see S2, openstack-ocf check." if moved else
+        remedy = ("The store is on one node: see S2, openstack-ocf check." if self.moved else
                   "Look at Glance's log, and at its store.")
         record = self.show()
         for name, right in (("status", "active"), ("size", self._size),
@@ -173,9 +171,8 @@ class Images(Trip):
         self._call("DELETE", f"/v2/images/{id_}", 204, 404)
         return True
 
-    def deleted(self, *, moved: bool = False) -> Steps:
+    def deleted(self) -> Steps:
         """R1: it is not listed any more."""
-        del moved
         if self.id in [one.get("id") for one in self.listed()]:
             yield found("R1", self.url, "the image is listed though it was deleted",
                         "Look at Glance's log.")
@@ -200,8 +197,6 @@ class Volumes(Trip):
     is available, and until it is gone.
     """
 
-    what = "volume"
-
     def __init__(self, url: str, token: str, cacert: str = "", *, project: str,
                  wait: int) -> None:
         super().__init__(url, token, cacert)
@@ -221,9 +216,9 @@ class Volumes(Trip):
         else:
             yield f"made: volume {shown(self.id)} of 1 GiB"
 
-    def same(self, *, moved: bool = False) -> Steps:
+    def same(self) -> Steps:
         """R3 and R4: available, as large, and listed."""
-        row = "R4" if moved else "R3"
+        row = "R4" if self.moved else "R3"
         try:
             record = self.show()
         except UnexpectedError as error:
@@ -234,7 +229,7 @@ class Volumes(Trip):
             if record.get(name) != right:
                 wrong = True
                 yield found(row, self._where, f"{name} is {shown(str(record.get(name)))}, and is "
-                            f"to be {shown(str(right))}", _DATABASE if moved else _VOLUME_LOGS)
+                            f"to be {shown(str(right))}", _DATABASE if self.moved else _VOLUME_LOGS)
         if self.id not in [one.get("id") for one in self.listed()]:
             yield found(row, self._where, "the volume is not listed", "Look at cinder-api's log.")
         elif not wrong:
@@ -265,14 +260,14 @@ class Volumes(Trip):
         done = self._call("DELETE", f"{self._volumes}/{id_}", 202, 404, 400)
         return bool(done.status_code != 400)
 
-    def deleted(self, *, moved: bool = False) -> Steps:
+    def deleted(self) -> Steps:
         """R3 and R4: it is gone, in time."""
         status = self._awaited(lambda status: status not in ("deleting", "available"))
         if not status:
             yield "deleted"
             return
-        yield found("R4" if moved else "R3", self._where, f"the volume cannot be deleted: its "
-                    f"status is {shown(status)}", _HOST if moved else _VOLUME_LOGS)
+        yield found("R4" if self.moved else "R3", self._where, f"the volume cannot be deleted: its "
+                    f"status is {shown(status)}", _HOST if self.moved else _VOLUME_LOGS)
 
     @property
     def _where(self) -> str:
