@@ -19,9 +19,10 @@ from typing import Any
 import pytest
 
 from harness import eventually
-from lab import identity, specs
+from lab import specs
 from lab.openstack import ControlPlane
 from lab.settings import DAEMONS
+from real.kit import as_admin
 from tool.kit import ROOT, argv
 
 pytestmark = pytest.mark.real
@@ -98,12 +99,7 @@ class Cloud:
         return {path.name.partition(".")[2] for path in self.folder.glob("cleared.*")}
 
     def call(self, method: str, path: str, body: object = None) -> Any:
-        admin = self.cloud.admin
-        token = identity.token(self.cloud.server("keystone"), admin.username, admin.password,
-                               admin.project_name)
-        answer = self.cloud.server(self.service).request(
-            method, path, body=body, token=token, timeout=60.0)
-        return answer.json() if answer.body else answer.status
+        return as_admin(self.cloud, self.service, method, path, body)
 
     def names(self) -> list[str]:
         """The names of all images, or volumes."""

@@ -11,9 +11,8 @@ import pytest
 
 from agentlib.roundtrip import TAG
 from harness import Result, expect
-from lab import identity
 from lab.openstack import ControlPlane
-from real.kit import MakeReal, Real
+from real.kit import MakeReal, Real, as_admin
 
 pytestmark = pytest.mark.real
 
@@ -34,11 +33,7 @@ def monitor(real: Real, **more: Any) -> Result:
 
 
 def call(cloud: ControlPlane, method: str, path: str, body: object = None) -> Any:
-    admin = cloud.admin
-    token = identity.token(cloud.server("keystone"), admin.username, admin.password,
-                           admin.project_name)
-    answer = cloud.server("glance").request(method, path, body=body, token=token, timeout=60.0)
-    return answer.json() if answer.body else answer.status
+    return as_admin(cloud, "glance", method, path, body)
 
 
 def images(cloud: ControlPlane) -> list[str]:

@@ -431,18 +431,23 @@ def test_the_cluster(host: Host, where: str, seen: str, old: str, new: str) -> N
     assert seen in found[3]
 
 
+def undescribed(host: Host) -> subprocess.CompletedProcess[str]:
+    """Check a node that has no description."""
+    code = ("from openstack_ocf import description; description.PATH = '/nowhere/d.conf'\n"
+            "import sys; from openstack_ocf.command import main; sys.exit(main(sys.argv[1:]))")
+    return subprocess.run(
+        [sys.executable, "-B", "-c", code, "check", "--quick", "--cib", host.folder / "cib.xml"],
+        cwd=ROOT, capture_output=True, text=True,
+        env={"PATH": f"{host.folder}/bin:{os.environ['PATH']}"})
+
+
 def test_without_description(host: Host) -> None:
     """Without a description the services of the CIB are looked at, with the addresses they have."""
     vip = primitive("p_ip_cinder", "ocf:heartbeat:IPaddr2", "ip=10.0.0.99")
     ours = primitive("p", "ocf:openstack:cinder-api",
                      f"config={host.folder}/cinder.conf user=root")
     host.write("cib.xml", CIB.replace("GROUP", f'<group id="g">{vip}{ours}</group>'))
-    code = ("from openstack_ocf import description; description.PATH = '/nowhere/d.conf'\n"
-            "import sys; from openstack_ocf.command import main; sys.exit(main(sys.argv[1:]))")
-    done = subprocess.run(
-        [sys.executable, "-B", "-c", code, "check", "--quick", "--cib", host.folder / "cib.xml"],
-        cwd=ROOT, capture_output=True, text=True,
-        env={"PATH": f"{host.folder}/bin:{os.environ['PATH']}"})
+    done = undescribed(host)
 
     assert (1, "") == (done.returncode, done.stderr)
     assert "it listens on 10.0.0.13, and the virtual IP is 10.0.0.99" in done.stdout
@@ -453,20 +458,13 @@ def test_without_description(host: Host) -> None:
                                              ("-INFINITY", False), ("0", False)])
 def test_what_a_colocation_keeps_apart(host: Host, score: str, tied: bool) -> None:
     """B1: a virtual IP is that of a service by a colocation only where its score is above zero."""
-    host.write("cib.xml", CIB.replace("GROUP", f"""
-<primitive id="p_ip_other" class="ocf" provider="heartbeat" type="IPaddr2">
-<instance_attributes id="k"><nvpair id="l" name="ip" value="10.0.0.99"/></instance_attributes>
-</primitive><primitive id="p" class="ocf" provider="openstack" type="cinder-api">
-<instance_attributes id="m"><nvpair id="n" name="config" value="{host.folder}/cinder.conf"/>
-<nvpair id="o" name="user" value="root"/></instance_attributes></primitive>""").replace(
+    vip = primitive("p_ip_other", "ocf:heartbeat:IPaddr2", "ip=10.0.0.99")
+    ours = primitive("p", "ocf:openstack:cinder-api",
+                     f"config={host.folder}/cinder.conf user=root")
+    host.write("cib.xml", CIB.replace("GROUP", f"{vip}{ours}").replace(
         "<constraints/>", '<constraints><rsc_colocation id="x" rsc="p" with-rsc="p_ip_other" '
         f'score="{score}"/></constraints>'))
-    code = ("from openstack_ocf import description; description.PATH = '/nowhere/d.conf'\n"
-            "import sys; from openstack_ocf.command import main; sys.exit(main(sys.argv[1:]))")
-    done = subprocess.run(
-        [sys.executable, "-B", "-c", code, "check", "--quick", "--cib", host.folder / "cib.xml"],
-        cwd=ROOT, capture_output=True, text=True,
-        env={"PATH": f"{host.folder}/bin:{os.environ['PATH']}"})
+    done = undescribed(host)
 
     assert done.stderr == ""
     assert tied == ("it listens on 10.0.0.13, and the virtual IP is 10.0.0.99" in done.stdout)
