@@ -28,7 +28,10 @@ VARIABLE = (
     (r"\b([a-z_]+)=('[^']*'|.*?) (?=is |does |cannot |has |holds |names )", r"\1=... "),
     (r"pid \d+", "pid N"),
     (r"answers \d{3}\b", "answers NNN"),
-    (r"GET /v3/volumes", "GET /v2/images"),
+    (r"\b(GET|read) /v3/volumes", r"\1 /v2/images"),
+    (r"\bmonitor\d+\b", "monitor"),  # a user; each test may have one of its own
+    (r"the cluster speaks [^:]+", "the cluster speaks ..."),
+    (r" \(_ssl\.c:\d+\)", ""),
     (r":\d{4,5}\b", ":PORT"),
     (r"port \d{4,5}", "port N"),
     (r"/(tmp|var/tmp|root|work)/[^\s,:;)]*", "PATH"),
