@@ -102,6 +102,9 @@ def add_lint(parser: argparse.ArgumentParser) -> None:
     """Its options."""
     parser.add_argument("cib", metavar="FILE|live", nargs="?", default=cib.LIVE,
                         help="a CIB, as of cibadmin --query (default: live)")
+    parser.add_argument("--other", metavar="FILE", action="append", default=[],
+                        help="the CIB of another cluster in the same networks: find addresses "
+                        "and names that both have; may be given several times")
     formatted(parser)
     parser.set_defaults(run=_lint)
 
@@ -227,7 +230,8 @@ def _manner(options: argparse.Namespace) -> Manner:
 
 
 def _lint(options: argparse.Namespace) -> int:
-    return finding.show(lint(cib.load(options.cib)), options.format)
+    others = [(path, cib.load(path)) for path in options.other]
+    return finding.show(lint(cib.load(options.cib), others), options.format)
 
 
 def _look() -> Node | CannotLookError:
