@@ -102,6 +102,13 @@ def add_lint(parser: argparse.ArgumentParser) -> None:
     """Its options."""
     parser.add_argument("cib", metavar="FILE|live", nargs="?", default=cib.LIVE,
                         help="a CIB, as of cibadmin --query (default: live)")
+    parser.add_argument("--other", metavar="FILE", action="append", default=[],
+                        help="the CIB of another cluster in the same networks: find addresses "
+                        "and names that both have; may be given several times")
+    parser.add_argument("--takeover", action="store_true",
+                        help="say instead what becomes of each resource when our agents replace "
+                        "older ones of the same names: taken over as it runs, or restarted and "
+                        "why")
     formatted(parser)
     parser.set_defaults(run=_lint)
 
@@ -227,7 +234,15 @@ def _manner(options: argparse.Namespace) -> Manner:
 
 
 def _lint(options: argparse.Namespace) -> int:
-    return finding.show(lint(cib.load(options.cib)), options.format)
+    if options.takeover:
+        # It needs agentlib, which the other verbs do without.
+        from . import takeover
+
+        if options.other:
+            raise UsageError("--takeover is about one cluster: it does not go with --other")
+        return takeover.show(takeover.takeover(cib.load(options.cib)), options.format)
+    others = [(path, cib.load(path)) for path in options.other]
+    return finding.show(lint(cib.load(options.cib), others), options.format)
 
 
 def _look() -> Node | CannotLookError:
