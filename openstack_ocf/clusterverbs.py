@@ -15,6 +15,7 @@ from . import (
     bundle,
     cib,
     compare,
+    crmscript,
     description,
     difference,
     finding,
@@ -70,6 +71,9 @@ def add_check(parser: argparse.ArgumentParser) -> None:
                         help="print what is to be the same on all nodes, for --compare")
     parser.add_argument("--compare", metavar="FILE", nargs="+",
                         help="find where nodes differ, in their facts; looks at nothing else")
+    parser.add_argument("--crm-script", metavar=("AGENT", "FILE"), nargs=2,
+                        help="validate what a script of crmsh was given, instead of a description; "
+                        "its first step does it")
     parser.set_defaults(run=_check)
 
 
@@ -147,6 +151,8 @@ def _init(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     if options.compare:
         return finding.show(compare.compare(options.compare), options.format)
+    if options.crm_script:
+        return _of_a_script(*options.crm_script)
     try:
         described = _description(options)
     except DescriptionError as error:
@@ -174,6 +180,18 @@ def _check(options: argparse.Namespace) -> int:
     found = _findings(described, here, held, ask=not options.quick) if described else []
     found += nodecheck.look(services, around, there, quick=options.quick)
     return finding.show(found, options.format)
+
+
+def _of_a_script(agent: str, path: str) -> int:
+    """1 if what crmsh's script was given is wrong; all is said on stderr, which crmsh shows."""
+    values = crmscript.given(agent, path)
+    described = crmscript.described(agent, values)
+    there = nodecheck.root(cib.LIVE)
+    found = [crmscript.plain(one, described.path)
+             for one in _findings(described, _look(), _held, ask=True)]
+    found += crmscript.refused(agent, values, there)
+    sys.stderr.write(finding.as_text(found))
+    return int(finding.code(found) == 1)
 
 
 def _description(options: argparse.Namespace) -> Description | None:
