@@ -91,6 +91,10 @@ def add_apply(parser: argparse.ArgumentParser) -> None:
     """Its options."""
     of_a_description(parser, elsewhere=True)
     _changing(parser)
+    parser.add_argument("--remove", metavar="RESOURCE|all", action="append", default=[],
+                        help="take this service away, which the description does not have any "
+                        "more, with the addresses that are for it alone; may be given several "
+                        "times")
     parser.set_defaults(run=_apply)
 
 
@@ -99,6 +103,10 @@ def add_undo(parser: argparse.ArgumentParser) -> None:
     _changing(parser)
     parser.add_argument("--discard", action="store_true",
                         help="even if others have changed something since: that is lost, too")
+    steps = parser.add_mutually_exclusive_group()
+    steps.add_argument("--to", metavar="NUMBER", type=_number,
+                       help="go back to before this change (default: the last one)")
+    steps.add_argument("--list", action="store_true", help="print the changes that are kept")
     parser.set_defaults(run=_undo)
 
 
@@ -125,6 +133,12 @@ def _changing(parser: argparse.ArgumentParser) -> None:
                         help="for the cluster to settle; 0: do not wait (default: 300)")
     parser.add_argument("--saved", metavar="FOLDER", default=saved.FOLDER,
                         help=f"where the CIBs before changes are (default: {saved.FOLDER})")
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise argparse.ArgumentTypeError(f"no number of a change: {text}")
+    return int(text)
 
 
 def _seconds(text: str) -> int:
@@ -240,11 +254,14 @@ def _planned(options: argparse.Namespace, *, ask: bool = False) -> tuple[Plan | 
 
 def _apply(options: argparse.Namespace) -> int:
     planned, code = _planned(options, ask=not pacemaker.outside_cluster())
-    return code if planned is None else apply.apply(planned, _manner(options))
+    return code if planned is None else apply.apply(
+        planned, _manner(options), options.remove)
 
 
 def _undo(options: argparse.Namespace) -> int:
-    return apply.undo(_manner(options), discard=options.discard)
+    if options.list:
+        return apply.history(options.saved)
+    return apply.undo(_manner(options), discard=options.discard, to=options.to)
 
 
 def _manner(options: argparse.Namespace) -> Manner:

@@ -16,7 +16,7 @@ ORDER = ["finding", "errors", "words", "reading", "seconds", "run", "agents", "k
          "description", "sample", "openrc", "vips", "names", "node", "cib", "configs",
          "validation", "reasons", "elements", "plan", "crm", "shapes", "difference", "survey",
          "draft", "init", "bundle", "held", "safety", "user", "ids", "merge", "pacemaker",
-         "cluster", "transition", "saved", "change", "apply", "lint", "line",
+         "cluster", "transition", "saved", "change", "leaving", "apply", "lint", "line",
          "records", "metrics", "configured", "looking", "takeover", "daemons", "peers",
          "explain", "rows", "outdated", "oslo", "configuration", "subject", "servers",
          "listening", "identity", "access", "storage", "host", "compare", "nodecheck", "clients",
