@@ -22,7 +22,7 @@ from lab.process import Process
 from lab.settings import APIS, RABBIT, RABBIT_PORT, Settings
 from lab.web import Server
 
-READY = 60.0  # seconds; a loaded machine is slow to import OpenStack
+READY = 180.0  # seconds; a loaded machine is slow to import OpenStack
 GRACE = 8.0  # MariaDB has something to write down
 READY_PATHS = {"keystone": "/v3", "glance": "/healthcheck", "cinder": "/healthcheck"}
 KEYSTONE_SCRIPT = Path("/usr/bin/keystone-wsgi-public")
