@@ -80,7 +80,11 @@ help: ## this list
 
 .PHONY: demo
 demo: run-packages cluster-packages openstack ## faults and failovers on a real cluster, on this machine (as root)
-	@exec $(SYSTEM_PYTHON) -m lab.demo </dev/null
+	@exec $(SYSTEM_PYTHON) -m lab.demo $(ARGS) </dev/null
+
+.PHONY: transcript
+transcript: ARGS := --transcript docs/demo.txt
+transcript: demo ## the demo, kept as docs/demo.txt
 
 .PHONY: demo-agents
 demo-agents: run-packages openstack ## what the agents say, called directly (as root)
