@@ -94,8 +94,7 @@ def waiting(subject: Subject, port: int, deadline: Deadline) -> str:
     others = sockets.listeners(port)
     if not others:
         return "listens on no TCP port"
-    # There is little left to do but to end what has not got ready.
-    holder = sockets.holder(others[0], deadline.share(0.3))
+    holder = sockets.holder(others[0], deadline.share(0.1))
     return Reason("listens on no TCP port", f", {port} is held by ", holder)
 
 
