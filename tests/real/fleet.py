@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -73,11 +74,30 @@ class Fleet:
         return Results(self, {name: action.wait() for name, action in running.items()})
 
     def serve(self, *names: str) -> None:
-        """Start what does not run, and find that all of it is well."""
+        """Start what does not run, and find that all of it is well.
+
+        A daemon that ran before, and ends just now, is no fault of its start, which found it
+        running: it is started again, and a warning has its last words. One that this very start
+        has spawned, and that is not there any more, is a start that said 0 too early.
+        """
+        before = self._running(*names)
         expect_all(self.act("start", *names, timeout=START), 0)
-        expect_all(self.monitor(*names), 0)
+        results = self.monitor(*names)
+        ended = [name for name, result in results.items()
+                 if result.code == 7 and before.get(name) == self[name].led]
+        if ended:
+            told = "\n".join(f"{name} has ended by itself; {self[name].last_words()}"
+                             for name in ended)
+            warnings.warn(told, stacklevel=2)
+            expect_all(self.act("start", *ended, timeout=START), 0)
+            results = self.monitor(*names)
+        expect_all(results, 0)
         for name in names or self.members:
-            assert self[name].family()
+            assert self[name].family(), name
+
+    def _running(self, *names: str) -> dict[str, tuple[int, int] | None]:
+        """The masters, alive or not, of those of which something is there."""
+        return {name: self[name].led for name in names or self.members if self[name].family()}
 
     def left(self, *names: str) -> dict[str, list[Process]]:
         """The processes that are left of the named ones, or of any."""
