@@ -15,6 +15,7 @@ from pathlib import Path
 from lab import process, show
 from lab.settings import APIS, CACHE, USERS, Settings
 
+OPEN = ("neutron",)  # dnsmasq reads its hosts there, as nobody
 GLANCE_FOLDERS = ("images", "staging", "tasks", "lock")
 
 
@@ -45,7 +46,7 @@ def own(settings: Settings) -> None:
         trees += [_database(settings, service)] if service in USERS else []
         for tree in trees:
             _give(tree, user)
-            tree.chmod(0o750)
+            tree.chmod(0o755 if service in OPEN else 0o750)
 
 
 @contextmanager
