@@ -17,6 +17,7 @@ from lab import process, show
 from lab.process import Process
 from lab.settings import APIS, CACHE, USERS, Settings
 
+OPEN = ("neutron",)  # dnsmasq reads its hosts there, as nobody
 GLANCE_FOLDERS = ("images", "staging", "tasks", "lock")
 
 
@@ -47,7 +48,7 @@ def own(settings: Settings) -> None:
         trees += [_database(settings, service)] if service in USERS else []
         for tree in trees:
             _give(tree, user)
-            tree.chmod(0o750)
+            tree.chmod(0o755 if service in OPEN else 0o750)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from pathlib import Path
 from lab import config, declared
 from lab.config import Options
 from lab.errors import LabError
-from lab.packages import PACKAGES, RABBITMQ
+from lab.packages import MACHINE, OPENVSWITCH, PACKAGES, RABBITMQ
 from lab.settings import DAEMONS, Settings
 
 HOST = "node"
@@ -67,6 +67,8 @@ def packages(projects: Sequence[str]) -> tuple[str, ...]:
     if not projects:
         return ()
     found = {PACKAGES[daemon] for name in projects for daemon in DAEMONS[name]}
+    if "neutron" in projects:
+        found |= {OPENVSWITCH, *MACHINE}
     return (RABBITMQ, "uwsgi-plugin-python3", *sorted(found))
 
 
@@ -161,7 +163,13 @@ def _neutron(settings: Settings) -> Mapping[str, Options]:
         api_paste_config=f"{folder}/api-paste.ini",
         notify_nova_on_port_status_changes="false",
         notify_nova_on_port_data_changes="false",
+        interface_driver="openvswitch",
     )
+    rootwrap = "/etc/neutron/rootwrap.conf"  # of which Debian's sudoers file speaks
+    options["agent"] = {
+        "root_helper": f"sudo neutron-rootwrap {rootwrap}",
+        "root_helper_daemon": f"sudo neutron-rootwrap-daemon {rootwrap}",
+    }
     return {
         "/etc/neutron/neutron.conf": options,
         "/etc/neutron/plugins/ml2/ml2_conf.ini": {
@@ -170,6 +178,16 @@ def _neutron(settings: Settings) -> Mapping[str, Options]:
                 "tenant_network_types": "local",
                 "mechanism_drivers": "openvswitch",
             }
+        },
+        "/etc/neutron/plugins/ml2/openvswitch_agent.ini": {
+            "ovs": {"datapath_type": "netdev", "bridge_mappings": ""},
+            "agent": {"tunnel_types": ""},
+            "securitygroup": {"firewall_driver": "noop", "enable_security_group": "false"},
+        },
+        "/etc/neutron/dhcp_agent.ini": {"DEFAULT": {"enable_isolated_metadata": "true"}},
+        "/etc/neutron/l3_agent.ini": {"DEFAULT": {}},
+        "/etc/neutron/metadata_agent.ini": {
+            "DEFAULT": {"nova_metadata_host": "127.0.0.1", "metadata_workers": "1"}
         },
     }
 
