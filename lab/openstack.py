@@ -366,14 +366,7 @@ class ControlPlane:
 
 def sweep() -> None:
     """Destroy the temporary labs whose owners were killed before they could do it."""
-    for directory in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*-*"):
-        pid, _, birth = directory.name[len(TEMPORARY) :].rpartition("-")[0].partition(".")
-        if not (pid.isdigit() and birth.isdigit()):
-            continue
-        owner = Process.at(int(pid))
-        if owner is None or owner.birth != int(birth):
-            ControlPlane(directory).destroy()
-            shutil.rmtree(directory, ignore_errors=True)
+    folders.sweep(TEMPORARY, lambda directory: ControlPlane(directory).destroy())
 
 
 def strangers(cloud: ControlPlane) -> list[Process]:

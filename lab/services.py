@@ -22,7 +22,7 @@ from lab.process import Process
 from lab.settings import APIS, RABBIT, RABBIT_PORT, Settings
 from lab.web import Server
 
-READY = 60.0  # seconds; a loaded machine is slow to import OpenStack
+READY = 180.0  # seconds; a loaded machine is slow to import OpenStack
 GRACE = 8.0  # MariaDB has something to write down
 READY_PATHS = {"keystone": "/v3", "glance": "/healthcheck", "cinder": "/healthcheck"}
 KEYSTONE_SCRIPT = Path("/usr/bin/keystone-wsgi-public")
@@ -121,11 +121,12 @@ def _of_rabbit(settings: Settings) -> dict[str, str]:
     home = settings.home(RABBIT)
     enabled, configuration = home / "enabled_plugins", home / "rabbitmq.conf"
     enabled.write_text("[].\n")
-    configuration.write_text("disk_free_limit.absolute = 50MB\n")
+    # Only from its own machine may guest come by default; nodes of a cluster are others.
+    configuration.write_text("disk_free_limit.absolute = 50MB\nloopback_users = none\n")
     return {
         "RABBITMQ_NODENAME": "rabbit@localhost",
-        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
-        "RABBITMQ_NODE_PORT": str(RABBIT_PORT),
+        "RABBITMQ_NODE_IP_ADDRESS": settings.rabbit.address,
+        "RABBITMQ_NODE_PORT": str(settings.rabbit.port),
         "RABBITMQ_MNESIA_BASE": str(home / "mnesia"),
         "RABBITMQ_LOG_BASE": str(settings.log(RABBIT).parent),
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(enabled),
@@ -140,7 +141,7 @@ def _of_rabbit(settings: Settings) -> dict[str, str]:
 def where(settings: Settings, service: str) -> Server | None:
     """Where a service listens, seen from where it runs; None for one without a port."""
     if service == RABBIT:
-        return Server("127.0.0.1", RABBIT_PORT, settings.namespace)
+        return settings.rabbit
     server = config.server(settings, service)
     return server if server.port else None
 

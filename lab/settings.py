@@ -176,6 +176,11 @@ class Settings:
         """Where these settings are kept."""
         return self.directory / "settings.json"
 
+    @property
+    def rabbit(self) -> Server:
+        """RabbitMQ, seen from where it runs: at Keystone's address, which all reach."""
+        return Server(reachable(self.bind["keystone"]), RABBIT_PORT, self.namespace)
+
     def keystone_url(self) -> str:
         """Keystone, as the catalogue and the other services call it."""
         return str(Server(self.endpoint["keystone"], PORTS["keystone"]))

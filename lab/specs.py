@@ -16,9 +16,8 @@ from lab import config, declared
 from lab.config import Options
 from lab.errors import LabError
 from lab.packages import PACKAGES, RABBITMQ
-from lab.settings import DAEMONS, RABBIT_PORT, Settings
+from lab.settings import DAEMONS, Settings
 
-RABBIT = f"rabbit://guest:guest@127.0.0.1:{RABBIT_PORT}/"
 HOST = "node"
 """The host of all services, for others of the cloud: whatever machine this is."""
 
@@ -94,12 +93,16 @@ def endpoint(name: str) -> tuple[str, str, str] | None:
 # ---- what their files say
 
 
+def _rabbit(settings: Settings) -> str:
+    return f"rabbit://guest:guest@{str(settings.rabbit).partition('//')[2]}/"
+
+
 def _common(settings: Settings, name: str, *, database: str = "database") -> Options:
     home = settings.home(name)
     return {
         "DEFAULT": {
             "log_dir": str(settings.log(name).parent),
-            "transport_url": RABBIT,
+            "transport_url": _rabbit(settings),
             "state_path": str(home),
         },
         database: {"connection": config.connection(settings, name)},
@@ -195,7 +198,7 @@ def _cinder(settings: Settings) -> Mapping[str, Options]:
     return {
         "/etc/cinder/cinder.conf": {
             "DEFAULT": {
-                "transport_url": RABBIT,
+                "transport_url": _rabbit(settings),
                 "host": HOST,
                 "enabled_backends": "fake",
                 "rootwrap_config": "/etc/cinder/rootwrap.conf",
