@@ -72,7 +72,7 @@ AGENT ?=
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 	echo
 	echo "agents: $(AGENTS)"
 
@@ -306,6 +306,20 @@ single: ## each agent with its library in one file, in dist/ (SIGN_KEY: of the c
 .PHONY: check
 check: test-packages openstack control-plane tools lint types test ## lint, types and all tests (as root)
 
+# What is checked on another release, where `check` would take too long: every agent as a process,
+# make install, failovers with fencing. The packages are installed from here.
+ELSEWHERE := tests/agents/test_contract.py tests/install tests/cluster/test_daemon_faults.py \
+	tests/cluster/test_fencing.py
+
+.PHONY: check-debian13
+check-debian13: test-packages tools ## packages, agents and failovers on Debian 13 (ARGS: other tests; as root)
+	@umask 022
+	[ '$(subst ','\'',$(ARGS))' ] ||
+		$(VENV_PYTHON) -m pytest --suite=trixie tests/packages/test_deb.py </dev/null
+	# It is killed with make, and all that it has begun with it.
+	exec setpriv --pdeathsig=KILL $(SYSTEM_PYTHON) -m lab.elsewhere trixie make elsewhere-test \
+		ARGS='$(subst ','\'',$(or $(ARGS),$(ELSEWHERE)))' </dev/null
+
 .PHONY: lint
 lint: tools ## ruff, and vermin for Python 3.9
 	@echo "lint: $(AGENTS) and all modules"
@@ -427,7 +441,8 @@ clean: ## remove what was built, and .venv
 
 ##### What the others need
 
-.PHONY: run-packages cluster-packages package-packages test-packages openstack control-plane tools agents
+.PHONY: run-packages cluster-packages package-packages test-packages openstack control-plane tools agents \
+	elsewhere-install elsewhere-contents elsewhere-test
 run-packages:
 	@.ci/packages $(RUN_PACKAGES)
 
@@ -446,6 +461,14 @@ openstack: run-packages
 
 control-plane: run-packages
 	@.ci/packages $(CONTROL_PLANE_PACKAGES)
+
+# On another release, run by lab.elsewhere: what needs the network, and what has none.
+elsewhere-install: test-packages openstack tools
+elsewhere-contents:
+	@echo $(sort $(TEST_PACKAGES) $(PACKAGE_PACKAGES) $(OPENSTACK_PACKAGES) $(TOOLS))
+elsewhere-test:
+	@umask 022
+	exec $(IN_ITS_OWN) $(VENV_PYTHON) -m pytest $(PARALLEL_HEAVY) $(ARGS) </dev/null
 
 # The names in .venv/tools say that .venv is complete: the second time this takes no time.
 tools:
