@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from harness import EVERY_AGENT, ROOT, eventually, expect
+from lab.root import ENVIRON
 from lookalike.service import Service
-from packages.kit import ENVIRON, run
+from packages.kit import run
 
 
 @pytest.fixture(scope="module")

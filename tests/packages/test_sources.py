@@ -11,7 +11,8 @@ import pytest
 
 from agentlib.agent import VERSION
 from harness import EVERY_AGENT
-from packages.kit import ENVIRON, ROOT, dist, run
+from lab.root import ENVIRON
+from packages.kit import ROOT, dist, run
 from release import sources
 
 
