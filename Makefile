@@ -386,6 +386,11 @@ reasons: test-packages tools ## docs/reasons.md: every exit reason, from the tes
 	@umask 022
 	$(VENV_PYTHON) -m pytest -q $(PARALLEL) --every-agent --reasons=docs/reasons.md $(wildcard tests/agents tests/kinds) </dev/null
 
+.PHONY: mistakes
+mistakes: test-packages openstack tools ## thirty mistakes in a CIB and in glance-api.conf: who finds each, as a table (ARGS: ids)
+	@umask 022
+	exec $(IN_ITS_OWN) $(VENV_PYTHON) -B tests/mistakes.py $(ARGS) </dev/null
+
 .PHONY: soak
 soak: test-packages tools ## faults at random, for an hour (ARGS: see tests/soak.py)
 	@umask 022

@@ -404,6 +404,19 @@ def test_agents_of_pip_run(prefix: Path) -> None:
     assert {agent: expected(agent) for agent in AGENTS} == said
 
 
+def test_command_of_pip_runs(prefix: Path, tmp_path: Path) -> None:
+    """The command that pip has installed finds its library and the agents, from anywhere."""
+    command = prefix / "bin" / "openstack-ocf"
+    description = put(tmp_path / "new.conf", "[glance]\nvip = 10.0.0.12\nstorage = rbd\n")
+
+    for words in (["sample"], ["plan", "--elsewhere", "--description", description]):
+        done = run(command, *words, cwd="/")
+        assert (0, "") == (done.returncode, done.stderr)
+        assert "glance" in done.stdout
+    assert {path.name for path in (ROOT / "openstack_ocf").glob("*.py")} == {
+        path.name for path in (prefix / "lib/ocf/lib/openstack/openstack_ocf").glob("*.py")}
+
+
 def test_pip_leaves_no_module_behind(prefix: Path) -> None:
     """Site-packages gets the record of the package, and no `agentlib` to collide with."""
     packages = list(prefix.glob("lib/python*/site-packages/*"))
