@@ -186,7 +186,7 @@ def cut_node(stage: Stage) -> list[Seen]:
     stage.say(f"the cable of {lost} is mended")
     here.cluster.heal(lost)
     stage.until(lambda: stage.recovered(CLONED, lost))
-    here.cluster.wait(PATIENCE)
+    stage.settle()
     stage.tell()
     alive = stage.family()
     taken = [event for event in stage.changes(*ALONE)
@@ -370,7 +370,7 @@ def clean(stage: Stage) -> None:
     """Have Pacemaker forget the failures of the last chapter, as who has read them does."""
     if stage.here.cluster.status().failures:
         stage.here.cluster.exec(stage.here.cluster.asked, ["crm_resource", "--cleanup"], check=True)
-        stage.here.cluster.wait(PATIENCE)
+        stage.settle()
 
 
 def demonstrate() -> int:
