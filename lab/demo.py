@@ -379,7 +379,9 @@ def demonstrate() -> int:
     playground.prepare()
     with Playground.temporary() as here:
         servers = {service: here.cloud.server(service) for service in SERVICES}
-        with show.silence(), Watch(servers, here.cloud.token()).running() as watch:
+        with show.silence(), Watch(
+            servers, here.cloud.token(), backs_off=True
+        ).running() as watch:
             right, wrong = play(Stage(here, watch))
     places = (here.cloud.directory, here.cluster.directory, netns.FOLDER / here.cluster.outside)
     left = any(place.exists() for place in places)
