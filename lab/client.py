@@ -20,6 +20,7 @@ from lab.web import Server
 PATHS = {"glance": "/v2/images?limit=1", "cinder": "/v3/volumes?limit=1"}
 PAUSE = 0.2  # seconds
 PATIENCE = 2.0
+LONGEST = 16.0  # seconds between two requests of a client that backs off
 CROWD = 4  # requests under way, of one service: each may cost a new worker a question to Keystone
 
 
@@ -49,12 +50,20 @@ class Outage:
 
 
 class Watch:
-    """Requests with a real token to each of these services, from where their namespaces are."""
+    """Requests with a real token to each of these services, from where their namespaces are.
 
-    def __init__(self, servers: Mapping[str, Server], token: str, pause: float = PAUSE) -> None:
+    backs_off: whether it asks more rarely while answers come late. Each request that is given up
+    may leave Keystone a question, and a busy machine's Keystone more than it can answer.
+    """
+
+    def __init__(
+        self, servers: Mapping[str, Server], token: str, pause: float = PAUSE, *,
+        backs_off: bool = False,
+    ) -> None:
         self._servers = servers
         self.token = token
         self._pause = pause
+        self._backs_off = backs_off
         self._asked: dict[str, list[Asked]] = {service: [] for service in servers}
         self._ended = threading.Event()
 
@@ -98,13 +107,16 @@ class Watch:
 
     def _tick(self, service: str) -> None:
         crowd: list[threading.Thread] = []
-        while not self._ended.wait(self._pause):
+        while not self._ended.wait(self._next(service)):
             crowd = [one for one in crowd if one.is_alive()]
             if len(crowd) < CROWD:
                 crowd.append(threading.Thread(target=self._ask, args=(service,)))
                 crowd[-1].start()
         for one in crowd:
             one.join()
+
+    def _next(self, service: str) -> float:
+        return backed_off(self._asked[service], self._pause) if self._backs_off else self._pause
 
     def _ask(self, service: str) -> None:
         sent = time.time()
@@ -117,6 +129,15 @@ class Watch:
         except (OSError, HTTPException, LabError):
             pass
         self._asked[service].append(Asked(sent, time.time(), served, late))
+
+
+def backed_off(asked: list[Asked], pause: float) -> float:
+    """The pause before the next request: twice as long with each of the last that came late."""
+    for one in reversed(asked):
+        if not one.late or pause >= LONGEST:
+            break
+        pause *= 2
+    return min(pause, LONGEST)
 
 
 def outages(asked: list[Asked], since: float, now: float) -> list[Outage]:

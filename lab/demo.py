@@ -186,7 +186,7 @@ def cut_node(stage: Stage) -> list[Seen]:
     stage.say(f"the cable of {lost} is mended")
     here.cluster.heal(lost)
     stage.until(lambda: stage.recovered(CLONED, lost))
-    here.cluster.wait(PATIENCE)
+    stage.settle()
     stage.tell()
     alive = stage.family()
     taken = [event for event in stage.changes(*ALONE)
@@ -370,7 +370,7 @@ def clean(stage: Stage) -> None:
     """Have Pacemaker forget the failures of the last chapter, as who has read them does."""
     if stage.here.cluster.status().failures:
         stage.here.cluster.exec(stage.here.cluster.asked, ["crm_resource", "--cleanup"], check=True)
-        stage.here.cluster.wait(PATIENCE)
+        stage.settle()
 
 
 def demonstrate() -> int:
@@ -379,7 +379,9 @@ def demonstrate() -> int:
     playground.prepare()
     with Playground.temporary() as here:
         servers = {service: here.cloud.server(service) for service in SERVICES}
-        with show.silence(), Watch(servers, here.cloud.token()).running() as watch:
+        with show.silence(), Watch(
+            servers, here.cloud.token(), backs_off=True
+        ).running() as watch:
             right, wrong = play(Stage(here, watch))
     places = (here.cloud.directory, here.cluster.directory, netns.FOLDER / here.cluster.outside)
     left = any(place.exists() for place in places)

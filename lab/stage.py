@@ -74,15 +74,30 @@ class Stage:
 
     def until(self, condition: Callable[[], object]) -> None:
         """Tell what Pacemaker does until a condition is fulfilled."""
+        self._wait(condition, self.tell)
+        self.tell()
+
+    def settle(self) -> None:
+        """Wait until Pacemaker has nothing left to do; `Cluster.wait` takes two seconds more."""
+        self._wait(self._settled, lambda: None)
+
+    def _wait(self, condition: Callable[[], object], meanwhile: Callable[[], None]) -> None:
         deadline = time.monotonic() + PATIENCE
         while not condition():
             if time.monotonic() > deadline:
                 raise LabError(
                     f"after {PATIENCE:.0f} s Pacemaker has not done what this demo is about to show"
                 )
-            self.tell()
+            meanwhile()
             time.sleep(POLL)
-        self.tell()
+
+    def _settled(self) -> bool:
+        cluster = self.here.cluster
+        status = cluster.status()
+        idle = ["crmadmin", "--quiet", f"--status={status.dc}"]
+        left = ["crm_simulate", "--live-check", "--simulate", "--output-as=xml"]
+        return ("S_IDLE" in cluster.exec(cluster.asked, idle).stdout
+                and "<transition/>" in cluster.exec(cluster.asked, left).stdout)
 
     # What Pacemaker has done in this chapter
 

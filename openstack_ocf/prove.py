@@ -6,6 +6,7 @@ next one. Called by `cloudverbs`.
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 import xml.etree.ElementTree as ET
@@ -28,9 +29,11 @@ def prove(trip: Trip, resources: Sequence[str], wait: int) -> Generator[Finding 
     CannotLookError where quota, policy or the cluster do not let it.
     """
     with _told(trip.url), _ends_orderly():
-        for id_ in trip.left():
+        left = trip.left()
+        for id_ in left:
             done = "swept" if trip.delete(id_) else "cannot be swept, its state does not let it"
             yield f"{done}: {shown(id_)}, which an earlier run has left"
+        yield from _free(resources, wait, killed=bool(left))
         wrong = False
         try:
             for part in (trip.make, trip.same):
@@ -42,6 +45,9 @@ def prove(trip: Trip, resources: Sequence[str], wait: int) -> Generator[Finding 
             if resources and not wrong:
                 yield from _moved(trip, resources, wait)
         finally:
+            if resources and trip.id:
+                # A move may be under way still, which whoever interrupts us does not undo.
+                _await(trip, wait)
             for id_ in trip.own():
                 trip.delete(id_)
         yield from trip.deleted()
@@ -74,19 +80,41 @@ def movable(root: ET.Element, service: str) -> list[str]:
 # --- steps --------------------------------------------------------------------------------------
 
 
+def _free(resources: Sequence[str], wait: int, *, killed: bool) -> Steps:
+    """Have no constraint of an earlier move on what is moved: with ours it would run nowhere.
+
+    killed: an earlier run has left what it made, so the constraint is its as well. CannotLookError
+    for one of an operator's.
+    """
+    for resource in resources:
+        done = run(["crm_resource", "--resource", resource, "--constraints"], timeout=30)
+        ids = sorted(set(re.findall(rf"\bcli-(?:ban|prefer)-{re.escape(resource)}\b[\w.-]*",
+                                    done.output)))
+        if ids and not killed:
+            raise CannotLookError(
+                f"{shown(resource)} was moved by hand: with its constraint {shown(ids[0])} it "
+                f"cannot be moved. If it is not wanted any more: crm_resource --resource "
+                f"{shown(resource)} --clear")
+        if ids:
+            _crm_resource(wait, "--resource", resource, "--clear")
+            _crm_resource(wait, "--wait")
+            yield f"swept: {shown(ids[0])}, which an earlier run has left"
+
+
 def _moved(trip: Trip, resources: Sequence[str], wait: int) -> Steps:
     with ExitStack() as stack:
+        before = {resource: _located(resource) for resource in resources}
         for resource in resources:
-            before = _located(resource)
             # The move is a constraint, which would stay.
             stack.callback(_crm_resource, wait, "--resource", resource, "--clear")
             _crm_resource(wait, "--resource", resource, "--move")
-            _crm_resource(wait, "--wait")
+        _crm_resource(wait, "--wait")
+        for resource, first in before.items():
             after = _located(resource)
-            if after == before:
-                raise CannotLookError(f"{shown(resource)} is on {shown(before)} as before: nothing "
+            if after == first:
+                raise CannotLookError(f"{shown(resource)} is on {shown(first)} as before: nothing "
                                       "is proved")
-            yield f"moved: {shown(resource)} from {shown(before)} to {shown(after)}"
+            yield f"moved: {shown(resource)} from {shown(first)} to {shown(after)}"
         trip.moved = True
         _await(trip, wait)
         yield from trip.same()

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from lab.agents import execute
-from lab.client import Asked, outages
+from lab.client import Asked, backed_off, outages
 from lab.errors import LabError
 from lab.journal import Follower, events
 from lab.playground import edited, properties, short
@@ -156,6 +156,18 @@ def test_outages() -> None:
     gone = [asked(1.0), asked(1.2, False)]
     assert [(1.01, 2.0, False)] == [(o.begin, o.end, o.over) for o in outages(gone, 1.0, 2.0)]
     assert [] == outages([asked(1.0), asked(1.2)], 1.0, 1.3)
+
+
+def test_client_that_backs_off() -> None:
+    """A client waits twice as long after each late answer in a row, up to 16 s; then as before."""
+    fine, late = Asked(1.0, 1.1, True), Asked(1.0, 3.0, False, late=True)
+    refused = Asked(1.0, 1.1, False)
+
+    assert [0.2, 0.2, 0.2, 0.4, 0.8, 16.0, 0.2] == [
+        backed_off(asked, 0.2)
+        for asked in ([], [fine], [late, refused], [fine, late], [late] * 2, [late] * 99,
+                      [late] * 9 + [fine])
+    ]
 
 
 def test_interrupted_command_has_ended() -> None:

@@ -1,7 +1,8 @@
 """`openstack-ocf prove` with a real Keystone, a real Glance and a real Cinder.
 
 Pacemaker has a stand-in, crm_resource: the daemons stay where they are, and what another node would
-have of images or volumes is what the stand-in leaves, or has a test do.
+have of images or volumes is what the stand-in leaves, or has a test do. The real one is in
+tests/cluster.
 """
 
 from __future__ import annotations
