@@ -61,6 +61,10 @@ LEFT = 0.5
 RETRANSMITS = 3
 """The same bytes sent again so often: the peer does not take them."""
 
+LASTS = 1.0
+"""Seconds that a connection has to last at start. From a user whom it refuses (password, virtual
+host) RabbitMQ takes one, and closes it within a tenth of a second; the worker tries on and on."""
+
 SETTLED = 10.0
 """Seconds after which a worker counts as started while RabbitMQ does not answer."""
 
@@ -104,10 +108,14 @@ class Broker(Check):
         port_of(values, "amqp_server_port")
 
     def ready(self, subject: Subject, deadline: Deadline) -> Outcome | None:
-        """SUCCESS when it is connected, or if it lives and RabbitMQ does not answer."""
+        """SUCCESS when it stays connected, or if it lives and RabbitMQ does not answer."""
         servers = self.servers(subject)
-        if servers and connections(subject, servers):
-            return Outcome(ExitCode.SUCCESS)
+        if servers:
+            now = time.monotonic()
+            subject.seen = {one.inode: subject.seen.get(one.inode, now)
+                            for _, one in connections(subject, servers)}
+            if any(now - since >= LASTS for since in subject.seen.values()):
+                return Outcome(ExitCode.SUCCESS)
         subject.waiting = "is not connected to RabbitMQ"
         if process.age(subject.master) < SETTLED:
             return None
@@ -122,6 +130,15 @@ class Broker(Check):
             # It waits for RabbitMQ as it should, and a control plane that boots cold must come up.
             return Outcome(ExitCode.SUCCESS, Reason(f"{subject.name} runs; ", trouble))
         return None
+
+    def explained(self, words: str) -> str:
+        """Whom RabbitMQ refuses (AMQP 0-9-1, reply codes 403 and 530), and where to look."""
+        if "ACCESS_REFUSED" in words:
+            return "RabbitMQ refuses user or password of transport_url (ACCESS_REFUSED)"
+        if "NOT_ALLOWED" in words:
+            return ("RabbitMQ refuses the virtual host of transport_url (NOT_ALLOWED"
+                    f"{': not found' if 'not found' in words else ''})")
+        return ""
 
     def verdict(self, subject: Subject, deadline: Deadline) -> Outcome:
         """The verdict of a recurring monitor."""

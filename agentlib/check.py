@@ -54,6 +54,10 @@ class Check:
         """What must not be seen in a log or an exit reason."""
         return ()
 
+    def explained(self, words: str) -> str:
+        """What the last words of a daemon mean, where this check knows it; else empty."""
+        return ""
+
     def ready(self, subject: Subject, deadline: Deadline) -> Outcome | None:
         """None while it is not ready, which `waiting` explains.
 
@@ -78,10 +82,11 @@ class Subject:
     daemon: the declaration of what runs. level: the check level. tag: `agent:instance`.
     waiting: why it is not ready, as far as `ready` has found out.
     asked: when (time.monotonic) a check of a starting daemon last asked another service.
+    seen: its connections at the last look of a start, with the times at which each was first seen.
     """
 
-    __slots__ = ("asked", "daemon", "family", "level", "master", "name", "state", "tag", "values",
-                 "waiting")
+    __slots__ = ("asked", "daemon", "family", "level", "master", "name", "seen", "state", "tag",
+                 "values", "waiting")
 
     def __init__(
         self, name: str, values: Values, daemon: Daemon, state: State, master: Process,
@@ -97,6 +102,7 @@ class Subject:
         self.family = family
         self.waiting = ""
         self.asked = 0.0
+        self.seen: dict[int, float] = {}
 
     def memory(self, check: str) -> dict[str, Any]:
         """What the check of this name remembers of the instance; to be changed in place."""

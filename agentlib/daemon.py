@@ -49,7 +49,7 @@ class Daemon:
 
     project: of OpenStack, as `glance`; user, configuration and log folder are named after it.
     binary, config, user: the defaults of the parameters of these names.
-    log_folder: where the service has its logs.
+    log_folder: where the service has its logs, as long as its configuration does not say so.
     port: where it listens by default; 0 for a daemon without a port.
     configs: parameters that name a further configuration file each, with their defaults; a
         default that is not on the node is left out.
@@ -224,6 +224,16 @@ class Daemon:
                 found += sorted(os.path.join(path, name) for name in os.listdir(path)
                                 if name.endswith(".conf"))
         return found
+
+    def own_log_folder(self, values: Values) -> str:
+        """Where the service has its logs: as its configuration says, else as is usual."""
+        try:
+            files = self.read_files(values)
+            folder = os.path.dirname(os.path.join(
+                option(files, "DEFAULT", "log_dir"), option(files, "DEFAULT", "log_file") or "*"))
+            return folder if os.path.isabs(folder) else self.log_folder
+        except AgentError:
+            return self.log_folder
 
     def command(self, values: Values) -> list[str]:
         """The command line."""

@@ -69,7 +69,7 @@ def validate_host(resource: Resource) -> None:
 class Spawned:
     """A daemon that has just been spawned, and what it has written since."""
 
-    __slots__ = ("_begin", "_instance", "_output", "_own_logs", "_secrets", "child")
+    __slots__ = ("_begin", "_checks", "_instance", "_output", "_own_logs", "_secrets", "child")
 
     def __init__(self, resource: Resource, output: int) -> None:
         from .lastwords import OwnLogs
@@ -78,7 +78,9 @@ class Spawned:
         self._instance = resource.instance
         self._output = output
         self._begin = os.lseek(output, 0, os.SEEK_END)
-        self._own_logs = OwnLogs(daemon.account(values), daemon.log_folder, resource.name)
+        self._own_logs = OwnLogs(
+            daemon.account(values), daemon.own_log_folder(values), resource.name)
+        self._checks = resource.checks
         self._secrets = [secret for check in resource.checks for secret in check.secrets(values)]
         self.child = daemon.spawn(values, resource.call.tag, output)
 
@@ -92,7 +94,7 @@ class Spawned:
                          self.child.pid, self._instance.family, *self._secrets,
                          complaint=complaining))
             if words:
-                return words
+                return next(filter(None, (c.explained(words) for c in self._checks)), words)
         return ""
 
     def ended(self, resource: Resource) -> Outcome:

@@ -48,10 +48,17 @@ class Server:
         return self.request("GET", path, token=token, timeout=timeout)
 
     def request(
-        self, method: str, path: str, *, body: Any = None, token: str = "", timeout: float = TIMEOUT
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        token: str = "",
+        timeout: float = TIMEOUT,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """Send one request, JSON if there is a body, and read the whole answer."""
-        headers = {"Connection": "close", "Content-Type": "application/json"}
+        headers = {"Connection": "close", "Content-Type": "application/json", **(headers or {})}
         if token:
             headers["X-Auth-Token"] = token
         connection = http.client.HTTPConnection(self.address, self.port, timeout=timeout)

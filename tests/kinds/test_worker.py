@@ -106,6 +106,34 @@ def test_start_without_broker(worker: Worker, broker: Broker, mode: str) -> None
     expect(worker.monitor(), 0)
 
 
+def test_start_denied(worker: Worker, broker: Broker) -> None:
+    """A broker that denies the worker takes its connections for a moment: that is no start."""
+    broker.mode = "denies"
+    before = broker.asked()
+    expect(
+        worker.start(timeout=SHORT), 1, "heat-engine did not get ready", "not connected to RabbitMQ"
+    )
+    assert broker.asked() > before
+    assert not worker.pids()
+    expect(worker.probe(), 7)
+
+
+@pytest.mark.parametrize(("words", "said"), {
+    "amqp.exceptions.AccessRefused: (0, 0): (403) ACCESS_REFUSED - Login was refused using "
+    "authentication mechanism AMQPLAIN. For details see the broker logfile.":
+        "RabbitMQ refuses user or password of transport_url (ACCESS_REFUSED)",
+    "amqp.exceptions.NotAllowed: Connection.open: (530) NOT_ALLOWED - vhost x not found":
+        "RabbitMQ refuses the virtual host of transport_url (NOT_ALLOWED: not found)",
+    "amqp.exceptions.NotAllowed: Connection.open: (530) NOT_ALLOWED - access to vhost 'x' refused":
+        "RabbitMQ refuses the virtual host of transport_url (NOT_ALLOWED)",
+}.items(), ids=["user", "no virtual host", "virtual host"])  # fmt: skip
+def test_start_refused(worker: Worker, words: str, said: str) -> None:
+    """Whom RabbitMQ refuses ends at start, and the option that is wrong is named."""
+    worker.config.set(connect=None, last_words=words, exit_after=0.1)
+    expect(worker.start(), 1, said)
+    assert not worker.pids()
+
+
 @pytest.mark.parametrize("words", ["", "the words that it ends with"])
 def test_start_never_connected(worker: Worker, broker: Broker, words: str) -> None:
     """While the broker answers, a worker that does not connect fails at start, and is ended."""

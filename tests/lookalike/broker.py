@@ -19,7 +19,7 @@ from looks import eventually
 
 from .ports import free_port
 
-MODES = ("fine", "silent", "closes", "refuses")
+MODES = ("fine", "silent", "closes", "denies", "refuses")
 
 START = b"\x01\x00\x00\x00\x00\x00\x04\x00\x0a\x00\x0a\xce"
 """An answer to the greeting: a method frame, connection.start."""
@@ -154,7 +154,7 @@ class Broker:
         for client in [one for one in self._clients if one in ready]:
             try:
                 said = client.recv(4096)
-                if said and self._mode == "fine" and not self._clients[client]:
+                if said and self._mode in ("fine", "denies") and not self._clients[client]:
                     client.send(START)
                 self._clients[client] = self._clients[client] or bool(said)
             except BlockingIOError:
@@ -166,6 +166,10 @@ class Broker:
                 del self._clients[client]
 
     def _beat(self) -> None:
+        if self._mode == "denies":
+            for client in [one for one, greeted in self._clients.items() if greeted]:
+                client.close()
+                del self._clients[client]
         for client, greeted in self._clients.items():
             if greeted and self._mode == "fine":
                 try:

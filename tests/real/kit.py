@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -150,14 +150,17 @@ class Real:
 
 
 def as_admin(
-    cloud: ControlPlane, service: str, method: str, path: str, body: object = None
+    cloud: ControlPlane, service: str, method: str, path: str, body: object = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Any:
     """What a service answers to the lab's administrator; the status where it says nothing."""
     admin = cloud.admin
     token = identity.token(
         cloud.server("keystone"), admin.username, admin.password, admin.project_name
     )
-    answer = cloud.server(service).request(method, path, body=body, token=token, timeout=60.0)
+    answer = cloud.server(service).request(
+        method, path, body=body, token=token, timeout=60.0, headers=headers
+    )
     return answer.json() if answer.body else answer.status
 
 

@@ -6,6 +6,7 @@ forwards in its own process; the router is a highly available one, so that keepa
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from harness import eventually
-from lab import network
+from lab import netns, network, process
 from lab.openstack import ControlPlane
 from lab.packages import every
 from lab.process import Process
@@ -121,6 +122,78 @@ def test_agents_are_stopped_killed_and_started(
         all_is_there()
 
 
+# ---- Nova's
+
+
+@pytest.fixture(scope="module")
+def compute(
+    plane: ControlPlane, home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Fleet]:
+    """nova-compute with the fake driver, running; Nova knows its host."""
+    plane.up("glance", "placement-api", "nova-conductor", "nova-scheduler", "nova-api")
+    with fleet(plane, home, tmp_path_factory.mktemp("compute"), ["nova-compute"]) as compute:
+        compute.serve()
+        file = f"--config-file={plane.config('nova-api')}"
+        with netns.inside(plane.namespace):
+            subprocess.run(
+                ["nova-manage", file, "cell_v2", "discover_hosts"],
+                check=True,
+                capture_output=True,
+                stdin=subprocess.DEVNULL,
+                env=process.ENVIRONMENT,
+                **process.as_user("nova"),
+            )
+        yield compute
+
+
+def test_compute_is_stopped_killed_and_started(plane: ControlPlane, compute: Fleet) -> None:
+    """An instance is active before, while and after nova-compute is stopped, and killed."""
+    assert [] == active(plane)
+    server = boot(plane)
+    eventually(lambda: [server] == active(plane), PATIENCE)
+
+    expect_all(compute.act("stop", timeout=120), 0)
+    assert [server] == active(plane)
+    compute.serve()
+    assert [server] == active(plane)
+
+    compute["nova-compute"].kill_master()
+    expect_all(compute.act("monitor"), 7)
+    assert [server] == active(plane)
+    compute.serve()
+    assert [server] == active(plane)
+
+
+def boot(plane: ControlPlane) -> str:
+    """An instance with no more than it takes, to be built; its id."""
+    image = as_admin(
+        *(plane, "glance", "POST", "/v2/images"),
+        {"name": "image", "disk_format": "raw", "container_format": "bare"},
+    )
+    path = f"/v2/images/{image['id']}/file"
+    as_admin(plane, "glance", "PUT", path, "bytes", {"Content-Type": "application/octet-stream"})
+    flavor = {"name": "flavor", "ram": 64, "vcpus": 1, "disk": 1}
+    answer = as_admin(plane, "nova-api", "POST", "/v2.1/flavors", {"flavor": flavor})
+    server = {
+        "name": "server",
+        "imageRef": image["id"],
+        "flavorRef": answer["flavor"]["id"],
+        "networks": "none",  # with microversion 2.37
+    }
+    answer = as_admin(
+        *(plane, "nova-api", "POST", "/v2.1/servers", {"server": server}),
+        {"OpenStack-API-Version": "compute 2.37"},
+    )
+    assert "server" in answer, answer
+    return str(answer["server"]["id"])
+
+
+def active(plane: ControlPlane) -> list[str]:
+    """The ids of the instances that Nova says to be active."""
+    answer = as_admin(plane, "nova-api", "GET", "/v2.1/servers?status=ACTIVE")
+    return [server["id"] for server in answer["servers"]]
+
+
 # ---- what of it is Neutron's
 
 
@@ -164,7 +237,7 @@ def serving(plane: ControlPlane) -> dict[str, set[tuple[int, int]]]:
 def pids(plane: ControlPlane, *names: str) -> set[tuple[int, int]]:
     """Those of them that run programs of these names."""
     found = serving(plane)
-    return {process for name in names for process in found.get(name, ())}
+    return {one for name in names for one in found.get(name, ())}
 
 
 def replaced(before: set[tuple[int, int]], now: set[tuple[int, int]]) -> bool:

@@ -154,6 +154,20 @@ def test_host_options(tmp_path: Path, text: str, remarks: int) -> None:
     assert all("config has neither host nor backend_host" in remark for remark in found)
 
 
+@pytest.mark.parametrize(("text", "folder"), [
+    ("", "/var/log/unit"), ("log_dir = /srv/log\n", "/srv/log"),
+    ("state = /srv\nlog_dir = $state/log\n", "/srv/log"),
+    ("log_file = /srv/log/a.log\n", "/srv/log"), ("log_file = a.log\n", "/var/log/unit"),
+    ("log_dir = /srv\nlog_file = log/a.log\n", "/srv/log"), ("[", "/var/log/unit"),
+])  # fmt: skip
+def test_own_log_folder(tmp_path: Path, text: str, folder: str) -> None:
+    """A service's own logs are where its configuration says, else where they usually are."""
+    config = tmp_path / "unit.conf"
+    config.write_text("[DEFAULT]\n" + text)
+    daemon = Daemon(project="unit", binary="sh", config=str(config))
+    assert folder == daemon.own_log_folder(values_for(daemon))
+
+
 def test_executable_is_not_in_the_working_folder(
     daemon: Daemon, place: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:

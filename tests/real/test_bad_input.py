@@ -1,0 +1,129 @@
+"""Workers whose configuration is unsound, against the real RabbitMQ: a clear reason at start.
+
+A start that fails is not tried again on the same node (Pacemaker's start-failure-is-fatal): what a
+start finds out is no loop of restarts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from harness import Result, eventually, expect
+from lab.openstack import ControlPlane
+from lab.packages import every
+from lab.services import connected
+from lab.settings import DAEMONS, RABBIT_PORT
+from real.fleet import START, Fleet, expect_all, fleet
+from real.kit import PATIENCE
+
+pytestmark = pytest.mark.real
+
+SECRET = "wr0ng-battery"
+SERVER = f"127.0.0.1:{RABBIT_PORT}"
+USER = "RabbitMQ refuses user or password of transport_url"
+HOST = "RabbitMQ refuses the virtual host of transport_url"
+REFUSED = {
+    "cinder-scheduler": (f"rabbit://guest:{SECRET}@{SERVER}/", USER),
+    "heat-engine": (f"rabbit://guest:guest@{SERVER}/no-such", HOST),
+    "manila-scheduler": (f"rabbit://nobody:{SECRET}@{SERVER}/", USER),
+}
+"""A password, a virtual host and a user that RabbitMQ does not know, and what is said of them."""
+
+UNUSUAL = {
+    "cinder-scheduler": f"rabbit://guest:guest@127.0.0.1:3,guest:guest@{SERVER}/",
+    "manila-scheduler": f"rabbit://guest:guest@$my_ip:{RABBIT_PORT}/",
+    "heat-engine": f"rabbit://guest:guest@{SERVER}/?rabbit_retry_interval=1",
+}
+"""Several servers, of which the first is dead; a reference; a query."""
+
+
+@pytest.fixture(scope="module")
+def plane(need_packages: object, _prerequisites: None) -> Iterator[ControlPlane]:
+    """A lab with all projects, in which nothing runs but database and RabbitMQ."""
+    need_packages(every(), "make control-plane")  # type: ignore[operator]
+    with ControlPlane.temporary(db="mysql", workers=1, projects=[*DAEMONS]) as plane:
+        plane.up("db", "rabbit")
+        yield plane
+
+
+@pytest.fixture(scope="module")
+def workers(
+    plane: ControlPlane, home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Fleet]:
+    """Some workers, stopped."""
+    with fleet(plane, home, tmp_path_factory.mktemp("workers"), REFUSED) as workers:
+        yield workers
+
+
+def start(
+    workers: Fleet, plane: ControlPlane, name: str, urls: Mapping[str, str]
+) -> dict[str, Result]:
+    """Start all, each with a transport_url of its own. name: of these configurations."""
+    begun = {}
+    for worker, url in urls.items():
+        config = plane.variant(worker, f"{worker}-{name}", transport_url=url, my_ip="127.0.0.1")
+        workers[worker].resource.parameters["config"] = config
+        expect(workers[worker].resource.call("validate-all"), 0)
+        begun[worker] = workers[worker].resource.begin("start", timeout=START)
+    return {worker: action.wait() for worker, action in begun.items()}
+
+
+def test_refused_by_rabbitmq(workers: Fleet, plane: ControlPlane) -> None:
+    """Whom RabbitMQ refuses does not start: 1, with what RabbitMQ refuses, and nothing is left."""
+    urls = {worker: url for worker, (url, _) in REFUSED.items()}
+    for worker, result in start(workers, plane, "refused", urls).items():
+        expect(result, 1, f"{worker} ended", REFUSED[worker][1])
+        assert SECRET not in result.stdout + result.stderr
+        assert SECRET not in workers[worker].resource.log.read_text()
+    assert {} == workers.left()
+    expect_all(workers.act("monitor"), 7)
+
+
+def test_unusual_urls(workers: Fleet, plane: ControlPlane) -> None:
+    """Several servers of which the first is dead, a reference, a query: the worker is well."""
+    expect_all(start(workers, plane, "unusual", UNUSUAL), 0)
+    expect_all(workers.monitor(), 0)
+    assert all(connected(member.family()) for member in workers.members.values())
+    expect_all(workers.act("stop", timeout=120), 0)
+
+
+def test_half_installed(workers: Fleet, plane: ControlPlane) -> None:
+    """Without its program a worker is not installed here: 5. Without a module of it, start is 1,
+    and names the module."""
+    engine = workers["heat-engine"].resource
+    missing = {"binary": "/usr/bin/no-such-engine"}
+    expect(engine.start(parameters=missing), 5, "binary=/usr/bin/no-such-engine")
+    expect(engine.call("validate-all", parameters=missing), 5, "binary=/usr/bin/no-such-engine")
+
+    half = Path("/usr/bin/heat-engine").read_text()
+    assert "from heat.cmd.engine import" in half
+    program = plane.settings.directory / "heat-engine"  # its users can look into it
+    program.write_text(half.replace("heat.cmd.engine", "heat.cmd.no_such"))
+    program.chmod(0o755)
+    result = engine.start(parameters={"binary": program}, timeout=START)
+    expect(result, 1, "ModuleNotFoundError: No module named 'heat.cmd.no_such'")
+    assert {} == workers.left()
+
+
+def test_two_of_one_host(
+    plane: ControlPlane, home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Of two resources with the same host each knows its own process, and stop ends no other."""
+    folder = tmp_path_factory.mktemp("two")
+    with ExitStack() as stack:
+        one, other = (
+            stack.enter_context(fleet(plane, home, folder, ["cinder-volume"])) for _ in range(2)
+        )
+        one.serve()
+        expect_all(other.act("monitor"), 7)
+        other.serve()
+        before = one.masters()
+        assert before != other.masters()
+        expect_all(other.act("stop", timeout=120), 0)
+        eventually(lambda: not other.left(), PATIENCE)
+        expect_all(one.monitor(), 0)
+        assert before == one.masters()
