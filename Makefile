@@ -52,6 +52,7 @@ TEST_PACKAGES := $(RUN_PACKAGES) $(CLUSTER_PACKAGES) python3-venv groff-base lib
 # To make packages, and to try them in a root of their own.
 PACKAGE_PACKAGES := debhelper dh-python dpkg-dev lintian rpm rpmlint debootstrap gpg gpg-agent
 OPENSTACK_PACKAGES := keystone glance-api cinder-api mariadb-server-core
+DEMO_PACKAGES = $(shell $(SYSTEM_PYTHON) -B -c 'from lab.playground import PACKAGES; print(*PACKAGES)')
 # Those of all other daemons are many, and for tests alone: lab/packages.py.
 CONTROL_PLANE_PACKAGES = $(shell $(SYSTEM_PYTHON) -B -m lab.packages)
 
@@ -467,10 +468,12 @@ openstack: run-packages
 control-plane: run-packages
 	@.ci/packages $(CONTROL_PLANE_PACKAGES)
 
-# On another release, run by lab.elsewhere: what needs the network, and what has none.
+# On another release, run by lab.elsewhere: what needs the network (also for make demo), and what has
+# none. The names say whether that is what has been installed there.
 elsewhere-install: test-packages openstack tools
+	@.ci/packages $(DEMO_PACKAGES)
 elsewhere-contents:
-	@echo $(sort $(TEST_PACKAGES) $(PACKAGE_PACKAGES) $(OPENSTACK_PACKAGES) $(TOOLS))
+	@echo $(sort $(TEST_PACKAGES) $(PACKAGE_PACKAGES) $(OPENSTACK_PACKAGES) $(DEMO_PACKAGES) $(TOOLS))
 elsewhere-test:
 	@umask 022
 	exec $(IN_ITS_OWN) $(VENV_PYTHON) -m pytest $(PARALLEL_HEAVY) $(ARGS) </dev/null
