@@ -1,4 +1,4 @@
-"""The Debian package that each agent's daemon comes in, and RabbitMQ's; in this one place.
+"""The Debian package that each agent's daemon comes in; RabbitMQ's, and a client of MariaDB.
 
 `python3 -m lab.packages` prints them for the Makefile, which installs them. Used by the tests that
 compare the agents with the packages, and by `lab.specs` for the control plane's daemons.
@@ -71,11 +71,13 @@ any more are not in either.)"""
 
 
 RABBITMQ = "rabbitmq-server"
+MARIADB_CLIENT = "mariadb-client-core"
+"""What MariaDB's agent looks at its tables with, where MariaDB is under Pacemaker."""
 
 
 def every() -> list[str]:
     """All packages, in order."""
-    return sorted({RABBITMQ, *PACKAGES.values()})
+    return sorted({RABBITMQ, MARIADB_CLIENT, *PACKAGES.values()})
 
 
 if __name__ == "__main__":

@@ -140,7 +140,7 @@ def _of_rabbit(settings: Settings) -> dict[str, str]:
 def where(settings: Settings, service: str) -> Server | None:
     """Where a service listens, seen from where it runs; None for one without a port."""
     if service == RABBIT:
-        return Server("127.0.0.1", RABBIT_PORT, settings.namespace)
+        return Server(settings.broker, RABBIT_PORT, settings.namespace)
     server = config.server(settings, service)
     return server if server.port else None
 

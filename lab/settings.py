@@ -32,6 +32,7 @@ DAEMONS = {
     "designate": ("designate-central", "designate-api"),
 }
 """The further projects that a lab may have, and the agents of their daemons (see `lab.specs`)."""
+LOOPBACK = "127.0.0.1"
 OWN = "own"
 NONE = "none"
 PORTS = {"keystone": 5000, "glance": 9292, "cinder": 8776}
@@ -83,6 +84,8 @@ class Settings:
     region: str = "regionOne"
     release: str = DEBIAN
     projects: tuple[str, ...] = ()
+    database: str = ""  # the address of MariaDB; its socket where there is none
+    broker: str = LOOPBACK  # that of RabbitMQ
     passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -176,6 +179,19 @@ class Settings:
         """Where these settings are kept."""
         return self.directory / "settings.json"
 
+    @property
+    def several(self) -> bool:
+        """Whether the daemons run on any of several nodes, with a database that all reach."""
+        return bool(self.database)
+
+    def listens_at(self, name: str) -> str:
+        """The address that a project's daemons listen on."""
+        return self.bind.get(name, LOOPBACK)
+
+    def called_at(self, name: str) -> str:
+        """The address of a project's API in the catalogue."""
+        return self.endpoint.get(name, LOOPBACK)
+
     def keystone_url(self) -> str:
         """Keystone, as the catalogue and the other services call it."""
         return str(Server(self.endpoint["keystone"], PORTS["keystone"]))
@@ -231,12 +247,12 @@ class Settings:
 
 
 def per_service(addresses: str | Addresses) -> dict[str, str]:
-    """An address for each API, from one for all or from some of them."""
+    """An address for each API, from one for all or from some of them; further projects may be."""
     if isinstance(addresses, str):
         return dict.fromkeys(APIS, addresses)
-    if unknown := set(addresses) - set(APIS):
+    if unknown := set(addresses) - {*APIS, *DAEMONS}:
         raise LabError(f"no such service: {', '.join(sorted(unknown))} (there are {APIS})")
-    return {**per_service("127.0.0.1"), **addresses}
+    return {**per_service(LOOPBACK), **addresses}
 
 
 def reachable(address: str) -> str:

@@ -16,9 +16,9 @@ from lab import config, declared
 from lab.config import Options
 from lab.errors import LabError
 from lab.packages import PACKAGES, RABBITMQ
-from lab.settings import DAEMONS, RABBIT_PORT, Settings
+from lab.settings import DAEMONS, LOOPBACK, RABBIT_PORT, Settings
+from lab.web import Server
 
-RABBIT = f"rabbit://guest:guest@127.0.0.1:{RABBIT_PORT}/"
 HOST = "node"
 """The host of all services, for others of the cloud: whatever machine this is."""
 
@@ -82,13 +82,19 @@ def schema(settings: Settings, name: str) -> list[list[str]]:
     return [[word.replace("{etc}", etc) for word in command] for command in SPECS[name].schema]
 
 
-def endpoint(name: str) -> tuple[str, str, str] | None:
+def broker(settings: Settings) -> str:
+    """RabbitMQ, as oslo.messaging calls it."""
+    return f"rabbit://guest:guest@{settings.broker}:{RABBIT_PORT}/"
+
+
+def endpoint(settings: Settings, name: str) -> tuple[str, str, str] | None:
     """Name, type and URL of a project's service."""
     spec = SPECS[name]
     if not spec.endpoint:
         return None
     service, kind, path = spec.endpoint
-    return service, kind, f"http://127.0.0.1:{declared.daemon(spec.api).port}{path}"
+    server = Server(settings.called_at(name), declared.daemon(spec.api).port)
+    return service, kind, f"{server}{path}"
 
 
 # ---- what their files say
@@ -99,7 +105,7 @@ def _common(settings: Settings, name: str, *, database: str = "database") -> Opt
     return {
         "DEFAULT": {
             "log_dir": str(settings.log(name).parent),
-            "transport_url": RABBIT,
+            "transport_url": broker(settings),
             "state_path": str(home),
         },
         database: {"connection": config.connection(settings, name)},
@@ -107,6 +113,11 @@ def _common(settings: Settings, name: str, *, database: str = "database") -> Opt
         "oslo_concurrency": {"lock_path": f"{home}/lock"},
         "oslo_messaging_notifications": {"driver": "messagingv2"},
     }
+
+
+def _host(settings: Settings) -> dict[str, str]:
+    """What a daemon calls itself: each node by its own name, where there are several."""
+    return {} if settings.several else {"host": HOST}
 
 
 def _with(options: Options, **default: str) -> Options:
@@ -123,10 +134,10 @@ def _nova(settings: Settings) -> Mapping[str, Options]:
     folder = settings.own(Path("/etc/nova"))
     options = _with(
         _common(settings, "nova"),
-        my_ip="127.0.0.1",
-        host=HOST,
+        **_host(settings),
+        my_ip=settings.listens_at("nova"),
         enabled_apis="osapi_compute",
-        osapi_compute_listen="127.0.0.1",
+        osapi_compute_listen=settings.listens_at("nova"),
         osapi_compute_workers="1",
     )
     return {
@@ -138,7 +149,8 @@ def _nova(settings: Settings) -> Mapping[str, Options]:
             "conductor": {"workers": "2"},
             "scheduler": {"workers": "1"},
             "placement": config.authtoken(settings, "placement"),
-            "vnc": {"novncproxy_host": "127.0.0.1"},
+            # One of it is on each node.
+            "vnc": {"novncproxy_host": "0.0.0.0" if settings.several else LOOPBACK},
         },
         "/etc/nova/nova-compute.conf": {"DEFAULT": {"compute_driver": "fake.FakeDriver"}},
     }
@@ -148,8 +160,8 @@ def _neutron(settings: Settings) -> Mapping[str, Options]:
     folder = settings.own(Path("/etc/neutron"))
     options = _with(
         _common(settings, "neutron"),
-        bind_host="127.0.0.1",
-        host=HOST,
+        **_host(settings),
+        bind_host=settings.listens_at("neutron"),
         core_plugin="ml2",
         service_plugins="router",
         auth_strategy="keystone",
@@ -175,15 +187,15 @@ def _heat(settings: Settings) -> Mapping[str, Options]:
     folder = settings.own(Path("/etc/heat"))
     options = _with(
         _common(settings, "heat"),
+        **_host(settings),
         num_engine_workers="1",
         auth_encryption_key=settings.passwords["heat"][:16] * 2,
-        host=HOST,
     )
     return {
         "/etc/heat/heat.conf": {
             **options,
-            "heat_api": {"bind_host": "127.0.0.1", "workers": "1"},
-            "heat_api_cfn": {"bind_host": "127.0.0.1", "workers": "1"},
+            "heat_api": {"bind_host": settings.listens_at("heat"), "workers": "1"},
+            "heat_api_cfn": {"bind_host": settings.listens_at("heat"), "workers": "1"},
             "paste_deploy": {"api_paste_config": f"{folder}/api-paste.ini"},
         }
     }
@@ -195,12 +207,17 @@ def _cinder(settings: Settings) -> Mapping[str, Options]:
     return {
         "/etc/cinder/cinder.conf": {
             "DEFAULT": {
-                "transport_url": RABBIT,
-                "host": HOST,
+                **_host(settings),
+                "transport_url": broker(settings),
                 "enabled_backends": "fake",
                 "rootwrap_config": "/etc/cinder/rootwrap.conf",
             },
-            "fake": {"volume_driver": driver, "volume_backend_name": "fake"},
+            "fake": {
+                "volume_driver": driver,
+                "volume_backend_name": "fake",
+                # The volumes are those of whichever node it runs on.
+                **({"backend_host": HOST} if settings.several else {}),
+            },
         }
     }
 
@@ -220,20 +237,21 @@ def _manila(settings: Settings) -> Mapping[str, Options]:
     folder = settings.own(Path("/etc/manila"))
     options = _with(
         _common(settings, "manila"),
-        osapi_share_listen="127.0.0.1",
+        osapi_share_listen=settings.listens_at("manila"),
         osapi_share_workers="1",
         api_paste_config=f"{folder}/api-paste.ini",
         auth_strategy="keystone",
         enabled_share_backends="",
-        host=HOST,
+        **_host(settings),
     )
     return {"/etc/manila/manila.conf": options}
 
 
 def _designate(settings: Settings) -> Mapping[str, Options]:
     folder = settings.own(Path("/etc/designate"))
-    where = f"127.0.0.1:{declared.daemon('designate-api').port}"
-    options = _with(_common(settings, "designate", database="storage:sqlalchemy"), host=HOST)
+    where = f"{settings.listens_at('designate')}:{declared.daemon('designate-api').port}"
+    common = _common(settings, "designate", database="storage:sqlalchemy")
+    options = _with(common, **_host(settings))
     return {
         "/etc/designate/designate.conf": {
             **options,
