@@ -20,6 +20,7 @@ OCF_ROOT ?= /usr/lib/ocf
 MANDIR ?= /usr/share/man
 SBINDIR ?= /usr/sbin
 COMPLETIONDIR ?= /usr/share/bash-completion/completions
+CRMSHDIR ?= /usr/share/crmsh
 PYTHON ?= /usr/bin/python3
 # For packages: another folder of OCF_ROOT/lib than `openstack`, which the agents name then; empty: no
 # bytecode. And where archives and packages are written.
@@ -39,6 +40,7 @@ AGENTS := $(shell find ocf -maxdepth 1 -type f -perm -u+x ! -name '*[.~]*' -prin
 # Others without a suffix, which no tool finds by itself either.
 SCRIPTS := $(shell find bench bin docs lab tests -type f -perm -u+x ! -name '*[.~]*' \
 	-exec grep -lm1 '^\#!.*python' {} + 2>/dev/null | LC_ALL=C sort)
+CRM_SCRIPTS := $(notdir $(wildcard crm/scripts/*))
 SOURCES = agentlib openstack_ocf $(AGENTS:%=ocf/%) $(if $(wildcard bench/*.py),bench) docs lab release \
 	tests $(SCRIPTS)
 
@@ -70,7 +72,7 @@ AGENT ?=
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 	echo
 	echo "agents: $(AGENTS)"
 
@@ -78,7 +80,11 @@ help: ## this list
 
 .PHONY: demo
 demo: run-packages cluster-packages openstack ## faults and failovers on a real cluster, on this machine (as root)
-	@exec $(SYSTEM_PYTHON) -m lab.demo </dev/null
+	@exec $(SYSTEM_PYTHON) -m lab.demo $(ARGS) </dev/null
+
+.PHONY: transcript
+transcript: ARGS := --transcript docs/demo.txt
+transcript: demo ## the demo, kept as docs/demo.txt
 
 .PHONY: demo-agents
 demo-agents: run-packages openstack ## what the agents say, called directly (as root)
@@ -108,9 +114,10 @@ install: export DESTDIR := $(DESTDIR)
 install: export MANDIR := $(MANDIR)
 install: export SBINDIR := $(SBINDIR)
 install: export COMPLETIONDIR := $(COMPLETIONDIR)
+install: export CRMSHDIR := $(CRMSHDIR)
 install: export PYTHON := $(PYTHON)
 install: export LIBRARY := $(LIBRARY)
-install: ## install agents and openstack-ocf (DESTDIR, OCF_ROOT, MANDIR, SBINDIR, COMPLETIONDIR; PYTHON)
+install: ## install agents and openstack-ocf (DESTDIR, OCF_ROOT, MANDIR, SBINDIR, COMPLETIONDIR, CRMSHDIR; PYTHON)
 	@umask 022
 	fail() { echo "make install: $$*" >&2; exit 1; }
 	[[ "$$OCF_ROOT" == /* ]] || fail "OCF_ROOT=$$OCF_ROOT is not an absolute path"
@@ -197,6 +204,11 @@ install: ## install agents and openstack-ocf (DESTDIR, OCF_ROOT, MANDIR, SBINDIR
 		install -m 644 -T "$$new/command/openstack-ocf.bash" \
 			"$$DESTDIR$$COMPLETIONDIR/openstack-ocf"
 	fi
+	# Where crmsh and Hawk look for scripts; their first step is the command.
+	for script in $(CRM_SCRIPTS); do
+		mkdir -p "$$DESTDIR$$CRMSHDIR/scripts/$$script"
+		install -m 644 -t "$$DESTDIR$$CRMSHDIR/scripts/$$script" "crm/scripts/$$script/main.yml"
+	done
 	[ -e "$$new/command/openstack-ocf.bash" ] ||
 		echo "make install: not all man pages: they could not be made by $$PYTHON"
 	echo "installed in $$agents: $(AGENTS)"
@@ -207,6 +219,7 @@ uninstall: export DESTDIR := $(DESTDIR)
 uninstall: export MANDIR := $(MANDIR)
 uninstall: export SBINDIR := $(SBINDIR)
 uninstall: export COMPLETIONDIR := $(COMPLETIONDIR)
+uninstall: export CRMSHDIR := $(CRMSHDIR)
 uninstall: ## remove them again, and nothing else
 	@agents="$$DESTDIR$$OCF_ROOT/resource.d/openstack"
 	library="$$DESTDIR$$OCF_ROOT/lib/openstack"
@@ -226,6 +239,11 @@ uninstall: ## remove them again, and nothing else
 	! grep -qs '^ *from openstack_ocf' "$$command" || rm -f "$$command"
 	for made in "$$DESTDIR$$MANDIR/man8/openstack-ocf.8" "$$DESTDIR$$COMPLETIONDIR/openstack-ocf"; do
 		! grep -qs 'openstack-ocf-agents' "$$made" || rm -f "$$made"
+	done
+	for script in $(CRM_SCRIPTS); do
+		script="$$DESTDIR$$CRMSHDIR/scripts/$$script"
+		! grep -qs 'openstack-ocf check --crm-script' "$$script/main.yml" || rm -f "$$script/main.yml"
+		[ ! -d "$$script" ] || rmdir --ignore-fail-on-non-empty "$$script"
 	done
 	rm -f "$$library"/{agentlib,openstack_ocf}/*.py
 	rm -f "$$library"/{agentlib,openstack_ocf}/__pycache__/*.pyc
@@ -295,6 +313,20 @@ single: ## each agent with its library in one file, in dist/ (SIGN_KEY: of the c
 
 .PHONY: check
 check: test-packages openstack control-plane tools lint types test ## lint, types and all tests (as root)
+
+# What is checked on another release, where `check` would take too long: every agent as a process,
+# make install, failovers with fencing. The packages are installed from here.
+ELSEWHERE := tests/agents/test_contract.py tests/install tests/cluster/test_daemon_faults.py \
+	tests/cluster/test_fencing.py
+
+.PHONY: check-debian13
+check-debian13: test-packages tools ## packages, agents and failovers on Debian 13 (ARGS: other tests; as root)
+	@umask 022
+	[ '$(subst ','\'',$(ARGS))' ] ||
+		$(VENV_PYTHON) -m pytest --suite=trixie tests/packages/test_deb.py </dev/null
+	# It is killed with make, and all that it has begun with it.
+	exec setpriv --pdeathsig=KILL $(SYSTEM_PYTHON) -m lab.elsewhere trixie make elsewhere-test \
+		ARGS='$(subst ','\'',$(or $(ARGS),$(ELSEWHERE)))' </dev/null
 
 .PHONY: lint
 lint: tools ## ruff, and vermin for Python 3.9
@@ -387,7 +419,7 @@ docs: ## make docs/AGENT.md anew from the agents' meta-data
 	@$(SYSTEM_PYTHON) -B docs/reference.py markdown docs
 
 .PHONY: crm
-crm: ## make crm/*.crm and docs/pcs.md anew from the descriptions in crm/
+crm: ## make crm/*.crm, crm/scripts and docs/pcs.md anew from the descriptions in crm/
 	@$(SYSTEM_PYTHON) -B docs/snippets.py
 
 .PHONY: man
@@ -417,7 +449,8 @@ clean: ## remove what was built, and .venv
 
 ##### What the others need
 
-.PHONY: run-packages cluster-packages package-packages test-packages openstack control-plane tools agents
+.PHONY: run-packages cluster-packages package-packages test-packages openstack control-plane tools agents \
+	elsewhere-install elsewhere-contents elsewhere-test
 run-packages:
 	@.ci/packages $(RUN_PACKAGES)
 
@@ -436,6 +469,14 @@ openstack: run-packages
 
 control-plane: run-packages
 	@.ci/packages $(CONTROL_PLANE_PACKAGES)
+
+# On another release, run by lab.elsewhere: what needs the network, and what has none.
+elsewhere-install: test-packages openstack tools
+elsewhere-contents:
+	@echo $(sort $(TEST_PACKAGES) $(PACKAGE_PACKAGES) $(OPENSTACK_PACKAGES) $(TOOLS))
+elsewhere-test:
+	@umask 022
+	exec $(IN_ITS_OWN) $(VENV_PYTHON) -m pytest $(PARALLEL_HEAVY) $(ARGS) </dev/null
 
 # The names in .venv/tools say that .venv is complete: the second time this takes no time.
 tools:

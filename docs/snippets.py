@@ -1,4 +1,4 @@
-"""crm/*.crm and the commands in docs/pcs.md, from the descriptions in crm/*.conf.
+"""crm/*.crm, the commands in docs/pcs.md and crm/scripts, from the descriptions in crm/*.conf.
 
 Run by `make crm`:
 
@@ -7,6 +7,9 @@ Run by `make crm`:
 The first comment of a description is the head of its snippet. Everything else is what openstack-ocf
 plans, but the password: an operator edits a snippet, so that SECRET stands there. properties.crm,
 which is about the cluster and not about a service, is written by hand, and so are its commands.
+
+crm/scripts/NAME/main.yml is for `crm script run NAME` (and for Hawk, which shows the same scripts
+as wizards): the agent's parameters come from its meta-data, the operations from the plan.
 """
 
 from __future__ import annotations
@@ -73,6 +76,85 @@ def page(text: str, folder: Path) -> str:
     return TWIN.sub(block, text)
 
 
+SCRIPTS = {
+    "glance-api": ("glance-api.conf", "Image API with its virtual IP"),
+    "cinder-api": ("cinder-api.conf", "Block Storage API with its virtual IP"),
+}
+"""Agents with a script, the description that it is made from, and its title."""
+
+SCRIPT = """\
+# Made by make crm. Run it: crm script run openstack-{agent} vip=10.0.0.12
+version: 2.2
+category: OpenStack
+shortdesc: {title}
+longdesc: |
+  A group of one or two virtual IPs and the API ({agent}), on one node at a time.
+
+  The first step is openstack-ocf's: it looks at the addresses beside this node's networks, asks
+  whether anybody answers for them, and has the agent look at its parameters. If something is wrong,
+  nothing is configured. With two addresses the server has to listen on all.
+
+  The monitor's password is in no command line: say os_password=lrm://, and before that
+  cibsecret -C set p_{agent} os_password
+include:
+  - agent: ocf:openstack:{agent}
+    name: openstack-{agent}
+    parameters:
+      - name: id
+        shortdesc: Id of the API
+        value: p_{agent}
+{parameters}
+    ops: |
+{api}
+parameters:
+  - name: vip
+    shortdesc: Virtual IP, of the internal endpoint
+    type: ip_address
+    required: true
+  - name: public_vip
+    shortdesc: Virtual IP of the public endpoint, if it has one of its own
+    type: ip_address
+    required: false
+actions:
+  - call: openstack-ocf check --crm-script {agent} script.input
+    shortdesc: Validate what was given
+    nodes: local
+  - include: openstack-{agent}
+  - cib: |
+      primitive p_ip_{agent} ocf:heartbeat:IPaddr2
+        params ip="{{{{vip}}}}"
+{vip}
+      {{{{#public_vip}}}}
+      primitive p_ip_public_{agent} ocf:heartbeat:IPaddr2
+        params ip="{{{{public_vip}}}}"
+{vip}
+      group g_{agent} p_ip_{agent} p_ip_public_{agent} {{{{id}}}}
+      {{{{/public_vip}}}}
+      {{{{^public_vip}}}}
+      group g_{agent} p_ip_{agent} {{{{id}}}}
+      {{{{/public_vip}}}}
+"""
+ASKED = ("config", "os_username", "os_password", "os_project_name", "os_auth_url")
+"""Parameters of the agent that nearly everybody gives; crmsh calls the others advanced."""
+
+
+def script(agent: str, folder: Path) -> str:
+    """The script of crmsh for an API."""
+    name, title = SCRIPTS[agent]
+    text = crm.statements(planned(folder / name, numbers=False).cib)
+    of = {match[1]: match[2] for match in re.finditer(
+        r"(?m)^primitive (\S+) .*\n((?:  .*\n)+)", text)}
+
+    def lines(primitive: str, indent: int) -> str:
+        return "\n".join(f"{' ' * indent}{line.strip().removesuffix(' ' + chr(92))}"
+                         for line in of[primitive].splitlines()
+                         if line.split()[0] in ("op", "meta"))
+
+    return SCRIPT.format(
+        agent=agent, title=title, api=lines(f"p_{agent}", 6), vip=lines(f"p_ip_{agent}", 8),
+        parameters="\n".join(f"      - name: {one}" for one in ASKED))
+
+
 def _with_password(text: str) -> str:
     return text.replace("lrm://", "SECRET")
 
@@ -93,6 +175,11 @@ def main(arguments: Sequence[str]) -> int:
             return 1
     twins.write_text(written, encoding="utf-8")
     print(twins)
+    for agent in SCRIPTS:
+        path = root / "crm" / "scripts" / f"openstack-{agent}" / "main.yml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(script(agent, root / "crm"), encoding="utf-8")
+        print(path)
     return 0
 
 

@@ -15,6 +15,8 @@ Nothing in here is installed with the agents. The parts, each using only those a
     services    start and stop one service of a lab
     seed        databases and Keystone's content: made once, copied often
     openstack   ControlPlane, and the command line
+    root        Debian roots of another release, made once, entered by namespaces
+    elsewhere   a command in one, in the sources as they are here
 
 and for Pacemaker nodes, with errors to apt of the above:
 

@@ -38,7 +38,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from lab import apt, cib, corosync, fencing, netns, show, switch
+from lab import apt, cib, corosync, fencing, folders, netns, show, switch
 from lab.agents import Result, execute, installed
 from lab.cib import Operation, Status
 from lab.command import exit_code
@@ -61,7 +61,7 @@ PACKAGES = (
 )
 SETTINGS = "cluster.json"
 SIZES = (2, 3)
-LIMIT = 60.0  # seconds, for what takes three on an idle machine
+LIMIT = 180.0  # seconds, for what takes three on an idle machine
 LOCKED = 120.0
 NOT_RUNNING = 3  # as init scripts say it
 COLOUR = re.compile(r"\033\[[0-9;]*m")
@@ -569,14 +569,7 @@ class Cluster:
 
 def sweep() -> None:
     """Take down the temporary clusters whose owners were killed before they could do it."""
-    for directory in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*-*"):
-        pid, _, birth = directory.name[len(TEMPORARY) :].rpartition("-")[0].partition(".")
-        if not (pid.isdigit() and birth.isdigit()):
-            continue
-        owner = Process.at(int(pid))
-        if owner is None or owner.birth != int(birth):
-            Cluster(directory).down()
-            shutil.rmtree(directory, ignore_errors=True)
+    folders.sweep(TEMPORARY, lambda directory: Cluster(directory).down())
 
 
 def _locked(descriptor: int, directory: Path) -> bool:

@@ -1,6 +1,6 @@
 """The folders of a lab, each for the user that writes to it; and the one that all labs share.
 
-Called by `lab.seed`, `lab.release` and `lab.openstack`.
+Called by `lab.seed`, `lab.release` and `lab.openstack`; `lab.cluster` has it sweep as well.
 """
 
 from __future__ import annotations
@@ -8,13 +8,16 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from lab import process, show
+from lab.process import Process
 from lab.settings import APIS, CACHE, USERS, Settings
 
+OPEN = ("neutron",)  # dnsmasq reads its hosts there, as nobody
 GLANCE_FOLDERS = ("images", "staging", "tasks", "lock")
 
 
@@ -45,7 +48,7 @@ def own(settings: Settings) -> None:
         trees += [_database(settings, service)] if service in USERS else []
         for tree in trees:
             _give(tree, user)
-            tree.chmod(0o750)
+            tree.chmod(0o755 if service in OPEN else 0o750)
 
 
 @contextmanager
@@ -60,6 +63,30 @@ def alone(name: str, what: str) -> Iterator[None]:
             show.line(f"another process {what}; waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def sweep(prefix: str, take_down: Callable[[Path], None]) -> None:
+    """Take down the temporary folders whose owners were killed before they could do it.
+
+    prefix: of their names; the owner's pid and birth follow. Of several processes one sweeps at a
+    time: two that take down the same folder would each miss what the other has just removed.
+    """
+    if _orphans(prefix):
+        with alone("sweep", "takes down what a killed one has left"):
+            for directory in _orphans(prefix):
+                take_down(directory)
+                shutil.rmtree(directory, ignore_errors=True)
+
+
+def _orphans(prefix: str) -> list[Path]:
+    found = []
+    for directory in Path(tempfile.gettempdir()).glob(f"{prefix}*-*"):
+        pid, _, birth = directory.name[len(prefix) :].rpartition("-")[0].partition(".")
+        if pid.isdigit() and birth.isdigit():
+            owner = Process.at(int(pid))
+            if owner is None or owner.birth != int(birth):
+                found.append(directory)
+    return found
 
 
 def _database(settings: Settings, service: str) -> Path:

@@ -11,8 +11,6 @@ from typing import Any
 from lab.errors import LabError
 from lab.web import Server
 
-TIMEOUT = 60.0  # the first request of a worker on a loaded machine
-
 
 def token(server: Server, username: str, password: str, project: str) -> str:
     """A token of a user for a project, both of the default domain."""
@@ -21,7 +19,7 @@ def token(server: Server, username: str, password: str, project: str) -> str:
     scope = {"project": {"name": project, "domain": domain}}
     identity = {"methods": ["password"], "password": {"user": user}}
     body = {"auth": {"identity": identity, "scope": scope}}
-    answer = server.request("POST", "/v3/auth/tokens", body=body, timeout=TIMEOUT)
+    answer = server.request("POST", "/v3/auth/tokens", body=body)
     if answer.status != 201:
         raise LabError(f"keystone gives no token to {username}: {answer.status}")
     return answer.headers["X-Subject-Token"]
@@ -40,9 +38,7 @@ class Administrator:
 
     def call(self, method: str, path: str, body: object = None) -> Any:
         """Send one request; what comes back, decoded."""
-        answer = self.server.request(
-            method, f"/v3{path}", body=body, token=self.token, timeout=TIMEOUT
-        )
+        answer = self.server.request(method, f"/v3{path}", body=body, token=self.token)
         if answer.status >= 300:
             raise LabError(f"keystone: {method} {path}: {answer.status} {answer.body[:200]!r}")
         return answer.json() if answer.body else None

@@ -19,13 +19,15 @@ LOG = "/var/log/pacemaker/pacemaker.log"
 # Nov 20 06:59:52.603 node1 pacemaker-controld  [59] (log_executor_event) notice: ...
 LINE = re.compile(
     r"^(\w{3} [ \d]\d [\d:]{8}\.\d+) (\S+) +pacemaker-(?:controld|execd) +\[\d+\] "
-    r"\((?:log_execute|log_executor_event|update_peer_state_iter)\)\s+\w+: (.*)"
+    r"\((?:log_execute|log_executor_event|update_peer_state_iter|handle_fence_notification)\)"
+    r"\s+\w+: (.*)"
 )
 BEGUN = re.compile(r"executing - rsc:(\S+) action:(\S+) call_id:\d+")
 DONE = re.compile(
     r"Result of (\S+) operation for (\S+) on \S+: (.+?) \| .*key=\S+_(\d+)(?: rc=(\d+))?"
 )
 LOST = re.compile(r"Node (\S+) state is now lost")
+FENCED = re.compile(r"Peer (\S+) was terminated \(")
 
 # Pacemaker 3 has other words than Pacemaker 2; the codes are the same. What ended without a code,
 # such as a timeout, is told in Pacemaker's own words.
@@ -46,9 +48,9 @@ RESULTS = {
 class Event:
     """Something that a node wrote down.
 
-    at: seconds of the epoch. what: start, stop, monitor or probe; or "lost": another node, in
-    the place of a resource. result: "" when it begins, then one of RESULTS, Cancelled, ...; a
-    monitor's is told when it is another than before. seconds: what a start or stop took.
+    at: seconds of the epoch. what: start, stop, monitor or probe; or "lost" and "fenced": another
+    node, in the place of a resource. result: "" when it begins, then one of RESULTS, Cancelled,
+    ...; a monitor's is told when it is another than before. seconds: what a start or stop took.
     interval: of a monitor, in seconds.
     """
 
@@ -72,9 +74,39 @@ def read(cluster: Cluster, since: float) -> list[Event]:
     return sorted(found, key=lambda event: event.at)
 
 
-def events(text: str, since: float) -> Iterator[Event]:
-    """The events in the log of one node. A cancelled monitor is none."""
-    begun: dict[tuple[str, str], float] = {}
+class Follower:
+    """The same for who asks again and again: what was read is not read again."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._read: dict[str, int] = {}
+        self._begun: dict[str, dict[tuple[str, str], float]] = {}
+        self._found: list[Event] = []
+
+    def events(self, since: float) -> list[Event]:
+        """What all nodes wrote down since then, in the order of time."""
+        for node in self._cluster.nodes:
+            file = self._cluster.path(node, LOG)
+            if not file.exists():
+                continue
+            with file.open("rb") as log:
+                log.seek(self._read.get(node, 0))
+                text = log.read()
+            text = text[: text.rfind(b"\n") + 1]  # of the last line there may be more to come
+            self._read[node] = self._read.get(node, 0) + len(text)
+            begun = self._begun.setdefault(node, {})
+            self._found += events(text.decode(errors="replace"), 0, begun)
+        return sorted((one for one in self._found if one.at >= since), key=lambda one: one.at)
+
+
+def events(
+    text: str, since: float, begun: dict[tuple[str, str], float] | None = None
+) -> Iterator[Event]:
+    """The events in the log of one node. A cancelled monitor is none.
+
+    begun: when the operations did that were not done in what was read of it before.
+    """
+    begun = {} if begun is None else begun
     for line in text.splitlines():
         match = LINE.match(line)
         event = _event(match[1], match[2], match[3], begun) if match else None
@@ -98,4 +130,6 @@ def _event(stamp: str, node: str, said: str, begun: dict[tuple[str, str], float]
         return Event(at, node, what, resource, result, reason, seconds, int(interval) / 1000)
     if found := LOST.match(said):
         return Event(at, node, "lost", found[1])
+    if found := FENCED.match(said):
+        return Event(at, node, "fenced", found[1])
     return None

@@ -34,7 +34,6 @@ from lab.process import Process
 from lab.settings import (
     DAEMONS,
     DEBIAN,
-    LOOPBACK,
     NONE,
     OWN,
     RABBIT,
@@ -134,7 +133,7 @@ class ControlPlane:
         release: str = DEBIAN,
         projects: Sequence[str] = (),
         database: str = "",
-        broker: str = LOOPBACK,
+        broker: str = "",
     ) -> Iterator[ControlPlane]:
         """An initialised lab with a folder and a namespace of its own, destroyed at the end."""
         sweep()
@@ -376,14 +375,7 @@ class ControlPlane:
 
 def sweep() -> None:
     """Destroy the temporary labs whose owners were killed before they could do it."""
-    for directory in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*-*"):
-        pid, _, birth = directory.name[len(TEMPORARY) :].rpartition("-")[0].partition(".")
-        if not (pid.isdigit() and birth.isdigit()):
-            continue
-        owner = Process.at(int(pid))
-        if owner is None or owner.birth != int(birth):
-            ControlPlane(directory).destroy()
-            shutil.rmtree(directory, ignore_errors=True)
+    folders.sweep(TEMPORARY, lambda directory: ControlPlane(directory).destroy())
 
 
 def strangers(cloud: ControlPlane) -> list[Process]:

@@ -1,4 +1,4 @@
-"""The Debian package that each agent's daemon comes in; RabbitMQ's, and a client of MariaDB.
+"""The Debian package that each agent's daemon comes in, and what these want; in this one place.
 
 `python3 -m lab.packages` prints them for the Makefile, which installs them. Used by the tests that
 compare the agents with the packages, and by `lab.specs` for the control plane's daemons.
@@ -73,11 +73,14 @@ any more are not in either.)"""
 RABBITMQ = "rabbitmq-server"
 MARIADB_CLIENT = "mariadb-client-core"
 """What MariaDB's agent looks at its tables with, where MariaDB is under Pacemaker."""
+OPENVSWITCH = "openvswitch-switch"
+MACHINE = ("busybox", "iputils-ping")
+"""What a machine in a network of the lab has: a DHCP client, and ping."""
 
 
 def every() -> list[str]:
     """All packages, in order."""
-    return sorted({RABBITMQ, MARIADB_CLIENT, *PACKAGES.values()})
+    return sorted({RABBITMQ, MARIADB_CLIENT, OPENVSWITCH, *MACHINE, *PACKAGES.values()})
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The project's main job on one machine: two nodes, both services with their virtual IPs.
 
 Run by a person (`make lab`, `make lab-down`), and used by the demo and the benchmark of failovers
-as `Playground`. The resources are those of crm/, with what an operator would edit edited, or those
-that openstack-ocf plans.
+as `Playground`. The resources are those that openstack-ocf plans from a description, with Cinder's
+workers, or those of crm/, with what an operator would edit edited. Nodes are fenced.
 """
 
 from __future__ import annotations
@@ -26,18 +26,26 @@ from lab.cluster import SWITCH, Cluster
 from lab.command import exit_code
 from lab.errors import LabError
 from lab.openstack import ControlPlane
+from lab.settings import DAEMONS
 
 DATABASE = "mysql"
+PROJECTS = ("cinder",)
+WORKERS = DAEMONS["cinder"]
+ALL = (*SERVICES, *WORKERS)
+SHARED = ("db", "rabbit", "keystone")  # by all nodes
 VIPS = {"glance": "10.99.0.101", "cinder": "10.99.0.102"}
 PACKAGES = (
     *cluster.PACKAGES,
-    *seed.packages(DATABASE),
+    *seed.packages(DATABASE, projects=PROJECTS),
     "make",
     "python3-keystoneauth1",
     "python3-requests",
 )
 CRM_MON = ("crm_mon", "--one-shot", "--include=none,nodes,resources,failures")
 CRM = ROOT / "crm"
+DESCRIPTION = "openstack-ocf.conf"
+PATIENCE = 180.0  # seconds, for what takes ten on an idle machine
+TOKEN = 2000  # ms: on a busy machine no node is to be fenced for being slow
 INTERVAL = 5  # seconds, of monitors that ask the API
 QUICK = 3  # of those that look at processes only, and at addresses
 
@@ -54,32 +62,33 @@ class Playground:
 
     @classmethod
     @contextmanager
-    def temporary(cls) -> Iterator[Playground]:
+    def temporary(cls, *, fencing: bool = True) -> Iterator[Playground]:
         """One without resources yet, of which nothing is left at the end."""
         begin = time.monotonic()
-        with Cluster.temporary(fencing=False) as nodes:  # see `properties`
+        with Cluster.temporary(fencing=fencing, token=TOKEN if fencing else None) as nodes:
             show.took(begin, "node1 and node2 run Pacemaker and corosync")
             begin = time.monotonic()
             with ControlPlane.temporary(
-                db=DATABASE, netns=nodes.outside, bind=bind(nodes)
+                db=DATABASE, netns=nodes.outside, bind=bind(nodes), projects=PROJECTS
             ) as cloud:
                 show.took(begin, f"configuration, databases and users, in {cloud.directory}")
-                cloud.up("db", "keystone")
+                cloud.up(*SHARED)
                 yield cls(nodes, cloud)
 
     def load(self, *services: str, monitors: Monitors | None = None) -> None:
-        """Configure the groups of these services, or of all."""
+        """Configure the groups of these APIs, or of both."""
         groups = [group(self.cloud, name, monitors) for name in services or SERVICES]
-        self.cluster.configure("\n".join([properties(), *groups]))
+        self.cluster.configure("\n".join([self._properties(), *groups]))
 
     def describe(self) -> Path:
-        """Write the description of both services, as an operator would."""
-        file = self.cloud.directory / "openstack-ocf.conf"
+        """Write the description of both APIs and of the workers, as an operator would."""
+        file = self.cloud.directory / DESCRIPTION
         openrc = self.cloud.directory / "openrc-monitor"
         file.write_text("\n".join(["[DEFAULT]", f"credentials = {openrc}", *(
             f"\n[{service}]\nvip = {VIPS[service]}\nconfig = {self.cloud.config(service)}"
             + ("\nstorage = shared-file" if service == "glance" else "")
-            for service in SERVICES), ""]))
+            for service in SERVICES), *(
+            f"\n[{worker}]\nconfig = {self.cloud.config('cinder')}" for worker in WORKERS), ""]))
         return file
 
     def apply(self, description: Path) -> None:
@@ -92,23 +101,27 @@ class Playground:
             raise LabError(f"openstack-ocf plan: {done.stderr.strip()}")
         # On a cluster, cibsecret keeps the password out of the CIB.
         secret = {"os_password": self.cloud.credentials.password}
-        plans = edited(done.stdout, {f"p_{service}-api": secret for service in SERVICES}, short)
-        self.cluster.configure(f"{properties()}\n{plans}")
+        edits = {resource(name): secret if name in SERVICES else {} for name in ALL}
+        self.cluster.configure(f"{self._properties()}\n{edited(done.stdout, edits, short)}")
 
     def configure(self, *services: str, monitors: Monitors | None = None) -> None:
         """Load these groups, and wait until they are started."""
         self.load(*services, monitors=monitors)
-        names = [f"p_{service}-api" for service in services or SERVICES]
-        self.cluster.until(lambda status: all(map(status.where, names)))
-        self.cluster.wait()
+        self.await_started(*(services or SERVICES))
+
+    def await_started(self, *services: str) -> None:
+        """Wait until these are started, and Pacemaker has nothing left to do."""
+        names = [resource(service) for service in services]
+        self.cluster.until(lambda status: all(map(status.where, names)), timeout=PATIENCE)
+        self.cluster.wait(PATIENCE)
 
     def node(self, service: str) -> str:
-        """The node that a service is started on, "" if there is none."""
-        return self.cluster.status().where(f"p_{service}-api")
+        """The node that a service is started on, "" if there is none; of a clone the first one."""
+        return self.cluster.status().where(resource(service))
 
     def pids(self, service: str, node: str = "") -> list[int]:
         """The processes of a service, its master first, by the pids they have in their node."""
-        pidfile = f"/run/resource-agents/p_{service}-api.pid"
+        pidfile = f"/run/resource-agents/{resource(service)}.pid"
         command = f"ps -o pid= --sid $(cat {pidfile})"
         said = self.cluster.exec(node or self.node(service), ["sh", "-c", command]).stdout
         return sorted(map(int, said.split()))
@@ -126,9 +139,17 @@ class Playground:
                 return [line for line in lines if "* " in line or line.startswith("Failed")]
         raise LabError("crm_mon fails in every node")
 
+    def _properties(self) -> str:
+        return properties(fencing=self.cluster.settings.fencing)
+
+
+def resource(service: str) -> str:
+    """What Pacemaker calls the API of glance or cinder, or one of the workers."""
+    return f"p_{service}-api" if service in SERVICES else f"p_{service}"
+
 
 def bind(nodes: Cluster) -> dict[str, str]:
-    """Where the daemons listen: Keystone at the switch, the others at their virtual IPs."""
+    """Where they listen: Keystone and RabbitMQ at the switch, the APIs at their virtual IPs."""
     return {"keystone": nodes.address, **VIPS}
 
 
@@ -146,13 +167,10 @@ def processes_only(operation: str) -> bool:
     return bool(re.search(r"OCF_CHECK_LEVEL=\"?0\b", operation))
 
 
-def properties() -> str:
-    """Those of crm/, but without fencing: docs/failover.md measures failovers without its time.
-
-    `Cluster.kill` is known to have worked.
-    """
+def properties(*, fencing: bool = True) -> str:
+    """Those of crm/, with fencing or without."""
     snippet = "\n".join(statements((CRM / "properties.crm").read_text()))
-    return assigned(snippet, "stonith-enabled", "false")
+    return assigned(snippet, "stonith-enabled", "true" if fencing else "false")
 
 
 def group(cloud: ControlPlane, service: str, monitors: Monitors | None = None) -> str:
@@ -236,8 +254,10 @@ def _places(folder: Path | None) -> tuple[Path, Path]:
 def _here(folder: Path | None) -> Playground:
     """What `make lab` made, or is about to make; LabError if somebody else's is in its place."""
     first, second = _places(folder)
-    nodes = Cluster(first, fencing=False)
-    cloud = ControlPlane(second, db=DATABASE, netns=nodes.outside, bind=bind(nodes))
+    nodes = Cluster(first, fencing=True, token=TOKEN)
+    cloud = ControlPlane(
+        second, db=DATABASE, netns=nodes.outside, bind=bind(nodes), projects=PROJECTS
+    )
     if first.exists() and not cloud.initialised:
         raise LabError(f"{first} was not made by `make lab`: python3 -m lab.cluster down")
     return Playground(nodes, cloud)
@@ -264,9 +284,10 @@ def _complete(here: Playground) -> bool:
     """Whether everything runs, whatever Pacemaker makes of it."""
     if here.cluster.running != here.cluster.nodes or not here.cloud.initialised:
         return False
-    if not all(found.pid for found in here.cloud.status("db", "keystone")):
+    if not all(found.pid for found in here.cloud.status(*SHARED)):
         return False
-    return all(f"p_{service}-api" in here.cluster.status().resources for service in SERVICES)
+    there = here.cluster.status().resources
+    return all(resource(service) in there for service in ALL)
 
 
 def _make(here: Playground) -> None:
@@ -275,9 +296,10 @@ def _make(here: Playground) -> None:
         here.cloud.init()
     with show.step("node1 and node2 run Pacemaker and corosync"):
         here.cluster.up()
-    here.cloud.up("db", "keystone")
-    with show.step("both services are started, with their virtual IPs"):
-        here.configure()
+    here.cloud.up(*SHARED)
+    with show.step("the APIs are started, with their virtual IPs, and the workers"):
+        here.apply(here.describe())
+        here.await_started(*ALL)
 
 
 def _take_down(here: Playground) -> None:
@@ -292,7 +314,9 @@ def _tell(here: Playground, folder: Path | None) -> None:
     cloud = f"--dir {here.cloud.directory} " if folder else ""
     lab = f"--dir {folder}" if folder else ""
     rc = here.cloud.directory / "openrc-monitor"
-    keystone = f"python3 -m lab.openstack down {cloud}--only keystone"
+    down = f"python3 -m lab.openstack down {cloud}--only"
+    described = f"--description {here.cloud.directory / DESCRIPTION}"
+    admin = f"--credentials {here.cloud.directory / 'openrc'}"
     end = f"python3 -m lab.playground down {lab}" if folder else "make lab-down"
     show.line("")
     for line in here.crm_mon():
@@ -305,7 +329,11 @@ def _tell(here: Playground, folder: Path | None) -> None:
         ("a shell where clients are", f"python3 -m lab.cluster exec {nodes}{SWITCH} bash"),
         ("the credentials, for there", f". {rc}"),
         ("power loss, and back", f"python3 -m lab.cluster kill {nodes}node1   (then: start)"),
-        ("an outage of Keystone", f"{keystone}   (then: up)"),
+        ("cut off, and back", f"python3 -m lab.cluster cut {nodes}node1   (then: heal)"),
+        ("an outage of Keystone", f"{down} keystone   (then: up)"),
+        ("an outage of RabbitMQ", f"{down} rabbit   (then: up)"),
+        ("an image through a failover", f"python3 -m lab.cluster exec {nodes}node1 "
+         f"python3 -m openstack_ocf prove --move {described} {admin}"),
         ("the end of it all", end),
     ):
         show.line(f"  {text:<30} {show.coloured(command.rstrip(), show.BOLD)}")

@@ -125,7 +125,7 @@ def _make(settings: Settings, seed: Path) -> None:
         netns=OWN,
         bind=per_service(LOOPBACK),
         database="",
-        broker=LOOPBACK,
+        broker="",
         passwords={
             name: secrets.token_urlsafe(18) for name in (*ACCOUNTS, *settings.projects)
         },

@@ -16,13 +16,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab import config, declared, netns, process
+from lab import config, declared, netns, network, process
 from lab.errors import LabError
 from lab.process import Process
-from lab.settings import APIS, RABBIT, RABBIT_PORT, Settings
+from lab.settings import APIS, OVS, RABBIT, RABBIT_PORT, Settings
 from lab.web import Server
 
-READY = 60.0  # seconds; a loaded machine is slow to import OpenStack
+READY = 180.0  # seconds; a loaded machine is slow to import OpenStack
 GRACE = 8.0  # MariaDB has something to write down
 READY_PATHS = {"keystone": "/v3", "glance": "/healthcheck", "cinder": "/healthcheck"}
 KEYSTONE_SCRIPT = Path("/usr/bin/keystone-wsgi-public")
@@ -38,10 +38,15 @@ def start(settings: Settings, service: str) -> Process:
         settings.socket.unlink(missing_ok=True)  # of a MariaDB that was killed
     elif server := where(settings, service):
         refuse_taken(server, service)
+    argv, user = command(settings, service), settings.users[settings.project(service)]
+    if service in network.AGENTS:
+        if not (node := running(settings, OVS)):
+            raise LabError(f"{service} runs where {OVS} does; start that first")
+        argv, user = network.argv(node[0], argv, user), "root"
     with netns.inside(settings.namespace):
         master = process.spawn(
-            command(settings, service),
-            user=settings.users[settings.project(service)],
+            argv,
+            user=user,
             home=settings.home(service),
             log=settings.log(service),
             environment=environment(settings, service),
@@ -72,7 +77,11 @@ def running(settings: Settings, service: str) -> list[Process]:
         record = json.loads(settings.record(service).read_text())
         if record["boot"] != BOOT.read_text().strip():
             return []
-        return process.session(record["pid"], record["birth"])
+        found = process.session(record["pid"], record["birth"])
+        if service == OVS:  # what Neutron's agents have started goes with it
+            known = {member.pid for member in found}
+            found += [one for one in network.members(settings) if one.pid not in known]
+        return found
     except (FileNotFoundError, NotADirectoryError):
         return []
     except (ValueError, KeyError) as error:
@@ -86,6 +95,8 @@ def command(settings: Settings, service: str) -> list[str]:
     if service == RABBIT:
         # The ports' mapper would be started as a daemon, and outlive everything.
         return ["sh", "-c", "epmd -address 127.0.0.1 & exec /usr/lib/rabbitmq/bin/rabbitmq-server"]
+    if service == OVS:
+        return network.command(settings)
     if service not in APIS:
         return declared.command(service, settings.parameters(service))[0]
     if service == "keystone":
@@ -108,6 +119,8 @@ def environment(settings: Settings, service: str) -> dict[str, str]:
         return _of_rabbit(settings)
     if service == "db":
         return {}
+    if service == OVS:
+        return network.environment(settings)
     if service not in APIS:
         return declared.command(service, settings.parameters(service))[1]
     return {
@@ -121,11 +134,12 @@ def _of_rabbit(settings: Settings) -> dict[str, str]:
     home = settings.home(RABBIT)
     enabled, configuration = home / "enabled_plugins", home / "rabbitmq.conf"
     enabled.write_text("[].\n")
-    configuration.write_text("disk_free_limit.absolute = 50MB\n")
+    # Only from its own machine may guest come by default; nodes of a cluster are others.
+    configuration.write_text("disk_free_limit.absolute = 50MB\nloopback_users = none\n")
     return {
         "RABBITMQ_NODENAME": "rabbit@localhost",
-        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
-        "RABBITMQ_NODE_PORT": str(RABBIT_PORT),
+        "RABBITMQ_NODE_IP_ADDRESS": settings.rabbit.address,
+        "RABBITMQ_NODE_PORT": str(settings.rabbit.port),
         "RABBITMQ_MNESIA_BASE": str(home / "mnesia"),
         "RABBITMQ_LOG_BASE": str(settings.log(RABBIT).parent),
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(enabled),
@@ -140,7 +154,9 @@ def _of_rabbit(settings: Settings) -> dict[str, str]:
 def where(settings: Settings, service: str) -> Server | None:
     """Where a service listens, seen from where it runs; None for one without a port."""
     if service == RABBIT:
-        return Server(settings.broker, RABBIT_PORT, settings.namespace)
+        return settings.rabbit
+    if service == OVS:
+        return None
     server = config.server(settings, service)
     return server if server.port else None
 
@@ -214,6 +230,8 @@ def serves(settings: Settings, service: str) -> bool:
     """Whether a service answers without a token."""
     if service == "db":
         return _greets(settings.socket)
+    if service == OVS:
+        return network.serves(settings)
     if server := where(settings, service):
         if service == RABBIT:
             return _takes_clients(server)

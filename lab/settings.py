@@ -21,10 +21,20 @@ SERVICES = ("db", "keystone", "glance", "cinder")  # in the order of their start
 APIS = SERVICES[1:]
 RABBIT = "rabbit"
 RABBIT_PORT = 5672
+OVS = "ovs"
+"""Open vSwitch, where Neutron's agents run (`lab.network`)."""
+
 DAEMONS = {
     "placement": ("placement-api",),
     "nova": ("nova-conductor", "nova-scheduler", "nova-api", "nova-novnc", "nova-compute"),
-    "neutron": ("neutron-rpc-server", "neutron-server"),
+    "neutron": (
+        "neutron-rpc-server",
+        "neutron-server",
+        "neutron-ovs-agent",
+        "neutron-dhcp-agent",
+        "neutron-l3-agent",
+        "neutron-metadata-agent",
+    ),
     "heat": ("heat-engine", "heat-api", "heat-api-cfn"),
     "cinder": ("cinder-scheduler", "cinder-volume"),
     "ceilometer": ("ceilometer-agent-central", "ceilometer-agent-notification"),
@@ -85,7 +95,7 @@ class Settings:
     release: str = DEBIAN
     projects: tuple[str, ...] = ()
     database: str = ""  # the address of MariaDB; its socket where there is none
-    broker: str = LOOPBACK  # that of RabbitMQ
+    broker: str = ""  # that of RabbitMQ; Keystone's where there is none
     passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -107,18 +117,20 @@ class Settings:
         """All services, in the order of their start."""
         db = SERVICES[: 1 if self.db == "mysql" else 0]
         rabbit = (RABBIT,) if self.projects else ()
+        ovs = (OVS,) if "neutron" in self.projects else ()
         daemons = [daemon for name in self.projects for daemon in DAEMONS[name]]
-        return (*db, *rabbit, *APIS, *daemons)
+        return (*db, *rabbit, *APIS, *ovs, *daemons)
 
     @property
     def users(self) -> dict[str, str]:
         """Whose the folders of each project are; the projects' names, and the users'."""
         rabbit = {RABBIT: "rabbitmq"} if self.projects else {}
-        return {**USERS, **rabbit, **{name: name for name in self.projects}}
+        ovs = {OVS: "root"} if "neutron" in self.projects else {}
+        return {**USERS, **rabbit, **ovs, **{name: name for name in self.projects}}
 
     def project(self, service: str) -> str:
         """The project that a service is of; those that every lab has are their own."""
-        if service in (*SERVICES, RABBIT, *self.projects):
+        if service in (*SERVICES, RABBIT, OVS, *self.projects):
             return service
         return next(name for name, daemons in DAEMONS.items() if service in daemons)
 
@@ -183,6 +195,12 @@ class Settings:
     def several(self) -> bool:
         """Whether the daemons run on any of several nodes, with a database that all reach."""
         return bool(self.database)
+
+    @property
+    def rabbit(self) -> Server:
+        """RabbitMQ, seen from where it runs: at Keystone's address, which all reach, or its own."""
+        address = self.broker or reachable(self.bind["keystone"])
+        return Server(address, RABBIT_PORT, self.namespace)
 
     def listens_at(self, name: str) -> str:
         """The address that a project's daemons listen on."""

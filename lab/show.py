@@ -6,6 +6,7 @@ Called by whatever takes long enough to make a person wonder, and by the demo.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,11 +19,17 @@ from pathlib import Path
 SIGN_OF_LIFE = 5.0  # seconds
 BOLD, DIM, RED, GREEN, YELLOW = "1", "2", "31", "32", "33"
 
+COLOUR = re.compile(r"\033\[[\d;]*m")
+
 _silent: ContextVar[bool] = ContextVar("_silent", default=False)
+_lines: ContextVar[list[str] | None] = ContextVar("_lines", default=None)
 
 
 def line(text: str) -> None:
     """Say one thing now, also when the output is a pipe; whether or not anybody reads it."""
+    lines = _lines.get()
+    if lines is not None:
+        lines += COLOUR.sub("", text).split("\n")
     try:
         print(text, flush=True)
     except BrokenPipeError:
@@ -70,6 +77,17 @@ def silence() -> Iterator[None]:
         yield
     finally:
         _silent.reset(before)
+
+
+@contextmanager
+def collected() -> Iterator[list[str]]:
+    """Keep what is said for a while, line by line and without colours, besides saying it."""
+    lines: list[str] = []
+    before = _lines.set(lines)
+    try:
+        yield lines
+    finally:
+        _lines.reset(before)
 
 
 def coloured(text: str, *styles: str) -> str:

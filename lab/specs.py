@@ -15,8 +15,8 @@ from pathlib import Path
 from lab import config, declared
 from lab.config import Options
 from lab.errors import LabError
-from lab.packages import PACKAGES, RABBITMQ
-from lab.settings import DAEMONS, LOOPBACK, RABBIT_PORT, Settings
+from lab.packages import MACHINE, OPENVSWITCH, PACKAGES, RABBITMQ
+from lab.settings import DAEMONS, LOOPBACK, Settings
 from lab.web import Server
 
 HOST = "node"
@@ -68,6 +68,8 @@ def packages(projects: Sequence[str]) -> tuple[str, ...]:
     if not projects:
         return ()
     found = {PACKAGES[daemon] for name in projects for daemon in DAEMONS[name]}
+    if "neutron" in projects:
+        found |= {OPENVSWITCH, *MACHINE}
     return (RABBITMQ, "uwsgi-plugin-python3", *sorted(found))
 
 
@@ -80,11 +82,6 @@ def schema(settings: Settings, name: str) -> list[list[str]]:
     """The command lines that make a project's tables."""
     etc = str(settings.own(Path("/etc")))
     return [[word.replace("{etc}", etc) for word in command] for command in SPECS[name].schema]
-
-
-def broker(settings: Settings) -> str:
-    """RabbitMQ, as oslo.messaging calls it."""
-    return f"rabbit://guest:guest@{settings.broker}:{RABBIT_PORT}/"
 
 
 def endpoint(settings: Settings, name: str) -> tuple[str, str, str] | None:
@@ -100,12 +97,16 @@ def endpoint(settings: Settings, name: str) -> tuple[str, str, str] | None:
 # ---- what their files say
 
 
+def _rabbit(settings: Settings) -> str:
+    return f"rabbit://guest:guest@{str(settings.rabbit).partition('//')[2]}/"
+
+
 def _common(settings: Settings, name: str, *, database: str = "database") -> Options:
     home = settings.home(name)
     return {
         "DEFAULT": {
             "log_dir": str(settings.log(name).parent),
-            "transport_url": broker(settings),
+            "transport_url": _rabbit(settings),
             "state_path": str(home),
         },
         database: {"connection": config.connection(settings, name)},
@@ -170,7 +171,13 @@ def _neutron(settings: Settings) -> Mapping[str, Options]:
         api_paste_config=f"{folder}/api-paste.ini",
         notify_nova_on_port_status_changes="false",
         notify_nova_on_port_data_changes="false",
+        interface_driver="openvswitch",
     )
+    rootwrap = "/etc/neutron/rootwrap.conf"  # of which Debian's sudoers file speaks
+    options["agent"] = {
+        "root_helper": f"sudo neutron-rootwrap {rootwrap}",
+        "root_helper_daemon": f"sudo neutron-rootwrap-daemon {rootwrap}",
+    }
     return {
         "/etc/neutron/neutron.conf": options,
         "/etc/neutron/plugins/ml2/ml2_conf.ini": {
@@ -179,6 +186,16 @@ def _neutron(settings: Settings) -> Mapping[str, Options]:
                 "tenant_network_types": "local",
                 "mechanism_drivers": "openvswitch",
             }
+        },
+        "/etc/neutron/plugins/ml2/openvswitch_agent.ini": {
+            "ovs": {"datapath_type": "netdev", "bridge_mappings": ""},
+            "agent": {"tunnel_types": ""},
+            "securitygroup": {"firewall_driver": "noop", "enable_security_group": "false"},
+        },
+        "/etc/neutron/dhcp_agent.ini": {"DEFAULT": {"enable_isolated_metadata": "true"}},
+        "/etc/neutron/l3_agent.ini": {"DEFAULT": {}},
+        "/etc/neutron/metadata_agent.ini": {
+            "DEFAULT": {"nova_metadata_host": "127.0.0.1", "metadata_workers": "1"}
         },
     }
 
@@ -208,7 +225,7 @@ def _cinder(settings: Settings) -> Mapping[str, Options]:
         "/etc/cinder/cinder.conf": {
             "DEFAULT": {
                 **_host(settings),
-                "transport_url": broker(settings),
+                "transport_url": _rabbit(settings),
                 "enabled_backends": "fake",
                 "rootwrap_config": "/etc/cinder/rootwrap.conf",
             },

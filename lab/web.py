@@ -14,6 +14,9 @@ from typing import Any
 
 from lab import netns
 
+TIMEOUT = 60.0
+"""Seconds that an answer may take: the first request of a worker, on a loaded machine."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -40,12 +43,12 @@ class Server:
         address = f"[{self.address}]" if ":" in self.address else self.address
         return f"http://{address}:{self.port}"
 
-    def get(self, path: str, *, token: str = "", timeout: float = 10.0) -> Answer:
+    def get(self, path: str, *, token: str = "", timeout: float = TIMEOUT) -> Answer:
         """GET a path. Raises OSError or http.client.HTTPException when nothing usable comes."""
         return self.request("GET", path, token=token, timeout=timeout)
 
     def request(
-        self, method: str, path: str, *, body: Any = None, token: str = "", timeout: float = 10.0
+        self, method: str, path: str, *, body: Any = None, token: str = "", timeout: float = TIMEOUT
     ) -> Answer:
         """Send one request, JSON if there is a body, and read the whole answer."""
         headers = {"Connection": "close", "Content-Type": "application/json"}

@@ -1,32 +1,43 @@
-"""Whether somebody has a virtual IP already, who is not the cluster.
+"""Whether somebody has a virtual IP who is not the cluster: before it is taken, and afterwards.
 
 Called by `clusterverbs` for `check` and `apply`. IPaddr2 does not ask: two hosts would have the
-address, and clients would reach one or the other.
+address, and clients would reach one or the other. Two clusters cannot know of each other.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from .description import Address, Description
 from .errors import CannotLookError
-from .finding import ERROR, UNKNOWN, Finding
+from .finding import ERROR, UNKNOWN, WARNING, Finding
 from .node import Node
-from .run import run
+from .reading import reason
+from .run import last_words, run
 from .validation import Held
 from .vips import places
 
+_TWO = ("Find the host that is none of this cluster's (ip link shows the MAC addresses of a node). "
+        "If it is of another cluster: openstack-ocf lint live --other FILE compares the two.")
 WAIT = "2"
 """Seconds for an answer; one in the same network takes milliseconds."""
 
 
 def answering(description: Description, node: Node, held: Held) -> Iterator[Finding]:
-    """V4, of each address that no resource of the cluster holds, nor this node.
+    """V4: an address that no resource of the cluster holds, and that of one that two hosts have.
 
     held: the addresses of the cluster's resources, None where it does not say.
     """
+    yield from _free(description, node, held)
+    yield from _alone(description, node, held)
+
+
+def _free(description: Description, node: Node, held: Held) -> Iterator[Finding]:
+    """Of each address that no resource of the cluster holds, nor this node."""
     wanted = {}
     for place in places(description):
         for vip in place.vips:
@@ -64,6 +75,49 @@ def _answers(address: Address, node: Node) -> bool | CannotLookError:
     if done.code not in (0, 1):
         return CannotLookError(f"ping ended with {done.code}")
     return done.code == 0
+
+
+def _alone(description: Description, node: Node, held: Held) -> Iterator[Finding]:
+    """Of each address that the cluster holds: whether a second host has it, by ARP, as root."""
+    if os.geteuid():
+        return
+    resources = set(held() or ())
+    asked = {vip.address: description.where(place.giver.section, "vip")
+             for place in places(description) for vip in place.vips
+             if str(vip.address) in resources and vip.address.version == 4
+             and node.network(vip.address)}
+    with ThreadPoolExecutor(len(asked) or 1) as threads:
+        found = list(threads.map(lambda one: _hosts(one, node), asked))
+    for one, hosts in zip(asked, found):
+        if isinstance(hosts, CannotLookError):
+            yield Finding("V4", UNKNOWN, asked[one], f"whether another host has {one}, too: "
+                          f"{hosts}", "Look on another node.")
+        elif hosts and node.holds(one):
+            yield Finding("V4", ERROR, asked[one], f"{one} is on this node, and on another host, "
+                          f"too: {', '.join(hosts)}", _TWO)
+        elif len(hosts) > 1:
+            yield Finding("V4", WARNING, asked[one], f"several MAC addresses answer for {one}: "
+                          f"{', '.join(hosts)}. These are two hosts, or one with two interfaces in "
+                          "this network", _TWO)
+
+
+def _hosts(address: Address, node: Node) -> list[str] | CannotLookError:
+    """The MAC addresses of who answers for an address, but those of this node."""
+    own = node.holds(address)
+    # Who has the address asks without one (-D): it does not hear itself.
+    words = ["arping", "-D" if own else "-b", "-c", WAIT, "-w", WAIT,
+             "-I", own or _interface(address, node), str(address)]
+    try:
+        done = run(words)
+        mine = {one.read_text(encoding="ascii").strip().upper()
+                for one in Path("/sys/class/net").glob("*/address")}
+    except CannotLookError as error:
+        return error
+    except OSError as error:
+        return CannotLookError(reason(error))
+    if done.code not in (0, 1):
+        return CannotLookError(f"arping: {last_words(done)}")
+    return sorted({*re.findall(r"\[([0-9A-F:]{17})\]", done.output.upper())} - mine)
 
 
 def _interface(address: Address, node: Node) -> str:

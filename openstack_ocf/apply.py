@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from pathlib import Path
 
 from . import cib as cibs
-from . import pacemaker, saved
+from . import leaving, pacemaker, saved
 from .change import Manner, change
 from .difference import changed, told
 from .errors import RefusedError, UsageError
@@ -22,13 +22,19 @@ _SECTIONS = ("resources", "constraints")
 """What a plan changes, and what undo brings back; the rest of a CIB is others'."""
 
 
-def apply(plan: Plan, manner: Manner) -> int:
-    """Change the cluster into what a plan says; the exit code."""
+def apply(plan: Plan, manner: Manner, remove: Sequence[str] = ()) -> int:
+    """Change the cluster into what a plan says; the exit code.
+
+    remove: what the plan does not have any more and is to go: ids, or `all`.
+    """
     _need_root("apply")
     before = cibs.load(cibs.LIVE, exact=True)
     keep_ids(plan.cib, before)
-    notes = [*_secrets(plan.cib, before), *_left(plan.cib, before), *plan.files]
-    after = merge(plan.cib, before)
+    going = leaving.removed(plan.cib, before, remove)
+    staying = [name for name in leaving.left(plan.cib, before) if name not in going]
+    notes = [*_secrets(plan.cib, before), *_passwords(before, going), *_staying(staying),
+             *plan.files]
+    after = leaving.without(merge(plan.cib, before), going)
     if cibs.canonical(after) == cibs.canonical(before):
         print("\n".join(("Nothing to do: the cluster has this configuration.", *notes)))
         return 0
@@ -36,14 +42,16 @@ def apply(plan: Plan, manner: Manner) -> int:
     return change(before, after, ours, manner, notes)
 
 
-def undo(manner: Manner, *, discard: bool) -> int:
-    """Bring back the resources and constraints from before the last change; the exit code.
+def undo(manner: Manner, *, discard: bool, to: int | None = None) -> int:
+    """Bring back the resources and constraints from before a change; the exit code.
 
     discard: what others have changed since is lost; without it, it keeps undo from being done.
+    to: the number of the change; default: the last one that was made.
     """
     _need_root("undo")
     there = cibs.load(cibs.LIVE, exact=True)
     now = cibs.canonical(there, *_SECTIONS)
+    where = f"in {manner.folder}, on this node"
     found = None
     for found in saved.changes(manner.folder):
         if now == cibs.canonical(found.after, *_SECTIONS):
@@ -53,14 +61,34 @@ def undo(manner: Manner, *, discard: bool) -> int:
             break
         # A command that was killed before it had changed anything.
     else:
-        where = f"in {manner.folder}, on this node"
-        raise RefusedError(f"nothing to undo: {where}, there is no change of this configuration"
-                           if found else f"nothing to undo: there is no saved change {where}")
+        if to is None or found is None:
+            raise RefusedError(f"nothing to undo: {where}, there is no change of this configuration"
+                               if found else f"nothing to undo: there is no saved change {where}")
+    if to is not None:
+        found = next((one for one in saved.changes(manner.folder) if one.number == to), None)
+        if found is None:
+            raise UsageError(f"--to {to}: there is no such change {where}; undo --list shows them")
     after = _restored(there, found.before)
     print(f"Back to before the change of {found.when}:", flush=True)
+    if cibs.canonical(after) == cibs.canonical(there):
+        print("Nothing to do: the cluster has this configuration.")
+        return 0
     names = set(changed(after, there))
     ours = [one.get("id", "") for one in cibs.resources(after) if one.get("id") in names]
     return change(there, after, ours, manner)
+
+
+def history(folder: str) -> int:
+    """Print the changes that are kept, the latest first; the exit code."""
+    found = False
+    for one in saved.changes(folder):
+        found = True
+        print(f"{one.number}  {one.when}")
+        for line in told(one.after, one.before, *_SECTIONS).splitlines():
+            print(f"    {line}")
+    if not found:
+        print(f"There is no saved change in {folder}, on this node.")
+    return 0
 
 
 def _need_root(verb: str) -> None:
@@ -85,16 +113,20 @@ def _restored(there: ET.Element, before: ET.Element) -> ET.Element:
     return after
 
 
-def _left(plan: ET.Element, there: ET.Element) -> Iterator[str]:
-    """Services that no plan has any more, and addresses in the groups that it has."""
-    planned = {one.get("id") for one in plan.iterfind("configuration/resources//*[@id]")}
-    for group in there.iterfind("configuration//*"):
-        for one in group.findall("primitive"):
-            if one.get("id") in planned or not (
-                    cibs.agent(one).startswith("ocf:openstack:")
-                    or (group.get("id") in planned and one.get("type") in cibs.ADDRESSES)):
-                continue
-            yield f"{one.get('id')} is not in the description; it is left as it is."
+def _staying(names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        yield (f"{name} is not in the description; it is left as it is (apply --remove {name} "
+               "takes it away).")
+
+
+def _passwords(there: ET.Element, going: Iterable[str]) -> Iterator[str]:
+    """What cibsecret keeps of what goes stays on the nodes, and undo needs it."""
+    known = {one.get("id", ""): cibs.parameters(one) for one in cibs.resources(there)}
+    for name in going:
+        for what, value in known[name].items():
+            if value == cibs.LRM:
+                yield (f"{name}: its {_WORDS.get(what, what)} stays on the nodes. When it is not "
+                       f"needed any more: cibsecret delete {name} {what}")
 
 
 # --- secrets ------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ two options of [DEFAULT], Glance those of its Cinder stores.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from urllib.parse import urlsplit
@@ -72,9 +72,16 @@ def sections(description: Description, interface: str = "internal") -> str:
     return "\n".join(_lines(targets(description), description.region, interface))
 
 
-def check(description: Description, files: Sequence[str],
-          interface: str = "internal") -> list[Finding]:
-    """C1 to C5, and F1, in files of clients; UsageError where it is not clear whose one is."""
+Names = Mapping[str, Collection[str]]
+"""The services of a catalogue: their names by type."""
+
+
+def check(description: Description, files: Sequence[str], interface: str = "internal",
+          catalogue: Names | None = None) -> list[Finding]:
+    """C1 to C5, and F1, in files of clients; UsageError where it is not clear whose one is.
+
+    catalogue: what Keystone's has; None where it was not asked.
+    """
     known = targets(description)
     findings: list[Finding] = []
     for file in files:
@@ -85,7 +92,7 @@ def check(description: Description, files: Sequence[str],
                                   f"{config.unreadable[file]}", "Mend it, or name another."))
             continue
         rows = {"nova": _nova, "cinder": _cinder, "glance": _glance}[client]
-        findings += rows(config, known, interface)
+        findings += rows(config, known, interface, catalogue)
         findings += options(config)
     return findings
 
@@ -145,7 +152,8 @@ def _client(file: str) -> str:
                      f"folder, must begin with one of {', '.join(CLIENTS)}")
 
 
-def _nova(config: Configuration, known: dict[str, Target], interface: str) -> Iterator[Finding]:
+def _nova(config: Configuration, known: dict[str, Target], interface: str,
+          catalogue: Names | None) -> Iterator[Finding]:
     if image := known.get("glance-api"):
         override = config.get("glance", "endpoint_override")
         servers = config.get("glance", "api_servers")
@@ -163,10 +171,11 @@ def _nova(config: Configuration, known: dict[str, Target], interface: str) -> It
         yield from _urls(template, volume, interface)
         if not template.text:
             yield from _info(config.get("cinder", "catalog_info"), VOLUME_TYPES, interface, "C3",
-                             named=True)
+                             catalogue, named=True)
 
 
-def _cinder(config: Configuration, known: dict[str, Target], interface: str) -> Iterator[Finding]:
+def _cinder(config: Configuration, known: dict[str, Target], interface: str,
+            catalogue: Names | None) -> Iterator[Finding]:
     image = known.get("glance-api")
     if not image:
         return
@@ -174,10 +183,11 @@ def _cinder(config: Configuration, known: dict[str, Target], interface: str) -> 
     yield from _urls(servers, image, interface)
     if not servers.text:
         yield from _info(config.get("DEFAULT", "glance_catalog_info"), IMAGE_TYPES, interface,
-                         "C4", named=False)
+                         "C4", catalogue, named=False)
 
 
-def _glance(config: Configuration, known: dict[str, Target], interface: str) -> Iterator[Finding]:
+def _glance(config: Configuration, known: dict[str, Target], interface: str,
+            catalogue: Names | None) -> Iterator[Finding]:
     volume = known.get("cinder-api")
     enabled = config.get("DEFAULT", "enabled_backends").text
     stores = [name.strip() for name, _, kind in (
@@ -190,7 +200,7 @@ def _glance(config: Configuration, known: dict[str, Target], interface: str) -> 
             yield from _urls(template, volume, interface)
         else:
             yield from _info(config.get(store, "cinder_catalog_info", "volumev3::publicURL"),
-                             VOLUME_TYPES, interface, "C3", named=True)
+                             VOLUME_TYPES, interface, "C3", catalogue, named=True)
 
 
 def _urls(value: Value, target: Target, interface: str) -> Iterator[Finding]:
@@ -215,11 +225,13 @@ def _urls(value: Value, target: Target, interface: str) -> Iterator[Finding]:
             yield found("C3", value.where, f"{shown(host)} is not the {interface} address", say)
 
 
-def _info(value: Value, types: tuple[str, ...], interface: str, id_: str, *,
-          named: bool) -> Iterator[Finding]:
+def _info(value: Value, types: tuple[str, ...], interface: str, id_: str,
+          catalogue: Names | None, *, named: bool) -> Iterator[Finding]:
     """C3 or C4, and C5: type:name:interface of the catalogue."""
     option = value.where.rpartition("/")[2]
     parts = value.text.split(":")
+    # keystoneauth1 takes one of a service's types for the other.
+    listed = {one: catalogue[one] for one in types if catalogue and one in catalogue}
     say = f"Write: {option} = {types[0]}:{'' if named else 'glance'}:{interface}URL"
     if len(parts) != 3:
         yield found("C5", value.where, f"{option} is not type:name:interface", say)
@@ -227,13 +239,23 @@ def _info(value: Value, types: tuple[str, ...], interface: str, id_: str, *,
     kind, name, face = parts
     if kind not in types:
         yield found("C5", value.where, f"the type {shown(kind)} is not that of today's API", say)
+    elif catalogue is not None and not listed:
+        yield found("C5", value.where, f"the catalogue has no service of the type {shown(kind)}",
+                    "openstack-ocf endpoints show says what it lacks.")
     if face.replace("URL", "") != interface:
         yield found(id_, value.where, f"{option} says {shown(face)}"
                     f"{'' if value.given else ', by default'}", say)
-    if named and name:
+    if not named or not name:
+        return
+    there = {one for names in listed.values() for one in names}
+    if catalogue is None:
         yield found("C5", value.where, f"the name {shown(name)} must be that of the service in the "
                     "catalogue, else no endpoint is found", f"{say} (without a name any is "
                     "taken)", WARNING)
+    elif there and name not in there:
+        yield found("C5", value.where, f"the name {shown(name)} is not that of the service in the "
+                    f"catalogue ({', '.join(map(shown, sorted(there)))}): no endpoint is found",
+                    f"{say} (without a name any is taken)")
 
 
 def _plain(text: str) -> str:

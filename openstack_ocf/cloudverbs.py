@@ -29,6 +29,11 @@ def add_clients(parser: argparse.ArgumentParser) -> None:
                         help="the endpoint that they are to use (default: internal)")
     parser.add_argument("files", metavar="FILE", nargs="*",
                         help="nova.conf, cinder.conf or glance-api.conf; without one, print")
+    parser.add_argument("--ask", action="store_true",
+                        help="ask Keystone for its catalogue, with the credentials of the "
+                        "description: are types and names in these files those that it has?")
+    parser.add_argument("--credentials", metavar="FILE", default="",
+                        help="an openrc file to ask with; it implies --ask")
     parser.set_defaults(run=_clients)
 
 
@@ -95,7 +100,15 @@ def _clients(options: argparse.Namespace) -> int:
     if not options.files:
         sys.stdout.write(clients.sections(described, options.interface))
         return 0
-    return finding.show(clients.check(described, options.files, options.interface), options.format)
+    names: dict[str, set[str]] | None = None
+    if options.ask or options.credentials:
+        user, _ = _user(described, options.credentials)
+        names = {}
+        with identity.in_time():
+            for one in endpoints.read(identity.Keystone(user))[0]:
+                names.setdefault(one.type, set()).add(one.name)
+    found = clients.check(described, options.files, options.interface, names)
+    return finding.show(found, options.format)
 
 
 def _endpoints(options: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ from . import (
     bundle,
     cib,
     compare,
+    crmscript,
     description,
     difference,
     finding,
@@ -70,6 +71,9 @@ def add_check(parser: argparse.ArgumentParser) -> None:
                         help="print what is to be the same on all nodes, for --compare")
     parser.add_argument("--compare", metavar="FILE", nargs="+",
                         help="find where nodes differ, in their facts; looks at nothing else")
+    parser.add_argument("--crm-script", metavar=("AGENT", "FILE"), nargs=2,
+                        help="validate what a script of crmsh was given, instead of a description; "
+                        "its first step does it")
     parser.set_defaults(run=_check)
 
 
@@ -87,6 +91,10 @@ def add_apply(parser: argparse.ArgumentParser) -> None:
     """Its options."""
     of_a_description(parser, elsewhere=True)
     _changing(parser)
+    parser.add_argument("--remove", metavar="RESOURCE|all", action="append", default=[],
+                        help="take this service away, which the description does not have any "
+                        "more, with the addresses that are for it alone; may be given several "
+                        "times")
     parser.set_defaults(run=_apply)
 
 
@@ -95,6 +103,10 @@ def add_undo(parser: argparse.ArgumentParser) -> None:
     _changing(parser)
     parser.add_argument("--discard", action="store_true",
                         help="even if others have changed something since: that is lost, too")
+    steps = parser.add_mutually_exclusive_group()
+    steps.add_argument("--to", metavar="NUMBER", type=_number,
+                       help="go back to before this change (default: the last one)")
+    steps.add_argument("--list", action="store_true", help="print the changes that are kept")
     parser.set_defaults(run=_undo)
 
 
@@ -102,6 +114,13 @@ def add_lint(parser: argparse.ArgumentParser) -> None:
     """Its options."""
     parser.add_argument("cib", metavar="FILE|live", nargs="?", default=cib.LIVE,
                         help="a CIB, as of cibadmin --query (default: live)")
+    parser.add_argument("--other", metavar="FILE", action="append", default=[],
+                        help="the CIB of another cluster in the same networks: find addresses "
+                        "and names that both have; may be given several times")
+    parser.add_argument("--takeover", action="store_true",
+                        help="say instead what becomes of each resource when our agents replace "
+                        "older ones of the same names: taken over as it runs, or restarted and "
+                        "why")
     formatted(parser)
     parser.set_defaults(run=_lint)
 
@@ -114,6 +133,12 @@ def _changing(parser: argparse.ArgumentParser) -> None:
                         help="for the cluster to settle; 0: do not wait (default: 300)")
     parser.add_argument("--saved", metavar="FOLDER", default=saved.FOLDER,
                         help=f"where the CIBs before changes are (default: {saved.FOLDER})")
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise argparse.ArgumentTypeError(f"no number of a change: {text}")
+    return int(text)
 
 
 def _seconds(text: str) -> int:
@@ -140,6 +165,8 @@ def _init(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     if options.compare:
         return finding.show(compare.compare(options.compare), options.format)
+    if options.crm_script:
+        return _of_a_script(*options.crm_script)
     try:
         described = _description(options)
     except DescriptionError as error:
@@ -167,6 +194,18 @@ def _check(options: argparse.Namespace) -> int:
     found = _findings(described, here, held, ask=not options.quick) if described else []
     found += nodecheck.look(services, around, there, quick=options.quick)
     return finding.show(found, options.format)
+
+
+def _of_a_script(agent: str, path: str) -> int:
+    """1 if what crmsh's script was given is wrong; all is said on stderr, which crmsh shows."""
+    values = crmscript.given(agent, path)
+    described = crmscript.described(agent, values)
+    there = nodecheck.root(cib.LIVE)
+    found = [crmscript.plain(one, described.path)
+             for one in _findings(described, _look(), _held, ask=True)]
+    found += crmscript.refused(agent, values, there)
+    sys.stderr.write(finding.as_text(found))
+    return int(finding.code(found) == 1)
 
 
 def _description(options: argparse.Namespace) -> Description | None:
@@ -215,11 +254,14 @@ def _planned(options: argparse.Namespace, *, ask: bool = False) -> tuple[Plan | 
 
 def _apply(options: argparse.Namespace) -> int:
     planned, code = _planned(options, ask=not pacemaker.outside_cluster())
-    return code if planned is None else apply.apply(planned, _manner(options))
+    return code if planned is None else apply.apply(
+        planned, _manner(options), options.remove)
 
 
 def _undo(options: argparse.Namespace) -> int:
-    return apply.undo(_manner(options), discard=options.discard)
+    if options.list:
+        return apply.history(options.saved)
+    return apply.undo(_manner(options), discard=options.discard, to=options.to)
 
 
 def _manner(options: argparse.Namespace) -> Manner:
@@ -227,7 +269,15 @@ def _manner(options: argparse.Namespace) -> Manner:
 
 
 def _lint(options: argparse.Namespace) -> int:
-    return finding.show(lint(cib.load(options.cib)), options.format)
+    if options.takeover:
+        # It needs agentlib, which the other verbs do without.
+        from . import takeover
+
+        if options.other:
+            raise UsageError("--takeover is about one cluster: it does not go with --other")
+        return takeover.show(takeover.takeover(cib.load(options.cib)), options.format)
+    others = [(path, cib.load(path)) for path in options.other]
+    return finding.show(lint(cib.load(options.cib), others), options.format)
 
 
 def _look() -> Node | CannotLookError:

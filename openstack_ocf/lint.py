@@ -1,15 +1,16 @@
 """What is unsafe, obsolete or misspelt in a CIB: what can be told from it and our meta-data.
 
-A function for each row; docs/openstack-ocf.md has the table. Virtual IPs and names are in `held`.
+A function for each row; docs/openstack-ocf.md has the table. Virtual IPs and names are in `held`,
+what is about the whole cluster in `safety`.
 """
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from . import agents, cib, held, user
+from . import agents, cib, held, safety, user
 from .agents import Agent
 from .cib import FALSE, TRUE
 from .finding import ERROR, WARNING, Finding
@@ -22,9 +23,9 @@ UNRELATED = 3
 """So many services of different projects in a group; with two, crm/shared-vip.crm says the cost."""
 
 
-def lint(root: ET.Element) -> list[Finding]:
-    """All findings about a CIB."""
-    return list(_Lint(root).findings())
+def lint(root: ET.Element, others: Sequence[tuple[str, ET.Element]] = ()) -> list[Finding]:
+    """All findings about a CIB. others: of other clusters, each with where it is from."""
+    return [*_Lint(root).findings(), *safety.shared(root, others)]
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,6 @@ class _Lint:
         self._parents = cib.parents(root)
         self._vips = cib.virtual_ips(root)
         self._names = cib.names(root)
-        self._properties = self._pairs("configuration/crm_config/*")
         self._defaults = self._pairs("configuration/rsc_defaults/*")
         self._op_defaults = self._pairs("configuration/op_defaults/*")
 
@@ -80,8 +80,11 @@ class _Lint:
         yield from self._groups(ours)
         yield from held.lint(self._root)
         yield from self._references()
+        for primitive in cib.resources(self._root):
+            if primitive.get("id") in self._vips or primitive in [one.element for one in ours]:
+                yield from safety.ignored(primitive.get("id", ""), self._operations(primitive))
         if ours:
-            yield from self._cluster()
+            yield from safety.cluster(self._root)
 
     # --- rows about one resource ------------------------------------------------------------
 
@@ -113,7 +116,8 @@ class _Lint:
     def _monitors(self, one: _Ours) -> Iterator[Finding]:
         """L2: monitors that are missing. L18: two of one interval."""
         monitors = [op for op in self._operations(one.element)
-                    if op.get("name") == "monitor" and seconds(op.get("interval", "0"))]
+                    if op.get("name") == "monitor" and seconds(op.get("interval", "0"))
+                    and op.get("enabled", "true").lower() not in FALSE]
         # Without a level the agents take the highest.
         level = {cib.level(op) or "10" for op in monitors}
         if not monitors:
@@ -131,8 +135,11 @@ class _Lint:
         for op in monitors:
             timeout, advertised = self._timeout(op), one.agent.timeout("monitor")
             if timeout is not None and timeout < advertised:
+                both = (": where the service does not answer, Keystone is asked in this time, too"
+                        if "keystone_failure" in one.agent.defaults and cib.level(op) != "0"
+                        else "")
                 yield Finding("L1", WARNING, one.id, f"monitor {op.get('interval')} has "
-                              f"{timeout:g} s, and the agent asks for {advertised} s",
+                              f"{timeout:g} s, and the agent asks for {advertised} s{both}",
                               f'Set timeout="{advertised}s".')
         intervals = [(seconds(op.get("interval", "")), op.get("role", "Started"))
                      for op in monitors]
@@ -269,26 +276,6 @@ class _Lint:
                     yield Finding("L16", ERROR, constraint.get("id", ""), f"there is no resource "
                                   f"{shown(name)}", f"The nearest is {near}." if near
                                   else "Remove the constraint.")
-
-    def _cluster(self) -> Iterator[Finding]:
-        """L3, L12: properties under which nothing is safe."""
-        get = self._properties.get
-        if get("start-failure-is-fatal", "true").lower() not in FALSE:
-            yield Finding("L3", WARNING, "start-failure-is-fatal", "one start that fails counts as "
-                          "many: migration-threshold has no say in it",
-                          "Set start-failure-is-fatal=false.")
-        if get("stonith-enabled", "true").lower() in FALSE:
-            yield Finding("L12", ERROR, "stonith-enabled", "fencing is off: a node that does not "
-                          "answer may still hold an address and write to the database",
-                          "Configure a fencing device, then set stonith-enabled=true.")
-        if get("no-quorum-policy") == "ignore":
-            yield Finding("L12", ERROR, "no-quorum-policy", "with ignore both parts of a cluster "
-                          "that is cut in two run the services",
-                          "Set no-quorum-policy=stop; with two nodes, corosync's two_node.")
-        for name in ("pe-warn-series-max", "pe-input-series-max", "pe-error-series-max"):
-            if name in self._properties:
-                yield Finding("L12", WARNING, name, "the old guide sets it for no reason",
-                              "Remove it.")
 
     # --- looking ----------------------------------------------------------------------------
 

@@ -32,6 +32,7 @@ _NAME = re.compile(r"\.?(\d{6,9}-\d{8}T\d{6}Z-\d+)\.(before|after)\.xml(\.part)?
 class Change:
     """A saved change; when is its time, as `2026-11-27 23:00:00 UTC`."""
 
+    number: int
     when: str
     before: ET.Element
     after: ET.Element
@@ -68,7 +69,7 @@ def changes(folder: str) -> Iterator[Change]:
                              time.strptime(name.split("-")[1], "%Y%m%dT%H%M%SZ"))
         files = [str(Path(folder) / f"{name}.{kind}.xml") for kind in ("before", "after")]
         before, after = (cibs.load(file, exact=True) for file in files)
-        yield Change(when, before, after)
+        yield Change(int(name.split("-")[0]), when, before, after)
 
 
 def _names(folder: str) -> list[str]:

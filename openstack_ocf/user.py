@@ -35,8 +35,9 @@ def lint(name: str, agent: Agent, given: Mapping[str, str]) -> Iterator[Finding]
     if missing:
         yield Finding(
             "L22", ERROR, name, f"half of the credentials: {' and '.join(missing)} not set. The "
-            "shell agents then asked nobody; here it is a wrong configuration, exit code 6, and "
-            "Pacemaker stops the resource", "Give all of the credentials, or none.")
+            "shell agents then asked nobody. Here it is a wrong configuration: a start is refused "
+            "(exit code 6), and what runs is degraded (190)",
+            "Give all of the credentials, or none.")
 
 
 def _missing(agent: Agent, given: Mapping[str, str]) -> list[str]:

@@ -26,6 +26,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--every-agent", action="store_true",
         help="take every agent through the cases that are marked as shared, too",
     )  # fmt: skip
+    parser.addoption(
+        "--suite", metavar="CODENAME",
+        help="tests/packages: install in a root of this Debian release, not of this machine's",
+    )  # fmt: skip
 
 
 def pytest_configure(config: pytest.Config) -> None:

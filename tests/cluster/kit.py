@@ -211,7 +211,7 @@ class Group:
 
     # What a client sees
 
-    def get(self, path: str = "", *, token: str | None = None, timeout: float = 10.0) -> int:
+    def get(self, path: str = "", *, token: str | None = None, timeout: float = 60.0) -> int:
         """The status that a client at the switch gets from the virtual IP; 0 for no answer.
 
         Without a path: of what the monitor asks, too, with a token of the client's own.

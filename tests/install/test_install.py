@@ -30,6 +30,8 @@ LIBRARY = "usr/lib/ocf/lib/openstack/agentlib"
 MAN = "usr/share/man/man7"
 MAN_OF_COMMAND = "usr/share/man/man8/openstack-ocf.8"
 COMPLETION = "usr/share/bash-completion/completions/openstack-ocf"
+SCRIPTS = [f"usr/share/crmsh/scripts/openstack-{name}/main.yml"
+           for name in ("cinder-api", "glance-api")]
 TOOL = "usr/lib/ocf/lib/openstack/openstack_ocf"
 COMMAND = "usr/sbin/openstack-ocf"
 
@@ -38,7 +40,7 @@ COMMAND = "usr/sbin/openstack-ocf"
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what is installed, and of what installs it."""
     copy = tmp_path_factory.mktemp("clone")
-    for name in ("agentlib", "bin", "docs", "ocf", "openstack_ocf"):
+    for name in ("agentlib", "bin", "crm", "docs", "ocf", "openstack_ocf"):
         shutil.copytree(
             ROOT / name, copy / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__")
         )
@@ -144,7 +146,7 @@ def test_modes(installed: Path) -> None:
     wanted.update(dict.fromkeys((*tool, *map(cache_from_source, tool)), "-rw-r--r--"))
     wanted[COMMAND] = "-rwxr-xr-x"
     wanted.update({f"{MAN}/ocf_openstack_{name}.7": "-rw-r--r--" for name in AGENTS})
-    wanted.update(dict.fromkeys((MAN_OF_COMMAND, COMPLETION), "-rw-r--r--"))
+    wanted.update(dict.fromkeys((MAN_OF_COMMAND, COMPLETION, *SCRIPTS), "-rw-r--r--"))
     for path in list(wanted):
         wanted.update({str(f): "drwxr-xr-x" for f in list(Path(path).parents)[:-1]})
     assert dict(sorted(wanted.items())) == dict(sorted(tree(installed).items()))
@@ -277,14 +279,14 @@ def test_another_root_and_blanks(source: Path, tmp_path: Path) -> None:
     """OCF_ROOT is where the cluster stack looks, and DESTDIR may have blanks in it."""
     destdir = tmp_path / "a b"
     make(source, "install", destdir, "OCF_ROOT=/opt/ocf", "MANDIR=/opt/man",
-         "SBINDIR=/opt/sbin", "COMPLETIONDIR=/opt/completions")
+         "SBINDIR=/opt/sbin", "COMPLETIONDIR=/opt/completions", "CRMSHDIR=/opt/crmsh")
 
     agent = destdir / "opt/ocf/resource.d/openstack" / AGENTS[0]
     assert metadata(agent) == expected(AGENTS[0])
     assert ["opt"] == [path.name for path in destdir.iterdir()]
 
     make(source, "uninstall", destdir, "OCF_ROOT=/opt/ocf", "MANDIR=/opt/man",
-         "SBINDIR=/opt/sbin", "COMPLETIONDIR=/opt/completions")
+         "SBINDIR=/opt/sbin", "COMPLETIONDIR=/opt/completions", "CRMSHDIR=/opt/crmsh")
 
     assert [] == [path for path in destdir.rglob("*") if not path.is_dir()]
 
@@ -313,7 +315,7 @@ def test_command_without_its_library(source: Path, tmp_path: Path) -> None:
 def test_command_runs(source: Path, tmp_path: Path) -> None:
     """The installed command finds its library by itself, and the agents beside it."""
     folders = [f"{name}={tmp_path}/{name}" for name in (
-        "OCF_ROOT", "MANDIR", "SBINDIR", "COMPLETIONDIR")]
+        "OCF_ROOT", "MANDIR", "SBINDIR", "COMPLETIONDIR", "CRMSHDIR")]
     make(source, "install", tmp_path, *folders, "DESTDIR=")
     description = put(tmp_path / "new.conf", "[heat-engine]\n[glanze]\n")
 
@@ -337,6 +339,7 @@ def test_uninstall(source: Path, root: Path, tmp_path: Path) -> None:
         f"{MAN}/ocf_heartbeat_Dummy.7",
         "usr/share/man/man8/theirs.8",
         "usr/share/bash-completion/completions/theirs",
+        "usr/share/crmsh/scripts/theirs/main.yml",
         "usr/sbin/theirs",
     ):
         put(root / path, "theirs")
@@ -361,7 +364,7 @@ def test_uninstall_twice(source: Path, root: Path) -> None:
 def test_agents_of_others_stay(source: Path, tmp_path: Path) -> None:
     """An agent or a man page of the same name that somebody else has made is left alone."""
     put(tmp_path / RESOURCES / AGENTS[0], "#!/bin/sh\n. ${OCF_FUNCTIONS_DIR}/ocf-shellfuncs\n")
-    for page in (f"{MAN}/ocf_openstack_{AGENTS[0]}.7", MAN_OF_COMMAND, COMPLETION):
+    for page in (f"{MAN}/ocf_openstack_{AGENTS[0]}.7", MAN_OF_COMMAND, COMPLETION, SCRIPTS[0]):
         put(tmp_path / page, ".TH\n")
     before = tree(tmp_path)
 

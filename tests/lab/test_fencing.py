@@ -75,6 +75,13 @@ def members(cluster: Cluster, node: str) -> list[Process]:
     return found
 
 
+def name(member: Process) -> str:
+    """The program that a process runs; "" for one that has ended."""
+    with suppress(OSError):
+        return Path(f"/proc/{member.pid}/comm").read_text().strip()
+    return ""
+
+
 def power_switch(cluster: Cluster) -> Process:
     """The daemon of a cluster."""
     found = recorded(cluster.directory / fencing.RECORD)
@@ -166,8 +173,12 @@ def test_fenced_node_is_ended_and_comes_back(cluster: Cluster) -> None:
     """All that ran in the node has ended, its addresses with it; it is back as a member."""
     detached = f"ip address add {ADDRESS}/24 dev eth0; setsid sleep 600 >/dev/null 2>&1 &"
     cluster.exec("node2", ["sh", "-c", detached], check=True)
-    before, family = cluster.fenced, members(cluster, "node2")
-    assert "sleep" in [Path(f"/proc/{member.pid}/comm").read_text().strip() for member in family]
+    before = cluster.fenced
+    # The shell has ended, but what it left behind is not at once the program that it is to run.
+    sleeping = eventually(
+        lambda: [member for member in members(cluster, "node2") if "sleep" == name(member)]
+    )
+    family = [*members(cluster, "node2"), *sleeping]
 
     cluster.exec("node1", ["stonith_admin", "--reboot=node2"], check=True)
 

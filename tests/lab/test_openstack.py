@@ -18,12 +18,13 @@ from lab import netns, process, seed
 from lab.errors import LabError
 from lab.openstack import ControlPlane, strangers, sweep
 from lab.packages import every
+from lab.services import running
 from lab.settings import CACHE, DAEMONS
 
 ROOT = Path(__file__).parents[2]
 IMAGES, VOLUMES = "/v2/images?limit=1", "/v3/volumes?limit=1"
 
-eventually = partial(looks.eventually, patience=20.0)
+eventually = partial(looks.eventually, patience=180.0)
 pytestmark = pytest.mark.real
 
 
@@ -157,8 +158,8 @@ def test_rabbitmq_goes_as_it_came(
     need_packages(every(), "make control-plane")
     with ControlPlane.temporary(db="mysql", projects=[*DAEMONS]) as cloud:
         cloud.up("rabbit")
-        for pid in cloud.pids("rabbit"):
-            os.kill(pid, signal.SIGKILL)
+        for member in running(cloud.settings, "rabbit"):
+            member.send(signal.SIGKILL)  # some end with the one before
         cloud.down("rabbit")
         # What is left of it after KILL may hold its port for a moment.
         eventually(lambda: not listens(cloud, 5672))
@@ -192,15 +193,14 @@ def test_down_leaves_no_process_and_no_namespace(empty: ControlPlane) -> None:
 def test_down_ends_stopped_workers_without_master(empty: ControlPlane) -> None:
     """Glance's workers, stopped and without their master, are found and ended."""
     empty.up("glance")
-    master, *workers = empty.pids("glance")
-    for pid in workers:
-        os.kill(pid, signal.SIGSTOP)
-    os.kill(master, signal.SIGKILL)
-    eventually(lambda: empty.pids("glance") == workers)
+    master, *workers = running(empty.settings, "glance")
+    process.freeze(workers)
+    master.send(signal.SIGKILL)
+    eventually(lambda: running(empty.settings, "glance") == workers)
 
     empty.down("glance")
 
-    assert [] == [pid for pid in workers if process.Process.at(pid)]
+    assert [] == [worker for worker in workers if worker.alive()]
 
 
 def test_up_after_a_killed_lab(empty: ControlPlane) -> None:
@@ -239,14 +239,14 @@ def test_temporary_lab_of_a_killed_owner_is_swept() -> None:
     assert owner.stdout is not None
     said = next(line for line in owner.stdout if line.startswith("/"))
     orphan = ControlPlane(said.strip())
-    workers = orphan.pids("glance")
+    workers = running(orphan.settings, "glance")
     assert workers
     owner.kill()
     owner.communicate()
 
     sweep()
 
-    assert [] == [pid for pid in workers if process.Process.at(pid)]
+    assert [] == [worker for worker in workers if worker.alive()]
     assert not orphan.directory.exists()
 
 

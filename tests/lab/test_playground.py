@@ -1,6 +1,7 @@
 """What the demo and the benchmark of failovers rest on: snippets, journal and client.
 
-Nearly all of it is text or numbers; the playground itself is shown by `make demo`.
+Nearly all of it is text or numbers; the playground itself is shown by `make demo`, whose transcript
+is in docs/.
 """
 
 from __future__ import annotations
@@ -8,13 +9,15 @@ from __future__ import annotations
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from lab.agents import execute
 from lab.client import Asked, outages
 from lab.errors import LabError
-from lab.journal import events
+from lab.journal import Follower, events
 from lab.playground import edited, properties, short
 
 ROOT = Path(__file__).parents[2]
@@ -44,6 +47,10 @@ operation for p_x on node1: ok | CIB update 56, graph action confirmed; call=23 
 Nov 20 06:59:53.000 node1 pacemaker-based     [54] (cib_perform_op) \tinfo: Diff: --- 0.7.36 2
 Nov 20 06:59:54.000 node1 pacemaker-controld  [59] (update_peer_state_iter) \tnotice: Node node2 \
 state is now lost | nodeid=2 previous=member source=crm_update_peer_proc
+Nov 20 06:59:55.000 node1 pacemaker-controld  [59] (handle_fence_notification) \tnotice: Peer \
+node2 was terminated (reboot) by node1 on behalf of pacemaker-controld.59@node1: OK | event=d7c75018
+Nov 20 06:59:56.000 node1 pacemaker-controld  [59] (handle_fence_notification) \tnotice: Peer \
+node2 was not terminated (reboot) by node1 on behalf of pacemaker-controld.59@node1: No
 """
 
 
@@ -71,10 +78,11 @@ def test_snippet_without_what_is_to_be_edited() -> None:
         edited(SNIPPET, {"p_y-api": {}}, short)
 
 
-def test_properties_without_fencing() -> None:
-    """Pacemaker would start nothing without a device; everything else stays."""
-    assert 'stonith-enabled="false"' in properties()
-    assert 'resource-stickiness="100"' in properties()
+def test_properties() -> None:
+    """The properties of crm/ fence; without fencing everything else stays."""
+    assert 'stonith-enabled="true"' in properties()
+    assert 'stonith-enabled="false"' in properties(fencing=False)
+    assert 'resource-stickiness="100"' in properties(fencing=False)
 
 
 def test_journal() -> None:
@@ -86,9 +94,25 @@ def test_journal() -> None:
         ("stop", "p_x", "", "", 0.0),
         ("stop", "p_x", "ok", "", 0.0),
         ("lost", "node2", "", "", 0.0),
+        ("fenced", "node2", "", "", 0.0),
     ] == [(e.what, e.resource, e.result, e.reason, e.interval) for e in found]
     assert 0.088 == pytest.approx(found[2].seconds, abs=0.001)
     assert [] == list(events(LOG, time.time() + 366 * 86400))
+
+
+def test_journal_that_grows(tmp_path: Path) -> None:
+    """A log that is followed is told as one that is read at once, wherever a look cuts it."""
+    log = tmp_path / "pacemaker.log"
+    cluster: Any = SimpleNamespace(nodes=["node1"], path=lambda node, path: log)
+    following = Follower(cluster)
+    assert [] == following.events(0)
+
+    for end in range(0, len(LOG) + 60, 60):
+        log.write_text(LOG[:end])
+        following.events(0)
+
+    assert list(events(LOG, 0)) == following.events(0)
+    assert [] == following.events(time.time() + 366 * 86400)
 
 
 def test_journal_of_a_pacemaker_with_other_words() -> None:

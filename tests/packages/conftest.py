@@ -7,13 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from lab.root import Kept
 from packages.kit import DAEMON, Root, base_root
 
 
+@pytest.fixture(scope="session")
+def base(request: pytest.FixtureRequest) -> Kept:
+    """The root of this machine's Debian release, or of another (--suite)."""
+    return base_root(request.config.getoption("suite"))
+
+
 @pytest.fixture
-def root(tmp_path: Path) -> Iterator[Root]:
+def root(base: Kept, tmp_path: Path) -> Iterator[Root]:
     """A fresh root with a daemon that glance-api can run."""
-    with Root(base_root(), tmp_path) as root:
+    with Root(base, tmp_path) as root:
         daemon = root.path / "usr/local/bin/daemon"
         daemon.write_text(DAEMON)
         daemon.chmod(0o755)

@@ -4,29 +4,25 @@
         root.run("dpkg", "--install", package)
     # all processes in it have ended, and its mounts are gone with them
 
-The root is an overlay over a tree that debootstrap has made once (`base_root`), entered by
-namespaces of its own: mounts, processes, network.
+How a root is made and entered: lab/root.py.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from agentlib.agent import VERSION
+from lab import root as lab_root
+from lab.errors import LabError
+from lab.root import ENVIRON, Kept
 
 ROOT = Path(__file__).resolve().parents[2]
-ENVIRON = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"}
-NEEDS = ("python3-keystoneauth1", "python3-requests")
-"""What the base root has beside the essential packages: what ours depend on."""
 AGENTS = "/usr/lib/ocf/resource.d/openstack"
 LIB = "/usr/lib/ocf/lib"
 PACKAGES = ("openstack-resource-agents", "openstack-ocf")
@@ -56,19 +52,6 @@ for loop in 1 2 3; do
     done &
 done
 wait
-"""
-
-KEPT = 14 * 24 * 3600.0
-"""Seconds after which the base root is made anew."""
-
-ENTER = r"""
-set -e
-mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" "$2/merged"
-mount -t proc proc "$2/merged/proc"
-mount -t tmpfs -o mode=755 tmpfs "$2/merged/run"
-ip link set lo up
-echo ready
-exec sleep infinity
 """
 
 
@@ -115,93 +98,22 @@ def debs(archive: Path, folder: Path) -> dict[str, Path]:
 # --- a root ---------------------------------------------------------------------------------
 
 
-def base_root() -> Path:
-    """A root of this machine's Debian release, with what our packages need."""
-    if os.geteuid() != 0:
-        pytest.fail("packages are installed in a root of their own: this needs root", pytrace=False)
-    if not shutil.which("debootstrap"):
-        pytest.fail("debootstrap is missing: run `make test-packages`", pytrace=False)
-    folder = ROOT / "build"
-    folder.mkdir(exist_ok=True)
-    base = folder / "debian-root"
-    with (folder / "debian-root.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not base.exists() or time.time() - base.stat().st_mtime > KEPT:
-            _bootstrap(base)
-    return base
+def base_root(suite: str | None) -> Kept:
+    """The root of a Debian release (None: this machine's), with what our packages need."""
+    try:
+        return lab_root.release(suite)
+    except LabError as error:
+        pytest.fail(str(error), pytrace=False)
 
 
-def _bootstrap(base: Path) -> None:
-    targets = run("apt-get", "indextargets", "--format", "$(SITE) $(CODENAME) $(COMPONENT)",
-                  "Created-By: Packages")  # fmt: skip
-    release = Path("/etc/os-release").read_text().splitlines()
-    suite = dict(line.split("=", 1) for line in release)["VERSION_CODENAME"].strip('"')
-    sources = [line.split() for line in targets.splitlines()]
-    mirrors = [source[0] for source in sources if source[1:] == [suite, "main"]]
-    if not mirrors:
-        pytest.fail(f"apt has no archive with main of {suite}", pytrace=False)
-    unfinished = base.with_suffix(".new")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    _quietly("debootstrap", "--variant=minbase", suite, unfinished, mirrors[0])
-    # Not --include: debootstrap's order of configuration fails for packages that others provide.
-    settings = unfinished / "etc/apt/apt.conf.d/00as-on-this-machine"
-    settings.write_text(run("apt-config", "dump", "Acquire"))
-    _quietly("chroot", unfinished, "apt-get", "update")
-    _quietly("chroot", unfinished, "apt-get", "install", "--yes", "--no-install-recommends", *NEEDS)
-    _quietly("chroot", unfinished, "apt-get", "clean")
-    shutil.rmtree(base, ignore_errors=True)
-    os.utime(unfinished)
-    unfinished.rename(base)
-
-
-def _quietly(*command: str | Path) -> None:
-    """Run a command that needs the network; the test fails with what it said."""
-    words = [str(word) for word in command]
-    environ = {**ENVIRON, "DEBIAN_FRONTEND": "noninteractive"}
-    done = subprocess.run(words, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True)  # fmt: skip
-    if done.returncode:
-        pytest.fail(f"{' '.join(words)} failed:\n{done.stdout[-2000:]}", pytrace=False)
-
-
-class Root:
+class Root(lab_root.Root):
     """A Debian root: what is changed in it is in `folder`, and the base stays as it is."""
 
-    def __init__(self, base: Path, folder: Path) -> None:
-        for name in ("upper", "work", "merged"):
-            (folder / name).mkdir()
-        self.process = subprocess.Popen(
-            ["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child",
-             "--propagation", "private", "bash", "-c", ENTER, "enter", base, folder],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert self.process.stdout
-        assert self.process.stderr
-        if self.process.stdout.readline() != "ready\n":
-            self.process.kill()
-            pytest.fail(f"no root: {self.process.stderr.read()}", pytrace=False)
-        pid = self.process.pid
-        self.init = int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
-        self.merged = folder / "merged"
-        """The root, for what runs in its namespace of mounts (`outside`)."""
-        self.path = Path(f"/proc/{self.init}/root{self.merged}")
-        """The same root, for tests that look into it."""
+    def __init__(self, base: Kept, folder: Path) -> None:
+        super().__init__([base], folder)
 
     def __enter__(self) -> Root:
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-    def command(self, *words: str | Path) -> list[str]:
-        """What runs a command in it."""
-        return self.outside("chroot", self.merged, *words)
-
-    def outside(self, *words: str | Path) -> list[str]:
-        """What runs a command of the host that works on it, as `rpm --root` does."""
-        enter = f"--target={self.init}"
-        return ["nsenter", enter, "--mount", "--pid", "--net", *map(str, words)]
 
     def begin(
         self, *words: str | Path, environ: Mapping[str, str] | None = None

@@ -13,6 +13,7 @@ import pytest
 
 from agentlib.agent import VERSION
 from harness import EVERY_AGENT, eventually
+from lab.root import Kept
 from packages.kit import (
     AGENTS,
     LIB,
@@ -21,7 +22,6 @@ from packages.kit import (
     PARAMETERS,
     ROOT,
     Root,
-    base_root,
     debs,
     monitored,
     older,
@@ -203,11 +203,11 @@ def test_a_change_on_the_node_is_said(made: list[Path], root: Root) -> None:
     assert "a change" not in (root.path / AGENTS[1:] / "keystone").read_text()
 
 
-def test_full_disk(made: list[Path], before: list[Path], tmp_path: Path) -> None:
+def test_full_disk(made: list[Path], before: list[Path], base: Kept, tmp_path: Path) -> None:
     """A disk that is full in the middle of an upgrade leaves the old version, and it works."""
     run("mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", tmp_path)
     try:
-        with Root(base_root(), tmp_path) as root:
+        with Root(base, tmp_path) as root:
             install(root, before)
             packages = [root.bring(package) for package in made]
             # All but 300 KB: what is smaller than a package fits, and not all of it.

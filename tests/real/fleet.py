@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -35,6 +36,27 @@ class Member(Real):
             self.led = (master.pid, master.birth) if master else self.led
         return process.session(*self.led) if self.led else []
 
+    def last_words(self) -> str:
+        """The ends of its log and of those of its project, in which its daemon may be one of more.
+
+        The other resources' outputs are left out.
+        """
+        mine = Path(str(self.resource.parameters["log_file"]))
+        logs = [mine, *sorted(path for path in mine.parent.glob("*.log") if path.name[:2] != "p_")]
+        return "\n".join(
+            f"{path.name} ends with:\n{text}"
+            for path in logs
+            if path.exists() and (text := last_lines(path))
+        )
+
+
+class Results(dict[str, Result]):
+    """What the members of a fleet came to, by the names of their agents; and the fleet."""
+
+    def __init__(self, fleet: Fleet, results: Mapping[str, Result]) -> None:
+        super().__init__(results)
+        self.fleet = fleet
+
 
 class Fleet:
     """Resources in one lab, by the names of their agents."""
@@ -45,25 +67,44 @@ class Fleet:
     def __getitem__(self, name: str) -> Member:
         return self.members[name]
 
-    def act(self, action: str, *names: str, **options: Any) -> dict[str, Result]:
+    def act(self, action: str, *names: str, **options: Any) -> Results:
         """Have the named ones, or all, do an action at the same time; what each came to."""
         chosen = names or tuple(self.members)
         running = {name: self[name].resource.begin(action, **options) for name in chosen}
-        return {name: action.wait() for name, action in running.items()}
+        return Results(self, {name: action.wait() for name, action in running.items()})
 
     def serve(self, *names: str) -> None:
-        """Start what does not run, and find that all of it is well."""
+        """Start what does not run, and find that all of it is well.
+
+        A daemon that ran before, and ends just now, is no fault of its start, which found it
+        running: it is started again, and a warning has its last words. One that this very start
+        has spawned, and that is not there any more, is a start that said 0 too early.
+        """
+        before = self._running(*names)
         expect_all(self.act("start", *names, timeout=START), 0)
-        expect_all(self.monitor(*names), 0)
+        results = self.monitor(*names)
+        ended = [name for name, result in results.items()
+                 if result.code == 7 and before.get(name) == self[name].led]
+        if ended:
+            told = "\n".join(f"{name} has ended by itself; {self[name].last_words()}"
+                             for name in ended)
+            warnings.warn(told, stacklevel=2)
+            expect_all(self.act("start", *ended, timeout=START), 0)
+            results = self.monitor(*names)
+        expect_all(results, 0)
         for name in names or self.members:
-            assert self[name].family()
+            assert self[name].family(), name
+
+    def _running(self, *names: str) -> dict[str, tuple[int, int] | None]:
+        """The masters, alive or not, of those of which something is there."""
+        return {name: self[name].led for name in names or self.members if self[name].family()}
 
     def left(self, *names: str) -> dict[str, list[Process]]:
         """The processes that are left of the named ones, or of any."""
         found = {name: self[name].family() for name in names or self.members}
         return {name: family for name, family in found.items() if family}
 
-    def monitor(self, *names: str, timeout: float = 60, **options: Any) -> dict[str, Result]:
+    def monitor(self, *names: str, timeout: float = 60, **options: Any) -> Results:
         return self.act("monitor", *names, timeout=timeout, interval=30, **options)
 
     def masters(self, *names: str) -> dict[str, tuple[int, int]]:
@@ -72,10 +113,24 @@ class Fleet:
         return {name: (master.pid, master.birth) for name, master in found.items()}
 
 
-def expect_all(results: Mapping[str, Result], code: int, *words: str) -> None:
-    """Expect the same of each."""
-    for result in results.values():
-        expect(result, code, *words)
+def expect_all(results: Results, code: int, *words: str) -> None:
+    """Expect the same of each. What has another is named, with what its daemon said last."""
+    for name, result in results.items():
+        try:
+            expect(result, code, *words)
+        except AssertionError as error:
+            fleet = results.fleet
+            others = {one: str(other) for one, other in results.items() if other.code != code}
+            raise AssertionError(
+                f"{name}: {error}\nThe others with another code: {others or 'none'}\n"
+                f"Left of it: {fleet[name].family() or 'nothing'}\n{fleet[name].last_words()}"
+            ) from None
+
+
+def last_lines(path: Path, number: int = 12) -> str:
+    """The last lines of a file, each at most as long as two on a screen."""
+    lines = path.read_text(errors="replace").splitlines()[-number:]
+    return "\n".join(f"  {line[:200]}" for line in lines)
 
 
 def codes(results: Mapping[str, Result]) -> set[int]:

@@ -128,8 +128,9 @@ def test_port_taken(real: Real, cloud: ControlPlane) -> None:
     with stranger(cloud, port):
         if real.service == "glance":
             # It tries for 30 s before it says anything: whatever it has come to, this is true.
-            words = ["did not get ready: listens on no TCP port", f"{port} is held by pid "]
-            expect(real.resource.start(timeout=12), 1, *words)
+            # (On a busy machine the user of the process alone: its pid takes a search.)
+            words = ["did not get ready: listens on no TCP port", f"{port} is held by "]
+            expect(real.resource.start(timeout=20), 1, *words)
         else:
             # It gives up as soon as it has loaded, which takes a busy machine a while.
             expect(real.resource.start(), 1, "ended with 1 at start", "Address already in use")
@@ -158,15 +159,14 @@ def test_port_shared(real: Real, make: MakeReal) -> None:
 
 @also("cinder-uwsgi")
 def test_address_of_another_node(real: Real, cloud: ControlPlane) -> None:
-    """When the address to listen on is not on this node, start says so at once."""
+    """When the address to listen on is not on this node the daemon ends, and start says so."""
     option = {"glance": "bind_host", "cinder": "osapi_volume_listen"}[real.service]
     real.resource.parameters["config"] = cloud.variant(
         real.service, "elsewhere", **{option: "192.0.2.1", "log_file": ""}
     )
 
-    # The agent waits for 30 s of these. One that tried as long as for a taken port, as Glance does,
-    # would not have ended.
-    result = real.resource.start(timeout=35)
+    # On a busy machine a daemon has not even loaded after 30 s.
+    result = real.resource.start(timeout=PATIENCE)
 
     expect(result, 1, "ended with", "annot assign requested address")
     assert [] == real.pids()

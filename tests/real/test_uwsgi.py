@@ -72,7 +72,7 @@ def test_image_is_uploaded_in_chunks(make: MakeReal, cloud: ControlPlane, which:
     admin = identity.token(cloud.server("keystone"), "admin", cloud.admin.password, "admin")
     described = {"name": which, "disk_format": "raw", "container_format": "bare"}
     server = cloud.server("glance")
-    made = server.request("POST", "/v2/images", body=described, token=admin)
+    made = server.request("POST", "/v2/images", body=described, token=admin, timeout=PATIENCE)
     assert 201 == made.status
     path = f"/v2/images/{made.json()['id']}"
 
@@ -80,7 +80,7 @@ def test_image_is_uploaded_in_chunks(make: MakeReal, cloud: ControlPlane, which:
         for _ in range(PIECES):
             yield PIECE
 
-    connection = http.client.HTTPConnection(server.address, server.port, timeout=30)
+    connection = http.client.HTTPConnection(server.address, server.port, timeout=PATIENCE)
     with netns.inside(cloud.namespace):
         connection.connect()
     connection.request(
@@ -93,9 +93,10 @@ def test_image_is_uploaded_in_chunks(make: MakeReal, cloud: ControlPlane, which:
     assert 204 == connection.getresponse().status
     connection.close()
 
-    image = server.get(path, token=admin).json()
+    image = server.get(path, token=admin, timeout=PATIENCE).json()
     assert ("active", PIECES * len(PIECE)) == (image["status"], image["size"])
-    assert PIECES * PIECE == server.get(f"{path}/file", token=admin).body
+    assert PIECES * PIECE == server.get(f"{path}/file", token=admin, timeout=PATIENCE).body
+    assert 204 == server.request("DELETE", path, token=admin, timeout=PATIENCE).status
 
 
 def test_stop_before_all_have_loaded(make: MakeReal) -> None:

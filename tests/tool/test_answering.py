@@ -19,12 +19,16 @@ ip link set eth8 netns $other
 ip addr add 10.9.0.1/24 dev eth9
 ip addr add fd00:9::1/64 dev eth9 nodad
 ip link set eth9 up
-for address in 10.9.0.7/24 10.9.0.9/24; do inside ip addr add $address dev eth8; done
+for address in 10.9.0.7/24 10.9.0.9/24 10.9.0.10/24; do inside ip addr add $address dev eth8; done
 inside ip addr add fd00:9::7/64 dev eth8 nodad
 inside ip link set eth8 up
+ip addr add 10.9.0.10/24 dev eth9
 "$@"
 """
-"""Of a host with the addresses that end in 7 and 9, beside a node that runs the check."""
+"""Of a host with the addresses that end in 7, 9 and 10, beside a node that runs the check.
+
+The node itself has the last one, too.
+"""
 
 
 def rows(folder: Path, cib: str, run: Callable[..., Ended] = command) -> list[tuple[str, str, str]]:
@@ -33,7 +37,7 @@ def rows(folder: Path, cib: str, run: Callable[..., Ended] = command) -> list[tu
     path.write_text("".join(
         f"[{section}]\nconfig = /nonexistent\nvip = {address}\n" for section, address in (
             ("heat", "10.9.0.7"), ("nova", "10.9.0.8"), ("neutron", "10.9.0.9"),
-            ("placement", "fd00:9::7"), ("manila", "fd00:9::8"))))
+            ("placement", "fd00:9::7"), ("manila", "fd00:9::8"), ("magnum", "10.9.0.10"))))
     path.chmod(0o644)
     done = run("check", "--format", "json", "--description", path,
                prefix=["unshare", "--net", "sh", "-ec", OTHERS, "sh"],
@@ -49,6 +53,16 @@ def test_somebody_answers(tmp_path: Path) -> None:
            "op monitor interval=10s\n")
 
     assert [("error", "heat", "10.9.0.7"), ("error", "placement", "fd00:9::7")] == rows(
+        tmp_path, str(tmp_path / "cib.xml"))
+
+
+def test_two_clusters_have_one_address(tmp_path: Path) -> None:
+    """An address that the cluster's own resource has on this node, and another host has, too."""
+    loaded(tmp_path, "".join(
+        f"primitive p{last} ocf:heartbeat:IPaddr2 params ip=10.9.0.{last} op monitor interval=10s\n"
+        for last in (7, 8, 9, 10)))
+
+    assert [("error", "placement", "fd00:9::7"), ("error", "magnum", "10.9.0.10")] == rows(
         tmp_path, str(tmp_path / "cib.xml"))
 
 

@@ -173,10 +173,120 @@ def test_what_is_not_described_any_more(file: File) -> None:
     done = file.apply()
 
     assert (0, "Nothing to do: the cluster has this configuration.\n"
-            "p_ip_public_glance-api is not in the description; it is left as it is.\n"
-            "p_heat-engine is not in the description; it is left as it is.\n") == (
-        done.code, done.output)
+            "p_ip_public_glance-api is not in the description; it is left as it is (apply --remove "
+            "p_ip_public_glance-api takes it away).\n"
+            "p_heat-engine is not in the description; it is left as it is (apply --remove "
+            "p_heat-engine takes it away).\n") == (done.code, done.output)
     assert before == file.configuration()
+
+
+WHOLE = """\
+[glance]
+vip = 10.0.0.12 10.0.0.13
+[cinder]
+vip = 10.0.0.14
+[heat-engine]
+[nova]
+vip = 10.0.0.15
+shared_vip_group = rest
+[neutron]
+vip = 10.0.0.15
+shared_vip_group = rest
+"""
+
+
+def ids(file: File) -> set[str]:
+    """Of the primitives of a CIB that are not the others'."""
+    return {one.get("id", "") for one in cib.resources(file.root())} - {"p_theirs", "p_fence"}
+
+
+def test_remove(file: File) -> None:
+    """What has left the description goes with what is for it alone; undo brings all of it back."""
+    file.description.write_text(WHOLE)
+    file.apply()
+    whole, everything = file.configuration(), ids(file)
+    file.description.write_text(WHOLE.replace(" 10.0.0.13", "").partition("[cinder]")[0] + (
+        "[nova]\nvip = 10.0.0.15\nshared_vip_group = rest\n"))
+
+    done = file.apply("--yes", "--remove", "p_cinder-api", "--remove", "p_neutron-server")
+    assert (0, "") == (done.code, done.said)
+    assert everything - ids(file) == {"p_cinder-api", "p_ip_cinder-api", "p_neutron-server"}
+    assert "- g_cinder-api (group)\n" in done.output
+    assert "p_heat-engine is not in the description" in done.output
+    assert "neutron" not in file.configuration()
+    assert "p_theirs" in file.configuration()
+
+    done = file.apply("--yes", "--remove", "all")
+    assert {"p_glance-api", "p_ip_glance-api", "p_nova-api", "p_ip_rest"} == ids(file)
+    assert "cl_heat-engine" not in file.configuration()
+    assert "Nothing to do" in file.apply("--yes", "--remove", "all").output
+
+    assert 0 == file.undo("--yes", "--to", "2").code
+    assert whole == file.configuration()
+
+
+def test_remove_the_last_of_an_address(file: File) -> None:
+    """An address that several services share stays until the last of them goes."""
+    file.description.write_text(WHOLE)
+    file.apply()
+    file.description.write_text(GLANCE.replace("10.0.0.12", "10.0.0.12 10.0.0.13"))
+
+    assert 0 == file.apply("--yes", "--remove", "p_nova-api").code
+    assert "p_ip_rest" in ids(file)
+    assert 0 == file.apply("--yes", "--remove", "p_neutron-server").code
+    assert "p_ip_rest" not in ids(file)
+
+
+def test_what_cannot_be_removed(file: File) -> None:
+    """What the description has, what is others', and what a tag names, is not removed."""
+    file.description.write_text(f"{GLANCE}[heat-engine]\n")
+    file.apply()
+    before = file.configuration()
+    for name in ("p_glance-api", "p_theirs", "p_nothing"):
+        done = file.apply("--yes", "--remove", name)
+        assert (2, "") == (done.code, done.output)
+        assert f"--remove {name}: what the description has not any more" in done.said
+    file.description.write_text(GLANCE)
+    file.write(file.path.read_text().replace(
+        '<obj_ref id="p_theirs"/>', '<obj_ref id="p_theirs"/><obj_ref id="p_heat-engine"/>'))
+    tagged = file.configuration()
+
+    done = file.apply("--yes", "--remove", "p_heat-engine")
+    assert 1 == done.code
+    assert "tag tag names p_heat-engine; take it out there first" in done.said
+    assert tagged == file.configuration() != before
+
+
+def test_what_runs_is_not_removed_unasked(file: File) -> None:
+    """What runs stops only with --allow-restart, and who notices is told."""
+    file.description.write_text(f"{GLANCE}[heat-engine]\n[cinder]\nvip = 10.0.0.14\n")
+    file.apply()
+    runs = "".join(
+        operation(name, agent, "start", 0).replace('rc-code="0"', 'rc-code="0" exec-time="1"')
+        for name, agent in (("p_ip_cinder-api", "ocf:heartbeat:IPaddr2"),
+                            ("p_cinder-api", "ocf:openstack:cinder-api")))
+    state = NODES.splitlines()[1].strip()[:-len("/>")]
+    file.write(file.path.read_text().replace("<cib ", '<cib have-quorum="1" dc-uuid="1" ').replace(
+        "<status/>", NODES.replace(
+            f"{state}/>", f'{state}><lrm id="1"><lrm_resources>{runs}</lrm_resources></lrm>'
+            "</node_state>")))
+    path = file.shims("""\
+        [ $name = crm_resource ] && exit 0
+        CIB_file=$folder/cib.xml
+        export CIB_file
+        real "$@" """)
+    file.description.write_text(GLANCE)
+    before = file.configuration()
+
+    done = apply_to_cluster(file, path, "--remove", "p_cinder-api")
+    assert 1 == done.code
+    assert "p_cinder-api stops on node1" in done.output
+    assert "Clients: 10.0.0.14 is gone for good." in done.output
+    assert "--allow-restart" in done.said
+    assert before == file.configuration()
+
+    apply_to_cluster(file, path, "--remove", "p_cinder-api", "--allow-restart")
+    assert "cinder" not in file.configuration()
 
 
 def test_no_terminal(file: File) -> None:
@@ -540,6 +650,36 @@ def test_undo_and_its_undo(file: File) -> None:
     assert after == file.configuration()
     assert 0 == file.undo().code
     assert before == file.configuration()
+
+
+def test_several_steps(file: File) -> None:
+    """undo --list shows the changes, and --to goes back behind one; undo undoes that as well."""
+    states = [file.configuration()]
+    for number in range(3):
+        file.description.write_text(GLANCE.replace(".12", f".{20 + number}"))
+        assert 0 == file.apply().code
+        states.append(file.configuration())
+
+    listed = file.undo("--list")
+    assert (0, "") == (listed.code, listed.said)
+    assert ["3", "2", "1"] == [line.split()[0] for line in listed.output.splitlines()
+                               if not line.startswith(" ")]
+    assert "\n    ~ p_ip_glance-api param ip: 10.0.0.20 -> 10.0.0.21\n" in listed.output
+    assert "hunter2" not in listed.output
+
+    for to, state in (("2", 1), ("3", 2), ("1", 0), ("4", 3)):
+        assert 0 == file.undo("--yes", "--to", to).code
+        assert states[state] == file.configuration()
+    assert "Nothing to do" in file.undo("--yes", "--to", "4").output
+
+    before = file.configuration()
+    done = file.undo("--yes", "--to", "99")
+    assert (2, True) == (done.code, "undo --list shows them" in done.said)
+    file.change("--create", "--scope=resources", "--xml-text=<primitive id='p_new' class='ocf' "
+                "provider='heartbeat' type='Dummy'/>")
+    assert 1 == file.undo("--yes", "--to", "1").code
+    assert before != file.configuration()
+    assert "p_new" in file.configuration()
 
 
 def test_nothing_to_undo(file: File) -> None:

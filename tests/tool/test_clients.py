@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
 from tool.kit import command
+from tool.test_catalogue import keystone, openrc, say
 
 DESCRIPTION = """\
 [DEFAULT]
@@ -142,6 +144,71 @@ def test_catalog_info(description: Path, tmp_path: Path, info: str,
     path.write_text(f"[glance]\nvalid_interfaces = internal\n[cinder]\ncatalog_info = {info}\n")
 
     assert rows == [one[:2] for one in found(description, path)]
+
+
+ENTRIES = [{"type": kind, "name": name, "id": name, "endpoints": []}
+           for kind, name in (("volumev3", "cinderv3"), ("image", "glance"))]
+ASKED: list[tuple[str, list[tuple[str, str]]]] = [
+    ("volumev3::internalURL", []),
+    ("volumev3:cinderv3:internalURL", []),
+    ("volumev3:cinder-ha:internalURL", [("C5", "error")]),
+    # keystoneauth1 takes the one type for the other, but not one name for another.
+    ("block-storage:cinderv3:internalURL", []),
+    ("block-storage:cinder:internalURL", [("C5", "error")]),
+]
+
+
+@pytest.mark.parametrize(("info", "rows"), ASKED, ids=[one[0] for one in ASKED])
+def test_the_catalogue_is_asked(description: Path, tmp_path: Path, info: str,
+                                rows: list[tuple[str, str]]) -> None:
+    """C5: with --ask it is known whether the catalogue has a service of this type and name."""
+    path = tmp_path / "nova.conf"
+    path.write_text(f"[glance]\nvalid_interfaces = internal\n[cinder]\ncatalog_info = {info}\n")
+    asked: list[str] = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        asked.append(handler.path)
+        if handler.path.startswith("/v3/auth/catalog"):
+            say(handler, json.dumps({"catalog": ENTRIES}).encode())
+        else:
+            say(handler, b"{}", 403)
+
+    (tmp_path / "user").mkdir()
+    with keystone(answer) as url:
+        openrc(tmp_path / "user", url)
+        said = found(description, path, "--credentials", str(tmp_path / "user" / "openrc"))
+
+    assert rows == [one[:2] for one in said]
+    assert [one for one in asked if one.startswith("/v3/auth/catalog")]
+
+
+def test_a_catalogue_without_the_service(description: Path, tmp_path: Path) -> None:
+    """C5: a service that the catalogue does not have at all is found in each file that asks it."""
+    (tmp_path / "user").mkdir()
+    (tmp_path / "cinder.conf").write_text("[DEFAULT]\nglance_catalog_info = image:x:internalURL\n")
+    with keystone(lambda handler: say(handler, b'{"catalog": []}', 200 if handler.path.endswith(
+            "/auth/catalog") else 403)) as url:
+        openrc(tmp_path / "user", url)
+        said = found(description, tmp_path / "cinder.conf", "--credentials",
+                     str(tmp_path / "user" / "openrc"))
+
+    assert [("C5", "error")] == [one[:2] for one in said]
+
+
+def test_ask_without_credentials(description: Path, tmp_path: Path) -> None:
+    """--ask needs a user: that is said; a Keystone that is not there is exit code 3."""
+    path = tmp_path / "nova.conf"
+    path.write_text("")
+    done = command("clients", "--description", description, "--ask", path)
+    assert (2, "") == (done.code, done.output)
+    assert "say --credentials FILE" in done.said
+
+    (tmp_path / "user").mkdir()
+    openrc(tmp_path / "user", "http://127.0.0.1:1")
+    done = command("clients", "--description", description, "--credentials",
+                   tmp_path / "user" / "openrc", path)
+    assert (3, "") == (done.code, done.output)
+    assert "geheim" not in done.said
 
 
 def test_whose_file(description: Path, tmp_path: Path) -> None:

@@ -15,13 +15,13 @@ from tool.kit import ROOT, VERBS, as_nobody, command
 ORDER = ["finding", "errors", "words", "reading", "seconds", "run", "agents", "foreign", "keys",
          "description", "sample", "openrc", "vips", "names", "node", "cib", "configs",
          "validation", "reasons", "elements", "plan", "crm", "shapes", "difference", "survey",
-         "draft", "init", "bundle", "held", "user", "ids", "merge", "pacemaker", "cluster",
-         "transition", "saved", "change", "apply", "lint", "line", "records", "metrics",
-         "configured", "looking", "daemons", "peers", "explain", "rows", "outdated", "oslo",
-         "configuration", "subject", "servers", "listening", "identity", "access", "storage",
-         "host", "compare", "nodecheck", "clients", "catalogue", "endpoints", "trips", "prove",
-         "options",
-         "cloudverbs", "answering", "clusterverbs", "nodeverbs", "command", "__main__"]
+         "draft", "init", "bundle", "held", "safety", "user", "ids", "merge", "pacemaker",
+         "cluster", "transition", "saved", "change", "leaving", "apply", "lint", "line",
+         "records", "metrics", "configured", "looking", "takeover", "daemons", "peers",
+         "explain", "rows", "outdated", "oslo", "configuration", "subject", "servers",
+         "listening", "identity", "access", "storage", "host", "compare", "nodecheck", "clients",
+         "catalogue", "endpoints", "trips", "prove", "options", "cloudverbs", "answering",
+         "crmscript", "clusterverbs", "nodeverbs", "command", "__main__"]
 MODULES = {path.stem: ast.parse(path.read_text())
            for path in (ROOT / "openstack_ocf").glob("*.py") if path.stem != "__init__"}
 

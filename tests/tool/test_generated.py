@@ -1,7 +1,8 @@
-"""crm/*.crm and docs/pcs.md are what `make crm` makes of the descriptions in crm/."""
+"""crm/*.crm, crm/scripts, docs/pcs.md are what `make crm` makes of the descriptions in crm/."""
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -9,11 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from tool.kit import ROOT, command
+from openstack_ocf.difference import difference
+from tool.kit import EMPTY, ROOT, command, loaded
 
 CRM = ROOT / "crm"
 DESCRIPTIONS = sorted(CRM.glob("*.conf"))
 BY_HAND = {"properties.crm"}
+SCRIPTS = {path.parent.name: path.read_text() for path in (CRM / "scripts").glob("*/main.yml")}
+# With the agents of this tree where Pacemaker looks; crmsh loads scripts from XDG_CONFIG_HOME.
+VERIFY = """
+cp -r --no-dereference /usr/lib/ocf/resource.d all; rm -rf all/openstack; ln -s "$0" all/openstack
+mount --bind all /usr/lib/ocf/resource.d
+exec crm script verify "$@"
+"""
 
 
 def make(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -46,6 +55,8 @@ def test_they_are_current(tree: Path) -> None:
     made = {path.name: path.read_text() for path in (tree / "crm").glob("*.crm")}
     assert made == {path.name: path.read_text() for path in CRM.glob("*.crm")
                     if path.name not in BY_HAND}
+    assert SCRIPTS == {path.parent.name: path.read_text()
+                       for path in (tree / "crm" / "scripts").glob("*/main.yml")}
 
 
 def test_a_snippet_without_its_commands(tree: Path) -> None:
@@ -73,3 +84,78 @@ def test_they_can_be_read(path: Path) -> None:
     assert [] == [line for line in lines if len(line) > 100]
     assert [] == [line for line in lines if "cidr_netmask=" in line]
     assert lines[0].startswith("# ")
+
+
+@pytest.mark.parametrize("faces", [1, 2])
+@pytest.mark.parametrize("agent", ["cinder-api", "glance-api"])
+def test_a_script_makes_what_the_plan_makes(tmp_path: Path, agent: str, faces: int) -> None:
+    """What crmsh would configure by a script is what openstack-ocf plans, id by id."""
+    shutil.copytree(CRM / "scripts", tmp_path / "crm" / "scripts")
+    vips = ["10.0.0.12", "192.0.2.12"][:faces]
+    words = [f"openstack-{agent}", f"vip={vips[0]}", *(f"public_vip={one}" for one in vips[1:])]
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-ec", VERIFY, str(ROOT / "ocf"), *words], cwd=tmp_path,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, env={
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "XDG_CONFIG_HOME": str(tmp_path),
+            "HOME": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+    first, _, rest = done.stdout.partition("2. ")
+    description = tmp_path / "d.conf"
+    description.write_text(f"[{agent}]\nvip = {' '.join(vips)}\n")
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    lines = [line.strip() for line in rest.splitlines()[1:] if line.strip()]
+    text = re.sub(r"\n(?!primitive|group)", " ", "\n".join(lines))
+    plan = command("plan", "--elsewhere", "--description", description).output
+
+    assert first.startswith("1. Validate what was given")
+    script, planned = loaded(tmp_path / "one", f"{text}\n"), loaded(tmp_path / "two", plan)
+    assert ["primitive"] * (faces + 1) == [one.tag for one in planned.iter("primitive")]
+    # What the plan writes although it is the default, a script leaves to the agent.
+    assert [f'~ p_{agent} param config: /etc/{agent.partition("-")[0]}/'] == [
+        line[:len(f'~ p_{agent} param config: /etc/{agent.partition("-")[0]}/')]
+        for line in difference(script, planned).splitlines()]
+
+
+def refusals(folder: Path, agent: str, **given: str) -> tuple[int, list[str]]:
+    """The exit code, and id and place of each finding about what a script was given."""
+    state = folder / "script.input"
+    state.write_text(json.dumps([{"id": f"p_{agent}", **given, "dry_run": False, "nodes": []}]))
+    cib = folder / "cib.xml"
+    if not cib.exists():
+        cib.write_text(EMPTY)
+    done = command("check", "--crm-script", agent, state, CIB_file=str(cib))
+    assert "" == done.output
+    assert "hunter2" not in done.said
+    return done.code, [" ".join(line.split(":")[0].split()[1:]) for line in done.said.splitlines()
+                       if not line.startswith(" ")]
+
+
+def test_what_a_script_was_given(tmp_path: Path) -> None:
+    """A wrong address, a password that all would see, a parameter, an id that is taken."""
+    config = tmp_path / "some.conf"
+    config.write_text("")
+    vip = {"vip": "198.51.100.7", "config": str(config), "user": "root", "binary": "/bin/true"}
+
+    assert (1, ["V2 glance-api/vip"]) == refusals(tmp_path, "glance-api", **vip)
+    assert ["I6 glance-api"] == refusals(
+        tmp_path, "glance-api", **vip, allow_anonymous="perhaps")[1][1:]
+    user = {"os_username": "monitor", "os_project_name": "service", "os_auth_url": "http://k:5000"}
+    assert ["I5 glance-api/os_password"] == refusals(
+        tmp_path, "glance-api", **vip, **user, os_password="hunter2")[1][1:]
+    assert ["I5 glance-api/os_password"] == refusals(
+        tmp_path, "glance-api", **vip, **user, os_password="lrm://")[1][1:]
+    assert (1, ["V1 glance-api/vip"]) == refusals(tmp_path, "glance-api", vip="none")
+    loaded(tmp_path, "primitive p_glance-api ocf:heartbeat:Dummy\n")
+    assert ["I4 glance-api/id"] == refusals(tmp_path, "glance-api", **vip)[1][1:]
+
+
+@pytest.mark.parametrize(("agent", "content"), [
+    ("glance-api", b""), ("glance-api", b"[]"), ("glance-api", b"{}"), ("glance-api", b"\xff"),
+    ("glance-apy", b"[{}]"), ("glance-api", b'[{"vip": "1.2.3.4\\n[x]"}]')])
+def test_what_no_script_gives(tmp_path: Path, agent: str, content: bytes) -> None:
+    """What crmsh does not write is refused in one line."""
+    (tmp_path / "script.input").write_bytes(content)
+    done = command("check", "--crm-script", agent, tmp_path / "script.input")
+
+    assert (2, "", 1) == (done.code, done.output, done.said.count("\n"))

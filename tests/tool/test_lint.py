@@ -111,6 +111,11 @@ ROWS = [
     ("L14", "p_glance-api", f"{GLANCE}\nprimitive p_two ocf:openstack:glance-api {META} {OPS}\n"
                      "group g2 p_ip2 p_two\n" + VIP.replace("p_ip", "p_ip2").replace(".12", ".13")),
     ("L17", "p_glance-api", GLANCE.replace("meta", "params os_usernam=monitor meta")),
+    # A check that finds the service silent asks Keystone, too: both have to fit.
+    ("L1", "p_glance-api", GLANCE.replace('interval="30s" timeout="30s"',
+                                          'interval="30s" timeout="5s"')),
+    *(("L23", "p_glance-api", GLANCE.replace(f'op {action}', f'op {action} on-fail="ignore"', 1))
+      for action in ("start", "stop", "monitor")),
 ]
 
 
@@ -132,7 +137,15 @@ WHOLE = [
     ("L9", "cl", f"{HEAT}\nclone cl p_heat"),
     ("L10", "cl", f"{VIP}\n{GLANCE.replace('meta', 'params bind=10.0.0.12:9292 meta')}\n"
      "clone cl p_glance-api meta interleave=true"),
+    ("L11", "g", "\n".join(
+        [VIP, GLANCE, f"primitive p_cinder ocf:openstack:cinder-api {META} {OPS}",
+         f"primitive p_heat ocf:openstack:heat-api {META} {OPS}",
+         "group g p_ip p_glance-api p_cinder p_heat"])),
     ("L12", "stonith-enabled", HEAT),
+    ("L12", "stonith-enabled", f"node node1\n{HEAT}"),
+    ("L12", "no-quorum-policy", HEAT),
+    ("L23", "p_ip", f"{VIP.replace('timeout=', 'on-fail=ignore timeout=')}\n{GLANCE}\n{GROUP}"),
+    ("L23", "op_defaults", f"{HEAT}\nop_defaults on-fail=ignore"),
     ("L13", "p_v6", "primitive p_v6 ocf:heartbeat:IPv6addr params ipv6addr=2001:db8::1 "
      "op monitor interval=10s"),
     ("L15", "p_x", f"primitive p_x ocf:openstack:glance-apy {META} {OPS}"),
@@ -149,9 +162,60 @@ WHOLE = [
                                                                enumerate(WHOLE)])
 def test_row_of_a_cluster(tmp_path: Path, row: str, where: str, text: str) -> None:
     """A mistake in how things stand together is the only finding."""
-    properties = SOUND.replace("=true", "=false") if where == "stonith-enabled" else SOUND
+    properties = SOUND
+    if where == "stonith-enabled" and "node node1" not in text:
+        properties = SOUND.replace("stonith-enabled=true", "stonith-enabled=false")
+    elif where == "no-quorum-policy":
+        properties = SOUND.replace("no-quorum-policy=stop", "no-quorum-policy=ignore")
 
-    assert [(row, where)] == findings(tmp_path, f"{text}\n{properties}\n")
+    assert [(row, where)] == findings(tmp_path, f"{properties}\n{text}\n")
+
+
+def test_fencing_that_is_there(tmp_path: Path) -> None:
+    """L12: a fencing device, or a watchdog, is what a cluster with nodes needs."""
+    for fencing in ("primitive p_fence stonith:external/ipmi",
+                    "property stonith-watchdog-timeout=10"):
+        assert [] == findings(tmp_path, f"node node1\n{HEAT}\n{SOUND}\n{fencing}\n")
+
+
+def test_a_name_whose_failure_is_ignored_is_sound(tmp_path: Path) -> None:
+    """L23 is about services and addresses: while DNS does not answer, nothing is to be stopped."""
+    text = ("primitive p_dns ocf:heartbeat:dnsupdate params hostname=a.example.org ip=10.0.0.21 "
+            "op monitor interval=30s timeout=30s on-fail=ignore")
+
+    assert [] == findings(tmp_path, f"{text}\n")
+
+
+def test_l24_two_clusters_with_one_address(tmp_path: Path) -> None:
+    """L24: an address or name of another cluster is found, however it is written."""
+    six = VIP.replace("p_ip", "p_six").replace("10.0.0.12", "2001:db8::c")
+    name = ("primitive p_dns ocf:heartbeat:dnsupdate params hostname=a.example.org ip=10.0.0.21 "
+            "op monitor interval=30s timeout=30s")
+    for folder, nodes, address in (
+            ("one", "node one", "10.0.0.12"), ("two", "node two", "10.0.0.13"),
+            ("three", "node three", "10.0.0.12")):
+        (tmp_path / folder).mkdir()
+        text = f"{nodes}\n{VIP.replace('10.0.0.12', address)}\n{six}\n{name}\n"
+        if folder == "three":
+            text = text.replace("::c", ":0::000C").replace("a.example", "A.Example")
+        loaded(tmp_path / folder, text)
+    one, two, three = (tmp_path / name / "cib.xml" for name in ("one", "two", "three"))
+    done = command("lint", one, "--other", three, "--other", two, "--format", "json")
+
+    assert (1, "") == (done.code, done.said)
+    assert [("L24", "p_ip", str(three)), ("L24", "p_six", str(three)), ("L24", "p_dns", str(three)),
+            ("L24", "p_six", str(two)), ("L24", "p_dns", str(two))] == [
+        (row["id"], row["where"], row["seen"].split("the cluster of ")[1].split(",")[0])
+        for row in json.loads(done.output)]
+
+
+def test_another_cluster_that_is_none(tmp_path: Path) -> None:
+    """Two CIBs of one cluster have all addresses in common: that is said instead."""
+    loaded(tmp_path, f"node one\n{VIP}\n")
+    done = command("lint", tmp_path / "cib.xml", "--other", tmp_path / "cib.xml")
+
+    assert (2, "") == (done.code, done.output)
+    assert "is of the same cluster: its nodes are one, too" in done.said
 
 
 def test_l16_a_constraint_about_nothing() -> None:
@@ -171,6 +235,15 @@ def test_l18_two_monitors_of_one_interval() -> None:
                            more=f"<operations>{operations}</operations>"))
 
     assert [("L18", "p")] == [(one.id, one.where) for one in lint(root) if one.id == "L18"]
+
+
+def test_a_monitor_that_is_off() -> None:
+    """L2: a monitor that is not enabled counts as none."""
+    [one] = [one for one in lint(there(primitive(
+        "p", "ocf:openstack:heat-engine", more='<operations><op id="o" name="monitor" '
+        'interval="30s" timeout="30s" enabled="false"/></operations>'))) if one.id == "L2"]
+
+    assert "no monitor: nobody finds out that it is dead" == one.seen
 
 
 def test_an_id_with_quotes() -> None:

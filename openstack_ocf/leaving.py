@@ -1,0 +1,121 @@
+"""What is in a CIB and not in a plan any more, and a CIB without it. Called by `apply`."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+
+from . import cib as cibs
+from .errors import RefusedError, UsageError
+from .words import shown
+
+ALL = "all"
+_ENDS = ("rsc", "with-rsc", "first", "then")
+
+
+def left(plan: ET.Element, there: ET.Element) -> list[str]:
+    """Services that a plan does not have any more, and addresses in the groups that it has."""
+    planned = {one.get("id") for one in plan.iterfind("configuration/resources//*[@id]")}
+    return [one.get("id", "") for group in there.iterfind("configuration//*")
+            for one in group.findall("primitive")
+            if one.get("id") not in planned and (
+                cibs.agent(one).startswith("ocf:openstack:")
+                or (group.get("id") in planned and one.get("type") in cibs.ADDRESSES))]
+
+
+def removed(plan: ET.Element, there: ET.Element, wanted: Sequence[str]) -> list[str]:
+    """The primitives that go; an address or a name goes with the last service that it is for.
+
+    wanted: ids, or `all`. UsageError for one that the plan has, or that is none of ours.
+    """
+    candidates = left(plan, there)
+    for name in wanted:
+        if name != ALL and name not in candidates:
+            which = f"it is one of {', '.join(candidates)}" if candidates else "there is none"
+            raise UsageError(f"--remove {shown(name)}: what the description has not any more is "
+                             f"removed; {which}")
+    going = candidates if ALL in wanted else [one for one in candidates if one in wanted]
+    planned = {one.get("id", "") for one in cibs.resources(plan)}
+    return going + [name for name in _holders(there)
+                    if name not in planned and name not in going
+                    and _lonely(there, name, set(going))]
+
+
+def _holders(there: ET.Element) -> dict[str, str]:
+    return {**cibs.virtual_ips(there), **cibs.names(there)}
+
+
+def _lonely(there: ET.Element, address: str, going: set[str]) -> bool:
+    """Whether all that an address is for goes."""
+    parents = cibs.parents(there)
+    primitive = next(one for one in cibs.resources(there) if one.get("id") == address)
+    group = next((one for one in cibs.above(primitive, parents) if one.tag == "group"), None)
+    mine = {address} | ({group.get("id", "")} if group is not None else set())
+    near = {one.get("id", "") for one in group.iterfind("primitive")} if group is not None else {""}
+    for tie in cibs.colocations(there):
+        pair = {tie.get("rsc", ""), tie.get("with-rsc", "")}
+        if pair & mine:
+            for name in pair - mine:
+                found = cibs.by_id(there, name)
+                near |= {one.get("id", "") for one in found.iter("primitive")} \
+                    if found is not None else {name}
+        if tie.find("resource_set") is not None and any(
+                one.get("id") in mine for one in tie.iter("resource_ref")):
+            return False
+    served = near - _holders(there).keys() - {""}
+    return bool(served) and served <= going
+
+
+def without(there: ET.Element, names: Sequence[str]) -> ET.Element:
+    """A copy of a CIB without these primitives, their empty groups, and constraints about them.
+
+    RefusedError where something else names one, as a tag does.
+    """
+    after = deepcopy(there)
+    gone = set(names)
+    resources, constraints = (cibs.section(after, one) for one in ("resources", "constraints"))
+    for name in names:
+        element = next(one for one in cibs.resources(after) if one.get("id") == name)
+        while element is not resources:
+            parent = next(one for one in resources.iter() if element in list(one))
+            if parent.tag == "bundle":
+                raise RefusedError(f"nothing was changed: {name} is in the bundle "
+                                   f"{parent.get('id')}; take it out there first")
+            parent.remove(element)
+            gone.add(element.get("id", ""))
+            if parent is resources or parent.findall("primitive") or parent.findall("group"):
+                break
+            element = parent
+    for constraint in list(constraints):
+        if not cibs.comment(constraint) and _of(constraint, gone):
+            constraints.remove(constraint)
+    for name, where in _named(after, gone):
+        raise RefusedError(f"nothing was changed: {where} names {name}; take it out there first")
+    return after
+
+
+def _of(constraint: ET.Element, gone: set[str]) -> bool:
+    """Whether nothing is left of a constraint; what is gone is taken out of its sets."""
+    if any(constraint.get(end) in gone for end in _ENDS):
+        return True
+    sets = constraint.findall("resource_set")
+    for one in sets:
+        for ref in one.findall("resource_ref"):
+            if ref.get("id") in gone:
+                one.remove(ref)
+        if not one.findall("resource_ref") and one.get("id-ref") is None:
+            constraint.remove(one)
+    return bool(sets) and constraint.find("resource_set") is None
+
+
+def _named(cib: ET.Element, gone: set[str]) -> Iterator[tuple[str, str]]:
+    """What of the gone is named elsewhere in the configuration, and where."""
+    for section in cib.iterfind("configuration/*"):
+        if section.tag in ("resources", "constraints"):
+            continue
+        for parent in section.iter():
+            for element in parent:
+                for key in ("id", "reference", "object-id"):
+                    if not cibs.comment(element) and element.get(key) in gone:
+                        yield element.get(key, ""), f"{parent.tag} {parent.get('id', '')}".strip()
