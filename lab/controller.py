@@ -285,7 +285,10 @@ def furnish(settings: Settings) -> None:
 
 
 def _config_of(project: str) -> str:
-    return project if project in APIS else DAEMONS[project][0]
+    """A daemon of a project, which has its configuration."""
+    if project in APIS:
+        return project
+    return next(name for name, part in PARTS.items() if part.project == project)
 
 
 def _furnish_database(settings: Settings) -> None:
