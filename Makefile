@@ -99,6 +99,14 @@ lab: run-packages cluster-packages openstack ## the demo's cluster, to play with
 lab-down: ## the end of that cluster
 	@exec $(SYSTEM_PYTHON) -m lab.playground down </dev/null
 
+.PHONY: controller
+controller: run-packages cluster-packages openstack control-plane ## a whole control plane under Pacemaker, to play with (as root)
+	@exec $(SYSTEM_PYTHON) -m lab.controller up $(ARGS) </dev/null
+
+.PHONY: controller-down
+controller-down: ## the end of it
+	@exec $(SYSTEM_PYTHON) -m lab.controller down $(ARGS) </dev/null
+
 # An agent may run at any moment: everything is made ready under other names on the same file
 # system, and then renamed, the library first. Nothing is written to the source tree.
 .PHONY: install

@@ -93,7 +93,8 @@ def twin(original: Path, name: str, options: Mapping[str, Mapping[str, str]]) ->
 def server(settings: Settings, service: str) -> Server:
     """Where a service listens according to its file, seen from where it runs."""
     if service not in PORTS:
-        return Server("127.0.0.1", declared.daemon(service).port, settings.namespace)
+        address = reachable(settings.listens_at(settings.project(service)))
+        return Server(address, declared.daemon(service).port, settings.namespace)
     address, port = settings.bind[service], PORTS[service]
     if service in LISTEN:
         parser = _load(settings.config(service))
@@ -167,8 +168,10 @@ def connection(settings: Settings, service: str, database: str = "") -> str:
     """The database of a service, as SQLAlchemy calls it; by default that of its own name."""
     if settings.db == "mysql":
         login = f"{service}:{settings.passwords['db']}"
-        place = f"localhost/{database or service}?unix_socket={settings.socket}"
-        return f"mysql+pymysql://{login}@{place}"
+        name = database or service
+        if settings.database:
+            return f"mysql+pymysql://{login}@{settings.database}/{name}"
+        return f"mysql+pymysql://{login}@localhost/{name}?unix_socket={settings.socket}"
     return f"sqlite:///{sqlite_file(settings, service)}"
 
 

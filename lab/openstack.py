@@ -84,15 +84,18 @@ class ControlPlane:
         region: str | None = None,
         release: str | None = None,
         projects: Sequence[str] | None = None,
+        database: str | None = None,
+        broker: str | None = None,
     ) -> None:
         """Describe a lab; nothing is done yet.
 
         db: sqlite (the default) or mysql. netns: "own" (the default), "none", or the name of a
         namespace that somebody else made. bind: where the daemons listen (default 127.0.0.1);
         endpoint: the address in the catalogue (default: where they listen); either one address,
-        or one for each of keystone, glance and cinder. release: of Glance and Cinder, debian (the
-        default) or newest; Keystone is Debian's. projects: further ones, of DAEMONS; with any of
-        them there is a RabbitMQ.
+        or one for each of keystone, glance and cinder, and of the projects. release: of Glance and
+        Cinder, debian (the default) or newest; Keystone is Debian's. projects: further ones, of
+        DAEMONS; with any of them there is a RabbitMQ. database, broker: the addresses of a MariaDB
+        and a RabbitMQ that others start, on the files of this lab (default: its own).
         """
         directory = Path(directory).resolve()
         listen = None if bind is None else per_service(bind)
@@ -106,6 +109,8 @@ class ControlPlane:
             "region": region,
             "release": release,
             "projects": None if projects is None else tuple(projects),
+            "database": database,
+            "broker": broker,
         }
         chosen = {name: value for name, value in given.items() if value is not None}
         present = Settings.read(directory)
@@ -127,6 +132,8 @@ class ControlPlane:
         workers: int = 2,
         release: str = DEBIAN,
         projects: Sequence[str] = (),
+        database: str = "",
+        broker: str = "",
     ) -> Iterator[ControlPlane]:
         """An initialised lab with a folder and a namespace of its own, destroyed at the end."""
         sweep()
@@ -141,6 +148,8 @@ class ControlPlane:
                 workers=workers,
                 release=release,
                 projects=projects,
+                database=database,
+                broker=broker,
             )
             cloud.init()
             try:

@@ -26,6 +26,7 @@ from lab.settings import (
     APIS,
     CACHE,
     DEBIAN,
+    LOOPBACK,
     OWN,
     PORTS,
     Settings,
@@ -122,7 +123,9 @@ def _make(settings: Settings, seed: Path) -> None:
         settings,
         directory=CACHE / "workshop",
         netns=OWN,
-        bind=per_service("127.0.0.1"),
+        bind=per_service(LOOPBACK),
+        database="",
+        broker="",
         passwords={
             name: secrets.token_urlsafe(18) for name in (*ACCOUNTS, *settings.projects)
         },
@@ -216,7 +219,7 @@ def _create_mariadb(build: Settings) -> None:
     sql += ["flush privileges;"]
     databases = {**{service: (service,) for service in APIS}, **specs.databases(build.projects)}
     for service, names in databases.items():
-        user = f"'{service}'@'localhost'"
+        user = f"'{service}'@'%'"  # by the socket, or from another machine
         sql += [f"create user {user} identified by '{build.passwords['db']}';"]
         for name in names:
             sql += [f"create database {name} character set utf8;"]
@@ -268,7 +271,7 @@ def _populate(build: Settings) -> None:
             keystone.call("PUT", f"/projects/{project}/users/{user}/roles/{roles[role]}")
     images = str(Server(build.endpoint["glance"], PORTS["glance"]))
     volumes = f"{Server(build.endpoint['cinder'], PORTS['cinder'])}/v3/%(project_id)s"
-    more = [found for name in build.projects if (found := specs.endpoint(name))]
+    more = [found for name in build.projects if (found := specs.endpoint(build, name))]
     for name, kind, url in (
         ("glance", "image", images),
         ("cinderv3", "volumev3", volumes),

@@ -42,6 +42,7 @@ DAEMONS = {
     "designate": ("designate-central", "designate-api"),
 }
 """The further projects that a lab may have, and the agents of their daemons (see `lab.specs`)."""
+LOOPBACK = "127.0.0.1"
 OWN = "own"
 NONE = "none"
 PORTS = {"keystone": 5000, "glance": 9292, "cinder": 8776}
@@ -93,6 +94,8 @@ class Settings:
     region: str = "regionOne"
     release: str = DEBIAN
     projects: tuple[str, ...] = ()
+    database: str = ""  # the address of MariaDB; its socket where there is none
+    broker: str = ""  # that of RabbitMQ; Keystone's where there is none
     passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -189,9 +192,23 @@ class Settings:
         return self.directory / "settings.json"
 
     @property
+    def several(self) -> bool:
+        """Whether the daemons run on any of several nodes, with a database that all reach."""
+        return bool(self.database)
+
+    @property
     def rabbit(self) -> Server:
-        """RabbitMQ, seen from where it runs: at Keystone's address, which all reach."""
-        return Server(reachable(self.bind["keystone"]), RABBIT_PORT, self.namespace)
+        """RabbitMQ, seen from where it runs: at Keystone's address, which all reach, or its own."""
+        address = self.broker or reachable(self.bind["keystone"])
+        return Server(address, RABBIT_PORT, self.namespace)
+
+    def listens_at(self, name: str) -> str:
+        """The address that a project's daemons listen on."""
+        return self.bind.get(name, LOOPBACK)
+
+    def called_at(self, name: str) -> str:
+        """The address of a project's API in the catalogue."""
+        return self.endpoint.get(name, LOOPBACK)
 
     def keystone_url(self) -> str:
         """Keystone, as the catalogue and the other services call it."""
@@ -248,12 +265,12 @@ class Settings:
 
 
 def per_service(addresses: str | Addresses) -> dict[str, str]:
-    """An address for each API, from one for all or from some of them."""
+    """An address for each API, from one for all or from some of them; further projects may be."""
     if isinstance(addresses, str):
         return dict.fromkeys(APIS, addresses)
-    if unknown := set(addresses) - set(APIS):
+    if unknown := set(addresses) - {*APIS, *DAEMONS}:
         raise LabError(f"no such service: {', '.join(sorted(unknown))} (there are {APIS})")
-    return {**per_service("127.0.0.1"), **addresses}
+    return {**per_service(LOOPBACK), **addresses}
 
 
 def reachable(address: str) -> str:

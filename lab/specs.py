@@ -16,7 +16,8 @@ from lab import config, declared
 from lab.config import Options
 from lab.errors import LabError
 from lab.packages import MACHINE, OPENVSWITCH, PACKAGES, RABBITMQ
-from lab.settings import DAEMONS, Settings
+from lab.settings import DAEMONS, LOOPBACK, Settings
+from lab.web import Server
 
 HOST = "node"
 """The host of all services, for others of the cloud: whatever machine this is."""
@@ -83,13 +84,14 @@ def schema(settings: Settings, name: str) -> list[list[str]]:
     return [[word.replace("{etc}", etc) for word in command] for command in SPECS[name].schema]
 
 
-def endpoint(name: str) -> tuple[str, str, str] | None:
+def endpoint(settings: Settings, name: str) -> tuple[str, str, str] | None:
     """Name, type and URL of a project's service."""
     spec = SPECS[name]
     if not spec.endpoint:
         return None
     service, kind, path = spec.endpoint
-    return service, kind, f"http://127.0.0.1:{declared.daemon(spec.api).port}{path}"
+    server = Server(settings.called_at(name), declared.daemon(spec.api).port)
+    return service, kind, f"{server}{path}"
 
 
 # ---- what their files say
@@ -114,6 +116,11 @@ def _common(settings: Settings, name: str, *, database: str = "database") -> Opt
     }
 
 
+def _host(settings: Settings) -> dict[str, str]:
+    """What a daemon calls itself: each node by its own name, where there are several."""
+    return {} if settings.several else {"host": HOST}
+
+
 def _with(options: Options, **default: str) -> Options:
     options["DEFAULT"].update(default)
     return options
@@ -128,10 +135,10 @@ def _nova(settings: Settings) -> Mapping[str, Options]:
     folder = settings.own(Path("/etc/nova"))
     options = _with(
         _common(settings, "nova"),
-        my_ip="127.0.0.1",
-        host=HOST,
+        **_host(settings),
+        my_ip=settings.listens_at("nova"),
         enabled_apis="osapi_compute",
-        osapi_compute_listen="127.0.0.1",
+        osapi_compute_listen=settings.listens_at("nova"),
         osapi_compute_workers="1",
     )
     return {
@@ -143,7 +150,8 @@ def _nova(settings: Settings) -> Mapping[str, Options]:
             "conductor": {"workers": "2"},
             "scheduler": {"workers": "1"},
             "placement": config.authtoken(settings, "placement"),
-            "vnc": {"novncproxy_host": "127.0.0.1"},
+            # One of it is on each node.
+            "vnc": {"novncproxy_host": "0.0.0.0" if settings.several else LOOPBACK},
         },
         "/etc/nova/nova-compute.conf": {"DEFAULT": {"compute_driver": "fake.FakeDriver"}},
     }
@@ -153,8 +161,8 @@ def _neutron(settings: Settings) -> Mapping[str, Options]:
     folder = settings.own(Path("/etc/neutron"))
     options = _with(
         _common(settings, "neutron"),
-        bind_host="127.0.0.1",
-        host=HOST,
+        **_host(settings),
+        bind_host=settings.listens_at("neutron"),
         core_plugin="ml2",
         service_plugins="router",
         auth_strategy="keystone",
@@ -196,15 +204,15 @@ def _heat(settings: Settings) -> Mapping[str, Options]:
     folder = settings.own(Path("/etc/heat"))
     options = _with(
         _common(settings, "heat"),
+        **_host(settings),
         num_engine_workers="1",
         auth_encryption_key=settings.passwords["heat"][:16] * 2,
-        host=HOST,
     )
     return {
         "/etc/heat/heat.conf": {
             **options,
-            "heat_api": {"bind_host": "127.0.0.1", "workers": "1"},
-            "heat_api_cfn": {"bind_host": "127.0.0.1", "workers": "1"},
+            "heat_api": {"bind_host": settings.listens_at("heat"), "workers": "1"},
+            "heat_api_cfn": {"bind_host": settings.listens_at("heat"), "workers": "1"},
             "paste_deploy": {"api_paste_config": f"{folder}/api-paste.ini"},
         }
     }
@@ -216,12 +224,17 @@ def _cinder(settings: Settings) -> Mapping[str, Options]:
     return {
         "/etc/cinder/cinder.conf": {
             "DEFAULT": {
+                **_host(settings),
                 "transport_url": _rabbit(settings),
-                "host": HOST,
                 "enabled_backends": "fake",
                 "rootwrap_config": "/etc/cinder/rootwrap.conf",
             },
-            "fake": {"volume_driver": driver, "volume_backend_name": "fake"},
+            "fake": {
+                "volume_driver": driver,
+                "volume_backend_name": "fake",
+                # The volumes are those of whichever node it runs on.
+                **({"backend_host": HOST} if settings.several else {}),
+            },
         }
     }
 
@@ -241,20 +254,21 @@ def _manila(settings: Settings) -> Mapping[str, Options]:
     folder = settings.own(Path("/etc/manila"))
     options = _with(
         _common(settings, "manila"),
-        osapi_share_listen="127.0.0.1",
+        osapi_share_listen=settings.listens_at("manila"),
         osapi_share_workers="1",
         api_paste_config=f"{folder}/api-paste.ini",
         auth_strategy="keystone",
         enabled_share_backends="",
-        host=HOST,
+        **_host(settings),
     )
     return {"/etc/manila/manila.conf": options}
 
 
 def _designate(settings: Settings) -> Mapping[str, Options]:
     folder = settings.own(Path("/etc/designate"))
-    where = f"127.0.0.1:{declared.daemon('designate-api').port}"
-    options = _with(_common(settings, "designate", database="storage:sqlalchemy"), host=HOST)
+    where = f"{settings.listens_at('designate')}:{declared.daemon('designate-api').port}"
+    common = _common(settings, "designate", database="storage:sqlalchemy")
+    options = _with(common, **_host(settings))
     return {
         "/etc/designate/designate.conf": {
             **options,

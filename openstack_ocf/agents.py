@@ -44,6 +44,7 @@ class Agent:
     port: the default one of an API, 0 for a worker.
     listen, listen_port: the options of its configuration that say where it listens, and
         listen_section theirs; empty where none does.
+    kind: class, provider and type of an agent of others; empty for ours.
     """
 
     name: str
@@ -55,6 +56,13 @@ class Agent:
     listen: str
     listen_port: str
     listen_section: str
+    kind: str = ""
+
+    @property
+    def spec(self) -> tuple[str, str, str]:
+        """Class, provider and type, as a CIB has them."""
+        kind, provider, type_ = (self.kind or f"ocf:openstack:{self.name}").split(":")
+        return kind, provider, type_
 
     @property
     def api(self) -> bool:
@@ -100,10 +108,10 @@ def named(section: str) -> Agent | None:
     return next(filter(None, map(get, candidates)), None)
 
 
-def like(section: str) -> str:
-    """The nearest name of an agent or project; empty if none is near."""
+def like(section: str, others: tuple[str, ...] = ()) -> str:
+    """The nearest name of an agent or project, or of others; empty if none is near."""
     projects = {name.partition("-")[0] for name in names() if name.endswith("-api")}
-    return nearest(section, [*names(), *projects, *_DEFAULTS])
+    return nearest(section, [*names(), *projects, *_DEFAULTS, *others])
 
 
 def declaration(name: str) -> Any:

@@ -52,7 +52,7 @@ def targets(description: Description) -> dict[str, Target]:
     place_of: dict[str, Place] = {one.agent.name: place for place in places(description)
                                   for one in place.services}
     targets_ = {}
-    for service in description.services:
+    for service in (one for one in description.services if not one.agent.kind):
         place = place_of.get(service.agent.name)
         hosts: dict[str, str] = {}
         if service.dns_ha:

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Union
 
-from . import agents
+from . import agents, foreign
 from .agents import Agent
 from .errors import DescriptionError
 from .finding import ERROR, Finding
-from .keys import DEFAULT, DNS, FACES, OF_ALL, SECRETS, SERVICE, Key
+from .keys import DEFAULT, DNS, FACES, OF_ALL, OF_OTHERS, SECRETS, SERVICE, Key
 from .reading import content, parsed, reason, unquoted
 from .words import nearest, shown
 
@@ -152,9 +152,9 @@ class _Reader:
             dns=dns if "dns" in self._sections else {}, services=tuple(services))
 
     def _service(self, section: str, default: Mapping[str, str]) -> Iterator[Service]:
-        agent = agents.named(section)
+        agent = agents.named(section) or foreign.get(section)
         if agent is None:
-            near = agents.like(section)
+            near = agents.like(section, foreign.names())
             self._found("I2", section, "", "no agent and no project has this name",
                         f"The nearest is [{near}]." if near else "docs/agents.md has them all.")
             return
@@ -163,16 +163,18 @@ class _Reader:
                         "Remove the section.")
             return
         parameters = [name for name in agent.defaults if name not in OF_THE_PLAN]
-        keys = [key for key in SERVICE if agent.api or key.name in OF_ALL]
+        keys = [key for key in SERVICE if (key.name in OF_OTHERS if agent.kind else
+                                           agent.api or key.name in OF_ALL)]
         values = self._values(section, keys, parameters, agent)
-        known = {key.name for key in SERVICE}
+        known = {key.name for key in keys}
         yield Service(
             section, agent,
             vips=tuple(_list(values.get("vip", ""))), iface=values.get("vip_iface", ""),
             cidr=values.get("vip_cidr", ""),
             unroutable=values.get("allow_unroutable_vip", "").lower() in _TRUE,
             shared=values.get("shared_vip_group", ""),
-            active_active=(values.get("mode") or default["mode"]) == "active-active",
+            active_active=not agent.kind and (
+                values.get("mode") or default["mode"]) == "active-active",
             dns_ha=values.get("dns_ha", "").lower() in _TRUE,
             hostnames=_given(values, "hostname"), networks=_given(values, "network"),
             storage=values.get("storage", ""), port=int(values.get("port") or agent.port),
@@ -208,6 +210,10 @@ class _Reader:
         if agent and not agent.api and name in {key.name for key in SERVICE}:
             self._found("I3", section, name, f"{agent.name} is a worker, which has no address",
                         "Remove the key.")
+            return
+        if agent and agent.kind and name in {key.name for key in SERVICE}:
+            self._found("I3", section, name, f"{agent.name} runs on one node at a time, with a "
+                        "virtual IP", "Remove the key.")
             return
         # Written as in the charm, with hyphens.
         near = nearest(name.replace("-", "_"), known)

@@ -82,6 +82,10 @@ SERVICE = (
 OF_ALL = ("storage", "id", "clone")
 """Keys of SERVICE that a worker has, too."""
 
+OF_OTHERS = ("vip", "vip_iface", "vip_cidr", "allow_unroutable_vip", "shared_vip_group", "port",
+             "id", "vip_id")
+"""Keys of SERVICE that MariaDB and RabbitMQ have. (`group` is a parameter of MariaDB's agent.)"""
+
 DNS = (
     Key("agent", "dnsupdate|maas", "dnsupdate", "What changes a name for dns_ha.", "dnsupdate"),
     Key("server", "text", "", "The DNS server that takes updates (dnsupdate).", "10.0.0.2"),

@@ -224,14 +224,15 @@ class _Planner:
         agent = service.agent
         config = service.parameter("config")
         bind = self._bind(service, place)
-        found = primitive(service.id, ("ocf", "openstack", agent.name), {
-            "config": config, **bind, **service.parameters, **self._user(service)})
-        if agent.api and "bind" not in service.parameters and not bind:
+        found = primitive(service.id, agent.spec, {
+            **({"config": config} if config else {}), **bind, **service.parameters,
+            **self._user(service)})
+        if agent.api and not agent.kind and "bind" not in service.parameters and not bind:
             comment(found, reasons.listening(
                 agent, config, [str(vip.address) for vip in place.vips] if place else (),
                 everywhere=service.active_active, named=service.dns_ha))
-        comment(found, self._once(("service", agent.api), reasons.service(agent), service.id),
-                last=True)
+        comment(found, self._once(("service", agent.api, agent.kind), reasons.service(agent),
+                                  service.id), last=True)
         pairs(found, "meta_attributes", META)
         operations = element(found, "operations")
         for one in agent.operations:
@@ -242,6 +243,8 @@ class _Planner:
     def _bind(self, service: Service, place: Place | None) -> dict[str, str]:
         """Address and port for uWSGI, where no configuration of the service says them."""
         vips = place.vips if place else ()
+        if len(vips) == 1 and "ip" in service.agent.defaults:
+            return {"ip": str(vips[0].address)}
         if (not (vips or service.dns_ha) or "bind" in service.parameters
                 or service.agent.listen or service.parameter("server") != "uwsgi"):
             return {}

@@ -31,6 +31,22 @@ _AFTER_A_DATABASE = {
 }
 
 
+_OF_OTHERS = {
+    "mariadb": (
+        "bind-address in its configuration is the virtual IP. datadir is where every node reaches "
+        "it; fencing is what keeps two servers from writing there.",
+        "start 120 s: InnoDB may have to repair itself after a power loss; stop 120 s: what is not "
+        "yet in its tables is written.",
+        "monitor 20 s, level 10: it counts the rows of mysql.user as root, by the socket (Debian: "
+        "mariadb-client-core). Without a level it looks at the pid alone."),
+    "rabbitmq": (
+        "nodename: the same on every node, or a queue is not found again after a failover; "
+        "mnesia_base is where every node reaches it.",
+        "start 600 s, stop 120 s: as the agent advises; messages on disk are read, and written.",
+        "monitor 10 s: rabbitmqctl status, which takes a second of a core each time."),
+}
+
+
 def vip(version: int, *, found: bool) -> tuple[str, ...]:
     """Of a virtual IP; found: IPaddr2 is to find the interface by itself."""
     lines = []
@@ -67,6 +83,8 @@ def name(dns: Mapping[str, str], *, maas: bool) -> tuple[str, ...]:
 def service(agent: Agent) -> tuple[str, ...]:
     """Of the operations of a service, with the numbers that its agent advertises."""
     start, stop, check = (agent.timeout(name) for name in ("start", "stop", "monitor"))
+    if agent.kind:
+        return _OF_OTHERS[agent.name]
     if agent.api:
         why_start = ("a taken port is waited for (Glance: 30 s), and a node that boots cold is "
                      "slow")

@@ -21,12 +21,20 @@ _WORKER = """\
 # A worker has no virtual IP. It runs on all nodes as a clone, or on one at a time, as its agent
 # says.
 """
+_FOUNDATIONS = """\
+# Database and RabbitMQ, each on one node at a time, on storage that all nodes reach, if they are to
+# be under Pacemaker as well. They take the parameters of ocf:heartbeat:mysql and
+# ocf:rabbitmq:rabbitmq-server. Best before the services: it is the order in which all are started.
+"""
 
 
 def sample() -> str:
     """The text of the sample."""
     return "\n".join((
-        _HEAD, "[DEFAULT]\n", *_keys(DEFAULT), _SERVICE, "[glance]\n", *_keys(SERVICE),
+        _HEAD, "[DEFAULT]\n", *_keys(DEFAULT),
+        _FOUNDATIONS, "#[mariadb]\n#vip = 10.0.0.14\n#datadir = /srv/mysql\n\n"
+        "#[rabbitmq]\n#vip = 10.0.0.15\n#mnesia_base = /srv/rabbitmq\n",
+        _SERVICE, "[glance]\n", *_keys(SERVICE),
         "#[cinder]\n#vip = 10.0.0.13\n", _WORKER, "#[heat-engine]\n#[cinder-volume]\n",
         "# For dns_ha.\n#[dns]\n", *_keys(DNS)))
 

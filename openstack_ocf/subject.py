@@ -78,7 +78,7 @@ def described(description: Description, root: ET.Element | None, *, own: bool) -
     place_of: dict[str, Place] = {one.agent.name: place for place in places(description)
                                   for one in place.services}
     mounted = {} if root is None else dict(_mounts(root))
-    for service in description.services:
+    for service in (one for one in description.services if not one.agent.kind):
         place = place_of.get(service.agent.name)
         found.append(Subject(
             service.agent, service.parameters,

@@ -32,6 +32,16 @@ def test_a_section_is_an_agent_or_the_api_of_a_project(tmp_path: Path) -> None:
     assert ["glance-api", "neutron-server", "keystone", "heat-engine", "cinder-api"] == names
 
 
+def test_database_and_broker_never_run_on_all_nodes(tmp_path: Path) -> None:
+    """[mariadb] and [rabbitmq] are active/passive, whatever the mode of the services is."""
+    path = tmp_path / "d.conf"
+    path.write_text("[DEFAULT]\nmode = active-active\n[mariadb]\n[rabbitmq]\n[glance]\n")
+    read = description.read(str(path))
+
+    assert ["mariadb", "rabbitmq", "glance-api"] == [one.agent.name for one in read.services]
+    assert [False, False, True] == [one.active_active for one in read.services]
+
+
 def test_values_are_taken_as_oslo_config_takes_them(tmp_path: Path) -> None:
     """Quotes go, a list may go on in the next line, `:` separates as `=`, comments are ignored."""
     path = tmp_path / "d.conf"
@@ -88,7 +98,9 @@ def test_i2_sections(tmp_path: Path, text: str, where: str, remedy: str) -> None
     ("[glance]\ndns-ha = true", ":glance/dns-ha", "The nearest is dns_ha."),
     ("[DEFAULT]\nmod = x\n[glance]", ":DEFAULT/mod", "The nearest is mode."),
     ("[heat-engine]\nvip = 10.0.0.12", ":heat-engine/vip", "Remove the key."),
-], ids=["typo", "hyphen", "default", "worker"])
+    ("[mariadb]\ndata_dir = /srv", ":mariadb/data_dir", "The nearest is datadir."),
+    ("[rabbitmq]\nmode = active-active", ":rabbitmq/mode", "Remove the key."),
+], ids=["typo", "hyphen", "default", "worker", "database", "clone"])
 def test_i3_keys(tmp_path: Path, text: str, where: str, remedy: str) -> None:
     """I3: an unknown key is refused with the nearest known one."""
     assert [("I3", where, remedy)] == ids(tmp_path / "d.conf", text)
@@ -141,7 +153,7 @@ def test_the_sample_has_every_key(tmp_path: Path) -> None:
     path.write_text(re.sub(r"(?m)^#(\[|\w+ = )", r"\1", text))
     read = description.read(str(path))
 
-    assert ["glance", "cinder", "heat-engine", "cinder-volume"] == [
+    assert ["mariadb", "rabbitmq", "glance", "cinder", "heat-engine", "cinder-volume"] == [
         one.section for one in read.services]
     assert len(max(text.splitlines(), key=len)) <= 100
 

@@ -54,6 +54,19 @@ shared_vip_group = controller
 [neutron-l3-agent]
 plugin_config = /etc/neutron/l3 agent.ini
 """,
+    "foundations": """\
+[mariadb]
+vip = 10.0.0.14
+datadir = /srv/mysql
+group = dba
+[rabbitmq]
+vip = 10.0.0.15
+mnesia_base = /srv/rabbitmq
+[glance]
+vip = 10.0.0.12
+storage = rbd
+[heat-engine]
+""",
     "names": """\
 [glance]
 dns_ha = true

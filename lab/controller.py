@@ -1,0 +1,538 @@
+"""A whole controller under Pacemaker: database, RabbitMQ, Keystone, and the services behind them.
+
+Run by a person (`python3 -m lab.controller up`), and used by tests as `Controller`. All of it comes
+from one description, which `openstack-ocf apply` makes Pacemaker's configuration of: nothing runs
+outside of the nodes but clients. Database, queues and images are in a folder that all nodes reach,
+as shared storage would be.
+
+    with Controller.temporary() as controller:
+        controller.apply()
+        controller.ask("glance-api", "/v2/images").status
+        controller.cluster.kill(controller.node("p_glance-api"))
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+from lab import apt, cluster, config, declared, identity, playground, seed, show
+from lab.cib import Status
+from lab.cluster import NOT_RUNNING, SWITCH, Cluster
+from lab.command import exit_code
+from lab.errors import LabError
+from lab.node import PYTHON, ROOT
+from lab.openstack import ControlPlane
+from lab.packages import MARIADB_CLIENT
+from lab.process import POLL
+from lab.settings import APIS, DAEMONS, PORTS, RABBIT, USERS, Settings, write_private
+from lab.web import Answer, Server
+
+DIRECTORY = Path("/var/lib/openstack-ocf-controller")
+VIP, DATABASE, BROKER = "10.99.0.110", "10.99.0.111", "10.99.0.112"
+MEMORY = (2.5, 1.0)  # GiB that it takes at its peak, and what of it each node takes
+SETTLED = 900.0  # seconds, for what takes a minute on an idle machine
+PROPERTIES = {
+    # At once, on a node; the default is twice as many as there are cores. A start has 60 s, and all
+    # nodes share the cores of one machine.
+    "node-action-limit": "2",
+}
+SECRETS = "/var/lib/pacemaker/lrm/secrets"
+SAVED = "/var/lib/pacemaker/openstack-ocf"  # on the node's own disk
+COMMAND = ("env", f"PYTHONPATH={ROOT}", PYTHON, "-B", "-m", "openstack_ocf")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A daemon of the controller: the project that it is of, and what a client asks it.
+
+    path: of an API, or of a console; {project} is the client's. Empty for a worker.
+    """
+
+    project: str
+    path: str = ""
+
+
+PARTS = {
+    "keystone": Part("keystone", "/v3/auth/catalog"),
+    "glance-api": Part("glance", "/v2/images?limit=1"),
+    "placement-api": Part("placement", "/resource_providers"),
+    "nova-api": Part("nova", "/v2.1/servers?limit=1"),
+    "neutron-server": Part("neutron", "/v2.0/networks?limit=1&fields=id"),
+    "cinder-api": Part("cinder", "/v3/volumes?limit=1"),
+    "heat-api": Part("heat", "/v1/{project}/stacks?limit=1"),
+    "nova-novnc": Part("nova", "/vnc_lite.html"),
+    "nova-conductor": Part("nova"),
+    "nova-scheduler": Part("nova"),
+    "cinder-scheduler": Part("cinder"),
+    "cinder-volume": Part("cinder"),
+    "heat-engine": Part("heat"),
+}
+"""The agents of the controller, in the order of the description."""
+
+
+class Controller:
+    """A cluster, and the control plane that runs in it."""
+
+    def __init__(self, nodes: Cluster, cloud: ControlPlane) -> None:
+        """Use a cluster that is up, and a control plane that is initialised, see `plane`."""
+        self.cluster = nodes
+        self.cloud = cloud
+
+    @classmethod
+    @contextmanager
+    def temporary(cls, *, nodes: int = 2) -> Iterator[Controller]:
+        """One without resources yet, of which nothing is left at the end."""
+        with Cluster.temporary(nodes=nodes, properties=PROPERTIES) as members:
+            asked = plane(members.outside)
+            with ControlPlane.temporary(**asked) as cloud:
+                furnish(cloud.settings)
+                yield cls(members, cloud)
+
+    # What it is
+
+    @property
+    def nodes(self) -> list[str]:
+        """The names of the nodes, on or off."""
+        return self.cluster.nodes
+
+    @property
+    def resources(self) -> list[str]:
+        """The resources of the services; not their addresses."""
+        return ["p_mariadb", "p_rabbitmq", *(f"p_{name}" for name in PARTS)]
+
+    @property
+    def once(self) -> list[str]:
+        """Those of them that run on one node at a time."""
+        clones = {one for one, part in PARTS.items() if not part.path or one == "nova-novnc"}
+        return [name for name in self.resources if name[2:] not in clones - {"cinder-volume"}]
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """Where clients at the switch find each API: at the virtual IP."""
+        return {name: str(self.server(name)) for name, part in PARTS.items() if part.path}
+
+    @property
+    def description(self) -> Path:
+        """The description that all of it comes from."""
+        return self.cloud.directory / "openstack-ocf.conf"
+
+    def server(self, name: str) -> Server:
+        """An API at its virtual IP, as seen from the switch."""
+        port = PORTS.get(PARTS[name].project) or declared.daemon(name).port
+        return Server(VIP, port, self.cluster.outside)
+
+    def status(self) -> Status:
+        """What Pacemaker says."""
+        return self.cluster.status()
+
+    def node(self, resource: str) -> str:
+        """The node that a resource is started on; "" if there is none."""
+        return self.status().where(resource)
+
+    # What clients see
+
+    @cached_property
+    def project(self) -> str:
+        """The id of the administrator's project."""
+        found = self._administrator().call("GET", "/projects?name=admin")["projects"]
+        return str(found[0]["id"])
+
+    def token(self) -> str:
+        """A new token of the administrator."""
+        return identity.token(
+            self.server("keystone"), "admin", self.cloud.admin.password, "admin"
+        )
+
+    def ask(
+        self, name: str, path: str = "", *, token: str, method: str = "GET", body: Any = None,
+        timeout: float = 10.0,
+    ) -> Answer:
+        """Send one request to an API at its virtual IP; OSError or HTTPException for no answer.
+
+        Without a path: what reads the service's database.
+        """
+        where = path or PARTS[name].path
+        if "{project}" in where:
+            where = where.replace("{project}", self.project)
+        return self.server(name).request(
+            method, where, body=body, token=token, timeout=timeout
+        )
+
+    def answers(self, token: str, timeout: float = 5.0) -> dict[str, int]:
+        """The status that each API answers a client's request with; 0 for no answer."""
+        found = {}
+        for name in self.urls:
+            try:
+                found[name] = self.ask(name, token=token, timeout=timeout).status
+            except (OSError, HTTPException):
+                found[name] = 0
+        return found
+
+    # What is done to it
+
+    def describe(self) -> Path:
+        """Write the description, and put the monitor's password on the nodes."""
+        self.description.write_text(described(self.cloud, self.nodes))
+        for name, part in PARTS.items():
+            if part.path and "os_password" in declared.defaults(name):
+                self._keep_secret(f"p_{name}", self.cloud.credentials.password)
+        return self.description
+
+    def apply(self, seen: Callable[[str], None] = lambda line: None) -> str:
+        """Have openstack-ocf make the cluster of it, and wait; what it said.
+
+        seen: told of each line as it is said.
+        """
+        self.cluster.configure((playground.CRM / "properties.crm").read_text())
+        words = ["apply", "--yes", f"--description={self.describe()}", f"--saved={SAVED}",
+                 f"--wait={SETTLED:.0f}"]
+        command = self.cluster.argv(self.cluster.asked, [*COMMAND, *words])
+        said = []
+        with subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True,
+        ) as child:
+            for line in child.stdout or ():
+                said.append(line)
+                seen(line.rstrip())
+        if child.returncode != 0:
+            told = "".join(said[-20:])
+            raise LabError(f"openstack-ocf apply ended with {child.returncode}:\n{told}")
+        return "".join(said)
+
+    def await_served(
+        self, timeout: float = SETTLED, seen: Callable[[str], None] = lambda name: None
+    ) -> None:
+        """Wait until every API answers with 200; seen: told of each that does, once."""
+        deadline = time.monotonic() + timeout
+        left, token = set(self.urls), ""
+        while left:
+            try:
+                token = token or self.token()
+            except (OSError, HTTPException, LabError):
+                token = ""
+            found = self.answers(token) if token else dict.fromkeys(left, 0)
+            for name in sorted(name for name in left if found[name] == 200):
+                left.discard(name)
+                seen(name)
+            if left and time.monotonic() > deadline:
+                raise LabError(f"no 200 after {timeout:.0f} s: {found}; {self.status()}")
+            time.sleep(POLL)
+
+    def _keep_secret(self, resource: str, value: str) -> None:
+        """Put a secret on every node, where `cibsecret -C set` puts it."""
+        sign = hashlib.md5(value.encode()).hexdigest()  # noqa: S324 - cibsecret's own
+        for node in self.nodes:
+            folder = self.cluster.path(node, f"{SECRETS}/{resource}")
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_private(folder / "os_password", f"{value}\n")
+            write_private(folder / "os_password.sign", f"{sign}\n")
+
+    def _administrator(self) -> identity.Administrator:
+        return identity.Administrator(self.server("keystone"), self.cloud.admin.password)
+
+
+def plane(namespace: str) -> dict[str, Any]:
+    """The control plane of a controller, as ControlPlane is asked for it."""
+    projects = [name for name in DAEMONS if name in {part.project for part in PARTS.values()}]
+    return {
+        "db": "mysql",
+        "netns": namespace,
+        "bind": dict.fromkeys((*APIS, *projects), VIP),
+        "workers": 1,
+        "projects": projects or ["placement"],
+        "database": DATABASE,
+        "broker": BROKER,
+    }
+
+
+def packages() -> tuple[str, ...]:
+    """The Debian packages that it is made of."""
+    projects = plane("")["projects"]
+    return (*playground.PACKAGES, *seed.packages("mysql", projects=projects), MARIADB_CLIENT)
+
+
+# The configuration that no node has for itself
+
+
+def furnish(settings: Settings) -> None:
+    """Complete the files of a control plane for daemons that may run on any of several nodes."""
+    _furnish_database(settings)
+    _furnish_broker(settings)
+    for project in (*APIS, *settings.projects):
+        file = settings.config(_config_of(project))
+        own = f"/var/log/{project}"
+        log = {"log_file": f"{own}/{project}.log"} if project in APIS else {"log_dir": own}
+        # Each node has its own log, and a lock is between processes of one node.
+        config.amend(file, {
+            "DEFAULT": log,
+            "oslo_concurrency": {"lock_path": f"/run/lock/{project}"},
+        })
+
+
+def _config_of(project: str) -> str:
+    """A daemon of a project, which has its configuration."""
+    if project in APIS:
+        return project
+    return next(name for name, part in PARTS.items() if part.project == project)
+
+
+def _furnish_database(settings: Settings) -> None:
+    file = settings.own(Path("/etc/mysql/my.cnf"))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    options = {
+        "bind-address": settings.database,
+        "port": "3306",
+        "max-connections": "1000",
+        "skip-name-resolve": "1",
+        "innodb-log-file-size": "4M",
+        "innodb-autoextend-increment": "1",
+        "innodb-use-native-aio": "0",
+        # A node that loses its power loses its processes, and not what the kernel was given.
+        "innodb-flush-log-at-trx-commit": "2",
+    }
+    lines = "".join(f"{name} = {value}\n" for name, value in options.items())
+    file.write_text(f"[mysqld]\n{lines}")
+
+
+def _furnish_broker(settings: Settings) -> None:
+    # The agent names the file without its suffix. The lab's user may come from any node.
+    file = settings.own(Path("/etc/rabbitmq/rabbitmq.config"))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("[{rabbit, [{loopback_users, []}, {disk_free_limit, 50000000}]}].\n")
+    mnesia = settings.home(RABBIT) / "mnesia"
+    mnesia.mkdir(exist_ok=True)
+    shutil.chown(mnesia, "rabbitmq", "rabbitmq")
+
+
+# The description
+
+
+def described(cloud: ControlPlane, nodes: Sequence[str]) -> str:
+    """The description of the whole controller."""
+    settings, blocks = cloud.settings, []
+    blocks.append(_section("DEFAULT", {
+        "nodes": " ".join(nodes), "credentials": f"{cloud.directory}/openrc-monitor"}))
+    blocks.append(_section("mariadb", {
+        "vip": DATABASE,
+        "binary": "/usr/sbin/mariadbd",
+        "client_binary": "/usr/bin/mariadb",
+        "config": str(settings.own(Path("/etc/mysql/my.cnf"))),
+        "datadir": f"{settings.database_files}/mysql",
+        "user": USERS["db"],
+        "group": "nogroup",
+        "log": "/var/log/mariadb.log",
+    }))
+    blocks.append(_section("rabbitmq", {
+        "vip": BROKER,
+        "config_file": str(settings.own(Path("/etc/rabbitmq/rabbitmq"))),
+        "mnesia_base": f"{settings.home(RABBIT)}/mnesia",
+        "server_start_args": "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none",
+    }))
+    for name, part in PARTS.items():
+        values: dict[str, str] = {}
+        if part.path and "os_auth_url" in declared.defaults(name):
+            values = {"shared_vip_group": "controller"}
+        if name == "keystone":
+            values["vip"] = VIP
+        if name == "glance-api":
+            values["storage"] = "shared-file"
+        if "processes" in declared.defaults(name):
+            # Whatever starts asks Keystone for a token, and a password takes it 0.3 s of a core.
+            values["processes"] = "2" if name == "keystone" else "1"
+        files = settings.parameters(name) if name in declared_files(settings) else {
+            "config": str(settings.config(part.project))}
+        blocks.append(_section(name, {**values, **files}))
+    return "\n".join(blocks)
+
+
+def declared_files(settings: Settings) -> set[str]:
+    """The agents whose configuration is a project's, and not one that every lab has."""
+    return {daemon for project in settings.projects for daemon in DAEMONS[project]}
+
+
+def _section(name: str, values: Mapping[str, str]) -> str:
+    return "".join([f"[{name}]\n", *(f"{key} = {value}\n" for key, value in values.items())])
+
+
+# The command line
+
+
+def prepare() -> None:
+    """Install what is missing, and say so."""
+    if os.geteuid() != 0:
+        raise LabError("this needs root: it makes namespaces, and starts daemons as other users")
+    with show.step("all packages are there"):
+        apt.install(packages())
+
+
+def _here(folder: Path, nodes: int | None) -> Controller:
+    """The controller of a folder, made or not."""
+    there = Cluster(folder / "cluster", nodes=nodes, properties=PROPERTIES)
+    return Controller(there, ControlPlane(folder / "openstack", **plane(there.outside)))
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep others from changing this controller meanwhile."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise LabError(f"{folder} is being changed by another; try again later") from None
+    finally:
+        os.close(descriptor)
+
+
+def _require_memory(nodes: int) -> None:
+    """Refuse what would only push the machine into its swap."""
+    rows = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    free = int(rows["MemAvailable"].split()[0]) / 2**20
+    wanted = MEMORY[0] + MEMORY[1] * nodes
+    if free < wanted:
+        raise LabError(
+            f"a controller on {nodes} nodes needs {wanted:.1f} GiB of memory, and {free:.1f} are "
+            "free; end something, or see python3 -m lab.playground"
+        )
+
+
+def _up(options: argparse.Namespace) -> int:
+    prepare()
+    with _alone(options.dir):
+        here = _here(options.dir, options.nodes)
+        fresh = not here.cloud.initialised
+        if not here.cluster.running:
+            _require_memory(len(here.nodes))
+        try:
+            _make(here)
+        except BaseException:
+            if fresh:
+                _take_down(options.dir)
+            raise
+        _tell(here, options.dir)
+    return 0
+
+
+def _make(here: Controller) -> None:
+    """Bring up what is missing, also of one that was ended half-made."""
+    if not here.cloud.initialised:
+        shutil.rmtree(here.cloud.directory, ignore_errors=True)
+        with show.step(f"configuration, databases and users, in {here.cloud.directory}"):
+            here.cloud.init()
+    furnish(here.cloud.settings)
+    with show.step(f"{', '.join(here.nodes)} run Pacemaker and corosync"):
+        here.cluster.up()
+    with show.step(f"openstack-ocf has applied {here.description}"):
+        here.apply(seen=lambda line: show.line(f"{'':10}{line}"))
+    begin = time.monotonic()
+    here.await_served(seen=lambda name: show.took(begin, f"{name} answers at {here.urls[name]}"))
+
+
+def _take_down(folder: Path) -> None:
+    """End what there is in a folder, whatever it was made as, and however far."""
+    with show.step("the nodes are down"):  # first: what runs in them uses the others
+        Cluster(folder / "cluster").down()
+    ControlPlane(folder / "openstack").destroy()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _tell(here: Controller, folder: Path) -> None:
+    """How to look at it, how to play with it, and how to end it."""
+    nodes = f"--dir {here.cluster.directory} "
+    own = "" if folder == DIRECTORY else f" --dir {folder}"
+    show.line("")
+    for text, command in (
+        ("what Pacemaker says", f"python3 -m lab.cluster exec {nodes}node1 crm_mon"),
+        ("a shell in a node", f"python3 -m lab.cluster exec {nodes}node1 bash"),
+        ("a shell where clients are", f"python3 -m lab.cluster exec {nodes}{SWITCH} bash"),
+        ("the credentials, for there", f". {here.cloud.directory}/openrc"),
+        ("power loss, and back", f"python3 -m lab.cluster kill {nodes}node1   (then: start)"),
+        ("what answers at the VIPs", f"python3 -m lab.controller status{own}"),
+        ("the end of it all", f"python3 -m lab.controller down{own}"),
+    ):
+        show.line(f"  {text:<30} {show.coloured(command, show.BOLD)}")
+    show.line("  as root, in the folder of the project")
+
+
+def _status(options: argparse.Namespace) -> int:
+    if not options.dir.exists():
+        show.line(f"There is no controller in {options.dir}.")
+        return NOT_RUNNING
+    here = _here(options.dir, None)
+    if not here.cloud.initialised or not here.cluster.running:
+        show.line("No node runs; run: python3 -m lab.controller up")
+        return NOT_RUNNING
+    said = here.status()
+    for name in here.resources:
+        found = said.resources.get(name)
+        where = ", ".join(found.nodes) if found else ""
+        show.line(f"{name:20} {found.role if found else 'not configured':10} {where}")
+    try:
+        answers = here.answers(here.token())
+    except (OSError, HTTPException, LabError) as error:
+        show.line(f"Keystone gives no token: {error}")
+        return 1
+    for name, status in answers.items():
+        show.line(f"{here.urls[name]:28} {name:16} {status or 'no answer'}")
+    return 0 if {*answers.values()} == {200} else 1
+
+
+def _down(options: argparse.Namespace) -> int:
+    if not options.dir.exists():
+        show.line("There is no controller to take down.")
+        return 0
+    with _alone(options.dir):
+        _take_down(options.dir)
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python3 -m lab.controller",
+        description="A whole controller on real Pacemaker nodes, from one description.",
+        epilog="All of it as root.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
+    for name, function, text in (
+        ("install", _install, "install the Debian packages that are missing"),
+        ("up", _up, "bring it up, or what is missing of it, and say what can be done with it"),
+        ("status", _status, "what runs where, and what answers; exit code 3 if no node runs"),
+        ("down", _down, "end and remove all of it"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument(
+            "--dir", type=Path, default=DIRECTORY, help="its folder (default: %(default)s)"
+        )
+        if name == "up":
+            command.add_argument(
+                "--nodes", type=int, choices=cluster.SIZES, help="how many (default: 2)"
+            )
+        command.set_defaults(function=function)
+    options = parser.parse_args(arguments)
+    return exit_code("controller", lambda: int(options.function(options)))
+
+
+def _install(options: argparse.Namespace) -> int:
+    prepare()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

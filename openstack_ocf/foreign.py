@@ -1,0 +1,47 @@
+"""What a controller stands on: MariaDB and RabbitMQ, by the agents that come with others.
+
+A description names them as it names a service of OpenStack; their agents are bash, and describe
+themselves only to who runs them. Active/passive, on storage that all nodes reach: the agents that
+make a cluster of MariaDB (galera) or RabbitMQ (rabbitmq-cluster) are another matter.
+"""
+
+from __future__ import annotations
+
+from .agents import Agent, Operation
+
+
+def get(section: str) -> Agent | None:
+    """The agent that a section's name stands for; None if it is none of these."""
+    return _ALL.get(section)
+
+
+def names() -> tuple[str, ...]:
+    """The names of all."""
+    return tuple(_ALL)
+
+
+def _agent(name: str, kind: str, port: int, defaults: dict[str, str],
+           operations: tuple[Operation, ...]) -> Agent:
+    return Agent(name, defaults, operations, gone="", nodes="one", port=port, listen="",
+                 listen_port="", listen_section="", kind=kind)
+
+
+_ALL = {one.name: one for one in (
+    # Debian: resource-agents. Level 10 asks for a table, by mariadb-client-core.
+    _agent("mariadb", "ocf:heartbeat:mysql", 3306, {
+        "binary": "", "client_binary": "mysql", "config": "/etc/mysql/my.cnf",
+        "datadir": "/var/lib/mysql", "user": "mysql", "group": "mysql",
+        "log": "/var/log/mysql/error.log", "pid": "/var/run/mysqld/mysqld.pid",
+        "socket": "/var/run/mysqld/mysqld.sock", "test_table": "mysql.user", "test_user": "root",
+        "additional_parameters": "",
+    }, (Operation("start", 120, 0, ""), Operation("stop", 120, 0, ""),
+        Operation("monitor", 30, 20, "10"))),
+    # Debian: rabbitmq-server.
+    _agent("rabbitmq", "ocf:rabbitmq:rabbitmq-server", 5672, {
+        "server": "/usr/sbin/rabbitmq-server", "ctl": "/usr/sbin/rabbitmqctl",
+        "nodename": "rabbit@localhost", "ip": "", "config_file": "", "log_base":
+        "/var/log/rabbitmq", "mnesia_base": "", "server_start_args": "",
+        "pid_file": "/var/run/rabbitmq/pid", "limit_nofile": "65535",
+    }, (Operation("start", 600, 0, ""), Operation("stop", 120, 0, ""),
+        Operation("monitor", 20, 10, ""))),
+)}

@@ -1,0 +1,74 @@
+"""The room of a whole controller, as far as nothing has to run: its description, its command.
+
+What runs in it is in tests/cluster.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from xml.etree import ElementTree
+
+from lab import controller
+from lab.openstack import ControlPlane
+
+ROOT = Path(__file__).parents[2]
+
+
+def lab(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The command line, with the system's Python."""
+    command = ["/usr/bin/python3", "-B", "-m", "lab.controller", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_one_description_makes_all_of_it(folder: Path) -> None:
+    """All daemons are planned; groups are of an address and its server, and nothing waits for more.
+
+    A service is ordered after its address alone: no restart of the database is one of all others.
+    """
+    cloud = ControlPlane(folder, **controller.plane("none"))
+    openrc = folder / "openrc-monitor"
+    openrc.write_text(
+        "OS_USERNAME=u\nOS_PASSWORD=p\nOS_PROJECT_NAME=s\nOS_AUTH_URL=http://10.99.0.110:5000/v3\n"
+    )
+    text = folder / "d.conf"
+    text.write_text(controller.described(cloud, ["node1", "node2"]))
+    command = ["/usr/bin/python3", "-B", "-m", "openstack_ocf", "plan", "--elsewhere", "--as"]
+    done = subprocess.run(
+        [*command, "xml", "--description", text], cwd=ROOT, capture_output=True, text=True
+    )
+
+    assert (0, "") == (done.returncode, done.stderr)
+    plan = ElementTree.fromstring(done.stdout)
+    primitives = {one.get("id") for one in plan.iter("primitive")}
+    wanted = {f"p_{name}" for name in ("mariadb", "rabbitmq", *controller.PARTS)}
+    addresses = {"p_ip_mariadb", "p_ip_rabbitmq", "p_ip_controller"}
+    assert wanted | addresses == primitives
+    groups = [[one.get("id") for one in group] for group in plan.iter("group")]
+    assert [["p_ip_mariadb", "p_mariadb"], ["p_ip_rabbitmq", "p_rabbitmq"]] == [
+        [name for name in group if name] for group in groups
+    ]
+    assert {"p_ip_controller"} == {one.get("first") for one in plan.iter("rsc_order")}
+    assert {"p_ip_controller"} == {one.get("with-rsc") for one in plan.iter("rsc_colocation")}
+
+
+def test_nothing_there(folder: Path) -> None:
+    """Without a controller its status is 3, as of a daemon that does not run; its end is none."""
+    status, down = lab("status", "--dir", folder / "c"), lab("down", "--dir", folder / "c")
+
+    said = f"There is no controller in {folder / 'c'}.\n"
+    assert (3, said) == (status.returncode, status.stdout)
+    assert (0, "There is no controller to take down.\n") == (down.returncode, down.stdout)
+
+
+def test_half_made(folder: Path) -> None:
+    """What was killed while it made its files is removed like one that is complete."""
+    place = folder / "c"
+    (place / "openstack" / "db").mkdir(parents=True)
+    (place / "cluster").mkdir()
+
+    status, down = lab("status", "--dir", place), lab("down", "--dir", place)
+
+    assert 3 == status.returncode
+    assert (0, "") == (down.returncode, down.stderr)
+    assert not place.exists()
