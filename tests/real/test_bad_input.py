@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from harness import Result, eventually, expect
+from harness import eventually, expect
 from lab.openstack import ControlPlane
 from lab.packages import every
 from lab.services import connected
 from lab.settings import DAEMONS, RABBIT_PORT
-from real.fleet import START, Fleet, expect_all, fleet
+from real.fleet import START, Fleet, Results, expect_all, fleet
 from real.kit import PATIENCE
 
 pytestmark = pytest.mark.real
@@ -61,7 +61,7 @@ def workers(
 
 def start(
     workers: Fleet, plane: ControlPlane, name: str, urls: Mapping[str, str]
-) -> dict[str, Result]:
+) -> Results:
     """Start all, each with a transport_url of its own. name: of these configurations."""
     begun = {}
     for worker, url in urls.items():
@@ -69,7 +69,7 @@ def start(
         workers[worker].resource.parameters["config"] = config
         expect(workers[worker].resource.call("validate-all"), 0)
         begun[worker] = workers[worker].resource.begin("start", timeout=START)
-    return {worker: action.wait() for worker, action in begun.items()}
+    return Results(workers, {worker: action.wait() for worker, action in begun.items()})
 
 
 def test_refused_by_rabbitmq(workers: Fleet, plane: ControlPlane) -> None:
