@@ -405,6 +405,14 @@ soak: test-packages tools ## faults at random, for an hour (ARGS: see tests/soak
 	@umask 022
 	exec $(IN_ITS_OWN) $(VENV_PYTHON) tests/soak.py $(ARGS) </dev/null
 
+.PHONY: chaos
+chaos: run-packages cluster-packages openstack ## faults at random on a real cluster, for an hour (ARGS: see docs/chaos.md)
+	@exec $(SYSTEM_PYTHON) -m lab.chaos $(ARGS) </dev/null
+
+.PHONY: chaos-nightly
+chaos-nightly: run-packages cluster-packages openstack ## ten minutes of it
+	@exec $(SYSTEM_PYTHON) -m lab.chaos --minutes 10 $(ARGS) </dev/null
+
 .PHONY: bench
 bench: bench-actions bench-scale bench-failover ## all of these (as root)
 

@@ -1,7 +1,8 @@
 """A client that asks services again and again, and knows how long it got no answer.
 
-Called by the demo and by the benchmark of failovers. A request is sent every so often, whether or
-not those before it were answered: one that hangs does not hide that another one is served.
+Called by the demo, by the benchmark of failovers and by `make chaos`. A request is sent every so
+often, whether or not those before it were answered: one that hangs does not hide that another one
+is served.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -52,17 +53,25 @@ class Outage:
 class Watch:
     """Requests with a real token to each of these services, from where their namespaces are.
 
+    patience: for how many seconds a request is waited for. What was given up is still worked at: on
+    a busy machine a client without patience can keep a service from ever answering in time.
     backs_off: whether it asks more rarely while answers come late. Each request that is given up
     may leave Keystone a question, and a busy machine's Keystone more than it can answer.
     """
 
     def __init__(
-        self, servers: Mapping[str, Server], token: str, pause: float = PAUSE, *,
+        self,
+        servers: Mapping[str, Server],
+        token: str,
+        pause: float = PAUSE,
+        patience: Callable[[], float] = lambda: PATIENCE,
+        *,
         backs_off: bool = False,
     ) -> None:
         self._servers = servers
         self.token = token
         self._pause = pause
+        self._patience = patience
         self._backs_off = backs_off
         self._asked: dict[str, list[Asked]] = {service: [] for service in servers}
         self._ended = threading.Event()
@@ -123,7 +132,7 @@ class Watch:
         served = late = False
         try:
             path, server = PATHS[service], self._servers[service]
-            served = server.get(path, token=self.token, timeout=PATIENCE).status == 200
+            served = server.get(path, token=self.token, timeout=self._patience()).status == 200
         except (TimeoutError, socket.timeout):  # two classes in Python 3.9
             late = True
         except (OSError, HTTPException, LabError):

@@ -1,6 +1,7 @@
 """What Pacemaker did, and when to the millisecond: read from the nodes' logs.
 
-Called by the demo to tell it in plain words, and by the benchmark to split the time of a failover.
+Called by the demo to tell it in plain words, by the benchmark to split the time of a failover, and
+by `make chaos`, which looks for what nothing explains.
 The CIB knows whole seconds, and of each kind of operation only the last; the log of a node that
 has lost its power can still be read from outside.
 """

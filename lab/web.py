@@ -53,19 +53,22 @@ class Server:
         path: str,
         *,
         body: Any = None,
+        data: bytes | None = None,
         token: str = "",
         timeout: float = TIMEOUT,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Send one request, JSON if there is a body, and read the whole answer."""
-        headers = {"Connection": "close", "Content-Type": "application/json", **(headers or {})}
+        """Send one request, a body as JSON or data as they are, and read the whole answer."""
+        kind = "application/json" if data is None else "application/octet-stream"
+        headers = {"Connection": "close", "Content-Type": kind, **(headers or {})}
         if token:
             headers["X-Auth-Token"] = token
         connection = http.client.HTTPConnection(self.address, self.port, timeout=timeout)
         try:
             with netns.inside(self.namespace):
                 connection.connect()
-            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            sent = data if body is None else json.dumps(body)
+            connection.request(method, path, sent, headers)
             response = connection.getresponse()
             return Answer(response.status, dict(response.getheaders()), response.read())
         finally:

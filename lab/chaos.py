@@ -1,0 +1,349 @@
+"""Faults at random on a real cluster, for an hour, and what must hold after each (`make chaos`).
+
+Run as `python3 -m lab.chaos`, as root. Two nodes with fencing; Glance and Cinder with their virtual
+IPs, as crm/ has them; MariaDB and Keystone where both nodes reach them; clients outside that write
+and read all the time (`lab.ledger`). Step by step a fault is chosen by the seed (`lab.faults`),
+done and undone, and what must hold is looked at (`lab.invariants`).
+
+The first thing that breaks ends it, with a line that takes it again. The seed alone says which
+faults come, and in which order; what each of them meets is a matter of time as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+import shlex
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from lab import apt, client, identity, invariants, netns, playground, show
+from lab.agents import SERVICES
+from lab.client import Watch
+from lab.cluster import Cluster
+from lab.command import exit_code
+from lab.errors import LabError
+from lab.faults import FAULTS, signature
+from lab.invariants import Guard
+from lab.journal import Event, Follower
+from lab.ledger import Ledger
+from lab.openstack import ControlPlane
+from lab.playground import DATABASE, Playground
+from lab.process import Process
+from lab.scene import PATIENCE, Explained, Fault, Scene
+
+MINUTES = 60.0
+OFFICIAL = "python3-openstackclient"
+PAUSE = 0.4  # seconds between two questions of the client that watches a service
+LONGEST = 20.0  # seconds that it waits for an answer
+TOKEN = 1200.0  # seconds for which a token is used; Keystone's are good for an hour
+MEMORY = 1.5  # GiB that two nodes, their daemons, MariaDB and Keystone take
+FEW = 2  # processors, below which everything takes longer
+
+
+@dataclass
+class Chaos:
+    """A run: what was done so far.
+
+    lost: the seconds without service, by fault. events: what Pacemaker did in the last step.
+    judged: all that it did before.
+    """
+
+    scene: Scene
+    ledger: Ledger
+    guard: Guard
+    lost: dict[str, list[float]] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    judged: set[Event] = field(default_factory=set)
+    done: int = 0
+    token: float = 0.0
+
+    def step(self, fault: Fault, service: str) -> tuple[str, list[str]]:
+        """Do one thing: what came of it in a line, and what broke."""
+        here, watch = self.scene.here, self.scene.watch
+        self.done += 1
+        self.events = []
+        self._new_token()
+        before = invariants.everything(here)
+        begin = self.scene.since = time.time()
+        try:
+            explained = fault.play(self.scene, service)
+            for name in SERVICES:
+                watch.await_served(name, time.time(), PATIENCE)
+            self.scene.settle()
+            self._clean()
+        except LabError as error:
+            return "", [f"it does not come to an end: {error}"]
+        slack = self.guard.slack()
+        broken = [*explained.broken, *self._judge(explained, before)]
+        worst = 0.0
+        for name in explained.out:
+            outages = watch.outages(name, begin)
+            worst = max(worst, sum(one.end - one.begin for one in outages))
+            longest = invariants.longest(outages, explained.at or begin)
+            if longest > fault.bound * slack:
+                broken.append(f"{name} was not served for {longest:.1f} s, and the bound is "
+                              f"{fault.bound:.0f} s x {slack:.1f} (load)")
+        self.lost.setdefault(fault.name, []).append(worst)
+        text = f"{worst:.1f} s without service" if worst else "served all the time"
+        return f"{explained.what}; {text}", broken
+
+    def _judge(
+        self, explained: Explained, before: dict[str, dict[str, list[Process]]]
+    ) -> list[str]:
+        """What breaks the promises, apart from the bound."""
+        here, begin = self.scene.here, self.scene.since
+        calm = [name for name in SERVICES if name not in explained.out]
+        touched = {change[1] for change in explained.changes} | {*explained.free}
+        untouched = [name for name in SERVICES if invariants.api(name) not in touched]
+        self.events = self._unjudged()
+        broken = self.ledger.verify()
+        broken += self.ledger.official()
+        broken += invariants.refused(self.scene.watch, begin, calm)
+        broken += invariants.replaced(before, here, untouched)
+        broken += invariants.left(here)
+        broken += self.guard.twice()
+        broken += invariants.unexplained(
+            self.events, explained.changes, explained.free, explained.failing)
+        return broken
+
+    def _unjudged(self) -> list[Event]:
+        """What Pacemaker has done that was not judged yet, also between two steps."""
+        found = [event for event in self.scene.follower.events(0) if event not in self.judged]
+        self.judged.update(found)
+        return found
+
+    def _clean(self) -> None:
+        """Have Pacemaker forget failures, as an operator does who has read them."""
+        if self.scene.here.cluster.status().failures:
+            self.scene.crm("resource", "cleanup")
+            self.scene.settle()
+
+    def _new_token(self) -> None:
+        if time.monotonic() - self.token > TOKEN or not self.token:
+            cloud = self.scene.here.cloud
+            token = identity.token(cloud.server("keystone"), "admin", cloud.admin.password, "admin")
+            self.scene.watch.token = token
+            self.ledger.use(token)
+            self.token = time.monotonic()
+
+    def told(self) -> list[str]:
+        """What Pacemaker has done in the step that broke, for people."""
+        return [
+            f"{time.strftime('%T', time.localtime(event.at))} {event.node}: {event.what} of "
+            f"{event.resource} {event.result or 'begins'} {event.reason}".rstrip()
+            for event in self.events or self.scene.events()]
+
+
+# The sequence
+
+
+def sequence(seed: int, only: Sequence[str]) -> Iterator[tuple[Fault, str]]:
+    """The faults of a seed, without an end: each of them once, in any order, and so on."""
+    chance = random.Random(f"{signature()} {seed}")  # noqa: S311 - no secret
+    chosen = [fault for fault in FAULTS if not only or fault.name in only]
+    while True:
+        for fault in chance.sample(chosen, len(chosen)):
+            yield fault, fault.service or chance.choice(SERVICES)
+
+
+def seed_of(text: str) -> int:
+    """The number in a seed; LabError for one of another version."""
+    number, _, version = text.partition("@")
+    if not number.isdigit():
+        raise LabError(f"--seed {text}: a seed is a number, or NUMBER@{signature()}")
+    if version and version != signature():
+        raise LabError(
+            f"--seed {text} is of another version of the faults (this one is {signature()}), in "
+            f"which it stands for others; use that version, or --seed {number} for other faults")
+    return int(number)
+
+
+# The run
+
+
+@contextmanager
+def cloud_and_clients() -> Iterator[Chaos]:
+    """A cluster with fencing that serves, with clients; nothing of it is left at the end."""
+    begin = time.monotonic()
+    with ExitStack() as stack:
+        nodes = stack.enter_context(Cluster.temporary(fencing=True, token=playground.TOKEN))
+        cloud = stack.enter_context(ControlPlane.temporary(
+            db=DATABASE, netns=nodes.outside, bind=playground.bind(nodes)))
+        stack.enter_context(show.silence())
+        cloud.up("db")
+        here = Playground(nodes, cloud)
+        servers = {service: cloud.server(service) for service in SERVICES}
+        watch = Watch(servers, "", PAUSE, patience)
+        chaos = Chaos(Scene(here, watch, Follower(nodes)), Ledger(cloud), Guard(here))
+        chaos.scene.patiently(lambda: cloud.up("keystone"))
+        here.configure()
+        chaos._new_token()
+        stack.enter_context(watch.running())
+        stack.enter_context(chaos.ledger.running())
+        stack.enter_context(chaos.guard.watching())
+        for service in SERVICES:
+            watch.await_served(service, time.time(), PATIENCE)
+        chaos.judged.update(chaos.scene.follower.events(0))
+        show.line(f"{time.monotonic() - begin:7.1f} s  two nodes with fencing serve Glance and "
+                  "Cinder, and clients write")
+        yield chaos
+
+
+def patience() -> float:
+    """For how long the watching client waits for an answer, in seconds."""
+    return min(client.PATIENCE * invariants.busy(), LONGEST)
+
+
+def run(chaos: Chaos, faults: Iterable[tuple[Fault, str]], end: float) -> list[str]:
+    """Take steps until something breaks, there are no more, or the time is over; what broke.
+
+    end: as time.monotonic says it.
+    """
+    begin = time.monotonic()
+    for fault, service in faults:
+        if time.monotonic() > end:
+            break
+        came, broken = chaos.step(fault, service)
+        name = fault.name if fault.service == "-" else f"{fault.name} {service}"
+        mark = show.coloured("BROKEN", show.RED) if broken else show.coloured("ok", show.GREEN)
+        show.line(f"{time.monotonic() - begin:7.1f} s  {chaos.done:3} {name:26} {mark}  {came}")
+        if broken:
+            for text in broken:
+                show.line(f"           VIOLATION {text}")
+            return broken
+    return []
+
+
+def report(chaos: Chaos, begin: float) -> None:
+    """What was done, and for how long the services were not there."""
+    show.line("\nfault                 steps   without service, median / worst, s")
+    for fault in FAULTS:
+        if lost := chaos.lost.get(fault.name):
+            show.line(f"{fault.name:22}{len(lost):5}   {statistics.median(lost):6.1f} / "
+                      f"{max(lost):.1f}")
+    ledger = chaos.ledger
+    show.line(
+        f"{sum(map(len, chaos.lost.values()))} steps in {(time.monotonic() - begin) / 60:.1f} min; "
+        f"clients: {ledger.told('acknowledged')} images and volumes acknowledged, "
+        f"{ledger.told('deleted')} deleted, {ledger.told('refused')} requests refused")
+
+
+def again(options: argparse.Namespace, seed: int, steps: int) -> str:
+    """The line that takes it again."""
+    only = f" --only {' '.join(options.only)}" if options.only else ""
+    return f"make chaos ARGS={shlex.quote(f'--seed {seed}@{signature()} --steps {steps}{only}')}"
+
+
+def keep(chaos: Chaos) -> Path:
+    """Keep the logs of the nodes and of the services, for root alone: there may be secrets."""
+    folder = Path(tempfile.mkdtemp(prefix="openstack-ocf-chaos-"))
+    here = chaos.scene.here
+    for node in here.cluster.nodes:
+        shutil.copytree(here.cluster.path(node, "/var/log"), folder / node,
+                        ignore_dangling_symlinks=True)
+    shutil.copytree(here.cloud.directory / "log", folder / "cloud", ignore_dangling_symlinks=True)
+    return folder
+
+
+def prepare() -> None:
+    """Install what is missing, and look whether this machine will do."""
+    playground.prepare()
+    apt.install([OFFICIAL])
+    memory = available()
+    if memory < MEMORY:
+        raise LabError(f"{memory:.1f} GiB of memory are free, and the lab takes {MEMORY} GiB; end "
+                       "something else that runs here")
+    if invariants.cores() < FEW:
+        show.line(f"{invariants.cores()} processor: all takes longer, and so may each outage")
+
+
+def available() -> float:
+    """The memory that may be used, in GiB."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) / (1 << 20)
+    raise LabError("/proc/meminfo has no MemAvailable")
+
+
+def make(options: argparse.Namespace) -> int:
+    """The whole run; its exit code."""
+    known = [fault.name for fault in FAULTS]
+    if unknown := [name for name in options.only if name not in known]:
+        raise LabError(f"no such fault: {', '.join(unknown)} (there are {', '.join(known)})")
+    if options.list:
+        for fault in FAULTS:
+            show.line(f"{fault.name:20} {fault.text}")
+        return 0
+    chance = random.SystemRandom().randrange(10000)
+    seed = chance if options.seed is None else seed_of(options.seed)
+    limit = options.minutes or (math.inf if options.steps else MINUTES)
+    prepare()
+    show.line(f"seed {seed}@{signature()}")
+    with cloud_and_clients() as chaos:
+        begin = time.monotonic()
+        end = begin + limit * 60
+        broken: list[str] = []
+        try:
+            faults = islice(sequence(seed, options.only), options.steps or None)
+            broken = run(chaos, faults, end)
+        finally:
+            report(chaos, begin)
+            if broken:
+                for text in chaos.told():
+                    show.line(f"  {text}")
+                show.line(f"logs: {keep(chaos)}")
+        here = chaos.scene.here
+    places = (here.cloud.directory, here.cluster.directory, netns.FOLDER / here.cluster.outside)
+    if left := [str(place) for place in places if place.exists()]:
+        show.line(f"left behind: {', '.join(left)}")
+    if broken:
+        show.line(f"again: {again(options, seed, chaos.done)}")
+    else:
+        show.line("nothing broke, and nothing is left behind" if not left else "nothing broke")
+    return 1 if broken or left else 0
+
+
+def minutes(text: str) -> float:
+    """A time, from the command line."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"--minutes {text}: a number above 0")
+    return value
+
+
+def steps(text: str) -> int:
+    """A count, from the command line."""
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"--steps {text}: a whole number above 0")
+    return int(text)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run it; the exit code is 1 where something broke."""
+    parser = argparse.ArgumentParser(
+        prog="python3 -m lab.chaos", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seed", metavar="SEED", help="which faults, in which order")
+    parser.add_argument(
+        "--minutes", type=minutes, help=f"how long ({MINUTES:.0f}, without --steps)")
+    parser.add_argument("--steps", type=steps, default=0, help="how many faults at most")
+    parser.add_argument("--only", nargs="+", default=[], metavar="FAULT", help="only these")
+    parser.add_argument("--list", action="store_true", help="tell which faults there are")
+    options = parser.parse_args(arguments)
+    return exit_code("chaos", lambda: make(options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

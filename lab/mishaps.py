@@ -1,0 +1,168 @@
+"""Faults of what the services depend on, and of what the agents need: nothing is to be restarted.
+
+Called by `lab.faults`, which lists them. (But without a database services are restarted: it is all
+that can be done.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lab import identity, upgrade
+from lab.agents import SERVICES
+from lab.invariants import address, api
+from lab.playground import INTERVAL
+from lab.scene import MONITORS, STATE, Explained, Scene
+
+DEGRADED = "OCF_DEGRADED"
+BOUNDARIES = (0, 9999999999)  # seconds of the epoch: long ago, and far away
+
+# Run by sh with the state of an agent: the clock was at another time when the token came.
+SKEW = """sed -i 's/"until": [0-9.]*/"until": {until}/' """ + f"{STATE}/*.json"
+FULL = """
+dd if=/dev/zero of=/run/full bs=64k 2>/dev/null || :
+dd if=/dev/zero of=/run/rest bs=1k 2>/dev/null || :
+[ "$(df --output=avail /run | tail -n 1)" -lt 4 ]
+"""
+# Reads come from the images' own folder; there is no room for anything that is written.
+FULL_IMAGES = """
+mkdir /run/store
+mount -t tmpfs -o size=64k,nr_inodes=16 tmpfs /run/store
+mkdir /run/store/upper /run/store/work
+mount -t overlay -o lowerdir="$1",upperdir=/run/store/upper,workdir=/run/store/work overlay "$1"
+chown --reference="$2" "$1"
+! dd if=/dev/zero of=/run/store/full bs=4k 2>/dev/null
+"""
+EMPTY_IMAGES = 'umount --lazy "$1" && umount --lazy /run/store && rmdir /run/store'
+
+
+# What the services depend on
+
+
+def skew(scene: Scene, until: int) -> None:
+    """Have the agents' tokens be good until then, in seconds of the epoch."""
+    for node in scene.here.cluster.running:
+        scene.here.cluster.exec(node, ["sh", "-c", SKEW.format(until=until)])
+
+
+def keystone_down(scene: Scene, service: str) -> Explained:
+    """Keystone is down, and no agent has a token any more."""
+    cloud = scene.here.cloud
+    cloud.down("keystone")
+    try:
+        skew(scene, BOUNDARIES[0])
+        scene.await_said(DEGRADED, scene.since, *SERVICES)
+        scene.await_monitors()
+    finally:
+        scene.patiently(lambda: cloud.up("keystone"))
+    back = time.time()
+    scene.await_said("ok", back, *SERVICES)
+    return Explained("Keystone was down", back, out=SERVICES)
+
+
+def keystone_hangs(scene: Scene, service: str) -> Explained:
+    """Keystone takes connections, and answers nothing."""
+    with scene.here.cloud.frozen("keystone"):
+        skew(scene, BOUNDARIES[0])
+        scene.await_said(DEGRADED, scene.since, *SERVICES)
+    back = time.time()
+    scene.await_said("ok", back, *SERVICES)
+    return Explained("Keystone hung", back, out=SERVICES)
+
+
+def database_down(scene: Scene, service: str) -> Explained:
+    """The database is down: to restart the services is what can be done, and does not help."""
+    cloud = scene.here.cloud
+    cloud.down("db")
+    try:
+        time.sleep(MONITORS * INTERVAL)
+    finally:
+        scene.patiently(lambda: cloud.up("db"))
+    back = time.time()
+    free = [name for each in SERVICES for name in (api(each), address(each))]
+    return Explained("the database was down", back, out=SERVICES, free=free, failing=True)
+
+
+def password(scene: Scene, service: str) -> Explained:
+    """The monitoring user gets another password, which nobody tells the cluster; later the old."""
+    cloud = scene.here.cloud
+    with _other_password(scene):
+        skew(scene, BOUNDARIES[0])  # a worker knows a token for five minutes, whatever is changed
+        scene.await_said(DEGRADED, scene.since, *SERVICES)
+    back = time.time()
+    scene.await_said("ok", back, *SERVICES)
+    return Explained(f"Keystone refused {cloud.credentials.username}", back)
+
+
+@contextmanager
+def _other_password(scene: Scene) -> Iterator[None]:
+    cloud = scene.here.cloud
+    known = cloud.credentials
+    administrator = identity.Administrator(cloud.server("keystone"), cloud.admin.password)
+    (user,) = administrator.call("GET", f"/users?name={known.username}")["users"]
+
+    def change(new: str) -> None:
+        administrator.call("PATCH", f"/users/{user['id']}", {"user": {"password": new}})
+
+    change(hashlib.sha256(known.password.encode()).hexdigest())
+    try:
+        yield
+    finally:
+        change(known.password)
+
+
+# What the agents need
+
+
+def run_full(scene: Scene, service: str) -> Explained:
+    """/run is full on the node: the agents can remember nothing."""
+    node = scene.node(service)
+    scene.run(node, FULL)
+    try:
+        time.sleep(MONITORS * INTERVAL + INTERVAL)  # they cannot write down what they come to
+    finally:
+        scene.run(node, "rm -f /run/full /run/rest")
+    scene.await_monitors()
+    return Explained(f"{node}: /run was full")
+
+
+def images_full(scene: Scene, service: str) -> Explained:
+    """No room for images: none is acknowledged, and all that were are there."""
+    node, home = scene.node("glance"), scene.here.cloud.settings.home("glance")
+    folder = str(home / "images")
+    scene.run(node, FULL_IMAGES, folder, str(home))
+    try:
+        scene.await_monitors()
+        time.sleep(INTERVAL)
+    finally:
+        scene.run(node, EMPTY_IMAGES, folder)
+    return Explained(f"{node}: no room for images")
+
+
+def clock(scene: Scene, service: str) -> Explained:
+    """What the agents remember is of another time: its tokens are long over, or never will be."""
+    for until in BOUNDARIES:
+        skew(scene, until)
+        scene.await_monitors()
+    return Explained("tokens of another time")
+
+
+def reinstall(scene: Scene, service: str) -> Explained:
+    """The agents are replaced under running monitors, as a package manager does it."""
+    seen = time.monotonic() + 2 * INTERVAL
+    times = 0
+    while time.monotonic() < seen or times < MONITORS:
+        times += 1
+        upgrade.replace(scene.here.cluster.agents, f"{scene.since:.0f}.{times}")
+    scene.await_monitors()
+    return Explained(f"all agents were installed {times} times")
+
+
+def refresh(scene: Scene, service: str) -> Explained:
+    """Pacemaker is told to forget what it knows, and looks again."""
+    scene.crm("resource", "refresh")
+    scene.await_monitors()
+    return Explained("refreshed")

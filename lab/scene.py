@@ -1,0 +1,164 @@
+"""What a fault of `make chaos` works with: the cluster, its client, and what it has to wait for.
+
+Called by `lab.faults` and `lab.mishaps`, which do something to it and tell what that explains.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from lab.agents import SERVICES
+from lab.client import Watch
+from lab.errors import LabError
+from lab.invariants import Change, address, api
+from lab.journal import Event, Follower
+from lab.playground import Playground
+
+PATIENCE = 600.0  # seconds, for what takes ten on an idle machine
+POLL = 0.2
+STATE = "/run/resource-agents/openstack"
+MONITORS = 2  # for so many we wait, where nothing is to be done
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What a fault explains.
+
+    what: what was done, for people. at: from when the bound counts, in seconds of the epoch; 0 for
+    the beginning. changes: what Pacemaker may start and stop, each once. out: services whose
+    clients may be refused something. free: resources that may be started and stopped as it comes.
+    failing: a start or a stop may fail. broken: what the fault itself has found to be wrong.
+    """
+
+    what: str
+    at: float = 0.0
+    changes: Collection[Change] = ()
+    out: Collection[str] = ()
+    free: Collection[str] = ()
+    failing: bool = False
+    broken: Sequence[str] = ()
+
+
+@dataclass
+class Scene:
+    """The playground with its client; since: when the fault began, in seconds of the epoch.
+
+    follower: reads what the nodes write down.
+    """
+
+    here: Playground
+    watch: Watch
+    follower: Follower
+    since: float = 0.0
+
+    def events(self, after: float = 0.0) -> list[Event]:
+        """What Pacemaker has done since the fault, or since a moment."""
+        return self.follower.events(after or self.since)
+
+    def node(self, service: str) -> str:
+        """The node that a service is started on."""
+        node = self.here.node(service)
+        if not node:
+            raise LabError(f"{api(service)} is not started")
+        return node
+
+    def other(self, node: str) -> str:
+        """The other one of the two nodes."""
+        return next(name for name in self.here.cluster.nodes if name != node)
+
+    def on(self, node: str) -> list[str]:
+        """The services that are started on a node."""
+        return [service for service in SERVICES if self.node(service) == node]
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        """Wait for something that has to come."""
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            if time.monotonic() > deadline:
+                raise LabError(f"for {PATIENCE:.0f} s this was awaited in vain: {what}")
+            time.sleep(POLL)
+
+    def await_started(self, *services: str) -> None:
+        """Wait until these services have been started since the fault, and serve."""
+        for service in services:
+            self.until(partial(self._came, "start", service, "ok", self.since),
+                       f"{api(service)} is started again")
+            self.watch.await_served(service, time.time(), PATIENCE)
+
+    def await_said(self, result: str, after: float, *services: str) -> None:
+        """Wait until monitors of these services have come to something else than before."""
+        for service in services:
+            self.until(partial(self._came, "monitor", service, result, after),
+                       f"a monitor of {api(service)} says {result}")
+
+    def _came(self, what: str, service: str, result: str, after: float) -> bool:
+        wanted = (what, api(service), result)
+        return wanted in [(event.what, event.resource, event.result)
+                          for event in self.events(after)]
+
+    def await_monitors(self, count: int = MONITORS) -> None:
+        """Wait until monitors of all services have come to a verdict so many times more."""
+        for service in SERVICES:
+            seen: set[str] = set()
+
+            def often(service: str = service, seen: set[str] = seen) -> bool:
+                file = f"{STATE}/{service}-api:{api(service)}.10.last"
+                command = ["stat", "--format=%y %i", file]
+                seen.add(self.here.cluster.exec(self.node(service), command).stdout)
+                return len(seen) > count
+
+            self.until(often, f"{count} monitors of {api(service)}")
+
+    def patiently(self, act: Callable[[], object]) -> None:
+        """Do what can be done again, and is given up too early on a busy machine."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                act()
+                return
+            except LabError:
+                if time.monotonic() > deadline:
+                    raise
+
+    def settle(self) -> None:
+        """Wait until Pacemaker has nothing left to do."""
+        self.here.cluster.wait(PATIENCE)
+
+    def crm(self, *arguments: str) -> None:
+        """What an operator types."""
+        self.here.cluster.crm(*arguments, timeout=PATIENCE)
+
+    def run(self, node: str, script: str, *arguments: str) -> None:
+        """Run a script of sh in a node."""
+        command = ["sh", "-ec", script, "sh", *arguments]
+        self.here.cluster.exec(node, command, timeout=PATIENCE, check=True)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that happens to a service, or to all.
+
+    bound: in seconds, see above. play: does it, undoes it, and says what it explains. service: the
+    only one that it can happen to; "" for any, "-" for all at once.
+    """
+
+    name: str
+    text: str
+    bound: float
+    play: Callable[[Scene, str], Explained]
+    service: str = ""
+
+
+def restarted(service: str, node: str) -> set[Change]:
+    """What recovers a service where it is."""
+    return {(what, api(service), node) for what in ("stop", "start")}
+
+
+def moved(services: Collection[str], node: str, to: str, *, lost: bool = False) -> set[Change]:
+    """What takes services from one node to the other. lost: nobody stops them any more."""
+    names = [name for service in services for name in (address(service), api(service))]
+    stopped = set() if lost else {("stop", name, node) for name in names}
+    return stopped | {("start", name, to) for name in names}

@@ -1,0 +1,148 @@
+"""`make chaos`: what it does at random holds; what is really broken it finds.
+
+Two minutes of it with a fixed seed, and a judge that is shown what it has to find: a healthy
+service that is restarted, a daemon that runs twice, an image and a volume that are lost.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+
+import pytest
+
+from cluster.kit import PATIENCE
+from harness import eventually
+from lab.chaos import Chaos, cloud_and_clients, run, sequence
+from lab.faults import FAULTS
+from lab.invariants import families
+from lab.playground import PACKAGES, VIPS
+from lab.scene import Explained, Fault, Scene
+
+pytestmark = pytest.mark.real
+
+SEED = 16
+QUICK = ("kill-master", "kill-all", "terminate", "move", "refresh", "reinstall", "password",
+         "images-full", "clock")  # fmt: skip
+TWO_MINUTES = 120.0
+DAEMON = "setsid --fork /usr/bin/glance-api --config-file $1 >/dev/null 2>&1 </dev/null"
+
+
+@pytest.fixture(scope="module")
+def prerequisites_of_chaos(need_packages: Callable[[Sequence[str], str], None]) -> None:
+    """What the playground takes."""
+    need_packages([*PACKAGES, "python3-openstackclient"], "make cluster-packages openstack")
+
+
+@pytest.fixture(scope="module")
+def chaos(prerequisites_of_chaos: None) -> Iterator[Chaos]:
+    """A cluster that serves, with clients, of this file alone."""
+    with cloud_and_clients() as chaos:
+        yield chaos
+
+
+def broken(chaos: Chaos, play: Callable[[Scene, str], Explained], bound: float = 600) -> list[str]:
+    """What the judge finds in one step, in which this happens to Glance."""
+    return chaos.step(Fault("a test", "", bound, play), "glance")[1]
+
+
+def test_two_minutes(chaos: Chaos) -> None:
+    """All holds while faults come at random, for two minutes or once each."""
+    faults = islice(sequence(SEED, QUICK), len(QUICK))
+
+    assert [] == run(chaos, faults, time.monotonic() + TWO_MINUTES)
+    assert chaos.ledger.told("acknowledged") > 0
+
+
+def test_healthy_service_restarted(chaos: Chaos) -> None:
+    """A service that is restarted without a fault is found: by the journal, and by its pids."""
+
+    def play(scene: Scene, service: str) -> Explained:
+        scene.here.cluster.exec(
+            scene.node(service), ["crm_resource", "--restart", "--resource=p_glance-api"],
+            timeout=PATIENCE, check=True)
+        return Explained("restarted for no reason")
+
+    found = broken(chaos, play)
+
+    node = chaos.scene.node("glance")
+    for what in ("started", "stopped"):
+        assert f"p_glance-api was {what} on {node}, and nothing explains it" in found
+    assert "the processes of glance-api are others than before" in found
+    assert not [text for text in found if "cinder" in text]
+
+
+def test_running_twice(chaos: Chaos) -> None:
+    """A second daemon, on the other node, is found; and its address, and that it is left there."""
+    cloud = chaos.scene.here.cloud
+
+    def play(scene: Scene, service: str) -> Explained:
+        other = scene.other(scene.node(service))
+        scene.run(other, "ip address add $1/32 dev lo", VIPS[service])
+        scene.run(other, DAEMON, str(cloud.config(service)))
+        eventually(lambda: len(families(scene.here, service)) == 2, PATIENCE)
+        chaos.guard.await_look()
+        return Explained("started by hand")
+
+    other = chaos.scene.other(chaos.scene.node("glance"))
+    try:
+        found = " ".join(broken(chaos, play))
+    finally:
+        for member in families(chaos.scene.here, "glance").get(other, []):
+            member.send(signal.SIGKILL)
+        chaos.scene.run(other, "ip address del $1/32 dev lo", VIPS["glance"])
+    eventually(lambda: other not in families(chaos.scene.here, "glance"), PATIENCE)
+
+    assert "glance-api runs on node1 and node2 at once" in found
+    assert f"processes of glance-api are left on {other}" in found
+    assert f"{VIPS['glance']} is on {other}" in found
+
+
+def test_image_lost(chaos: Chaos) -> None:
+    """An image that was acknowledged, and whose data are gone, is found."""
+    images = chaos.ledger.records["glance"]
+    eventually(lambda: images.kept, PATIENCE)
+
+    def play(scene: Scene, service: str) -> Explained:
+        with images.alone:
+            lost.append([*images.kept][-1])
+            (scene.here.cloud.settings.home("glance") / "images" / lost[0]).unlink()
+        return Explained("an image's file is removed")
+
+    lost: list[str] = []
+
+    found = broken(chaos, play)
+
+    images.kept.pop(lost[0], "")
+    assert f"image {lost[0]} cannot be read back" in found
+
+
+def test_volume_lost(chaos: Chaos) -> None:
+    """A volume that was acknowledged, and that somebody else deletes, is found."""
+    volumes = chaos.ledger.records["cinder"]
+    eventually(lambda: volumes.kept, PATIENCE)
+
+    def play(scene: Scene, service: str) -> Explained:
+        with volumes.alone:
+            lost.append([*volumes.kept][-1])
+            volumes.ask("DELETE", f"{volumes.path}/{lost[0]}")
+        return Explained("a volume is deleted by another")
+
+    lost: list[str] = []
+
+    found = broken(chaos, play)
+
+    volumes.kept.pop(lost[0], "")
+    assert f"volume {lost[0]} was acknowledged, and is not listed" in found
+
+
+def test_bound(chaos: Chaos) -> None:
+    """An outage above the bound of its fault is found."""
+    kill = next(fault.play for fault in FAULTS if fault.name == "kill-all")
+
+    found = broken(chaos, kill, bound=0.001)
+
+    assert re.search(r"glance was not served for [\d.]+ s, and the bound is ", " ".join(found))
