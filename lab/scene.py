@@ -107,7 +107,9 @@ class Scene:
             def often(service: str = service, seen: set[str] = seen) -> bool:
                 file = f"{STATE}/{service}-api:{api(service)}.10.last"
                 command = ["stat", "--format=%y %i", file]
-                seen.add(self.here.cluster.exec(self.node(service), command).stdout)
+                # After a refresh Pacemaker knows for a moment of nothing that is started.
+                if node := self.here.node(service):
+                    seen.add(self.here.cluster.exec(node, command).stdout)
                 return len(seen) > count
 
             self.until(often, f"{count} monitors of {api(service)}")
