@@ -46,8 +46,12 @@ GREETING = b"AMQP\0\0\x09\x01"
 OPTION = Option("DEFAULT", "transport_url", default="rabbit://localhost/",
                 schemes=("rabbit", "kombu"), port=5672)
 
-PATIENCE = 15.0
-"""Seconds in which a worker has to connect while RabbitMQ answers; 9 were measured."""
+PATIENCE = 40.0
+"""Seconds in which a worker has to connect while RabbitMQ answers. After a long outage
+oslo.messaging pauses for 30 s between two tries (rabbit_interval_max); then 9 s were measured."""
+
+WAITING = 15.0
+"""Seconds of them that one monitor waits at most."""
 
 READING = 10.0
 """Seconds for which a process has to leave all its connections unread to count as hung."""
@@ -181,7 +185,9 @@ class Broker(Check):
         since = memory.get("apart")
         if not isinstance(since, (int, float)) or not 0 <= now - since < 1e6:
             since = memory["apart"] = now
-        while _boot_time() - since < PATIENCE and deadline.remaining() > LOOK + LEFT:
+        one = Deadline(WAITING)
+        while (_boot_time() - since < PATIENCE and one.remaining()
+               and deadline.remaining() > LOOK + LEFT):
             time.sleep(LOOK)
             if connections(subject, servers):
                 memory.pop("apart", None)

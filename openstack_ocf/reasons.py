@@ -97,8 +97,7 @@ def service(agent: Agent) -> tuple[str, ...]:
                      "where RabbitMQ does not answer")
         why_stop = "its work may end, which took heat-engine up to 20 s"
         why_check = (f"its connections to RabbitMQ and the database. {check} s timeout: to tell "
-                     "that a process hangs takes 10 s, and that it does not come back to RabbitMQ "
-                     "15 s")
+                     "that a process hangs takes 10 s")
     return (
         f"start {start} s: {why_start}.",
         f"stop {stop} s: {why_stop}; what is left shortly before the timeout is killed.",
