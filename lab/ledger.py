@@ -306,9 +306,10 @@ class Ledger:
     def _command(self, command: Sequence[str]) -> Any:
         """Run the real client: what it gives; or, a text, why it failed: "" for a busy machine.
 
-        No secret is in its arguments.
+        No secret is in its arguments. It keeps a cache at home, which is to go with the lab.
         """
-        environment = {**ENVIRONMENT, "HOME": "/nonexistent", **self._cloud.admin.environment()}
+        home = str(self._cloud.directory)
+        environment = {**ENVIRONMENT, "HOME": home, **self._cloud.admin.environment()}
         argv = ["openstack", *command, "--format=json"]
         done = execute(argv, environment, OFFICIAL, self._cloud.namespace)
         if done.code < 0:  # it was ended, since it took so long

@@ -91,8 +91,8 @@ ROWS = (
         "It talks to the public address, which may be in another network, or not there."),
     Row("C4", WARNING, "Cinder uses the public endpoint of the Image API",
         "That is its default, `image:glance:publicURL`."),
-    Row("C5", ERROR, "a `catalog_info` whose type is not that of the API, or that has a name",
-        "The client finds no endpoint: type and name must be those of the catalogue."),
+    Row("C5", ERROR, "a `catalog_info` whose type or name is not that of the catalogue",
+        "The client finds no endpoint. Without `--ask` a name is a warning."),
     Row("E1", ERROR, "no service of a type in the catalogue, or several",
         "With two, clients take the first that Keystone names; Cinder takes now one, now the "
         "other."),
