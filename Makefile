@@ -63,7 +63,7 @@ TOOLS := pytest pytest-subprocess pytest-xdist hypothesis mypy ruff vermin setup
 # Tests that mostly wait, four at once. A lab or a cluster serves all tests of its file, and is busy.
 LIGHT := tests/unit tests/agents tests/kinds tests/install tests/lookalike tests/tool
 PARALLEL ?= --numprocesses 4 --dist worksteal
-PARALLEL_HEAVY ?= --numprocesses 2 --dist loadfile
+PARALLEL_HEAVY ?= --numprocesses 3 --dist loadfile
 # Half an hour of CI has no room for it: a whole controller, whose databases alone take minutes.
 NIGHTLY := tests/cluster/test_controller.py
 
