@@ -24,6 +24,9 @@ _HERE = Path(__file__).resolve().parents
 _DEFAULTS = {"neutron": "neutron-server"}
 """Projects whose API is not called PROJECT-api."""
 
+UNUSED = "(not used)"
+"""Stands in the title of a parameter that is accepted for the sake of older agents."""
+
 
 @dataclass(frozen=True)
 class Operation:

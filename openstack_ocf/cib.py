@@ -202,3 +202,8 @@ def names(cib: ET.Element) -> dict[str, str]:
     """Ids of the primitives that hold a DNS name, each with the name."""
     return {primitive.get("id", ""): parameters(primitive).get(NAMERS[agent(primitive)], "")
             for primitive in resources(cib) if agent(primitive) in NAMERS}
+
+
+def holders(cib: ET.Element) -> dict[str, str]:
+    """Ids of the primitives that hold what clients look for, each with its address or name."""
+    return {**virtual_ips(cib), **names(cib)}

@@ -17,14 +17,13 @@ from agentlib.resource import Resource
 from agentlib.secrets import scrubbed
 from agentlib.start import validate_host
 
+from .agents import UNUSED
 from .configured import Configured
 from .line import OK, UNKNOWN, WARNING, WRONG, Line
 from .words import nearest, shown
 
 PARAMETERS, STATE, PROCESSES = "parameters", "what is remembered", "processes"
 
-UNUSED = "(not used)"
-"""Stands in the title of a parameter that is accepted for the sake of older agents."""
 MANY = 6
 """So many pids are named."""
 

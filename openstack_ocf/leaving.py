@@ -37,13 +37,9 @@ def removed(plan: ET.Element, there: ET.Element, wanted: Sequence[str]) -> list[
                              f"removed; {which}")
     going = candidates if ALL in wanted else [one for one in candidates if one in wanted]
     planned = {one.get("id", "") for one in cibs.resources(plan)}
-    return going + [name for name in _holders(there)
+    return going + [name for name in cibs.holders(there)
                     if name not in planned and name not in going
                     and _lonely(there, name, set(going))]
-
-
-def _holders(there: ET.Element) -> dict[str, str]:
-    return {**cibs.virtual_ips(there), **cibs.names(there)}
 
 
 def _lonely(there: ET.Element, address: str, going: set[str]) -> bool:
@@ -63,7 +59,7 @@ def _lonely(there: ET.Element, address: str, going: set[str]) -> bool:
         if tie.find("resource_set") is not None and any(
                 one.get("id") in mine for one in tie.iter("resource_ref")):
             return False
-    served = near - _holders(there).keys() - {""}
+    served = near - cibs.holders(there).keys() - {""}
     return bool(served) and served <= going
 
 

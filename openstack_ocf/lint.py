@@ -80,8 +80,9 @@ class _Lint:
         yield from self._groups(ours)
         yield from held.lint(self._root)
         yield from self._references()
+        watched = [one.element for one in ours]
         for primitive in cib.resources(self._root):
-            if primitive.get("id") in self._vips or primitive in [one.element for one in ours]:
+            if primitive.get("id") in self._vips or primitive in watched:
                 yield from safety.ignored(primitive.get("id", ""), self._operations(primitive))
         if ours:
             yield from safety.cluster(self._root)

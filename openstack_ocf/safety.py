@@ -26,8 +26,7 @@ _BETTER = {"stop": "Remove on-fail: a node whose stop fails is fenced."}
 
 def cluster(root: ET.Element) -> Iterator[Finding]:
     """L3, L12, L23: properties and defaults under which nothing is safe."""
-    properties = {pair.get("name", ""): pair.get("value", "")
-                  for pair in root.iterfind("configuration/crm_config/*/nvpair")}
+    properties = cib.pairs(root.find("configuration/crm_config"), "*")
     get = properties.get
     if get("start-failure-is-fatal", "true").lower() not in FALSE:
         yield Finding("L3", WARNING, "start-failure-is-fatal", "one start that fails counts as "
@@ -85,18 +84,14 @@ def shared(root: ET.Element, others: Sequence[tuple[str, ET.Element]]) -> Iterat
             raise UsageError(f"{path(source)} is of the same cluster: its nodes are "
                              f"{', '.join(map(shown, sorted(own)))}, too. --other takes the CIB of "
                              "another one")
-        theirs = {_plain(value): name for name, value in _holders(other).items()}
-        for name, value in _holders(root).items():
+        theirs = {_plain(value): name for name, value in cib.holders(other).items()}
+        for name, value in cib.holders(root).items():
             mate = theirs.get(_plain(value)) if value else None
             if mate is not None:
                 yield Finding(
                     "L24", ERROR, name, f"{shown(value)} is that of {shown(mate)} in the cluster "
                     f"of {path(source)}, too: clients reach the one or the other",
                     "Give one of the two clusters another address or name.")
-
-
-def _holders(root: ET.Element) -> dict[str, str]:
-    return {**cib.virtual_ips(root), **cib.names(root)}
 
 
 def _nodes(root: ET.Element) -> set[str]:

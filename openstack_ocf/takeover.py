@@ -16,6 +16,7 @@ from typing import Any
 from agentlib.errors import AgentError
 
 from . import agents, cib, looking
+from .agents import UNUSED
 from .errors import UsageError
 from .words import nearest, shown
 
@@ -137,7 +138,7 @@ def _parameters(found: Takeover, declared: Any, given: Mapping[str, str]) -> Ite
             found.unchanged = False
             yield (f"{shown(name)} is no parameter of ours, and has no effect"
                    + (f"; the nearest is {near}." if near else "."))
-    unused = [name for name in given if name in known and "(not used)" in known[name].shortdesc]
+    unused = [name for name in given if name in known and UNUSED in known[name].shortdesc]
     if unused:
         yield f"Accepted and not used: {', '.join(unused)}."
     url = given.get("url", "")
