@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from lab import apt, client, identity, invariants, netns, playground, show
+from lab import apt, client, invariants, machine, netns, playground, show
 from lab.agents import SERVICES
 from lab.client import Watch
 from lab.cluster import Cluster
@@ -104,7 +104,7 @@ class Chaos:
         here, begin = self.scene.here, self.scene.since
         calm = [name for name in SERVICES if name not in explained.out]
         touched = {change[1] for change in explained.changes} | {*explained.free}
-        untouched = [name for name in SERVICES if invariants.api(name) not in touched]
+        untouched = [name for name in SERVICES if playground.resource(name) not in touched]
         self.events = self._unjudged()
         broken = self.ledger.verify()
         broken += self.ledger.official()
@@ -130,8 +130,7 @@ class Chaos:
 
     def _new_token(self) -> None:
         if time.monotonic() - self.token > TOKEN or not self.token:
-            cloud = self.scene.here.cloud
-            token = identity.token(cloud.server("keystone"), "admin", cloud.admin.password, "admin")
+            token = self.scene.here.cloud.admin_token()
             self.scene.watch.token = token
             self.ledger.use(token)
             self.token = time.monotonic()
@@ -201,7 +200,7 @@ def cloud_and_clients() -> Iterator[Chaos]:
 
 def patience() -> float:
     """For how long the watching client waits for an answer, in seconds."""
-    return min(client.PATIENCE * invariants.busy(), LONGEST)
+    return min(client.PATIENCE * machine.busy(), LONGEST)
 
 
 def run(chaos: Chaos, faults: Iterable[tuple[Fault, str]], end: float) -> list[str]:
@@ -259,20 +258,12 @@ def prepare() -> None:
     """Install what is missing, and look whether this machine will do."""
     playground.prepare()
     apt.install([OFFICIAL])
-    memory = available()
+    memory = machine.memory()
     if memory < MEMORY:
         raise LabError(f"{memory:.1f} GiB of memory are free, and the lab takes {MEMORY} GiB; end "
                        "something else that runs here")
-    if invariants.cores() < FEW:
-        show.line(f"{invariants.cores()} processor: all takes longer, and so may each outage")
-
-
-def available() -> float:
-    """The memory that may be used, in GiB."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) / (1 << 20)
-    raise LabError("/proc/meminfo has no MemAvailable")
+    if machine.cores() < FEW:
+        show.line(f"{machine.cores()} processor: all takes longer, and so may each outage")
 
 
 def make(options: argparse.Namespace) -> int:

@@ -64,7 +64,6 @@ SIZES = (2, 3)
 LIMIT = 180.0  # seconds, for what takes three on an idle machine
 LOCKED = 120.0
 NOT_RUNNING = 3  # as init scripts say it
-COLOUR = re.compile(r"\033\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
@@ -223,7 +222,7 @@ class Cluster:
         done = execute(argv, ENVIRONMENT, timeout, None)
         if check and done.code != 0:
             said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-            shown = "\n    ".join(COLOUR.sub("", line) for line in said[-5:])
+            shown = "\n    ".join(show.COLOUR.sub("", line) for line in said[-5:])
             over = f"was ended after {timeout:.0f} s" if done.code < 0 else f"failed: {done.code}"
             raise LabError(f"{node}: {' '.join(command)} {over}\n    {shown}".rstrip())
         return done

@@ -29,7 +29,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from lab import apt, cluster, config, declared, identity, playground, seed, show
+from lab import apt, cluster, config, declared, identity, machine, playground, seed, show
 from lab.cib import Status
 from lab.cluster import NOT_RUNNING, SWITCH, Cluster
 from lab.command import exit_code
@@ -408,8 +408,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _require_memory(nodes: int) -> None:
     """Refuse what would only push the machine into its swap."""
-    rows = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-    free = int(rows["MemAvailable"].split()[0]) / 2**20
+    free = machine.memory()
     wanted = MEMORY[0] + MEMORY[1] * nodes
     if free < wanted:
         raise LabError(

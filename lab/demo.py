@@ -20,17 +20,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import apt, identity, netns, playground, show
+from lab import apt, netns, playground, show
 from lab.agents import ROOT, SERVICES
 from lab.client import PATHS, Watch
 from lab.command import exit_code
 from lab.errors import LabError
-from lab.playground import ALL, WORKERS, Playground, resource
-from lab.stage import DEGRADED, PATIENCE, Seen, Stage, found_dead, orphaned
+from lab.journal import DEGRADED
+from lab.playground import ALL, WORKERS, Playground, address, resource
+from lab.stage import PATIENCE, Seen, Stage, found_dead, orphaned
 
 FURTHER = 1  # monitor, after the first that has noticed that Keystone is down
-STATE = "/run/resource-agents/openstack/*.json"
-FORGET = f"""sed -i 's/"until": [0-9.]*/"until": 0/' {STATE}"""
 PROVE = ("env", f"PYTHONPATH={ROOT}", "/usr/bin/python3", "-B", "-m", "openstack_ocf", "prove")
 KILLED = ("cinder", "cinder-volume")
 CLONED = "cinder-scheduler"
@@ -68,7 +67,7 @@ def start(stage: Stage) -> list[Seen]:
         stage.say(f"the client is served: {here.cloud.server(service)}{PATHS[service]}",
                   min(served))
     status = here.cluster.status()
-    together = [status.where(f"p_ip_{s}-api") == status.where(resource(s)) != "" for s in SERVICES]
+    together = [status.where(address(s)) == status.where(resource(s)) != "" for s in SERVICES]
     cloned = status.resources[resource(CLONED)].nodes
     return [Seen(all(together)), Seen(sorted(cloned) == sorted(nodes)),
             Seen(status.where(resource("cinder-volume")) != "")]
@@ -118,8 +117,7 @@ def lose_keystone(stage: Stage) -> list[Seen]:
         stage.introduce(service, PATHS[service], before[service][1:])
     down = time.time()
     here.cloud.down("keystone")
-    for node in here.cluster.running:
-        here.cluster.exec(node, ["sh", "-c", FORGET])
+    here.skew(0)
     stage.say("Keystone is down; the tokens that the agents remember have run out")
     stage.until(lambda: all(stage.says(service, DEGRADED) for service in SERVICES))
     seen = {service: unreached(stage, service) for service in SERVICES}
@@ -182,7 +180,7 @@ def cut_node(stage: Stage) -> list[Seen]:
              if event.node == other and event.what == "start"]
     status = here.cluster.status(other)
     moved = [status.where(resource(service)) == other for service in moving]
-    moved += [status.where(f"p_ip_{service}-api") == other for service in SERVICES]
+    moved += [status.where(address(service)) == other for service in SERVICES]
     stage.say(f"the cable of {lost} is mended")
     here.cluster.heal(lost)
     stage.until(lambda: stage.recovered(CLONED, lost))
@@ -263,9 +261,7 @@ def same(said: Sequence[str], line: str) -> bool:
 
 def left_over(here: Playground) -> bool:
     """Whether there is an image or a volume still."""
-    user = here.cloud.admin
-    keystone = here.cloud.server("keystone")
-    token = identity.token(keystone, user.username, user.password, user.project_name)
+    token = here.cloud.admin_token()
     found: list[Mapping[str, object]] = []
     for service, path, name in (("glance", "/v2/images", "images"),
                                 ("cinder", "/v3/volumes?all_tenants=1", "volumes")):

@@ -21,8 +21,9 @@ from lab.agents import SERVICES
 from lab.client import Outage, Watch
 from lab.cluster import Cluster
 from lab.journal import Event
+from lab.machine import busy
 from lab.node import nodes_of
-from lab.playground import VIPS, Playground
+from lab.playground import VIPS, Playground, address, resource
 from lab.process import Process
 
 Change = tuple[str, str, str]
@@ -31,16 +32,6 @@ Change = tuple[str, str, str]
 LOOK = 1.0  # seconds between two looks of the guard
 CHANGES = ("start", "stop")
 STATE = "/run/resource-agents"
-
-
-def api(service: str) -> str:
-    """The resource of a service."""
-    return f"p_{service}-api"
-
-
-def address(service: str) -> str:
-    """The resource of its virtual IP."""
-    return f"p_ip_{service}-api"
 
 
 # Processes
@@ -150,16 +141,6 @@ def _twice(service: str, found: Mapping[str, Sequence[Process]]) -> Iterator[str
         yield f"{service}-api runs on {' and '.join(nodes)} at once (pids of the machine: {shown})"
 
 
-def busy() -> float:
-    """How much longer things take than on a quiet machine: by the load for each processor."""
-    return max(1.0, os.getloadavg()[0] / cores())
-
-
-def cores() -> int:
-    """How many processors there are for us."""
-    return len(os.sched_getaffinity(0))
-
-
 # Starts and stops
 
 
@@ -239,12 +220,12 @@ def left(here: Playground) -> list[str]:
         for node in status.nodes.values()
         if not node.online or node.pending or node.standby or node.maintenance or node.unclean]
     for service in SERVICES:
-        where = status.where(api(service))
-        resource = status.resources.get(api(service))
-        if not where or not resource or resource.blocked or not resource.managed:
-            found.append(f"{api(service)} is not started, blocked or not managed: {resource}")
+        where = status.where(resource(service))
+        there = status.resources.get(resource(service))
+        if not where or not there or there.blocked or not there.managed:
+            found.append(f"{resource(service)} is not started, blocked or not managed: {there}")
         elif where != status.where(address(service)):
-            found.append(f"{api(service)} is on {where}, and its address is not")
+            found.append(f"{resource(service)} is on {where}, and its address is not")
         else:
             found += _beside(here, service, where)
     constraints = ["cibadmin", "--query", "--scope=constraints"]
@@ -268,7 +249,7 @@ def _beside(here: Playground, service: str, where: str) -> Iterator[str]:
         if (VIPS[service] in local) != (node == where):
             yield f"{VIPS[service]} is {'' if VIPS[service] in local else 'not '}on {node}"
         if node != where:
-            name = api(service)
+            name = resource(service)
             files = (f"{STATE}/{name}.pid", f"{STATE}/openstack/{service}-api:{name}.json")
             said = here.cluster.exec(node, ["ls", *files]).stdout.split()
             for file in said:

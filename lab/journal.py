@@ -16,6 +16,8 @@ from datetime import datetime
 from lab.cluster import Cluster
 
 LOG = "/var/log/pacemaker/pacemaker.log"
+DEGRADED = "OCF_DEGRADED"
+"""What it calls a monitor's 190."""
 
 # Nov 20 06:59:52.603 node1 pacemaker-controld  [59] (log_executor_event) notice: ...
 LINE = re.compile(
@@ -41,7 +43,7 @@ RESULTS = {
     5: "not installed",
     6: "not configured",
     7: "not running",
-    190: "OCF_DEGRADED",
+    190: DEGRADED,
 }
 
 

@@ -13,15 +13,12 @@ from contextlib import contextmanager
 
 from lab import identity, upgrade
 from lab.agents import SERVICES
-from lab.invariants import address, api
-from lab.playground import INTERVAL
-from lab.scene import MONITORS, STATE, Explained, Scene
+from lab.journal import DEGRADED
+from lab.playground import INTERVAL, address, resource
+from lab.scene import MONITORS, Explained, Scene
 
-DEGRADED = "OCF_DEGRADED"
 BOUNDARIES = (0, 9999999999)  # seconds of the epoch: long ago, and far away
 
-# Run by sh with the state of an agent: the clock was at another time when the token came.
-SKEW = """sed -i 's/"until": [0-9.]*/"until": {until}/' """ + f"{STATE}/*.json"
 FULL = """
 dd if=/dev/zero of=/run/full bs=64k 2>/dev/null || :
 dd if=/dev/zero of=/run/rest bs=1k 2>/dev/null || :
@@ -42,18 +39,12 @@ EMPTY_IMAGES = 'umount --lazy "$1" && umount --lazy /run/store && rmdir /run/sto
 # What the services depend on
 
 
-def skew(scene: Scene, until: int) -> None:
-    """Have the agents' tokens be good until then, in seconds of the epoch."""
-    for node in scene.here.cluster.running:
-        scene.here.cluster.exec(node, ["sh", "-c", SKEW.format(until=until)])
-
-
 def keystone_down(scene: Scene, service: str) -> Explained:
     """Keystone is down, and no agent has a token any more."""
     cloud = scene.here.cloud
     cloud.down("keystone")
     try:
-        skew(scene, BOUNDARIES[0])
+        scene.here.skew(BOUNDARIES[0])
         scene.await_said(DEGRADED, scene.since, *SERVICES)
         scene.await_monitors()
     finally:
@@ -66,7 +57,7 @@ def keystone_down(scene: Scene, service: str) -> Explained:
 def keystone_hangs(scene: Scene, service: str) -> Explained:
     """Keystone takes connections, and answers nothing."""
     with scene.here.cloud.frozen("keystone"):
-        skew(scene, BOUNDARIES[0])
+        scene.here.skew(BOUNDARIES[0])
         scene.await_said(DEGRADED, scene.since, *SERVICES)
     back = time.time()
     scene.await_said("ok", back, *SERVICES)
@@ -82,7 +73,7 @@ def database_down(scene: Scene, service: str) -> Explained:
     finally:
         scene.patiently(lambda: cloud.up("db"))
     back = time.time()
-    free = [name for each in SERVICES for name in (api(each), address(each))]
+    free = [name for each in SERVICES for name in (resource(each), address(each))]
     return Explained("the database was down", back, out=SERVICES, free=free, failing=True)
 
 
@@ -90,7 +81,8 @@ def password(scene: Scene, service: str) -> Explained:
     """The monitoring user gets another password, which nobody tells the cluster; later the old."""
     cloud = scene.here.cloud
     with _other_password(scene):
-        skew(scene, BOUNDARIES[0])  # a worker knows a token for five minutes, whatever is changed
+        # A worker knows a token for five minutes, whatever is changed.
+        scene.here.skew(BOUNDARIES[0])
         scene.await_said(DEGRADED, scene.since, *SERVICES)
     back = time.time()
     scene.await_said("ok", back, *SERVICES)
@@ -145,7 +137,7 @@ def images_full(scene: Scene, service: str) -> Explained:
 def clock(scene: Scene, service: str) -> Explained:
     """What the agents remember is of another time: its tokens are long over, or never will be."""
     for until in BOUNDARIES:
-        skew(scene, until)
+        scene.here.skew(until)
         scene.await_monitors()
     return Explained("tokens of another time")
 

@@ -200,10 +200,11 @@ class ControlPlane:
 
     def token(self) -> str:
         """A new token of the monitoring user."""
-        user = self.credentials
-        return identity.token(
-            self.server("keystone"), user.username, user.password, user.project_name
-        )
+        return self._token(self.credentials)
+
+    def admin_token(self) -> str:
+        """A new token of the administrator."""
+        return self._token(self.admin)
 
     def argv(self, command: Sequence[str]) -> list[str]:
         """The command line that runs a command in the lab's namespace."""
@@ -337,6 +338,11 @@ class ControlPlane:
             aside.rename(file)
 
     # How it does it
+
+    def _token(self, user: Credentials) -> str:
+        return identity.token(
+            self.server("keystone"), user.username, user.password, user.project_name
+        )
 
     def _in_order(self, chosen: Sequence[str]) -> list[str]:
         there = self.settings.services

@@ -48,6 +48,10 @@ PATIENCE = 180.0  # seconds, for what takes ten on an idle machine
 TOKEN = 2000  # ms: on a busy machine no node is to be fenced for being slow
 INTERVAL = 5  # seconds, of monitors that ask the API
 QUICK = 3  # of those that look at processes only, and at addresses
+STATE = "/run/resource-agents/openstack"
+"""Where the agents of a node remember what they know."""
+# Run by sh: the clock was at another time when the token came.
+SKEW = f"""sed -i 's/"until": [0-9.]*/"until": {{until}}/' {STATE}/*.json"""
 
 Monitors = Callable[[str, str], str]
 """From a resource and one of its monitor operations to what takes its place; "" for nothing."""
@@ -130,6 +134,11 @@ class Playground:
         """Send a signal to processes of a node."""
         self.cluster.exec(node, ["kill", f"-{name}", *map(str, pids)], check=True)
 
+    def skew(self, until: int) -> None:
+        """Have the tokens that the agents remember be good until then, in seconds of the epoch."""
+        for node in self.cluster.running:
+            self.cluster.exec(node, ["sh", "-c", SKEW.format(until=until)])
+
     def crm_mon(self) -> list[str]:
         """What crm_mon says of nodes, resources and failures."""
         for node in self.cluster.running:
@@ -146,6 +155,11 @@ class Playground:
 def resource(service: str) -> str:
     """What Pacemaker calls the API of glance or cinder, or one of the workers."""
     return f"p_{service}-api" if service in SERVICES else f"p_{service}"
+
+
+def address(service: str) -> str:
+    """What it calls the virtual IP of an API."""
+    return f"p_ip_{service}-api"
 
 
 def bind(nodes: Cluster) -> dict[str, str]:
@@ -177,8 +191,8 @@ def group(cloud: ControlPlane, service: str, monitors: Monitors | None = None) -
     """A service with its virtual IP, as crm/ has it, edited for this cloud."""
     user = cloud.credentials
     edits = {
-        f"p_ip_{service}-api": {"ip": VIPS[service]},
-        f"p_{service}-api": {
+        address(service): {"ip": VIPS[service]},
+        resource(service): {
             "config": str(cloud.config(service)),
             "os_auth_url": user.auth_url,
             "os_username": user.username,

@@ -13,13 +13,12 @@ from functools import partial
 from lab.agents import SERVICES
 from lab.client import Watch
 from lab.errors import LabError
-from lab.invariants import Change, address, api
+from lab.invariants import Change
 from lab.journal import Event, Follower
-from lab.playground import Playground
+from lab.playground import STATE, Playground, address, resource
 
 PATIENCE = 600.0  # seconds, for what takes ten on an idle machine
 POLL = 0.2
-STATE = "/run/resource-agents/openstack"
 MONITORS = 2  # for so many we wait, where nothing is to be done
 
 
@@ -62,7 +61,7 @@ class Scene:
         """The node that a service is started on."""
         node = self.here.node(service)
         if not node:
-            raise LabError(f"{api(service)} is not started")
+            raise LabError(f"{resource(service)} is not started")
         return node
 
     def other(self, node: str) -> str:
@@ -85,17 +84,17 @@ class Scene:
         """Wait until these services have been started since the fault, and serve."""
         for service in services:
             self.until(partial(self._came, "start", service, "ok", self.since),
-                       f"{api(service)} is started again")
+                       f"{resource(service)} is started again")
             self.watch.await_served(service, time.time(), PATIENCE)
 
     def await_said(self, result: str, after: float, *services: str) -> None:
         """Wait until monitors of these services have come to something else than before."""
         for service in services:
             self.until(partial(self._came, "monitor", service, result, after),
-                       f"a monitor of {api(service)} says {result}")
+                       f"a monitor of {resource(service)} says {result}")
 
     def _came(self, what: str, service: str, result: str, after: float) -> bool:
-        wanted = (what, api(service), result)
+        wanted = (what, resource(service), result)
         return wanted in [(event.what, event.resource, event.result)
                           for event in self.events(after)]
 
@@ -105,14 +104,14 @@ class Scene:
             seen: set[str] = set()
 
             def often(service: str = service, seen: set[str] = seen) -> bool:
-                file = f"{STATE}/{service}-api:{api(service)}.10.last"
+                file = f"{STATE}/{service}-api:{resource(service)}.10.last"
                 command = ["stat", "--format=%y %i", file]
                 # After a refresh Pacemaker knows for a moment of nothing that is started.
                 if node := self.here.node(service):
                     seen.add(self.here.cluster.exec(node, command).stdout)
                 return len(seen) > count
 
-            self.until(often, f"{count} monitors of {api(service)}")
+            self.until(often, f"{count} monitors of {resource(service)}")
 
     def patiently(self, act: Callable[[], object]) -> None:
         """Do what can be done again, and is given up too early on a busy machine."""
@@ -156,11 +155,11 @@ class Fault:
 
 def restarted(service: str, node: str) -> set[Change]:
     """What recovers a service where it is."""
-    return {(what, api(service), node) for what in ("stop", "start")}
+    return {(what, resource(service), node) for what in ("stop", "start")}
 
 
 def moved(services: Collection[str], node: str, to: str, *, lost: bool = False) -> set[Change]:
     """What takes services from one node to the other. lost: nobody stops them any more."""
-    names = [name for service in services for name in (address(service), api(service))]
+    names = [name for service in services for name in (address(service), resource(service))]
     stopped = set() if lost else {("stop", name, node) for name in names}
     return stopped | {("start", name, to) for name in names}

@@ -15,12 +15,11 @@ from lab import client, journal, playground, show
 from lab.agents import SERVICES
 from lab.client import Watch
 from lab.errors import LabError
-from lab.journal import Event
+from lab.journal import DEGRADED, Event
 from lab.playground import Playground, resource
 
 PATIENCE = 600.0  # seconds, for what takes ten on an idle machine
 POLL = 0.2
-DEGRADED = "OCF_DEGRADED"
 COLOURS = {"ok": show.GREEN, DEGRADED: show.YELLOW}
 
 # Run by sh with pids. The master is dead before its workers are killed: a monitor whose connection

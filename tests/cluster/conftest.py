@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
-from cluster.kit import VIPS, Group, addresses, client_token, mend
+from cluster.kit import VIPS, Group, addresses, mend
 from lab import seed
 from lab.cluster import PACKAGES, Cluster
 from lab.openstack import ControlPlane
@@ -53,7 +53,7 @@ def cloud(shared_pair: Cluster) -> Iterator[ControlPlane]:
 @pytest.fixture(scope="session")
 def groups(shared_pair: Cluster, cloud: ControlPlane) -> dict[str, Group]:
     """Both services, with their virtual IPs; nothing is configured yet."""
-    token = client_token(cloud)
+    token = cloud.admin_token()
     return {service: Group(shared_pair, cloud, service, token) for service in VIPS}
 
 

@@ -18,7 +18,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from harness import ROOT, TAG, environ_of, eventually
-from lab import agents, identity, process
+from lab import agents, process
 from lab.cib import Failure, Operation, Status
 from lab.cluster import Cluster
 from lab.errors import LabError
@@ -393,11 +393,6 @@ def unharmed(group: Group) -> Callable[[], None]:
         assert [node] == group.nodes_with_daemon()
 
     return ask
-
-
-def client_token(cloud: ControlPlane) -> str:
-    """A token of somebody who is not the monitoring user."""
-    return identity.token(cloud.server("keystone"), "admin", cloud.admin.password, "admin")
 
 
 def mend(cluster: Cluster) -> None:

@@ -19,6 +19,7 @@ from harness import eventually
 from lab.chaos import Chaos, cloud_and_clients, run, sequence
 from lab.faults import FAULTS
 from lab.invariants import families
+from lab.ledger import Records
 from lab.playground import PACKAGES, VIPS
 from lab.scene import Explained, Fault, Scene
 
@@ -101,42 +102,43 @@ def test_running_twice(chaos: Chaos) -> None:
     assert f"{VIPS['glance']} is on {other}" in found
 
 
-def test_image_lost(chaos: Chaos) -> None:
-    """An image that was acknowledged, and whose data are gone, is found."""
-    images = chaos.ledger.records["glance"]
-    eventually(lambda: images.kept, PATIENCE)
+def lost(
+    chaos: Chaos, records: Records, lose: Callable[[Scene, str], object]
+) -> tuple[str, list[str]]:
+    """The id of an acknowledged record that is lost in one step, and what the judge finds."""
+    eventually(lambda: records.kept, PATIENCE)
+    ids: list[str] = []
 
     def play(scene: Scene, service: str) -> Explained:
-        with images.alone:
-            lost.append([*images.kept][-1])
-            (scene.here.cloud.settings.home("glance") / "images" / lost[0]).unlink()
-        return Explained("an image's file is removed")
-
-    lost: list[str] = []
+        with records.alone:
+            ids.append([*records.kept][-1])
+            lose(scene, ids[0])
+        return Explained(f"{records.kind} {ids[0]} is lost")
 
     found = broken(chaos, play)
+    records.kept.pop(ids[0], "")
+    return ids[0], found
 
-    images.kept.pop(lost[0], "")
-    assert f"image {lost[0]} cannot be read back" in found
+
+def test_image_lost(chaos: Chaos) -> None:
+    """An image that was acknowledged, and whose data are gone, is found."""
+
+    def lose(scene: Scene, id_: str) -> None:
+        (scene.here.cloud.settings.home("glance") / "images" / id_).unlink()
+
+    id_, found = lost(chaos, chaos.ledger.records["glance"], lose)
+
+    assert f"image {id_} cannot be read back" in found
 
 
 def test_volume_lost(chaos: Chaos) -> None:
     """A volume that was acknowledged, and that somebody else deletes, is found."""
     volumes = chaos.ledger.records["cinder"]
-    eventually(lambda: volumes.kept, PATIENCE)
 
-    def play(scene: Scene, service: str) -> Explained:
-        with volumes.alone:
-            lost.append([*volumes.kept][-1])
-            volumes.ask("DELETE", f"{volumes.path}/{lost[0]}")
-        return Explained("a volume is deleted by another")
+    id_, found = lost(
+        chaos, volumes, lambda scene, id_: volumes.ask("DELETE", f"{volumes.path}/{id_}"))
 
-    lost: list[str] = []
-
-    found = broken(chaos, play)
-
-    volumes.kept.pop(lost[0], "")
-    assert f"volume {lost[0]} was acknowledged, and is not listed" in found
+    assert f"volume {id_} was acknowledged, and is not listed" in found
 
 
 def test_bound(chaos: Chaos) -> None:

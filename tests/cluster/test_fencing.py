@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.kit import PATIENCE, VIPS, Group, client_token, settle, unharmed
+from cluster.kit import PATIENCE, VIPS, Group, settle, unharmed
 from harness import eventually
 from lab import switch
 from lab.cib import Status
@@ -40,7 +40,7 @@ def service(prerequisites: None) -> Iterator[Group]:
         bind = {"keystone": cluster.address, **VIPS}
         with ControlPlane.temporary(netns=cluster.outside, bind=bind) as cloud:
             cloud.up("keystone")
-            yield Group(cluster, cloud, "glance", client_token(cloud))
+            yield Group(cluster, cloud, "glance", cloud.admin_token())
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from cluster.kit import PATIENCE, VIPS, Group, client_token, settle, unharmed
+from cluster.kit import PATIENCE, VIPS, Group, settle, unharmed
 from lab.cluster import Cluster
 from lab.openstack import ControlPlane
 
@@ -61,7 +61,7 @@ def test_quorum_lost(prerequisites: None) -> None:
         bind = {"keystone": cluster.address, **VIPS}
         with ControlPlane.temporary(netns=cluster.outside, bind=bind) as cloud:
             cloud.up("keystone")
-            glance = Group(cluster, cloud, "glance", client_token(cloud))
+            glance = Group(cluster, cloud, "glance", cloud.admin_token())
             cluster.configure(glance.text())
             left = glance.await_settled()
             lost = [name for name in cluster.nodes if name != left]

@@ -18,7 +18,6 @@ import pytest
 
 from cluster.kit import COMMAND, PATIENCE, Group, gone, settle, unharmed
 from harness import eventually
-from lab import identity
 from lab.agents import Result
 
 pytestmark = pytest.mark.real
@@ -69,10 +68,8 @@ class Operator:
 
     def images(self) -> list[str]:
         """The names of all images."""
-        admin, cloud = self.group.cloud.admin, self.group.cloud
-        token = identity.token(
-            cloud.server("keystone"), admin.username, admin.password, admin.project_name)
-        answer = cloud.server("glance").get("/v2/images", token=token, timeout=60.0)
+        cloud = self.group.cloud
+        answer = cloud.server("glance").get("/v2/images", token=cloud.admin_token(), timeout=60.0)
         listed: list[dict[str, Any]] = answer.json()["images"]
         return [one["name"] for one in listed]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +13,12 @@ from harness import Result, expect
 from lab import netns, process
 from lab.declared import defaults
 from lab.openstack import ControlPlane
+from lab.packages import every
 from lab.process import Process
-from lab.settings import APIS
+from lab.settings import APIS, DAEMONS
 from real.kit import Patient, Real
 
+NeedPackages = Callable[[Iterable[str], str], None]
 START = 300
 """Seconds for the start of all of them: they share the machine."""
 
@@ -135,6 +137,15 @@ def last_lines(path: Path, number: int = 12) -> str:
 
 def codes(results: Mapping[str, Result]) -> set[int]:
     return {result.code for result in results.values()}
+
+
+@contextmanager
+def whole_plane(need_packages: NeedPackages, *services: str) -> Iterator[ControlPlane]:
+    """A lab with all projects, in which nothing runs but these services."""
+    need_packages(every(), "make control-plane")
+    with ControlPlane.temporary(db="mysql", workers=1, projects=[*DAEMONS]) as plane:
+        plane.up(*services)
+        yield plane
 
 
 @contextmanager

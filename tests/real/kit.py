@@ -154,12 +154,8 @@ def as_admin(
     headers: Mapping[str, str] | None = None,
 ) -> Any:
     """What a service answers to the lab's administrator; the status where it says nothing."""
-    admin = cloud.admin
-    token = identity.token(
-        cloud.server("keystone"), admin.username, admin.password, admin.project_name
-    )
     answer = cloud.server(service).request(
-        method, path, body=body, token=token, timeout=60.0, headers=headers
+        method, path, body=body, token=cloud.admin_token(), timeout=60.0, headers=headers
     )
     return answer.json() if answer.body else answer.status
 

@@ -14,10 +14,9 @@ import pytest
 
 from harness import eventually, expect
 from lab.openstack import ControlPlane
-from lab.packages import every
 from lab.services import connected
-from lab.settings import DAEMONS, RABBIT_PORT
-from real.fleet import START, Fleet, Results, expect_all, fleet
+from lab.settings import RABBIT_PORT
+from real.fleet import START, Fleet, NeedPackages, Results, expect_all, fleet, whole_plane
 from real.kit import PATIENCE
 
 pytestmark = pytest.mark.real
@@ -42,11 +41,9 @@ UNUSUAL = {
 
 
 @pytest.fixture(scope="module")
-def plane(need_packages: object, _prerequisites: None) -> Iterator[ControlPlane]:
+def plane(need_packages: NeedPackages, _prerequisites: None) -> Iterator[ControlPlane]:
     """A lab with all projects, in which nothing runs but database and RabbitMQ."""
-    need_packages(every(), "make control-plane")  # type: ignore[operator]
-    with ControlPlane.temporary(db="mysql", workers=1, projects=[*DAEMONS]) as plane:
-        plane.up("db", "rabbit")
+    with whole_plane(need_packages, "db", "rabbit") as plane:
         yield plane
 
 

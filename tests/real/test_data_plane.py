@@ -17,11 +17,10 @@ import pytest
 from harness import eventually
 from lab import netns, network, process
 from lab.openstack import ControlPlane
-from lab.packages import every
 from lab.process import Process
 from lab.services import running
-from lab.settings import DAEMONS, OVS
-from real.fleet import Fleet, codes, expect_all, fleet
+from lab.settings import OVS
+from real.fleet import Fleet, NeedPackages, codes, expect_all, fleet, whole_plane
 from real.kit import PATIENCE, as_admin
 from real.machine import Machine
 
@@ -35,11 +34,10 @@ LEASES = "dnsmasq"
 
 
 @pytest.fixture(scope="module")
-def plane(need_packages: object, _prerequisites: None) -> Iterator[ControlPlane]:
+def plane(need_packages: NeedPackages, _prerequisites: None) -> Iterator[ControlPlane]:
     """A lab with all projects, in which nothing runs but Neutron's server and Open vSwitch."""
-    need_packages(every(), "make control-plane")  # type: ignore[operator]
-    with ControlPlane.temporary(db="mysql", workers=1, projects=[*DAEMONS]) as plane:
-        plane.up("db", "rabbit", "keystone", "neutron-rpc-server", "neutron-server", OVS)
+    services = ("db", "rabbit", "keystone", "neutron-rpc-server", "neutron-server", OVS)
+    with whole_plane(need_packages, *services) as plane:
         yield plane
 
 

@@ -14,9 +14,7 @@ import pytest
 from harness import eventually, expect
 from lab import process
 from lab.openstack import ControlPlane
-from lab.packages import every
-from lab.settings import DAEMONS
-from real.fleet import START, Fleet, codes, expect_all, fleet
+from real.fleet import START, Fleet, NeedPackages, codes, expect_all, fleet, whole_plane
 from real.kit import PATIENCE, SHORT
 
 pytestmark = pytest.mark.real
@@ -35,11 +33,9 @@ STANDALONE = tuple(name for name in CHECKED if name != "placement-api")
 
 
 @pytest.fixture(scope="module")
-def plane(need_packages: object, _prerequisites: None) -> Iterator[ControlPlane]:
+def plane(need_packages: NeedPackages, _prerequisites: None) -> Iterator[ControlPlane]:
     """A lab with all projects, in which nothing runs but what the APIs need."""
-    need_packages(every(), "make control-plane")  # type: ignore[operator]
-    with ControlPlane.temporary(db="mysql", workers=1, projects=[*DAEMONS]) as plane:
-        plane.up("db", "rabbit", "keystone", *BEHIND.values())
+    with whole_plane(need_packages, "db", "rabbit", "keystone", *BEHIND.values()) as plane:
         yield plane
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness import eventually, expect
-from lab import config, identity, netns
+from lab import config, netns
 from lab.openstack import ControlPlane
 from lab.settings import PORTS
 from real.kit import PATIENCE, MakeReal
@@ -69,7 +69,7 @@ def test_tls(make: MakeReal, folder: Path, certificate: Path) -> None:
 def test_image_is_uploaded_in_chunks(make: MakeReal, cloud: ControlPlane, which: str) -> None:
     """An image whose length nobody knows beforehand is taken in, and given out as it was."""
     make(which).start()
-    admin = identity.token(cloud.server("keystone"), "admin", cloud.admin.password, "admin")
+    admin = cloud.admin_token()
     described = {"name": which, "disk_format": "raw", "container_format": "bare"}
     server = cloud.server("glance")
     made = server.request("POST", "/v2/images", body=described, token=admin, timeout=PATIENCE)

@@ -14,10 +14,8 @@ import pytest
 from harness import eventually, expect
 from lab import process
 from lab.openstack import ControlPlane
-from lab.packages import every
 from lab.services import connected, running
-from lab.settings import DAEMONS
-from real.fleet import START, Fleet, codes, expect_all, fleet
+from real.fleet import START, Fleet, NeedPackages, codes, expect_all, fleet, whole_plane
 from real.kit import PATIENCE
 
 pytestmark = pytest.mark.real
@@ -36,11 +34,9 @@ OTHERS = ("ceilometer-agent-central", "nova-novnc")
 
 
 @pytest.fixture(scope="module")
-def plane(need_packages: object, _prerequisites: None) -> Iterator[ControlPlane]:
+def plane(need_packages: NeedPackages, _prerequisites: None) -> Iterator[ControlPlane]:
     """A lab with all projects, in which nothing runs but what the workers need."""
-    need_packages(every(), "make control-plane")  # type: ignore[operator]
-    with ControlPlane.temporary(db="mysql", workers=1, projects=[*DAEMONS]) as plane:
-        plane.up("db", "rabbit", "keystone", "placement-api")
+    with whole_plane(need_packages, "db", "rabbit", "keystone", "placement-api") as plane:
         yield plane
 
 
