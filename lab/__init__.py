@@ -12,6 +12,7 @@ Nothing in here is installed with the agents. The parts, each using only those a
     settings    what one lab is made of, and where its files are
     config      the configuration files of Keystone, Glance and Cinder
     release     the newest releases, which Debian does not have yet
+    network     the Open vSwitch of a lab with Neutron, and the place of Neutron's agents
     services    start and stop one service of a lab
     seed        databases and Keystone's content: made once, copied often
     openstack   ControlPlane, and the command line
@@ -28,4 +29,14 @@ and for Pacemaker nodes, with errors to apt of the above:
     fence_lab   the nodes' fence agent, which asks it
     inside      the first process of a node
     cluster     Cluster, and the command line
+
+and for both together:
+
+    client      asks services again and again, and knows how long there was no answer
+    journal     what Pacemaker did, from the nodes' logs
+    machine     what this machine has: processors, memory, load
+    playground  Glance and Cinder with their workers on two nodes; make lab
+    stage, demo         what make demo shows
+    ledger, invariants, scene, mishaps, upgrade, faults, chaos      make chaos
+    controller  a whole controller, database and RabbitMQ with it; make controller
 """
