@@ -60,10 +60,11 @@ CONTROL_PLANE_PACKAGES = $(shell $(SYSTEM_PYTHON) -B -m lab.packages)
 TOOLS := pytest pytest-subprocess pytest-xdist hypothesis mypy ruff vermin setuptools wheel \
 	keystoneauth1 psutil requests types-psutil types-requests
 
-# Tests that mostly wait, four at once. A lab or a cluster serves all tests of its file, and is busy.
+# Tests that mostly wait, four at once. A lab or a cluster serves all tests of its file, and is busy;
+# the longest files come first (tests/seconds.py).
 LIGHT := tests/unit tests/agents tests/kinds tests/install tests/lookalike tests/tool
 PARALLEL ?= --numprocesses 4 --dist worksteal
-PARALLEL_HEAVY ?= --numprocesses 3 --dist loadfile
+PARALLEL_HEAVY ?= --numprocesses 3 --dist loadfile --no-loadscope-reorder
 # Half an hour of CI has no room for it: a whole controller, whose databases alone take minutes.
 NIGHTLY := tests/cluster/test_controller.py
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 pytest.register_assert_rewrite("harness", "lookalike")
-pytest_plugins = ["faults", "reasons"]
+pytest_plugins = ["faults", "reasons", "seconds"]
 
 from harness import AGENTS, FOREIGN  # noqa: E402 - after the line that has its assertions rewritten
 from lookalike.service import MakeService, Service  # noqa: E402
