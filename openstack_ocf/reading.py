@@ -6,6 +6,9 @@ Called by all that reads descriptions, CIBs and the services' configuration.
 from __future__ import annotations
 
 import configparser
+import io
+import os
+import re
 
 from .errors import CannotLookError, UsageError
 from .words import path as path_
@@ -22,12 +25,22 @@ def whole(path: str, limit: int) -> bytes:
 
 
 def content(path: str, limit: int) -> bytes:
-    """What is in a file, or comes out of a pipe; OSError, or ValueError above limit bytes."""
-    with open(path, "rb") as file:
+    """What is in a file, or comes out of a pipe; OSError, or ValueError above limit bytes.
+
+    A FIFO that no process writes to is empty.
+    """
+    with open(path, "rb", opener=_at_once) as file:
         found = file.read(limit + 1)
     if len(found) > limit:
         raise ValueError(f"it is larger than {limit} bytes")
     return found
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open a file: of a FIFO it would else wait until a process opens the other end."""
+    file = os.open(path, flags | os.O_NONBLOCK)
+    os.set_blocking(file, True)
+    return file
 
 
 def reason(error: OSError) -> str:
@@ -46,8 +59,11 @@ def parsed(text: bytes, *, strict: bool) -> dict[str, dict[str, str]]:
         default_section="\0", strict=strict, allow_no_value=not strict,
         comment_prefixes=("#", ";"), delimiters=("=", ":"), empty_lines_in_values=False)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
+    # What stands behind a [section] would else be left out without a word.
+    parser.SECTCRE = re.compile(r"\[(?P<header>.+)\]\s*$")
     try:
-        parser.read_string(text.decode("utf-8-sig"))
+        # With any end of line, as oslo.config has it.
+        parser.read_file(io.StringIO(text.decode("utf-8-sig"), newline=None))
     except UnicodeDecodeError as error:
         raise ValueError(f"byte {error.start} is no UTF-8") from error
     except configparser.DuplicateSectionError as error:

@@ -631,6 +631,11 @@ def test_a_folder_that_others_may_write(file: File) -> None:
     file.saved.symlink_to(elsewhere)
     assert 1 == file.apply().code
     assert [] == list(elsewhere.iterdir())
+    for done in (file.apply("--yes", "--saved", str(file.path)),
+                 file.undo("--yes", "--saved", str(file.path))):
+        assert (1, f"openstack-ocf: {file.path} is no folder; name another by --saved\n") == (
+            done.code, done.said)
+    assert before == file.path.read_bytes()
 
 
 # --- undo ---------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from openstack_ocf import agents
 from tool.kit import ROOT, VERBS, as_nobody, command
 
 # from the bottom to the top: a module imports only from those before it
-ORDER = ["finding", "errors", "words", "reading", "seconds", "run", "agents", "foreign", "keys",
+ORDER = ["words", "finding", "errors", "reading", "seconds", "run", "agents", "foreign", "keys",
          "description", "sample", "openrc", "vips", "names", "node", "cib", "configs",
          "validation", "reasons", "elements", "plan", "crm", "shapes", "difference", "survey",
          "draft", "init", "bundle", "held", "safety", "user", "ids", "merge", "pacemaker",
