@@ -51,12 +51,11 @@ def reason(error: OSError) -> str:
 def parsed(text: bytes, *, strict: bool) -> dict[str, dict[str, str]]:
     """The sections of a file in oslo.config's syntax; ValueError says what is wrong with it.
 
-    strict: a section or key that stands there twice is wrong, and a key without a value.
-    oslo.config takes both: of several the last.
+    strict: a section or key that stands there twice is wrong. oslo.config takes the last.
     """
     parser = configparser.RawConfigParser(
         # Nothing is inherited by one section from another.
-        default_section="\0", strict=strict, allow_no_value=not strict,
+        default_section="\0", strict=strict,
         comment_prefixes=("#", ";"), delimiters=("=", ":"), empty_lines_in_values=False)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     # What stands behind a [section] would else be left out without a word.
@@ -73,15 +72,15 @@ def parsed(text: bytes, *, strict: bool) -> dict[str, dict[str, str]]:
         raise ValueError(f"{error.section}/{error.option} stands in it twice; the second time in "
                          f"line {error.lineno}") from error
     except configparser.MissingSectionHeaderError as error:
-        raise ValueError(f"line {error.lineno} stands before the first [section]") from error
+        what = ("has something behind a [section]" if error.line.startswith("[") else
+                "stands before the first [section]")
+        raise ValueError(f"line {error.lineno} {what}") from error
     except configparser.ParsingError as error:
         line = error.errors[0][0] if error.errors else 0
         raise ValueError(f"line {line} is no `key = value`") from error
-    except (AttributeError, ValueError, configparser.Error) as error:
-        # AttributeError: what continues a key without a value, before Python 3.13.
+    except (ValueError, configparser.Error) as error:
         raise ValueError("a line in it is no `key = value`") from error
-    return {section: {key: value or "" for key, value in parser.items(section)}
-            for section in parser.sections()}
+    return {section: dict(parser.items(section)) for section in parser.sections()}
 
 
 def unquoted(value: str) -> str:
