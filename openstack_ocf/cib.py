@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
 
@@ -47,10 +48,14 @@ def text(cib: ET.Element) -> str:
 def canonical(cib: ET.Element, *sections: str, comments: bool = True) -> str:
     """Sections of the configuration, however they are written; default: all."""
     wanted = [f"configuration/{name}" for name in sections] or ["configuration"]
-    return "".join(
-        ET.canonicalize(ET.tostring(element, encoding="unicode"), with_comments=comments,
-                        strip_text=True)
-        for path in wanted for element in cib.iterfind(path))
+    return "".join(plain(element, comments=comments)
+                   for path in wanted for element in cib.iterfind(path))
+
+
+def plain(element: ET.Element, *, comments: bool = True) -> str:
+    """An element, however it is written."""
+    return ET.canonicalize(ET.tostring(element, encoding="unicode"), with_comments=comments,
+                           strip_text=True)
 
 
 def section(cib: ET.Element, name: str) -> ET.Element:
@@ -65,8 +70,10 @@ def section(cib: ET.Element, name: str) -> ET.Element:
 def _live() -> bytes:
     done = run(["cibadmin", "--query"], timeout=20)
     if done.code:
-        raise CannotLookError(f"the cluster does not show its CIB: {last_words(done)}; "
-                              "is Pacemaker running on this node?")
+        file = os.environ.get("CIB_file")  # noqa: SIM112 - Pacemaker's name for it
+        remedy = (f"CIB_file is set; crm_verify --verbose --xml-file {path_(file)} says more"
+                  if file else "is Pacemaker running on this node?")
+        raise CannotLookError(f"the cluster does not show its CIB: {last_words(done)}; {remedy}")
     return done.output.encode()
 
 
@@ -86,6 +93,8 @@ def _parsed(content: bytes, source: str, *, exact: bool) -> ET.Element:
     except UsageError as error:
         raise UsageError(f"{path_(source)} is no CIB: {error}") from None
     except (ET.ParseError, ValueError, LookupError) as error:
+        if source == LIVE:
+            raise CannotLookError(f"what cibadmin --query says is no XML: {error}") from error
         raise UsageError(f"{path_(source)} is no XML: {error}") from error
     if root.tag != "cib" or root.find("configuration") is None:
         what = f"is <{shown(root.tag)}>" if root.tag != "cib" else "has no configuration"
