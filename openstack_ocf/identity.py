@@ -21,6 +21,7 @@ from agentlib.errors import ConfigurationError, NotInstalledError
 from agentlib.keystone import BadAnswerError, client
 
 from .errors import CannotLookError, UsageError
+from .run import waiting
 from .words import hidden, shown
 
 TIMEOUT = 20.0
@@ -188,7 +189,8 @@ def in_time(seconds: int = WHOLE) -> Iterator[None]:
     before = signal.signal(signal.SIGALRM, late)
     signal.alarm(seconds)
     try:
-        yield
+        with waiting("an answer"):
+            yield
     except _LateError:
         raise CannotLookError(f"no answer within {seconds} s") from None
     finally:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+import os
+import pty
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from openstack_ocf import agents
-from tool.kit import ROOT, VERBS, as_nobody, command
+from tool.kit import ROOT, VERBS, argv, as_nobody, command
 
 # from the bottom to the top: a module imports only from those before it
 ORDER = ["words", "finding", "errors", "reading", "seconds", "run", "agents", "foreign", "keys",
@@ -97,6 +100,36 @@ def test_a_reader_that_has_enough() -> None:
     done = command("sample", prefix=["bash", "-c", 'set -o pipefail; "$@" | true', "bash"])
 
     assert (0, "") == (done.code, done.said)
+
+
+def test_progress(tmp_path: Path) -> None:
+    """What takes over a second is told at a terminal, and is gone from it when it is over."""
+    path, go = tmp_path / "d.conf", tmp_path / "go"
+    path.write_text("[glance]\nvip = 10.0.0.12\n")
+    slow = tmp_path / "bin" / "ip"
+    slow.parent.mkdir()
+    slow.write_text(f'#!/bin/sh\nuntil [ -e {go} ]; do sleep 0.1; done\nexec /usr/sbin/ip "$@"\n')
+    slow.chmod(0o755)
+    master, slave = pty.openpty()
+    with subprocess.Popen(
+            argv("plan", "--description", path), cwd=ROOT, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=slave, text=True,
+            env={"PATH": f"{slow.parent}:{os.environ['PATH']}"}) as command_:
+        os.close(slave)
+        said = ""
+        while not said.endswith("waiting for ip ..."):
+            said += os.read(master, 1 << 16).decode()
+        go.touch()
+        output = command_.communicate()[0]
+    try:
+        while more := os.read(master, 1 << 16).decode():
+            said += more
+    except OSError:
+        pass  # the end of a terminal that nobody has open any more
+    os.close(master)
+
+    assert f"waiting for ip ...\r{' ' * 18}\r" in said
+    assert "waiting" not in output
 
 
 def test_every_finding_is_in_the_page() -> None:
