@@ -73,6 +73,8 @@ def _live() -> bytes:
         file = os.environ.get("CIB_file")  # noqa: SIM112 - Pacemaker's name for it
         remedy = (f"CIB_file is set; crm_verify --verbose --xml-file {path_(file)} says more"
                   if file else "is Pacemaker running on this node?")
+        if os.geteuid() and not file:
+            remedy += " It shows it to root and to the group haclient"
         raise CannotLookError(f"the cluster does not show its CIB: {last_words(done)}; {remedy}")
     return done.output.encode()
 

@@ -475,6 +475,16 @@ def test_no_cluster(file: File) -> None:
     assert "is Pacemaker running on this node?" in done.said
 
 
+def test_saved_by_root(folder: Path) -> None:
+    """Who is not root is told that the saved changes are root's, and that the CIB may be."""
+    (folder / "saved").mkdir(mode=0o700)
+    done = as_nobody(folder, "undo", "--list", "--saved", folder / "saved")
+    assert (2, f"openstack-ocf: {folder}/saved is root's alone; run it as root\n") == (
+        done.code, done.said)
+    done = as_nobody(folder, "lint", "live")
+    assert (3, True) == (done.code, "to root and to the group haclient" in done.said)
+
+
 @pytest.mark.parametrize("verb", ["apply", "undo"])
 def test_not_root(folder: Path, verb: str) -> None:
     """Who is not root is told so."""

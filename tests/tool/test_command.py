@@ -74,7 +74,10 @@ def test_facts_are_of_a_node(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [[], ["plann"], ["plan", "--as", "yaml"], ["lint", "a", "b"],
-                                   ["explain", "p", "--watch", "soon"]])
+                                   ["explain", "p", "--watch", "soon"],
+                                   ["check", "--facts", "--compare", "a", "b"],
+                                   ["init", "--cib", "a", "--bundle", "b"],
+                                   ["undo", "--to", "1", "--list"]])
 def test_usage(words: list[str]) -> None:
     """A wrong command line is exit code 2, one sentence on stderr, and where the example is."""
     done = command(*words)
