@@ -19,7 +19,7 @@ from .draft import Draft, Section
 from .errors import CannotLookError
 from .keys import SECRETS
 from .survey import TRIPLEO, Address, Found, Survey
-from .words import hidden, shown
+from .words import shown
 
 
 def draft(root: ET.Element, source: str, *, here: bool) -> Draft:
@@ -153,9 +153,6 @@ class _Maker:
                 section.remarks.append(f"The agent has no parameter {shown(name)}; it is left out.")
             elif not value.isprintable():
                 section.remarks.append(f"{name} has invisible characters; it is left out.")
-            elif hidden(value) != value:
-                section.remarks.append(f"{name} has a password in it ({shown(hidden(value))}); it "
-                                       "is left out.")
             elif value != found.agent.defaults[name] and not self._follows(found, name, value):
                 section.values[name] = value
 
@@ -213,11 +210,8 @@ class _Maker:
         if not users:
             return
         name, project, url = users[0]
-        if url and url.isprintable() and hidden(url) == url:
+        if url and url.isprintable():
             default.values["auth_url"] = url
-        elif url:
-            default.remarks.append("Where they ask is left out, since it has a user or a password "
-                                   "in it: write it anew, as auth_url.")
         default.remarks.append(
             f"The monitors ask as {shown(name)} in the project {shown(project)}. Write an openrc "
             "file with this user, which root alone can read, and name it here: credentials = "
