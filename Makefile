@@ -139,6 +139,12 @@ install: ## install agents and openstack-ocf (DESTDIR, OCF_ROOT, MANDIR, SBINDIR
 			fail "PYTHON=$$PYTHON is older than 3.9"
 	fi
 	mkdir -p "$$agents" "$$library"/{agentlib,openstack_ocf}
+	# One at a time: each would replace what the other one is about to rename.
+	exec 9<"$$library"
+	if ! flock --nonblock 9; then
+		echo "make install: waiting for another one in $$library"
+		flock 9
+	fi
 	trap 'rm -rf "$$new" "$$new_agents"' EXIT
 	new_agents=
 	new=$$(mktemp -d "$$library/.new.XXXXXXXX")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
 
 from .errors import CannotLookError, UsageError
 from .reading import whole
 from .run import last_words, run
+from .words import path as path_
 from .words import shown
 
 LIVE = "live"
@@ -26,6 +28,8 @@ SECRETS = "/var/lib/pacemaker/lrm/secrets"
 """Where cibsecret keeps it, on each node: RESOURCE/PARAMETER, with the MD5 of it in .sign."""
 LIMIT = 64 << 20
 """Bytes of a CIB; Pacemaker's own are far below."""
+DEPTH = 256
+"""Levels of a CIB: those that libxml2 reads for Pacemaker. Its own has about 10."""
 
 
 def load(source: str, *, exact: bool = False) -> ET.Element:
@@ -44,10 +48,14 @@ def text(cib: ET.Element) -> str:
 def canonical(cib: ET.Element, *sections: str, comments: bool = True) -> str:
     """Sections of the configuration, however they are written; default: all."""
     wanted = [f"configuration/{name}" for name in sections] or ["configuration"]
-    return "".join(
-        ET.canonicalize(ET.tostring(element, encoding="unicode"), with_comments=comments,
-                        strip_text=True)
-        for path in wanted for element in cib.iterfind(path))
+    return "".join(plain(element, comments=comments)
+                   for path in wanted for element in cib.iterfind(path))
+
+
+def plain(element: ET.Element, *, comments: bool = True) -> str:
+    """An element, however it is written."""
+    return ET.canonicalize(ET.tostring(element, encoding="unicode"), with_comments=comments,
+                           strip_text=True)
 
 
 def section(cib: ET.Element, name: str) -> ET.Element:
@@ -62,24 +70,48 @@ def section(cib: ET.Element, name: str) -> ET.Element:
 def _live() -> bytes:
     done = run(["cibadmin", "--query"], timeout=20)
     if done.code:
-        raise CannotLookError(f"the cluster does not show its CIB: {last_words(done)}; "
-                              "is Pacemaker running on this node?")
+        file = os.environ.get("CIB_file")  # noqa: SIM112 - Pacemaker's name for it
+        remedy = (f"CIB_file is set; crm_verify --verbose --xml-file {path_(file)} says more"
+                  if file else "is Pacemaker running on this node?")
+        if os.geteuid() and not file:
+            remedy += " It shows it to root and to the group haclient"
+        raise CannotLookError(f"the cluster does not show its CIB: {last_words(done)}; {remedy}")
     return done.output.encode()
 
 
+class _Builder(ET.TreeBuilder):
+    """Refuses what declares a document type, in whatever encoding: a CIB has no entities."""
+
+    def doctype(self, *_: object) -> None:
+        raise UsageError("it declares a document type")
+
+
 def _parsed(content: bytes, source: str, *, exact: bool) -> ET.Element:
-    # ElementTree loads nothing from elsewhere, and a CIB has no entities of its own.
-    if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
-        raise UsageError(f"{shown(source)} is no CIB: it declares a document type")
-    builder = ET.TreeBuilder(insert_comments=exact, insert_pis=exact)
+    builder = _Builder(insert_comments=exact, insert_pis=exact)
     try:
-        root = ET.fromstring(content, ET.XMLParser(target=builder))  # noqa: S314 - see above
+        # ElementTree loads nothing from elsewhere.
+        root = ET.fromstring(content, ET.XMLParser(target=builder))  # noqa: S314 - see _Builder
+        _shallow(root)
+    except UsageError as error:
+        raise UsageError(f"{path_(source)} is no CIB: {error}") from None
     except (ET.ParseError, ValueError, LookupError) as error:
-        raise UsageError(f"{shown(source)} is no XML: {error}") from error
+        if source == LIVE:
+            raise CannotLookError(f"what cibadmin --query says is no XML: {error}") from error
+        raise UsageError(f"{path_(source)} is no XML: {error}") from error
     if root.tag != "cib" or root.find("configuration") is None:
-        raise UsageError(f"{shown(source)} is no CIB: it is <{shown(root.tag)}>; get one by: "
+        what = f"is <{shown(root.tag)}>" if root.tag != "cib" else "has no configuration"
+        raise UsageError(f"{path_(source)} is no CIB: it {what}; get one by: "
                          "cibadmin --query > cib.xml")
     return root
+
+
+def _shallow(root: ET.Element) -> None:
+    """UsageError for more levels than Pacemaker's own parser takes; ours would not end."""
+    level = [root]
+    for _ in range(DEPTH):
+        level = [child for element in level for child in element]
+    if level:
+        raise UsageError(f"it has more than {DEPTH} levels")
 
 
 def comment(element: ET.Element) -> bool:

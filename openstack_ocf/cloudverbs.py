@@ -98,6 +98,9 @@ def _number(text: str, most: int) -> int:
 def _clients(options: argparse.Namespace) -> int:
     described = description.read(options.description)
     if not options.files:
+        if options.ask or options.credentials:
+            raise UsageError("--ask and --credentials are for files: name those to look at, as "
+                             "/etc/nova/nova.conf")
         sys.stdout.write(clients.sections(described, options.interface))
         return 0
     names: dict[str, set[str]] | None = None
@@ -112,6 +115,8 @@ def _clients(options: argparse.Namespace) -> int:
 
 
 def _endpoints(options: argparse.Namespace) -> int:
+    if options.action == "set" and options.format != "text":
+        raise UsageError("--format json is for show: set says what it does line by line")
     described = description.read(options.description)
     user, at = _user(described, options.credentials)
     with identity.in_time():

@@ -67,13 +67,14 @@ def add_check(parser: argparse.ArgumentParser) -> None:
                         help="leave out what takes seconds or asks over the network: the "
                         "services' own options, database, Keystone, API, who answers for an "
                         "address")
-    parser.add_argument("--facts", action="store_true",
-                        help="print what is to be the same on all nodes, for --compare")
-    parser.add_argument("--compare", metavar="FILE", nargs="+",
-                        help="find where nodes differ, in their facts; looks at nothing else")
-    parser.add_argument("--crm-script", metavar=("AGENT", "FILE"), nargs=2,
-                        help="validate what a script of crmsh was given, instead of a description; "
-                        "its first step does it")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--facts", action="store_true",
+                         help="print what is to be the same on all nodes, for --compare")
+    instead.add_argument("--compare", metavar="FILE", nargs="+",
+                         help="find where nodes differ, in their facts; looks at nothing else")
+    instead.add_argument("--crm-script", metavar=("AGENT", "FILE"), nargs=2,
+                         help="validate what a script of crmsh was given, instead of a "
+                         "description; its first step does it")
     parser.set_defaults(run=_check)
 
 

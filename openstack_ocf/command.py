@@ -7,6 +7,8 @@ What a verb takes and does is in a room of its own, which is imported when the v
 from __future__ import annotations
 
 import argparse
+import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -14,6 +16,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from .errors import DescriptionError, ToolError
+from .words import path
 
 VERBS = (
     ("sample", "clusterverbs", "print a commented description", "openstack-ocf sample > new.conf"),
@@ -51,8 +54,13 @@ exit codes:
 """
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""Why a file, or a terminal, takes no more."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code. Nothing is raised but SystemExit, by argparse."""
+    _streams()
     try:
         options = parser().parse_args(arguments)
         code: int = options.run(options)
@@ -63,22 +71,61 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(finding.as_text(error.findings))
         return error.code
     except ToolError as error:
-        print(f"openstack-ocf: {error}", file=sys.stderr)
+        _say(str(error))
         return error.code
     except BrokenPipeError:
-        # Whoever reads has enough; Python would complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever reads has enough.
+        _no_output()
         return 0
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # noqa: BLE001 - no traceback for an operator
-        import traceback
+        if isinstance(error, OSError) and error.errno in _FULL and not error.filename:
+            from .reading import reason
 
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        print(f"openstack-ocf: a mistake in this program, please report it: {error!r} at "
-              f"{os.path.basename(frame.filename)}:{frame.lineno}", file=sys.stderr)
-        return 3
+            _no_output()
+            _say(f"standard output cannot be written: {reason(error)}")
+            return 2
+        return _unforeseen(error)
     return code
+
+
+def _streams() -> None:
+    """Standard streams that any text and any caller is good enough for.
+
+    What is read is UTF-8, and so is what is written, whatever the locale: crm, pcs and `check`
+    read it again. One that the caller has closed is the null device; else the next file that is
+    opened would stand in its place.
+    """
+    while os.open(os.devnull, os.O_RDWR) < 3:
+        pass
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - to the end
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def _no_output() -> None:
+    """Let nothing be written any more: Python would complain when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _say(text: str) -> None:
+    """A message for the operator; its lines are ours; what others have named is made visible."""
+    lines = [path(line) for line in f"openstack-ocf: {text}".split("\n")]
+    print("\n".join(lines), file=sys.stderr)
+
+
+def _unforeseen(error: Exception) -> int:
+    """Say what has ended the command, without the words of the error: they may hold a secret."""
+    import traceback
+
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    _say(f"a mistake in this program, please report it: {type(error).__name__} at "
+         f"{os.path.basename(frame.filename)}:{frame.lineno}")
+    return 3
 
 
 class _Parser(argparse.ArgumentParser):
@@ -97,8 +144,12 @@ class _Parser(argparse.ArgumentParser):
         self.fill()
         return super().parse_known_args(*arguments, **more)
 
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        sys.stdout.flush()  # the help; an error counts
+        super().exit(status, message)
+
     def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: {message}\n{self.prog} --help shows an example", file=sys.stderr)
+        print(f"{self.prog}: {path(message)}\n{self.prog} --help shows an example", file=sys.stderr)
         raise SystemExit(2)
 
 

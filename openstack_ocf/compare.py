@@ -27,7 +27,8 @@ from .words import shown
 FORMAT = "openstack-ocf facts 1"
 LIMIT = 16 << 20
 """Bytes of a file of facts."""
-_SECRET = re.compile(r"passw|secret|token(?!_)|_key$|^key$|credential|connection|transport_url")
+_SECRET = re.compile(r"passw|passphrase|pass$|pwd|secret|token(?!_)|_key$|^key$|credential|"
+                     r"connection|transport_url")
 _OWN = re.compile(r"host$|_ip$|^ip$|listen|self_reference|_address$")
 """Options that may be a node's own."""
 _COMMON = ("pacemaker", "corosync", "resource-agents", "crmsh", "pcs", "python3-keystoneauth1",

@@ -176,7 +176,8 @@ def _asked(project: str, files: Sequence[str], folders: Sequence[str]) -> dict[s
     code = (f"import sys; sys.path.insert(0, {str(_LIBRARY)!r}); "
             "from openstack_ocf.oslo import main; main()")
     try:
-        done = run([python, "-EsBc", code, json.dumps(question)], timeout=120)
+        done = run([python, "-EsBc", code, json.dumps(question)], timeout=120,
+                   what=f"the options of {project}")
         answer: dict[str, Any] = json.loads(re.sub(r"(?s).*\n(?=\{)", "", done.output))
     except (CannotLookError, ValueError):
         return {}

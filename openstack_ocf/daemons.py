@@ -20,6 +20,7 @@ from agentlib.start import validate_host
 from .agents import UNUSED
 from .configured import Configured
 from .line import OK, UNKNOWN, WARNING, WRONG, Line
+from .words import hidden as without
 from .words import nearest, shown
 
 PARAMETERS, STATE, PROCESSES = "parameters", "what is remembered", "processes"
@@ -44,7 +45,7 @@ def parameters(
         unused = UNUSED in parameter.shortdesc
         if not value or (unused and not resource.values.given(name)):
             continue
-        text = "***" if _secret(name, given) else scrubbed(value, *hidden)
+        text = "***" if _secret(name, given) else without(scrubbed(value, *hidden))
         mark = "" if resource.values.given(name) else " (default)"
         yield Line(PARAMETERS, OK, f"{name} = {text}{mark}{' ' + UNUSED if unused else ''}")
     for name in sorted({*given.parameters} - {*declared}):

@@ -18,7 +18,7 @@ from .errors import DescriptionError
 from .finding import ERROR, Finding
 from .keys import DEFAULT, DNS, FACES, OF_ALL, OF_OTHERS, SECRETS, SERVICE, Key
 from .reading import content, parsed, reason, unquoted
-from .words import nearest, shown
+from .words import hidden, nearest, shown
 
 Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 PATH = "/etc/openstack-ocf.conf"
@@ -193,8 +193,12 @@ class _Reader:
                 self._found("I5", section, name, "a secret stands in the description",
                             "Remove it; [DEFAULT] credentials names a file that has it.")
             elif not value.isprintable():
-                self._found("I4", section, name, f"{shown(value)} has invisible characters",
+                self._found("I4", section, name, f"{shown(hidden(value))} has invisible characters",
                             "Write it anew.")
+            elif hidden(value) != value:
+                self._found("I5", section, name, f"a secret stands in the description: "
+                            f"{shown(hidden(value))}", "Take it out: all who may read the CIB "
+                            "would see it.")
             elif name in by_name:
                 wrong = _wrong(by_name[name].kind, value) if value else ""
                 if wrong:

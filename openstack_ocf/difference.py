@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 
 from . import cib as cibs
 from .seconds import plain
+from .words import hidden
+from .words import path as plain_text
 
 Facts = Mapping[str, str]
 _SECRET = re.compile(r"(?i)passw|secret|token$|credential")
@@ -27,7 +29,7 @@ def difference(new: ET.Element, old: ET.Element) -> str:
             lines += _changes(name, facts, found[name])
     lines += [f"- {name} ({facts.get('agent') or facts['element']})"
               for name, facts in found.items() if name not in wanted]
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(f"{plain_text(line)}\n" for line in lines)
 
 
 def told(new: ET.Element, old: ET.Element, *sections: str) -> str:
@@ -60,7 +62,7 @@ def _changes(name: str, wanted: Facts, found: Facts) -> Iterator[str]:
 def _seen(fact: str, value: str | None) -> str:
     if value is None:
         return "none"
-    return "(a secret)" if _SECRET.search(fact) and value != cibs.LRM else value
+    return "(a secret)" if _SECRET.search(fact) and value != cibs.LRM else hidden(value)
 
 
 def _all(cib: ET.Element) -> Mapping[str, Facts]:

@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from .words import hidden
+
 
 @dataclass
 class Section:
@@ -41,13 +43,18 @@ class Draft:
         for one in (self.default, *self.services, self.dns):
             if one.values or one.remarks or one in self.services:
                 # A line break in a value would begin another key, or a section.
-                good = {key: value for key, value in one.values.items() if value.isprintable()}
-                bad = [f"{key} has invisible characters where this is from; it is left out."
-                       for key in one.values if key not in good]
+                good = {key: value for key, value in one.values.items()
+                        if value.isprintable() and hidden(value) == value}
+                bad = [f"{key} has {_wrong(value)} where this is from; it is left out."
+                       for key, value in one.values.items() if key not in good]
                 lines = "".join(f"{key} = {value}\n" for key, value in good.items())
                 parts.append(f"{_remarks([*one.remarks, *bad])}[{one.name}]\n{lines}")
         parts += [_remarks(self.left)] if self.left else []
         return "\n".join(parts)
+
+
+def _wrong(value: str) -> str:
+    return "a password in it" if value.isprintable() else "invisible characters"
 
 
 def _remarks(lines: Iterable[str]) -> str:

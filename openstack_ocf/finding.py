@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
+from .words import path as plain
+
 ERROR, WARNING, UNKNOWN = "error", "warning", "unknown"
 """Severities; unknown is what could not be looked at."""
 
@@ -42,10 +44,9 @@ def show(findings: Sequence[Finding], form: str) -> int:
 
 
 def as_text(findings: Sequence[Finding]) -> str:
-    """For people: two lines each."""
-    return "".join(
-        f"{one.severity} {one.id} {one.where}: {one.seen}\n    {one.remedy}\n" for one in findings
-    )
+    """For people: two lines each, whatever ids, values and paths have in them."""
+    return "".join(f"{plain(f'{one.severity} {one.id} {one.where}: {one.seen}')}\n"
+                   f"    {plain(one.remedy)}\n" for one in findings)
 
 
 def as_json(findings: Sequence[Finding]) -> str:

@@ -21,7 +21,8 @@ from agentlib.errors import ConfigurationError, NotInstalledError
 from agentlib.keystone import BadAnswerError, client
 
 from .errors import CannotLookError, UsageError
-from .words import shown
+from .run import waiting
+from .words import hidden, shown
 
 TIMEOUT = 20.0
 """Seconds for one answer."""
@@ -49,7 +50,7 @@ class User:
     option: str = "OS_CACERT"
 
     def __repr__(self) -> str:
-        return f"User({self.user!r} at {self.url!r})"
+        return f"User({self.user!r} at {hidden(self.url)!r})"
 
     @property
     def verify(self) -> str | bool:
@@ -71,6 +72,7 @@ class Keystone:
         """
         self._user = replace(user, url=credentials.without_version(user.url))
         self._url = f"{self._user.url}/v3"
+        self._shown = f"Keystone at {shown(hidden(self._url))}"
         try:
             self._session, self._auth, self._exceptions = client(self._user, TIMEOUT, LIMIT)
         except NotInstalledError as error:
@@ -104,7 +106,7 @@ class Keystone:
             answer = self._call("GET", url)
             page = answer.get(kind)
             if not isinstance(page, list) or not all(isinstance(one, dict) for one in page):
-                raise CannotLookError(f"Keystone at {shown(self._url)} lists no {kind}")
+                raise CannotLookError(f"{self._shown} lists no {kind}")
             found += page
             links = answer.get("links")
             following = links.get("next") if isinstance(links, dict) else None
@@ -112,13 +114,13 @@ class Keystone:
             if not isinstance(following, str) or not following.startswith(f"{self._url}/"):
                 return found
             url = following
-        raise CannotLookError(f"Keystone at {shown(self._url)} has no end of {kind}")
+        raise CannotLookError(f"{self._shown} has no end of {kind}")
 
     def catalog(self) -> list[dict[str, Any]]:
         """The catalogue as it goes with a token, which every user may see."""
         found = self._call("GET", f"{self._url}/auth/catalog").get("catalog")
         if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-            raise CannotLookError(f"Keystone at {shown(self._url)} shows no catalogue")
+            raise CannotLookError(f"{self._shown} shows no catalogue")
         return found
 
     def change(self, id_: str, url: str) -> None:
@@ -135,7 +137,7 @@ class Keystone:
             answer = self._session.request(url, method, json=body, auth=self._auth)
             found = answer.json()
         if not isinstance(found, dict):
-            raise CannotLookError(f"Keystone at {shown(self._url)}: {method} is no JSON object")
+            raise CannotLookError(f"{self._shown}: {method} is no JSON object")
         return found
 
     @contextmanager
@@ -144,7 +146,7 @@ class Keystone:
         from urllib3.exceptions import TimeoutError as SlowError
 
         exceptions = self._exceptions
-        where = f"Keystone at {shown(self._url)}"
+        where = self._shown
         name = shown(self._user.user)
         try:
             self._verifiable()
@@ -187,7 +189,8 @@ def in_time(seconds: int = WHOLE) -> Iterator[None]:
     before = signal.signal(signal.SIGALRM, late)
     signal.alarm(seconds)
     try:
-        yield
+        with waiting("an answer"):
+            yield
     except _LateError:
         raise CannotLookError(f"no answer within {seconds} s") from None
     finally:

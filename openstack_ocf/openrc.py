@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from .description import Description
 from .errors import CannotLookError, UsageError
 from .reading import content, reason
+from .words import hidden
 
 LIMIT = 1 << 20
 """Bytes of an openrc file."""
@@ -52,6 +53,10 @@ def credentials(description: Description) -> Credentials:
     missing += [] if variables.get("OS_PASSWORD") else ["OS_PASSWORD"]
     if missing:
         raise UsageError(f"credentials = {path} does not set {', '.join(missing)}")
+    if hidden(found["os_auth_url"]) != found["os_auth_url"]:
+        # The agents refuse it as well, and what a plan has all can read.
+        raise UsageError(f"credentials = {path}: OS_AUTH_URL has a user or a password in it "
+                         f"({hidden(found['os_auth_url'])}); take it out")
     return Credentials(path, {name: value for name, value in found.items() if value})
 
 

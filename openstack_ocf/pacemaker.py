@@ -21,6 +21,8 @@ from .words import shown
 
 _OLD = 103
 """cibadmin's exit code where the CIB is no longer what a patch begins with."""
+_LATER = 76
+"""cibadmin's exit code where the CIB has a feature set that it does not know."""
 _TRIES = 20
 
 
@@ -125,6 +127,10 @@ def patch(old: ET.Element, new: ET.Element) -> bool:
         done = run(["cibadmin", "--patch", "--xml-pipe"], given=_patch(there, new))
         if not done.code:
             return True
+        if done.code == _LATER:
+            version = there.get("crm_feature_set", "")
+            raise RefusedError("the CIB is as it was: it is of a later Pacemaker than this node's "
+                               f"(crm_feature_set {shown(version)}); do it on a node with that one")
         if done.code != _OLD:
             raise RefusedError(f"the CIB is as it was: cibadmin says: {last_words(done)}")
     raise RefusedError("the CIB is as it was: it changed all the time; wait until the cluster is "
@@ -146,7 +152,26 @@ def _patch(there: ET.Element, new: ET.Element) -> str:
     # 1 is that they differ.
     if done.code not in (0, 1) or "<diff" not in done.output:
         raise RefusedError(f"the CIB is as it was: crm_diff says: {last_words(done)}")
-    return done.output
+    return _without_mistakes(done.output, there, wanted)
+
+
+def _without_mistakes(patch: str, old: ET.Element, new: ET.Element) -> str:
+    """A patch without changes inside of what is the same in both CIBs.
+
+    crm_diff (Pacemaker 2.1.5) takes an element without an id, as one with id-ref, or the second of
+    two comments, for a sibling, and has it moved or made once more.
+    """
+    parser = ET.XMLParser(target=ET.TreeBuilder(insert_comments=True))  # noqa: S314 - as above
+    root = ET.fromstring(patch, parser)  # noqa: S314 - a program of this machine's
+    for one in root.findall("change"):
+        path = one.get("path", "").removeprefix("/cib/")
+        if one.get("operation") != "create":
+            path = path.rpartition("/")[0]
+        mates = [cib.findall(path) for cib in (old, new)] if path else []
+        if mates and all(len(found) == 1 for found in mates) \
+                and cibs.plain(mates[0][0]) == cibs.plain(mates[1][0]):
+            root.remove(one)
+    return cibs.text(root)
 
 
 @contextmanager

@@ -6,6 +6,9 @@ Called by all that reads descriptions, CIBs and the services' configuration.
 from __future__ import annotations
 
 import configparser
+import io
+import os
+import re
 
 from .errors import CannotLookError, UsageError
 from .words import path as path_
@@ -22,12 +25,22 @@ def whole(path: str, limit: int) -> bytes:
 
 
 def content(path: str, limit: int) -> bytes:
-    """What is in a file, or comes out of a pipe; OSError, or ValueError above limit bytes."""
-    with open(path, "rb") as file:
+    """What is in a file, or comes out of a pipe; OSError, or ValueError above limit bytes.
+
+    A FIFO that no process writes to is empty.
+    """
+    with open(path, "rb", opener=_at_once) as file:
         found = file.read(limit + 1)
     if len(found) > limit:
         raise ValueError(f"it is larger than {limit} bytes")
     return found
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open a file: of a FIFO it would else wait until a process opens the other end."""
+    file = os.open(path, flags | os.O_NONBLOCK)
+    os.set_blocking(file, True)
+    return file
 
 
 def reason(error: OSError) -> str:
@@ -38,16 +51,18 @@ def reason(error: OSError) -> str:
 def parsed(text: bytes, *, strict: bool) -> dict[str, dict[str, str]]:
     """The sections of a file in oslo.config's syntax; ValueError says what is wrong with it.
 
-    strict: a section or key that stands there twice is wrong, and a key without a value.
-    oslo.config takes both: of several the last.
+    strict: a section or key that stands there twice is wrong. oslo.config takes the last.
     """
     parser = configparser.RawConfigParser(
         # Nothing is inherited by one section from another.
-        default_section="\0", strict=strict, allow_no_value=not strict,
+        default_section="\0", strict=strict,
         comment_prefixes=("#", ";"), delimiters=("=", ":"), empty_lines_in_values=False)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
+    # What stands behind a [section] would else be left out without a word.
+    parser.SECTCRE = re.compile(r"\[(?P<header>.+)\]\s*$")
     try:
-        parser.read_string(text.decode("utf-8-sig"))
+        # With any end of line, as oslo.config has it.
+        parser.read_file(io.StringIO(text.decode("utf-8-sig"), newline=None))
     except UnicodeDecodeError as error:
         raise ValueError(f"byte {error.start} is no UTF-8") from error
     except configparser.DuplicateSectionError as error:
@@ -57,15 +72,15 @@ def parsed(text: bytes, *, strict: bool) -> dict[str, dict[str, str]]:
         raise ValueError(f"{error.section}/{error.option} stands in it twice; the second time in "
                          f"line {error.lineno}") from error
     except configparser.MissingSectionHeaderError as error:
-        raise ValueError(f"line {error.lineno} stands before the first [section]") from error
+        what = ("has something behind a [section]" if error.line.startswith("[") else
+                "stands before the first [section]")
+        raise ValueError(f"line {error.lineno} {what}") from error
     except configparser.ParsingError as error:
         line = error.errors[0][0] if error.errors else 0
         raise ValueError(f"line {line} is no `key = value`") from error
-    except (AttributeError, ValueError, configparser.Error) as error:
-        # AttributeError: what continues a key without a value, before Python 3.13.
+    except (ValueError, configparser.Error) as error:
         raise ValueError("a line in it is no `key = value`") from error
-    return {section: {key: value or "" for key, value in parser.items(section)}
-            for section in parser.sections()}
+    return {section: dict(parser.items(section)) for section in parser.sections()}
 
 
 def unquoted(value: str) -> str:

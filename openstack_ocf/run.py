@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +19,8 @@ PACKAGES = {
     **dict.fromkeys(("cibadmin", "crm_diff", "crm_mon", "crm_resource", "crm_simulate",
                      "crm_verify"), "pacemaker-cli-utils"),
 }
+PATIENCE = 1.0
+"""Seconds after which an operator is told what is waited for."""
 SBIN = "/usr/sbin:/sbin:/usr/bin:/bin"
 
 
@@ -30,16 +34,19 @@ class Done:
 
 
 def run(command: Sequence[str], environment: Mapping[str, str] | None = None,
-        timeout: float = 60.0, given: str | None = None, files: Sequence[int] = ()) -> Done:
+        timeout: float = 60.0, given: str | None = None, files: Sequence[int] = (),
+        what: str = "") -> Done:
     """Run a program; CannotLookError if it is not there or does not end within seconds.
 
     given: its standard input. files: open files that it has, too, under the same numbers.
+    what: is waited for, in words; default: the program's name.
     """
     try:
-        done = subprocess.run(
-            list(command), env={**_environment(), **(environment or {})},
-            stdin=subprocess.DEVNULL if given is None else None, input=given, pass_fds=files,
-            capture_output=True, timeout=timeout, encoding="utf-8", errors="replace")
+        with waiting(what or os.path.basename(command[0])):
+            done = subprocess.run(
+                list(command), env={**_environment(), **(environment or {})},
+                stdin=subprocess.DEVNULL if given is None else None, input=given, pass_fds=files,
+                capture_output=True, timeout=timeout, encoding="utf-8", errors="replace")
     except FileNotFoundError as error:
         raise _missing(command[0]) from error
     except subprocess.TimeoutExpired as error:
@@ -48,6 +55,33 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None,
     except OSError as error:
         raise _cannot(command[0], error) from error
     return Done(done.returncode, done.stdout, done.stderr)
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Tell an operator at a terminal what is waited for when it takes over a second."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    line = f"waiting for {what} ..."
+    told = threading.Event()
+
+    def tell() -> None:
+        told.set()
+        sys.stderr.write(line)
+        sys.stderr.flush()
+
+    timer = threading.Timer(PATIENCE, tell)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        if told.is_set():
+            sys.stderr.write(f"\r{' ' * len(line)}\r")
+            sys.stderr.flush()
 
 
 @contextmanager

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import cib as cibs
-from .errors import RefusedError
+from .errors import RefusedError, UsageError
 from .reading import reason
+from .words import path as path_
 
 FOLDER = "/var/lib/openstack-ocf"
 KEPT = 20
@@ -95,7 +96,11 @@ def _make(folder: str) -> None:
 def _check(folder: str) -> None:
     """What others may write could be put in the place of a saved CIB."""
     there = os.lstat(folder)
-    if not stat.S_ISDIR(there.st_mode) or there.st_uid != os.geteuid() or there.st_mode & 0o077:
+    if not stat.S_ISDIR(there.st_mode):
+        raise RefusedError(f"{path_(folder)} is no folder; name another by --saved")
+    if os.geteuid() and not there.st_uid:
+        raise UsageError(f"{path_(folder)} is root's alone; run it as root")
+    if there.st_uid != os.geteuid() or there.st_mode & 0o077:
         raise RefusedError(f"{folder} is no folder of root's alone; run: chown root {folder}; "
                            f"chmod 700 {folder}")
 

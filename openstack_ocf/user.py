@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from .agents import Agent
 from .cib import LRM
 from .finding import ERROR, WARNING, Finding
+from .words import hidden, shown
 
 PLACEHOLDER = "SECRET"
 """Stands for the password in the snippets: there is no secret in it."""
@@ -31,6 +32,11 @@ def lint(name: str, agent: Agent, given: Mapping[str, str]) -> Iterator[Finding]
         if value and not value.startswith(LRM) and value != PLACEHOLDER:
             yield Finding("L5", WARNING, name, f"{secret} stands in the CIB",
                           f"cibsecret stash {name} {secret}")
+    for inner, value in given.items():
+        if inner not in ("os_password", "os_token") and hidden(value) != value:
+            yield Finding("L5", WARNING, name, f"{inner} has a password in it: "
+                          f"{shown(hidden(value))}",
+                          "Take it out: all who may read the CIB see it.")
     missing = _missing(agent, given)
     if missing:
         yield Finding(

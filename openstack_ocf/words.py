@@ -1,8 +1,9 @@
-"""Words for a message: the nearest known name, and text that a terminal can show."""
+"""Words for a message: the nearest known name, and text that a terminal, and anybody, may see."""
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -19,3 +20,11 @@ def shown(text: str) -> str:
 def path(text: str) -> str:
     """The path of a file: whole, since it stands in commands as well; nothing invisible."""
     return text if text.isprintable() else ascii(text)[1:-1]
+
+
+def hidden(text: str) -> str:
+    """A value as a message can carry it: no login in a URL, and no password behind an option."""
+    from agentlib.secrets import scrubbed
+
+    return re.sub(r"(?i)([\w-]*(?:passwd|password|secret|token)(?:=|\s+))[^\s&]+", r"\1***",
+                  scrubbed(text))

@@ -229,11 +229,52 @@ def test_source_tree_stays_as_it_is(source: Path, installed: Path) -> None:
     assert [] == [path for path in source.rglob("*") if path.lstat().st_mtime_ns > begin]
 
 
+def test_two_at_once(source: Path, installed: Path, tmp_path: Path) -> None:
+    """Of two installs at once each does its work, one after the other; the second says so."""
+    script = (
+        'mkdir -p "$1/usr/lib/ocf/lib/openstack"; exec 8<"$1/usr/lib/ocf/lib/openstack"; flock 8; '
+        'for i in 1 2; do make --no-print-directory -C "$0" install DESTDIR="$1" 8<&- & done | { '
+        'read -r first; read -r second; echo "$first"; echo "$second"; flock --unlock 8; cat; }; '
+        "wait"
+    )
+    done = run("bash", "-euo", "pipefail", "-c", script, source, tmp_path)
+
+    assert (0, "") == (done.returncode, done.stderr)
+    waiting, also, *last = done.stdout.splitlines()
+    assert waiting == also
+    assert waiting == f"make install: waiting for another one in {tmp_path}/{LIBRARY[:-9]}"
+    assert 2 == len([line for line in last if line.startswith("installed in ")])
+    assert tree(installed) == tree(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it mounts")
+def test_full_disk(source: Path, tmp_path: Path) -> None:
+    """Where the disk is full nothing is replaced: what was installed before is there, and works."""
+    script = (
+        'mount -t tmpfs -o size=24m tmpfs "$1"; make -C "$0" install DESTDIR="$1" >&2; cd "$1"; '
+        'sums() { find . -type f ! -name fill -exec sha256sum {} + | sort; }; '
+        'fallocate -l $(($(df --output=avail -B1 . | tail -1) - 600000)) fill; '
+        'for agent in usr/lib/ocf/resource.d/openstack/*-*; do echo "# old" >>$agent; done; '
+        'before=$(sums); '
+        'if make -C "$0" install DESTDIR="$1" >&2; then exit 1; fi; '
+        '[ "$before" = "$(sums)" ] && ls -A usr/lib/ocf/lib/openstack && env -i "$2" meta-data'
+    )
+    done = run("unshare", "--mount", "bash", "-euo", "pipefail", "-c", script, source, tmp_path,
+               tmp_path / RESOURCES / AGENTS[0])
+
+    assert done.returncode == 0, done.stderr
+    assert "No space left on device" in done.stderr
+    assert f"agentlib\nopenstack_ocf\n{expected(AGENTS[0])}" == done.stdout
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it mounts")
 def test_read_only_source_tree(source: Path, tmp_path: Path) -> None:
-    """A source tree that nobody can write to will do (a read-only mount: modes stop no root)."""
+    """A source tree that nobody can write to will do (a read-only mount: modes stop no root), and a
+    /tmp where nothing can be executed.
+    """
     script = (
-        'mount --bind -o ro "$0" "$0" && ! touch "$0/Makefile" 2>/dev/null '
+        'mount --bind /tmp /tmp && mount -o remount,bind,noexec /tmp '
+        '&& mount --bind -o ro "$0" "$0" && ! touch "$0/Makefile" 2>/dev/null '
         '&& make -C "$0" install DESTDIR="$1"'
     )
     done = run("unshare", "--mount", "sh", "-euc", script, source, tmp_path)
@@ -276,8 +317,10 @@ def test_wrong_variable(source: Path, tmp_path: Path, variable: str) -> None:
 
 
 def test_another_root_and_blanks(source: Path, tmp_path: Path) -> None:
-    """OCF_ROOT is where the cluster stack looks, and DESTDIR may have blanks in it."""
-    destdir = tmp_path / "a b"
+    """OCF_ROOT is where the cluster stack looks; DESTDIR may have blanks, quotes and other letters
+    in it.
+    """
+    destdir = tmp_path / "a b'ä\"*"
     make(source, "install", destdir, "OCF_ROOT=/opt/ocf", "MANDIR=/opt/man",
          "SBINDIR=/opt/sbin", "COMPLETIONDIR=/opt/completions", "CRMSHDIR=/opt/crmsh")
 

@@ -140,6 +140,87 @@ def test_what_is_not_ours_stays(file: File) -> None:
     assert "hunter2" not in done.output + done.said
 
 
+# What Pacemaker knows and a plan does not: each kind of element of its own test cases.
+ZOO = {
+    "</nodes>": """<node id="3" type="remote" uname="node3"><utilization id="n3-u">
+      <nvpair id="n3-cpu" name="cpu" value="4"/></utilization></node></nodes>""",
+    "</resources>": """
+      <bundle id="b"><podman image="a:1" replicas="2" run-command="/x"/>
+        <network ip-range-start="10.0.0.40"><port-mapping id="b-p" port="80"/></network>
+        <storage><storage-mapping id="b-s" source-dir="/a" target-dir="/b" options="rw"/></storage>
+        <primitive id="b-r" class="ocf" provider="heartbeat" type="Dummy"/></bundle>
+      <clone id="c"><meta_attributes id="c-m"><nvpair id="c-m-p" name="promotable" value="true"/>
+        </meta_attributes><group id="c-g"><primitive id="c-g-r" class="ocf" provider="pacemaker"
+        type="Stateful"><instance_attributes id="c-g-i" score="3"><rule id="c-g-rule"
+        score="INFINITY" boolean-op="or"><date_expression id="c-g-d" operation="date_spec">
+        <date_spec id="c-g-ds" hours="9-16" weekdays="1-5"/></date_expression></rule>
+        <nvpair id="c-g-i-s" name="state" value="a &lt;b&gt; &amp; \u00e4"/></instance_attributes>
+        <instance_attributes id-ref="p_theirs-here"/><!-- one --><!-- two -->
+        <operations><op id="c-g-op" name="monitor" interval="10s" role="Promoted" on-fail="block">
+        <meta_attributes id="c-g-om"><nvpair id="c-g-omi" name="interval-origin" value="00:05"/>
+        </meta_attributes></op></operations><utilization id="c-g-u"><nvpair id="c-g-u-c"
+        name="cpu" value="1"/></utilization></primitive></group></clone>
+      </resources>""",
+    "</constraints>": """
+      <rsc_location id="l" rsc-pattern="p_th(.*)" resource-discovery="never"><rule id="l-r"
+        score-attribute="prio" boolean-op="and"><expression id="l-e" attribute="#kind"
+        operation="ne" value="remote"/><rule id="l-rr" score="0"><date_expression id="l-d"
+        operation="in_range" start="2026-01-01"><duration id="l-du" months="3"/></date_expression>
+        </rule></rule></rsc_location>
+      <rsc_ticket id="t1" rsc="c" ticket="T" loss-policy="demote" rsc-role="Promoted"/>
+      <rsc_order id="o" kind="Serialize" symmetrical="false"><resource_set id="o-s"
+        require-all="false" sequential="false" action="promote" role="Promoted"><resource_ref
+        id="c"/></resource_set></rsc_order></constraints>""",
+    "</configuration>": """
+      <op_defaults><meta_attributes id="od"><rule id="od-r" boolean-op="and" score="INFINITY">
+        <rsc_expression id="od-x" class="ocf" provider="heartbeat" type="Dummy"/><op_expression
+        id="od-o" name="monitor"/></rule><nvpair id="od-t" name="timeout" value="9s"/>
+        </meta_attributes></op_defaults>
+      <acls><acl_role id="r"><acl_permission id="r-1" kind="deny" xpath="//nvpair[@name='passwd']"
+        /></acl_role><acl_target id="eve"><role id="r"/></acl_target></acls>
+      <alerts><alert id="a" path="/x"><select><select_nodes/></select><recipient id="a-r" value="y"
+        /></alert></alerts></configuration>""",
+}
+
+
+def test_all_that_pacemaker_knows_stays(file: File) -> None:
+    """Bundles, rules, tickets, utilization, ACLs, alerts and the like stay as they are, by a plan
+    that goes into a file and by one that changes the cluster; `undo` leaves them as well."""
+    text = THEIRS.replace("pacemaker-3.0", "pacemaker-3.9")
+    for end, more in ZOO.items():
+        text = text.replace(end, more + ("" if end in more else end))
+    file.write(text)
+    before = file.configuration()
+    subprocess.run(["/usr/sbin/crm_verify", "--xml-file", file.path], check=True)
+
+    for words in (("init", "--elsewhere", "--cib"), ("lint",), ("lint", "--takeover"),
+                  ("explain", "p_glance-api", "--cib"),
+                  ("plan", "--elsewhere", "--description", file.description, "--diff")):
+        assert "mistake in this program" not in command(*words, file.path).said
+    assert 0 == file.apply().code
+    assert before == without(file.root(), "g_glance-api")
+    assert 0 == file.undo().code
+    assert before == file.configuration()
+
+
+@pytest.mark.parametrize(("old", "new", "code", "said"), [
+    ("3.6.0", "9.9.9", 1, "of a later Pacemaker than this node's (crm_feature_set 9.9.9)"),
+    ('epoch="5"', 'epoch="x"', 3, "CIB_file is set; crm_verify --verbose --xml-file"),
+    ("<tags>", "<wonders/><tags>", 3, "CIB_file is set; crm_verify --verbose --xml-file"),
+    ('validate-with="pacemaker-3.0"', 'validate-with="none"', 0, ""),
+    ("pacemaker-3.0", "pacemaker-2.10", 0, ""),
+], ids=["feature set", "no version", "unknown element", "no schema", "older schema"])
+def test_another_pacemaker(file: File, old: str, new: str, code: int, said: str) -> None:
+    """A CIB that this Pacemaker does not take is left as it is, and it is said why; an older one,
+    and one without a schema, are changed."""
+    file.write(THEIRS.replace(old, new, 1))
+    before = file.path.read_bytes()
+    done = file.apply()
+
+    assert (code, True) == (done.code, said in done.said), done.said
+    assert ("Changed." in done.output, before != file.path.read_bytes()) == (not code, not code)
+
+
 def test_the_second_apply_has_nothing_to_do(file: File) -> None:
     """Applied again, a plan changes nothing and says so; nothing is saved either."""
     file.apply()
@@ -394,6 +475,16 @@ def test_no_cluster(file: File) -> None:
     assert "is Pacemaker running on this node?" in done.said
 
 
+def test_saved_by_root(folder: Path) -> None:
+    """Who is not root is told that the saved changes are root's, and that the CIB may be."""
+    (folder / "saved").mkdir(mode=0o700)
+    done = as_nobody(folder, "undo", "--list", "--saved", folder / "saved")
+    assert (2, f"openstack-ocf: {folder}/saved is root's alone; run it as root\n") == (
+        done.code, done.said)
+    done = as_nobody(folder, "lint", "live")
+    assert (3, True) == (done.code, "to root and to the group haclient" in done.said)
+
+
 @pytest.mark.parametrize("verb", ["apply", "undo"])
 def test_not_root(folder: Path, verb: str) -> None:
     """Who is not root is told so."""
@@ -631,6 +722,11 @@ def test_a_folder_that_others_may_write(file: File) -> None:
     file.saved.symlink_to(elsewhere)
     assert 1 == file.apply().code
     assert [] == list(elsewhere.iterdir())
+    for done in (file.apply("--yes", "--saved", str(file.path)),
+                 file.undo("--yes", "--saved", str(file.path))):
+        assert (1, f"openstack-ocf: {file.path} is no folder; name another by --saved\n") == (
+            done.code, done.said)
+    assert before == file.path.read_bytes()
 
 
 # --- undo ---------------------------------------------------------------------------------------

@@ -207,6 +207,49 @@ def test_a_bad_keystone(tmp_path: Path, name: str) -> None:
     assert 1 == len(done.said.splitlines())
 
 
+def test_a_keystone_that_stops_halfway(tmp_path: Path) -> None:
+    """What was set before Keystone refuses is told with the line that undoes it; set again, the
+    rest is done."""
+    there = {face: an_endpoint(face, f"http://10.0.0.9:9292/{face}") for face in URLS}
+    refuses: list[str] = ["e-internal"]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            say(self, json.dumps(TOKEN).encode(), 201)
+
+        def do_GET(self) -> None:
+            say(self, json.dumps(
+                {"services": [SERVICE], "endpoints": [*there.values()]}).encode())
+
+        def do_PATCH(self) -> None:
+            wanted = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            name = self.path.rpartition("/")[2]
+            if name in refuses:
+                say(self, b"{}", 403)
+                return
+            there[name.removeprefix("e-")]["url"] = wanted["endpoint"]["url"]
+            say(self, b"{}")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with served(Handler) as url:
+        words = openrc(tmp_path, url)[3:]
+        done = command("endpoints", "set", "--yes", *words)
+        assert 3 == done.code
+        assert "done: image public: http://10.0.0.9:9292/public -> http://192.0.2.12:9292\n" in (
+            done.output)
+        assert "undo: openstack endpoint set --url http://10.0.0.9:9292/public e-public\n" in (
+            done.output)
+        assert "may not do this (PATCH /endpoints/e-internal)" in done.said
+        assert "http://10.0.0.9:9292/internal" == there["internal"]["url"]
+
+        refuses.clear()
+        assert 0 == command("endpoints", "set", "--yes", *words).code
+        assert URLS == {face: one["url"] for face, one in there.items()}
+
+
 def test_a_slow_keystone() -> None:
     """One that sends a byte now and then is not waited for longer than all of it may take."""
     over = threading.Event()
@@ -297,4 +340,7 @@ def test_no_credentials(tmp_path: Path) -> None:
 
     assert (2, "") == (done.code, done.output)
     assert "--credentials FILE" in done.said
+    done = command("endpoints", "set", "--format", "json", "--description", tmp_path / "d.conf")
+    assert (2, "") == (done.code, done.output)
+    assert "--format json is for show" in done.said
     assert "geheim" not in repr(identity.User("http://k", "n", "geheim", "p"))

@@ -203,6 +203,11 @@ def test_ask_without_credentials(description: Path, tmp_path: Path) -> None:
     assert (2, "") == (done.code, done.output)
     assert "say --credentials FILE" in done.said
 
+    for words in (["--ask"], ["--credentials", path]):
+        done = command("clients", "--description", description, *words)
+        assert (2, "") == (done.code, done.output)
+        assert "--ask and --credentials are for files" in done.said
+
     (tmp_path / "user").mkdir()
     openrc(tmp_path / "user", "http://127.0.0.1:1")
     done = command("clients", "--description", description, "--credentials",

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import ast
+import os
+import pty
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from openstack_ocf import agents
-from tool.kit import ROOT, VERBS, as_nobody, command
+from tool.kit import ROOT, VERBS, argv, as_nobody, command
 
 # from the bottom to the top: a module imports only from those before it
-ORDER = ["finding", "errors", "words", "reading", "seconds", "run", "agents", "foreign", "keys",
+ORDER = ["words", "finding", "errors", "reading", "seconds", "run", "agents", "foreign", "keys",
          "description", "sample", "openrc", "vips", "names", "node", "cib", "configs",
          "validation", "reasons", "elements", "plan", "crm", "shapes", "difference", "survey",
          "draft", "init", "bundle", "held", "safety", "user", "ids", "merge", "pacemaker",
@@ -71,7 +74,10 @@ def test_facts_are_of_a_node(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [[], ["plann"], ["plan", "--as", "yaml"], ["lint", "a", "b"],
-                                   ["explain", "p", "--watch", "soon"]])
+                                   ["explain", "p", "--watch", "soon"],
+                                   ["check", "--facts", "--compare", "a", "b"],
+                                   ["init", "--cib", "a", "--bundle", "b"],
+                                   ["undo", "--to", "1", "--list"]])
 def test_usage(words: list[str]) -> None:
     """A wrong command line is exit code 2, one sentence on stderr, and where the example is."""
     done = command(*words)
@@ -97,6 +103,36 @@ def test_a_reader_that_has_enough() -> None:
     done = command("sample", prefix=["bash", "-c", 'set -o pipefail; "$@" | true', "bash"])
 
     assert (0, "") == (done.code, done.said)
+
+
+def test_progress(tmp_path: Path) -> None:
+    """What takes over a second is told at a terminal, and is gone from it when it is over."""
+    path, go = tmp_path / "d.conf", tmp_path / "go"
+    path.write_text("[glance]\nvip = 10.0.0.12\n")
+    slow = tmp_path / "bin" / "ip"
+    slow.parent.mkdir()
+    slow.write_text(f'#!/bin/sh\nuntil [ -e {go} ]; do sleep 0.1; done\nexec /usr/sbin/ip "$@"\n')
+    slow.chmod(0o755)
+    master, slave = pty.openpty()
+    with subprocess.Popen(
+            argv("plan", "--description", path), cwd=ROOT, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=slave, text=True,
+            env={"PATH": f"{slow.parent}:{os.environ['PATH']}"}) as command_:
+        os.close(slave)
+        said = ""
+        while not said.endswith("waiting for ip ..."):
+            said += os.read(master, 1 << 16).decode()
+        go.touch()
+        output = command_.communicate()[0]
+    try:
+        while more := os.read(master, 1 << 16).decode():
+            said += more
+    except OSError:
+        pass  # the end of a terminal that nobody has open any more
+    os.close(master)
+
+    assert f"waiting for ip ...\r{' ' * 18}\r" in said
+    assert "waiting" not in output
 
 
 def test_every_finding_is_in_the_page() -> None:

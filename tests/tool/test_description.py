@@ -61,7 +61,9 @@ def test_values_are_taken_as_oslo_config_takes_them(tmp_path: Path) -> None:
     (b"[glance]\nvip\n", "line 2 is no `key = value`"),
     (b"[glance]\n[glance]\n", "section [glance] stands in it twice"),
     (b"[glance]\nvip=a\nvip=b\n", "glance/vip stands in it twice"),
-], ids=["encoding", "binary", "huge", "no section", "no value", "section twice", "key twice"])
+    (b"[DEFAULT]\n[glance] # ours\nvip=a\n", "line 2 is no `key = value`"),
+], ids=["encoding", "binary", "huge", "no section", "no value", "section twice", "key twice",
+        "behind a section"])
 def test_i1_what_is_no_description(tmp_path: Path, content: bytes, said: str) -> None:
     """I1: a file that is no description is refused with what is wrong in it."""
     path = tmp_path / "d.conf"
@@ -71,6 +73,14 @@ def test_i1_what_is_no_description(tmp_path: Path, content: bytes, said: str) ->
 
     assert (2, "") == (done.code, done.said)
     assert said in done.output
+
+
+def test_ends_of_lines(tmp_path: Path) -> None:
+    """A file from another system is read by the ends of line that it has."""
+    path = tmp_path / "d.conf"
+    for end in (b"\r\n", b"\r"):
+        path.write_bytes(b"[glance]\nvip = 10.0.0.12\n".replace(b"\n", end))
+        assert ("10.0.0.12",) == description.read(str(path)).services[0].vips
 
 
 def test_i1_no_file(tmp_path: Path) -> None:

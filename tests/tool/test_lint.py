@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from openstack_ocf.lint import lint
-from tool.kit import ROOT, command, crm, loaded, primitive, there
+from tool.kit import EMPTY, ROOT, command, crm, loaded, primitive, there
 
 CRM = ROOT / "crm"
 SNIPPETS = sorted(path.name for path in CRM.glob("*.crm"))
@@ -258,9 +258,16 @@ def test_an_id_with_quotes() -> None:
     (b"", 2, "is no XML"),
     (b"\xff\xfe\0", 2, "is no XML"),
     (b"<html/>", 2, "is no CIB: it is <html>"),
+    (b"<cib/>", 2, "is no CIB: it has no configuration"),
     (b"<!DOCTYPE x [<!ENTITY a 'b'>]><cib/>", 2, "it declares a document type"),
+    ("<!DOCTYPE x [<!ENTITY a 'b'>]><cib/>".encode("utf-16"), 2, "it declares a document type"),
+    (EMPTY.replace("<resources/>", f"<resources>{'<group>' * 9999}{'</group>' * 9999}</resources>"
+                   ).encode(), 2, "it has more than 256 levels"),
+    (EMPTY.replace("<status/>", '<status a="\xe4"/>').encode("latin-1"), 2, "not well-formed"),
+    (b'<?xml version="1.0" encoding="klingon"?><cib/>', 2, "unknown encoding: klingon"),
     (None, 3, "cannot be read: no such file"),
-], ids=["empty", "binary", "other", "entities", "missing"])
+], ids=["empty", "binary", "other", "no configuration", "entities", "hidden entities", "deep",
+        "latin-1", "encoding", "missing"])
 def test_what_is_no_cib(tmp_path: Path, content: bytes | None, code: int, said: str) -> None:
     """What is no CIB is refused in one line."""
     path = tmp_path / "cib.xml"

@@ -335,6 +335,64 @@ def test_files(host: Host) -> None:
         (one[0], one[2], one[3]) for one in host.found()]
 
 
+@pytest.mark.parametrize(("lines", "why"), [
+    ("[a]\ngeheim\n", "line 2 is no `key = value`"),
+    ("[a] # one\n", "line 1 has something behind a [section]"),
+    ("[a]\nb = \xe4\n", "byte 8 is no UTF-8"),
+    ("[a]\n = geheim\n", "line 2 is no `key = value`"),
+], ids=["no value", "behind a section", "latin-1", "no key"])
+def test_what_the_service_cannot_read(host: Host, lines: str, why: str) -> None:
+    """F3: a file that oslo.config refuses is named with its line, which is not shown; the other
+    service is looked at all the same."""
+    (host.folder / "more").mkdir()
+    (host.folder / "more" / "some.conf").write_text(lines, encoding="latin-1")
+    host.edit("d.conf", "storage = rbd",
+              f"storage = rbd\nadditional_parameters = --config-dir={host.folder}/more")
+    host.edit("cinder.conf", "osapi_volume_listen = 10.0.0.13", "osapi_volume_listen = 10.0.0.9")
+
+    assert [("F3", "more/some.conf", f"it cannot be read: {why}"),
+            ("B1", "cinder.conf:DEFAULT/osapi_volume_listen")] == [
+        one[0:3:2] + one[3:] if one[0] == "F3" else one[0:3:2] for one in host.found()]
+
+
+def test_what_stands_there_twice(host: Host) -> None:
+    """Of a section that is there twice, and of an option, the last counts, as for the service."""
+    text = host.folder.joinpath("cinder.conf").read_text()
+    assert [] == host.found()
+    host.write("cinder.conf", f"[DEFAULT]\nosapi_volume_listen = 10.0.0.9\n{text}")
+    assert [] == host.found()
+
+    host.write("cinder.conf", f"{text}\n[DEFAULT]\nosapi_volume_listen = 10.0.0.9\n")
+    assert [("B1", "cinder.conf:DEFAULT/osapi_volume_listen")] == [
+        one[0:3:2] for one in host.found()]
+
+
+def test_secrets_in_odd_places(host: Host) -> None:
+    """No word that may be a password is in what check prints, whatever it stands in."""
+    host.write("cinder.conf", host.folder.joinpath("cinder.conf").read_text() + f"""
+# {SECRET}
+[database]
+slave_connection = mysql+pymysql://a:b/{SECRET}@{SECRET}@10.0.0.6/c
+[keystone_authtoken]
+identity_uri = http://u:{SECRET}@10.0.0.11:35357
+admin_token = {SECRET}
+[backend]
+volume_driver = cinder.volume.drivers.san.SAN
+san_password = {SECRET}
+san_pass = {SECRET}
+storage_pwd: {SECRET}
+passphrase = "{SECRET}
+  {SECRET}"
+san_api_token = {SECRET}
+s3_store_secret_key = {SECRET}
+management_url = https://u:{SECRET}@10.0.0.7/
+""")
+    assert {"A3"} <= {one[0] for one in host.found()}
+    facts = host.run("--facts")
+    assert '"backend/san_password": "(set)"' in facts.output
+    assert '"backend/management_url": "https://***@10.0.0.7/"' in facts.output
+
+
 def test_further_files(host: Host) -> None:
     """F3: a further file that is given counts, for each agent; a default that is not there does
     not, as for the agent."""
