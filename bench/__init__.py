@@ -8,6 +8,7 @@ Run by `make bench-actions` (python3 -m bench). The parts, each using only those
     candidates    what is measured: our actions, the floors, the alternatives
     load          what they put on Keystone and its database
     pressure      how late they get when the node is short of CPU and of cached files
+    executor      run recurring operations as Pacemaker does
     scale         many resources on one node; a probe among many processes
     __main__      a control plane, a run, a page
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import report, scale
+from bench import report
+from bench.executor import Executor, Operation
 from bench.measure import Candidate, UnexpectedError, percentile, run
 from bench.report import Aim
 from bench.trace import count, read
-from harness import Resource
 
 
 @dataclass(frozen=True)
@@ -94,34 +94,38 @@ def test_percentile_is_of_the_runs() -> None:
 
 
 @pytest.fixture
-def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An agent in shell, and an executor that is in a hurry."""
-    monkeypatch.setattr(scale, "INTERVAL", 0.05)
+def agent(tmp_path: Path) -> Path:
+    """An agent in shell."""
     path = tmp_path / "agent"
     path.touch(mode=0o755)
     return path
 
 
+def operation(agent: Path, name: str, timeout: float = 30.0) -> Operation:
+    """A monitor of an executor that is in a hurry."""
+    environment = {"PATH": "/usr/bin:/bin", "OCF_RESOURCE_INSTANCE": name}
+    return Operation(name, [str(agent), "monitor"], environment, 0.05, timeout)
+
+
 def test_executor_repeats(agent: Path, tmp_path: Path) -> None:
     """Each operation comes again after its interval, and all that ran are told of."""
     agent.write_text(f'#!/bin/sh\necho "$OCF_RESOURCE_INSTANCE" >>{tmp_path}/ran\n')
-    resources = [Resource(agent, tmp_path, name=name) for name in ("a", "b")]
+    operations = [operation(agent, name) for name in ("a", "b")]
     for seconds in (0.5, 2.0, 8.0, 32.0):  # a busy machine needs more
         (tmp_path / "ran").write_text("")
-        ran = scale.Executor(resources).run([0.0, 0.0], seconds)
+        ran = Executor(operations).run([0.0, 0.0], seconds)
         names = (tmp_path / "ran").read_text().split()
-        assert len(ran) == len(names)
+        assert sorted(names) == sorted(one.name for one in ran)
         assert {0} == {one.code for one in ran}
         if min(names.count("a"), names.count("b")) > 1:
             return
     pytest.fail(f"not each was run twice in {seconds} s: {names}")
 
 
-def test_executor_kills(agent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_executor_kills(agent: Path) -> None:
     """Who is not back in time is killed."""
-    monkeypatch.setattr(scale, "TIMEOUT", 0.2)
     agent.write_text("#!/bin/sh\nexec sleep 1000\n")
-    ran = scale.Executor([Resource(agent, tmp_path, name="a")]).run([0.0], 0.1)
+    ran = Executor([operation(agent, "a", timeout=0.2)]).run([0.0], 0.1)
     assert [-9] == [one.code for one in ran]
 
 
