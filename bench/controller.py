@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median as middle
 from tempfile import TemporaryDirectory
+from textwrap import fill
 
 from agentlib.api import Api
 from bench import report
@@ -256,17 +257,20 @@ def page(
 
 def told(names: Sequence[str], found: Sequence[Round]) -> list[str]:
     """What was measured, and what came of it."""
-    columns = ("monitors", "a minute", "not 0", "CPU of the agents, s", *DAEMONS_MEASURED,
-               "all that monitoring costs")
+    columns = ("monitors", "a minute", "not 0", "CPU of the agents, s", "of one monitor, ms",
+               *DAEMONS_MEASURED, "all that monitoring costs")
     ways = [*found[0]]
+    which = fill(", ".join(names), 100, break_on_hyphens=False)
     return [
         *f"""{len(names)} resources on one node, each a real daemon with one worker, started by our
-agent: {", ".join(names)}.
+agent:
+{which}.
 With them run MariaDB, RabbitMQ and, for Neutron's agents, Open vSwitch. Nobody else asks the cloud
 for anything. The monitors are run as Pacemaker's executor runs them, spread over their interval.
 
 - seconds of CPU in a minute, medians of {len(found)}. In each round every row has one minute, in
   random order; in brackets is what a daemon spent more than in its round's minute without monitors
+- a monitor comes again an interval after its end: a slow one comes less often
 - the agents: with all that they start. All daemons: with Keystone, RabbitMQ and MariaDB. The last
   column is the agents' CPU and what all daemons spent more
 - {PLANNED}: level 0 every {INTERVAL:.0f} s and level 10 every {API_INTERVAL:.0f} s
@@ -286,7 +290,7 @@ def row(name: str, found: Sequence[Round]) -> list[str]:
     its = [one[name] for one in found]
     spent = {daemon: [one.daemons[daemon] for one in its] for daemon in DAEMONS_MEASURED}
     if name == NONE:
-        return [name, "0", "0", "0.00", *(f"{middle(one):.2f}" for one in spent.values()), "-"]
+        return [name, "0", "0", "0.00", "-", *(f"{middle(one):.2f}" for one in spent.values()), "-"]
     more = {
         daemon: [one[name].daemons[daemon] - one[NONE].daemons[daemon] for one in found]
         for daemon in DAEMONS_MEASURED
@@ -297,6 +301,7 @@ def row(name: str, found: Sequence[Round]) -> list[str]:
         f"{middle([len(one.ran) for one in its]):.0f}",
         str(sum(ran.code != 0 for one in its for ran in one.ran)),
         f"{middle([one.agents for one in its]):.2f}",
+        f"{middle([1000 * one.agents / len(one.ran) for one in its]):.1f}",
         *(f"{middle(spent[one]):.2f} ({middle(more[one]):+.2f})" for one in DAEMONS_MEASURED),
         f"{middle(costs):.2f}",
     ]
@@ -307,5 +312,8 @@ def complaints(name: str, found: Sequence[Round]) -> list[str]:
     codes = Counter((ran.name, ran.code) for one in found for ran in one[name].ran if ran.code)
     if not codes:
         return []
-    counted = ", ".join(f"{who} {code} ({times} times)" for (who, code), times in codes.items())
+    counted = ", ".join(
+        f"{who} {code if code > 0 else 'killed after its timeout'} ({times} times)"
+        for (who, code), times in codes.items()
+    )
     return [f"- not 0 of {name}: {counted}"]

@@ -151,7 +151,7 @@ ROUNDS = [
     {
         NONE: minute(0.0, keystone, 2.0, 3.0, 10.0 * number, codes=()),
         OURS: minute(0.25, keystone + 0.5 * number, 2.0, 3.0, 10.0 * number + 1.0),
-        SHELL: minute(4.0, keystone + 9.0, 2.0, 3.0, 10.0 * number + 12.0, codes=(0, 7, 7)),
+        SHELL: minute(4.0, keystone + 9.0, 2.0, 3.0, 10.0 * number + 12.0, codes=(0, 7, -9)),
     }
     for number, keystone in ((1, 50.0), (2, 1.0), (3, 1.5))
 ]
@@ -160,18 +160,19 @@ ROUNDS = [
 
 def test_minutes_are_compared_within_a_round() -> None:
     """What daemons spend more is the median of the rounds' differences, beside plain medians."""
-    assert [NONE, "0", "0", "0.00", "1.50", "2.00", "3.00", "20.00", "-"] == (
+    assert [NONE, "0", "0", "0.00", "-", "1.50", "2.00", "3.00", "20.00", "-"] == (
         controller.row(NONE, ROUNDS))
     assert [
-        *(OURS, "2", "0", "0.50", "3.00 (+1.00)", "2.00 (+0.00)", "3.00 (+0.00)"),
+        *(OURS, "2", "0", "0.50", "250.0", "3.00 (+1.00)", "2.00 (+0.00)", "3.00 (+0.00)"),
         *("21.00 (+1.00)", "1.50"),
     ] == controller.row(OURS, ROUNDS)
 
 
 def test_monitors_that_find_fault_are_told() -> None:
-    """Which daemon a kind of monitor took for dead, and how often, is told beneath the table."""
+    """What a kind of monitor found of which daemon, and how often, is told beneath the table."""
     told = controller.told(["keystone", "nova-conductor"], ROUNDS)
-    assert f"- not 0 of {SHELL}: nova-conductor 7 (6 times)" == told[-1]
+    late = "nova-conductor killed after its timeout (3 times)"
+    assert f"- not 0 of {SHELL}: nova-conductor 7 (3 times), {late}" == told[-1]
     assert not any(OURS in line and "not 0 of" in line for line in told)
     (row,) = (line for line in told if line.startswith(f"| {SHELL} |"))
     assert ["3", "6", "12.00"] == [cell.strip() for cell in row.split("|")][2:5]
