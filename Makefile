@@ -48,7 +48,7 @@ SOURCES = agentlib openstack_ocf $(AGENTS:%=ocf/%) $(if $(wildcard bench/*.py),b
 RUN_PACKAGES := python3 python3-keystoneauth1 python3-requests iproute2
 CLUSTER_PACKAGES := pacemaker corosync crmsh pcs resource-agents iputils-arping
 TEST_PACKAGES := $(RUN_PACKAGES) $(CLUSTER_PACKAGES) python3-venv groff-base libxml2-utils openssl \
-	python3-openstackclient bsdutils curl strace time uwsgi-plugin-python3 prometheus python3-yaml
+	python3-openstackclient bsdutils curl net-tools strace time uwsgi-plugin-python3 prometheus python3-yaml
 # To make packages, and to try them in a root of their own.
 PACKAGE_PACKAGES := debhelper dh-python dpkg-dev lintian rpm rpmlint debootstrap gpg gpg-agent
 OPENSTACK_PACKAGES := keystone glance-api cinder-api mariadb-server-core
@@ -76,7 +76,7 @@ AGENT ?=
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
 	echo
 	echo "agents: $(AGENTS)"
 
@@ -426,7 +426,7 @@ chaos: run-packages cluster-packages openstack ## faults at random on a real clu
 	@exec $(SYSTEM_PYTHON) -m lab.chaos $(ARGS) </dev/null
 
 .PHONY: bench
-bench: bench-actions bench-scale bench-failover ## all of these (as root)
+bench: bench-actions bench-scale bench-controller bench-failover ## all of these (as root)
 
 .PHONY: bench-actions
 bench-actions: run-packages openstack ## what an action costs, beside the alternatives
@@ -435,6 +435,10 @@ bench-actions: run-packages openstack ## what an action costs, beside the altern
 .PHONY: bench-scale
 bench-scale: run-packages ## 200 resources on one node (as root)
 	@exec $(SYSTEM_PYTHON) -m bench --scale $(ARGS) </dev/null
+
+.PHONY: bench-controller
+bench-controller: run-packages openstack control-plane ## a whole controller's monitors for some minutes, beside agents in shell
+	@exec $(SYSTEM_PYTHON) -m bench --controller $(ARGS) </dev/null
 
 .PHONY: bench-failover
 bench-failover: run-packages cluster-packages openstack ## from a fault to being served again

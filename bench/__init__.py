@@ -8,7 +8,9 @@ Run by `make bench-actions` (python3 -m bench). The parts, each using only those
     candidates    what is measured: our actions, the floors, the alternatives
     load          what they put on Keystone and its database
     pressure      how late they get when the node is short of CPU and of cached files
+    executor      run recurring operations as Pacemaker does
     scale         many resources on one node; a probe among many processes
+    controller    a whole controller's monitors, beside agents in shell and beside none
     __main__      a control plane, a run, a page
 
     failover      from a fault to being served again: a benchmark of its own

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 from agentlib.keystone import MARGIN
 from bench import candidates as of
-from bench import load, pressure, report, scale
+from bench import controller, load, pressure, report, scale
 from bench.candidates import Bench
 from bench.load import Loads
 from bench.measure import WARM_UP, Numbers, measure
@@ -27,6 +27,7 @@ from lab import agents, apt, netns, seed, show
 from lab.command import exit_code
 from lab.errors import LabError
 from lab.openstack import ControlPlane
+from lab.settings import DAEMONS
 
 PACKAGES = (
     "make", "curl", "strace", "time", "resource-agents", "python3-openstackclient",
@@ -37,9 +38,16 @@ VERSIONS = (
     "python3-openstackclient", "curl", "resource-agents", "keystone", "glance-api", "cinder-api",
     "mariadb-server-core",
 )  # fmt: skip
+LOOKS = ("make", "curl", "net-tools", "resource-agents", "python3-keystoneauth1")
+LOOKED_AT = ("curl", "net-tools", "resource-agents", "keystone", "mariadb-server-core",
+             "rabbitmq-server")  # fmt: skip
+"""For --controller: packages beside the lab's, and those whose version is told."""
 ROUNDS, PRESSED, COUNTED = 30, 100, 3
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 SCALE = "## Many resources on one node"
+CONTROLLER = "## A whole controller"
+PARTS = (SCALE, CONTROLLER)
+"""Those of the page that runs of their own write, by their headings; in order."""
 
 
 @dataclass(frozen=True)
@@ -187,10 +195,15 @@ def aims(run: Run) -> list[Aim]:
     ]
 
 
-def parts() -> tuple[str, str]:
-    """The page as it is, without the part on scale; and that part."""
-    first, heading, second = (PAGE.read_text() if PAGE.exists() else "").partition(SCALE)
-    return first.rstrip() + "\n", heading + second
+def with_part(page: str, heading: str, text: str) -> str:
+    """The page with this text in the place of a part: one of PARTS, or "", all before them."""
+    found: dict[str, str] = {}
+    part = ""
+    for line in page.splitlines(keepends=True):
+        part = line.rstrip() if line.rstrip() in PARTS else part
+        found[part] = found.get(part, "") + line
+    found[heading] = text
+    return "\n\n".join(found[one].rstrip() for one in ("", *PARTS) if one in found) + "\n"
 
 
 def main() -> int:
@@ -201,35 +214,74 @@ def main() -> int:
         "--pressed", type=int, default=PRESSED, metavar="RUNS",
         help="runs under pressure (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--scale", action="store_true", help="many resources on one node, instead")
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument("--scale", action="store_true", help="many resources on one node, instead")
+    other.add_argument(
+        "--controller", action="store_true", help="a whole controller's monitors, instead")
     parser.add_argument(
         "--resources", type=int, default=scale.RESOURCES, help="for --scale (default: %(default)s)"
     )
     parser.add_argument(
         "--seconds", type=int, default=scale.SECONDS, help="for --scale (default: %(default)s)"
     )
+    parser.add_argument(
+        "--minutes", type=int, default=controller.MINUTES,
+        help="for --controller: how many of each kind (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--projects", type=lambda text: tuple(filter(None, text.split(","))),
+        default=controller.PROJECTS, metavar="NAME,...",
+        help=f"for --controller: these (default: {','.join(controller.PROJECTS)})",
+    )  # fmt: skip
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md as well")
     options = parser.parse_args()
     if min(options.rounds, options.pressed // pressure.EVERY) < 2:
         parser.error("quartiles need at least 2 runs of each")
+    if options.minutes < 1:
+        parser.error("--minutes: at least 1")
+    if unknown := set(options.projects) - {*DAEMONS}:
+        known = ", ".join(DAEMONS)
+        parser.error(f"--projects: no such project: {', '.join(unknown)} (there are {known})")
 
     def measured() -> int:
         if os.geteuid() != 0:
             raise LabError("this needs root: it starts daemons as other users")
         before = os.getloadavg()[0]
         if options.scale:
-            apt.install(("python3-keystoneauth1", "python3-requests"))
-            many = scale.page(SCALE, options.resources, options.seconds, before)
-            text = f"{parts()[0]}\n{many}"
+            heading, text = SCALE, many(options, before)
+        elif options.controller:
+            heading, text = CONTROLLER, whole(options, before)
         else:
-            apt.install((*seed.packages("mysql"), *PACKAGES))
-            numbers = f"--rounds {options.rounds} --pressed {options.pressed}"
-            run = benchmark(options.rounds, options.pressed)
-            command = f"/usr/bin/python3 -m bench {numbers} --write"
-            text = f"{page(run, command, options.rounds, before)}\n{parts()[1]}".rstrip() + "\n"
-        return report.tell(text, PAGE, options.write)
+            heading, text = "", actions(options, before)
+        kept = PAGE.read_text() if PAGE.exists() else ""
+        return report.tell(with_part(kept, heading, text), PAGE, options.write)
 
     return exit_code("bench", measured)
+
+
+def actions(options: argparse.Namespace, before: float) -> str:
+    """What an action costs: the first part of the page."""
+    apt.install((*seed.packages("mysql"), *PACKAGES))
+    numbers = f"--rounds {options.rounds} --pressed {options.pressed}"
+    run = benchmark(options.rounds, options.pressed)
+    return page(run, f"/usr/bin/python3 -m bench {numbers} --write", options.rounds, before)
+
+
+def many(options: argparse.Namespace, before: float) -> str:
+    """Many resources on one node."""
+    apt.install(("python3-keystoneauth1", "python3-requests"))
+    return scale.page(SCALE, options.resources, options.seconds, before)
+
+
+def whole(options: argparse.Namespace, before: float) -> str:
+    """A whole controller."""
+    apt.install((*seed.packages("mysql", projects=options.projects), *LOOKS))
+    names, found = controller.benchmark(options.minutes, options.projects)
+    chosen = f"--minutes {options.minutes}"
+    if options.projects != controller.PROJECTS:
+        chosen += f" --projects {','.join(options.projects)}"
+    command = f"/usr/bin/python3 -m bench --controller {chosen} --write"
+    return controller.page(CONTROLLER, command, before, LOOKED_AT, names, found)
 
 
 if __name__ == "__main__":

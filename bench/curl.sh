@@ -15,7 +15,8 @@ EOT
 [ -n "$token" ] || exit 1
 
 status=$(
-    curl --silent --output /dev/null --write-out '%{http_code}' --header @- "$1" <<EOT
+    curl --silent --output /dev/null --write-out '%{http_code}' ${2:+--header "$2"} \
+        --header @- "$1" <<EOT
 X-Auth-Token: $token
 EOT
 )

@@ -7,10 +7,8 @@ what is measured here is the agents.
 
 from __future__ import annotations
 
-import heapq
 import os
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
@@ -24,7 +22,8 @@ from tempfile import TemporaryDirectory
 
 from bench import report
 from bench.candidates import HERE, PYTHON
-from bench.measure import Candidate, Numbers, measure, percentile, spawn
+from bench.executor import Executor, Operation, Ran
+from bench.measure import Candidate, Numbers, measure, percentile
 from bench.report import Aim, table
 from lab import agents, show
 from lab.errors import LabError
@@ -46,15 +45,6 @@ PROBE, SCAN, SCAN_MORE = "probe", "scan of stat", "scan of stat and environ"
 
 
 @dataclass(frozen=True)
-class Ran:
-    """One monitor. seconds: from when it was due until it had ended. cpu: seconds."""
-
-    seconds: float
-    cpu: float
-    code: int
-
-
-@dataclass(frozen=True)
 class Course:
     """A while of monitoring. busy: part of all cores that were busy, with whatever."""
 
@@ -64,59 +54,10 @@ class Course:
     busy: float
 
 
-class Executor:
-    """The part of pacemaker-execd that runs recurring operations.
-
-    Each has a timer of its own, which is set again for a whole interval when the operation has
-    ended. One thread starts them, each in a process group of its own; there is no limit to how
-    many run at once; who is not back in time is killed with its group.
-    """
-
-    def __init__(self, resources: Sequence[Resource]) -> None:
-        self._monitors = [([str(one.agent), "monitor"], variables(one)) for one in resources]
-        self._due: list[tuple[float, int]] = []
-        self._running: dict[int, tuple[float, int]] = {}
-
-    def run(self, first: Sequence[float], seconds: float) -> list[Ran]:
-        """Monitor for so long. first: seconds until each one's first."""
-        begin = time.monotonic()
-        self._due = [(begin + wait, number) for number, wait in enumerate(first)]
-        heapq.heapify(self._due)
-        ran: list[Ran] = []
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-        try:
-            while self._running or time.monotonic() < begin + seconds:
-                if time.monotonic() > begin + seconds:
-                    self._due.clear()
-                ran += self._reap()
-                self._kill_late()
-                while self._due and self._due[0][0] <= time.monotonic():
-                    self._start(*heapq.heappop(self._due))
-                wait = self._due[0][0] - time.monotonic() if self._due else 1.0
-                signal.sigtimedwait({signal.SIGCHLD}, max(0.0, min(1.0, wait)))
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        return ran
-
-    def _start(self, due: float, number: int) -> None:
-        command, environment = self._monitors[number]
-        pid = spawn(command, environment, setpgroup=0, setsigmask=())
-        self._running[pid] = due, number
-
-    def _reap(self) -> Iterator[Ran]:
-        while self._running:
-            pid, status, usage = os.wait4(-1, os.WNOHANG)
-            if not pid:
-                return
-            due, number = self._running.pop(pid)
-            now = time.monotonic()
-            heapq.heappush(self._due, (now + INTERVAL, number))
-            yield Ran(now - due, usage.ru_utime + usage.ru_stime, os.waitstatus_to_exitcode(status))
-
-    def _kill_late(self) -> None:
-        for pid, (due, _) in self._running.items():
-            if time.monotonic() > due + TIMEOUT:
-                os.killpg(pid, signal.SIGKILL)
+def operation(resource: Resource) -> Operation:
+    """Its monitor, of the depth that it has by default."""
+    command = [str(resource.agent), "monitor"]
+    return Operation(resource.name, command, variables(resource), INTERVAL, TIMEOUT)
 
 
 def variables(resource: Resource, interval: float | None = INTERVAL) -> dict[str, str]:
@@ -181,7 +122,7 @@ def course(name: str, resources: Sequence[Resource], first: Sequence[float], sec
            ) -> Course:
     """Monitor all of them for a while."""
     begin, (busy, every) = time.monotonic(), _jiffies()
-    ran = Executor(resources).run(first, seconds)
+    ran = Executor([operation(one) for one in resources]).run(first, seconds)
     busy, every = _jiffies()[0] - busy, _jiffies()[1] - every
     return Course(name, ran, time.monotonic() - begin, busy / every)
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from lab import netns, process
+from lab import declared, netns, process
 from lab.errors import LabError
 from lab.openstack import ControlPlane
 from lab.process import Process
@@ -208,6 +208,31 @@ def resource(
         "os_project_name": user.project_name,
     }
     return Resource(cloud, service, agents / f"{service}-api", name, folder, parameters)
+
+
+def parameters(cloud: ControlPlane, agent: str, name: str) -> dict[str, str]:
+    """The lab's configuration for a daemon of any project, and the monitoring user's credentials
+    where they are of use. agent: its name. name: of the resource."""
+    user, known = cloud.credentials, declared.defaults(agent)
+    identity = {
+        "os_auth_url": user.auth_url,
+        "os_username": user.username,
+        "os_password": user.password,
+        "os_project_name": user.project_name,
+    }
+    log = cloud.log(cloud.settings.project(service_of(agent)))
+    return {
+        **cloud.settings.parameters(agent),
+        "log_file": str(log.with_name(f"{name}.log")),
+        **(identity if "os_username" in known else {}),
+        **({"processes": "1"} if "processes" in known else {}),
+    }
+
+
+def service_of(agent: str) -> str:
+    """What the lab calls an agent's service: all but two as the agent is called."""
+    service = agent.rpartition("-")[0]
+    return service if agent.endswith("-api") and service in SERVICES else agent
 
 
 def execute(
