@@ -430,7 +430,7 @@ bench-scale: run-packages ## 200 resources on one node (as root)
 	@exec $(SYSTEM_PYTHON) -m bench --scale $(ARGS) </dev/null
 
 .PHONY: bench-failover
-bench-failover: run-packages cluster-packages openstack ## from a fault to being served again
+bench-failover: run-packages cluster-packages openstack control-plane ## from a fault to being served again, each service (ARGS: --services, --faults, --runs, ...)
 	@exec $(SYSTEM_PYTHON) -m bench.failover $(ARGS) </dev/null
 
 .PHONY: docs
