@@ -73,9 +73,41 @@ def page(outcome: Outcome) -> str:
     return "\n".join("\n".join([*part, ""]) for part in parts if part)
 
 
+def how() -> list[str]:
+    """What is measured, and how; docs/failover.md has it whatever numbers are in it."""
+    return f"""`make bench-failover` (as root, on a quiet machine) measures each service of the
+[control plane](controller.md), and with `ARGS=--write` makes this page of it. Two nodes with
+[fencing](fencing.md) run on one machine; corosync's token is {corosync.TOKEN} ms. All rows are of
+the same cluster, which has one service at a time and nothing else. With all of them a lost node
+would take the database, RabbitMQ and Keystone with it, and thirty daemons would start at once; that
+would be the time of all of them. MariaDB, RabbitMQ and Keystone (but where it is measured itself)
+run outside of the nodes. So do heat-engine beside heat-api, and Cinder's API and scheduler beside
+cinder-volume.
+
+Each service is configured as `openstack-ocf plan` has it, with its virtual IP, but with one monitor
+operation of level 10 in the place of its own: every {SHORT} s, timeout {TIMEOUT} s
+({WORKERS_TIMEOUT} s of a worker). glance-api is active/passive, and active/active as well: a clone,
+whose address alone moves. Faults are spread evenly over the interval of the monitor:
+
+- killed: SIGKILL to all of its processes at once
+- hung: SIGSTOP to all of them
+- node lost: the power of its node is off (APIs; cinder-volume, which runs on one node at a time)
+- moved by hand: `crm_resource --move` (APIs)
+
+For glance-api there are also monitors every 10 s, monitors of processes alone, and what those do
+not find; for glance-api and cinder-api what the agent itself adds to the daemon's start and end.
+
+`ARGS='--services keystone nova-api --faults killed --runs 3'` measures some of it. Each run is kept
+in build/failover.json as soon as it is done; `ARGS=--resume` goes on where a run was ended, or
+makes the page again. Where the load average stays above 1 it refuses to begin; with `--busy` it
+begins, and the page says so.
+
+All numbers are seconds, median / worst.""".splitlines()
+
+
 def origin(outcome: Outcome) -> list[str]:
-    """How it was measured, and on what."""
-    lines = ["# How long a fault lasts"]
+    """When and where it was measured."""
+    lines = ["# How long a fault lasts", "", *how()]
     for sitting in outcome.sittings:
         lines += ["", f"Measured by `{sitting.command}` on {sitting.date}.", ""]
         if not sitting.quiet:
@@ -89,27 +121,7 @@ def origin(outcome: Outcome) -> list[str]:
             f"- {', '.join(sitting.versions)}"]
     if len(outcome.sittings) > 1:
         lines += ["", "Each of these added what the ones before had not measured."]
-    return [*lines, *f"""
-
-## How it is measured
-
-Two Pacemaker nodes with fencing run on this one machine; corosync's token is {corosync.TOKEN} ms.
-All rows are of the same cluster. It has one service at a time, and nothing else: a node that is
-lost takes nothing with it that the answer needs, and no other service takes the processors from
-the one that starts (with [all of them](controller.md) it is the time of all). MariaDB, RabbitMQ and
-Keystone (but where it is measured itself) run outside of the nodes. So do heat-engine beside
-heat-api, and Cinder's API and scheduler beside cinder-volume.
-
-Each service is configured as `openstack-ocf plan` has it, but with one monitor operation of level
-10 in the place of its own: every {SHORT} s, timeout {TIMEOUT} s ({WORKERS_TIMEOUT} s of a worker).
-Faults are spread evenly over the interval of the monitor:
-
-- killed: SIGKILL to all of its processes at once
-- hung: SIGSTOP to all of them
-- node lost: the power of its node is off
-- moved by hand: `crm_resource --move`
-
-All numbers are seconds, median / worst.""".splitlines()]
+    return lines
 
 
 def apis(rows: Sequence[Row]) -> list[str]:

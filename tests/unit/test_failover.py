@@ -83,7 +83,7 @@ def test_what_came_to_nothing_is_told(page: str) -> None:
 
 def test_busy_machine_is_told(page: str) -> None:
     """Numbers of a machine that did other things as well are marked."""
-    assert "busy" not in page
+    assert "the machine was busy" not in page
     found = outcome.read(SAVED)
     found.sittings[0] = replace(found.sittings[0], quiet=False, before=7.5)
     assert "the machine was busy: load average 7.50" in failover_page.page(found)
@@ -140,6 +140,11 @@ def test_busy_machine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert failover.sitting("bench", 1, busy=False).quiet
 
 
+def test_page_says_how() -> None:
+    """The page of the project says how it is measured, whatever numbers it has at the moment."""
+    assert "\n".join(failover_page.how()) in (ROOT / "docs" / "failover.md").read_text()
+
+
 def test_nothing_measured() -> None:
-    """A page of nothing says how it would have been measured, and has no empty table."""
+    """A page of nothing has no empty table."""
     assert "| " not in failover_page.page(Outcome(Path("none")))
