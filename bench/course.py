@@ -106,7 +106,8 @@ class Stage:
             self.here.cluster.exec(SWITCH, ["ip", "address", "delete", address, "dev", "lo"])
 
     def _addresses(self, target: Target) -> list[str]:
-        return [f"{VIPS[name]}/32" for name in target.beside if name in VIPS]
+        projects = [name.partition("-api")[0] for name in target.beside]  # a worker has no address
+        return [f"{VIPS[name]}/32" for name in projects if name in VIPS]
 
     def authorize(self) -> None:
         """Have a token of the administrator; Keystone's are good for an hour."""
@@ -152,7 +153,7 @@ class Course:
             return
         cloud, name = self.stage.here.cloud, self.target.resource
         self._plan = self._plan or planned(self.target.described(cloud), cloud)
-        timeout = TIMEOUT if self.target.api else WORKERS_TIMEOUT
+        timeout = TIMEOUT if self.target.path else WORKERS_TIMEOUT
         kind = targets.monitors(interval, level, timeout)
         self.nodes.configure(
             playground.edited(self._plan, {name: self.target.secrets(cloud)}, kind))
@@ -209,7 +210,13 @@ class Course:
             there = not self.target.address or status.where(self.target.address)
             return bool(there and found and len(found.nodes) == count)
 
-        self.nodes.until(started, LIMIT)
+        try:
+            self.nodes.until(started, LIMIT)
+        except LabError:
+            why = "; ".join(sorted({f"{failure.operation}: {failure.reason}" for failure in
+                                    self.nodes.status().failed(self.target.resource)}))
+            raise NotSeenError(f"{self.target.resource} is not started, as it should be, after "
+                               f"{LIMIT:.0f} s ({why or 'nothing has failed'})") from None
         self.nodes.wait(LIMIT)
 
     def await_phase(self, phase: float) -> None:

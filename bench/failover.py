@@ -37,6 +37,7 @@ TRIES = 3  # of a run that comes to nothing
 LOAD = 1.0  # at most, at the beginning
 QUIET = 300.0  # seconds: for so long we wait for what went before to be forgotten
 LOOK = 5.0
+BRIEF = 200  # characters of an error that the page has
 MEMORY = 2.0  # GiB that all of it takes
 FIRST = (2, 10)  # the monitor of all rows: its interval in seconds, and its check level
 # Of one API, for comparison.
@@ -118,7 +119,7 @@ class Benchmark:
             say(f"{target.name} is given up: {error}")
             for row in self._plan(target):
                 if not row.splits and not row.failed:
-                    row.failed.append(error.message)
+                    row.failed.append(brief(error))
             self.found.keep()
 
     def _row(self, course: Course, row: Row) -> None:
@@ -144,7 +145,7 @@ class Benchmark:
                 return
             except LabError as error:
                 say(f"{row.service}, {row.fault}: {error}")
-                row.failed.append(error.message)
+                row.failed.append(brief(error))
                 self.found.keep()
                 course.restore()
         raise GivenUpError(f"{row.service}, {row.fault}: given up after {TRIES} runs")
@@ -181,6 +182,11 @@ class Benchmark:
 
 
 # What is told
+
+
+def brief(error: LabError) -> str:
+    """An error on one line, for the page."""
+    return " ".join(error.message.split())[:BRIEF]
 
 
 def say(text: str, begin: float | None = None) -> None:

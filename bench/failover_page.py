@@ -81,8 +81,8 @@ def how() -> list[str]:
 the same cluster, which has one service at a time and nothing else. With all of them a lost node
 would take the database, RabbitMQ and Keystone with it, and thirty daemons would start at once; that
 would be the time of all of them. MariaDB, RabbitMQ and Keystone (but where it is measured itself)
-run outside of the nodes. So do heat-engine beside heat-api, and Cinder's API and scheduler beside
-cinder-volume.
+run outside of the nodes. So do heat-engine beside heat-api, Cinder's API and scheduler beside
+cinder-volume, and placement-api beside nova-conductor and nova-scheduler.
 
 Each service is configured as `openstack-ocf plan` has it, with its virtual IP, but with one monitor
 operation of level 10 in the place of its own: every {SHORT} s, timeout {TIMEOUT} s

@@ -44,7 +44,7 @@ class Target:
     """A service as it is measured.
 
     kind: how it runs. beside: what runs outside of the nodes, besides database, RabbitMQ and
-    Keystone, because the client is not served without it.
+    Keystone, because it does not start without it, or its client is not served.
     """
 
     name: str
@@ -79,7 +79,7 @@ class Target:
 
     @property
     def path(self) -> str:
-        """What the client of an API asks; {project} is the client's."""
+        """What a client asks, of an API or a console; {project} is its own. "" for a worker."""
         return PARTS[self.agent].path
 
     def server(self, namespace: str) -> Server:
@@ -116,7 +116,13 @@ class Target:
 
 def _targets() -> list[Target]:
     """All of them, in the order in which they are measured: APIs, then workers."""
-    beside = {"heat-api": ("heat-engine",), "cinder-volume": ("cinder", "cinder-scheduler")}
+    beside = {
+        "heat-api": ("heat-engine",),
+        # These two ask Placement for its versions before they begin.
+        "nova-conductor": ("placement-api",),
+        "nova-scheduler": ("placement-api",),
+        "cinder-volume": ("cinder", "cinder-scheduler"),
+    }
     found = []
     for agent, part in PARTS.items():
         if part.path and agent != "nova-novnc":  # a console is a clone without an address
