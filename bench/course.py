@@ -66,9 +66,8 @@ class Stage:
             with ControlPlane.temporary(
                 db=DATABASE, netns=nodes.outside, bind=bind, projects=targets.PROJECTS
             ) as cloud:
-                # A console's proxy is on each node, and there is no limit to a client's volumes.
+                # A console's proxy is on each node.
                 config.amend(cloud.config("nova-novnc"), {"vnc": {"novncproxy_host": targets.ALL}})
-                cloud.set("cinder", "DEFAULT", "quota_volumes", "-1")
                 cloud.up(*SHARED)
                 nodes.configure(playground.properties())
                 yield cls(Playground(nodes, cloud), Follower(nodes))
@@ -84,12 +83,18 @@ class Stage:
             with course.asking():
                 yield course
             course.restore()
-        finally:
-            for node in self.here.cluster.nodes:
-                if node not in self.here.cluster.running:
-                    self.here.cluster.start(node)
-            self.here.cluster.clear()
-            self._down(target)
+        except LabError:
+            self._leave(target)
+            raise
+        self._leave(target)  # where the benchmark itself is ended, all is taken down at once
+
+    def _leave(self, target: Target) -> None:
+        """Have the nodes run nothing again."""
+        for node in self.here.cluster.nodes:
+            if node not in self.here.cluster.running:
+                self.here.cluster.start(node)
+        self.here.cluster.clear()
+        self._down(target)
 
     def _up(self, target: Target) -> None:
         """Start what runs beside a service, with the address that one of them has."""
@@ -296,11 +301,11 @@ class Course:
 
     def _answered(self, started: Event, volumes: Volumes | None) -> float:
         """When the client is served again, or the first monitor says so where there is none."""
+        began = started.at - started.seconds
         if self.watch:
-            return self.watch.await_served(
-                self.target.name, started.at - started.seconds, LIMIT)
+            return self.watch.await_served(self.target.name, began, LIMIT)
         if volumes:
-            return volumes.await_made(LIMIT)
+            return volumes.await_made(began, LIMIT)
         return self.await_event("monitor", "ok", started.at).at
 
     def _born(self, node: str) -> float:

@@ -158,7 +158,7 @@ def workers(rows: Sequence[Row]) -> list[str]:
 
 A clone has an instance on each node: that of one node is hit, and the other one goes on. The
 numbers say how long the first is missing; *answer* is until the first monitor that says 0.
-cinder-volume runs on one node at a time. Its client asks for a volume every second; *answer* is
+cinder-volume runs on one node at a time. Its client asks for a volume twice a second; *answer* is
 until the first one is made. *Daemon*: from its birth until the agent says that it is started.
 
 A hung worker is found by what it leaves unread, which takes its time ([verdicts](verdicts.md));

@@ -1,6 +1,6 @@
 """When Cinder makes volumes again, as a client sees it.
 
-Called by `bench.course` for cinder-volume. A volume is asked for every second, since one that was
+Called by `bench.course` for cinder-volume. A volume is asked for twice a second, since one that was
 asked for at a bad moment may wait in RabbitMQ for a worker that is gone, until RabbitMQ has found
 that out.
 """
@@ -17,9 +17,11 @@ from typing import Any
 from lab.errors import LabError
 from lab.web import Server
 
-PAUSE = 1.0  # seconds between two volumes
+PAUSE = 0.5  # seconds between two volumes
 POLL = 0.1
 PATIENCE = 10.0
+CROWD = 4  # volumes that are asked for and not made, at most; a project may have ten
+ENDED = (MADE, _) = ("available", "error")
 NAME = "openstack-ocf-bench"
 
 
@@ -30,14 +32,13 @@ class Volumes:
         self._server = server
         self._token = token
         self._path = f"/v3/{project}/volumes"
-        self._first = 0.0
+        self._made: list[tuple[float, float]] = []  # when each was asked for, and was there
+        self._since = 0.0  # what was asked for before may never be made, and is not counted
         self._ended = threading.Event()
 
     @contextmanager
     def asking(self) -> Iterator[Volumes]:
-        """Ask for volumes in the background, until one is made or the block ends."""
-        self._first = 0.0
-        self._ended.clear()
+        """Ask for volumes in the background for a while."""
         asker = threading.Thread(target=self._ask)
         asker.start()
         try:
@@ -47,35 +48,46 @@ class Volumes:
             asker.join()
             self._sweep()
 
-    def await_made(self, seconds: float) -> float:
-        """Wait for the first volume; when it was seen to be there, in seconds of the epoch."""
+    def await_made(self, since: float, seconds: float) -> float:
+        """Wait for a volume that was asked for after this; when it was there. Seconds of the epoch.
+
+        What hung, and is woken up to be stopped, makes those that were asked for before.
+        """
+        self._since = since
         deadline = time.monotonic() + seconds
-        while not self._first:
-            if time.monotonic() > deadline:
-                raise LabError(f"Cinder has made no volume after {seconds:.0f} s")
+        while time.monotonic() < deadline:
+            if found := [at for sent, at in list(self._made) if sent >= since]:
+                return min(found)
             time.sleep(POLL)
-        return self._first
+        raise LabError(f"Cinder has made no volume after {seconds:.0f} s")
 
     def _ask(self) -> None:
-        wanted: set[str] = set()
+        wanted: dict[str, float] = {}
         again = 0.0
         while not self._ended.wait(POLL):
             with suppress(OSError, HTTPException, ValueError, KeyError):
-                if time.monotonic() >= again:
-                    again = time.monotonic() + PAUSE
+                waited = sum(sent >= self._since for sent in wanted.values())
+                if waited < CROWD and time.monotonic() >= again:
+                    again, sent = time.monotonic() + PAUSE, time.time()
                     body = {"volume": {"name": NAME, "size": 1}}
-                    wanted.add(self._call("POST", self._path, body)["volume"]["id"])
-                if wanted & {each["id"] for each in self._all() if each["status"] == "available"}:
-                    self._first = time.time()
-                    return
+                    wanted[self._call("POST", self._path, body)["volume"]["id"]] = sent
+                for each in self._all():
+                    if each["status"] in ENDED and each["id"] in wanted:
+                        sent = wanted.pop(each["id"])
+                        if each["status"] == MADE:
+                            self._made.append((sent, time.time()))
+                        self._delete(each["id"])
 
     def _sweep(self) -> None:
         """Remove what was made; what is still to be made goes with the lab."""
         with suppress(OSError, HTTPException, ValueError, KeyError):
             for each in self._all():
-                if each["status"] in ("available", "error"):
-                    self._server.request("DELETE", f"{self._path}/{each['id']}",
-                                         token=self._token, timeout=PATIENCE)
+                if each["status"] in ENDED:
+                    self._delete(each["id"])
+
+    def _delete(self, name: str) -> None:
+        path = f"{self._path}/{name}"
+        self._server.request("DELETE", path, token=self._token, timeout=PATIENCE)
 
     def _all(self) -> list[dict[str, Any]]:
         path = f"{self._path}/detail?name={NAME}"
