@@ -441,7 +441,7 @@ bench-controller: run-packages openstack control-plane ## a whole controller's m
 	@exec $(SYSTEM_PYTHON) -m bench --controller $(ARGS) </dev/null
 
 .PHONY: bench-failover
-bench-failover: run-packages cluster-packages openstack ## from a fault to being served again
+bench-failover: run-packages cluster-packages openstack control-plane ## from a fault to being served again, each service (ARGS: --services, --faults, --runs, ...)
 	@exec $(SYSTEM_PYTHON) -m bench.failover $(ARGS) </dev/null
 
 .PHONY: docs

@@ -2,7 +2,7 @@
 
 Run by `make bench-actions` (python3 -m bench). The parts, each using only those above it:
 
-    report        numbers as a Markdown page; used by `failover` as well
+    report        numbers as a Markdown page; used by what is below as well
     measure       run candidates in turn, and what came of it in numbers
     trace         what a candidate opens, reads and starts, by strace; its memory, by GNU time
     candidates    what is measured: our actions, the floors, the alternatives
@@ -13,7 +13,15 @@ Run by `make bench-actions` (python3 -m bench). The parts, each using only those
     controller    a whole controller's monitors, beside agents in shell and beside none
     __main__      a control plane, a run, a page
 
-    failover      from a fault to being served again: a benchmark of its own
+From a fault to being served again is a benchmark of its own (python3 -m bench.failover):
+
+    outcome       what was measured, kept in a file after each run
+    targets       the services: how they are configured, what their clients ask
+    volumes       the client of cinder-volume
+    course        a cluster with one service at a time; the faults, and what is measured
+    share         what an agent adds to its daemon's start and end; used by `candidates` as well
+    failover_page the page
+    failover      what is measured, in which order
 
 get.py, session.py, curl.sh, shell-agent and scan.py are candidates themselves: small programs, as
 an operator might write them.

@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
-from bench.failover import first_answer, last_breath
 from bench.measure import Candidate
+from bench.share import first_answer, last_breath
 from lab import process
 from lab.agents import Resource
 from lab.errors import LabError

@@ -1,9 +1,13 @@
-"""How long a fault of the Image API lasts, as a client at its virtual IP sees it.
+"""How long a fault of a control plane's services lasts, as their clients see it.
 
-Run by `make bench-failover` (python3 -m bench.failover, as root). Two real Pacemaker nodes and a
-client that asks ten times a second. From the fault to the first answer the time is split by what
-the nodes wrote down. Beside it: what monitoring of processes alone finds, and what the agent
-itself adds to the daemon's own start and end. A minute and a half for each run, and three more.
+Run by `make bench-failover` (python3 -m bench.failover, as root), on a quiet machine. Each service
+in its turn is under real Pacemaker, on two nodes with fencing (`bench.course`): its processes are
+killed, or hang, its node loses its power, it is moved by hand. From the fault to the first answer
+the time is split by what the nodes wrote down. Beside it: what monitoring of processes alone finds,
+and what the agent itself adds to the daemon's own start and end (`bench.share`).
+
+Each run is kept as soon as it is done; --resume goes on where a run was ended. Progress is told on
+standard error, and the page on standard output.
 """
 
 from __future__ import annotations
@@ -11,541 +15,289 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import random
-import statistics
+import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
-from http.client import HTTPException
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from bench.report import processor, tell
-from lab import agents, apt, corosync, journal, playground, process, show
-from lab.agents import Resource
-from lab.client import PATHS, Watch
+from bench import failover_page, outcome, share
+from bench.course import FEW, WAYS, Course, Stage, phases
+from bench.outcome import Outcome, Row, Sitting
+from bench.report import PYTHON, processor, tell
+from bench.targets import FAULTS, HUNG, KILLED, PASSIVE, TARGETS, Target
+from lab import apt, controller, machine, show
+from lab.agents import SERVICES
 from lab.command import exit_code
 from lab.errors import LabError
-from lab.journal import Event
-from lab.openstack import ControlPlane
-from lab.playground import Monitors, Playground
-from lab.process import Process
-from lab.web import Server
 
 RUNS = 10
-SERVICE = "glance"
-API, ADDRESS, GROUP = "p_glance-api", "p_ip_glance-api", "g_glance-api"
-TIMEOUT = 10  # seconds, of the monitor
-PAUSE = 0.1
-BLIND = 30.0  # seconds: for so long we wait for what is not going to be found
-LIMIT = 90.0
-POLL = 0.1
-FINE = 0.002
-FEW = 3  # runs, where a fault lasts as long as we let it
-AIM = 0.15
-SHARE_RUNS = 10  # quick ones
-PAGE = Path(__file__).parents[1] / "docs" / "failover.md"
-PACKAGES = ("pacemaker", "corosync", "crmsh", "glance-api", "keystone", "mariadb-server-core")
+TRIES = 3  # of a run that comes to nothing
+LOAD = 1.0  # at most, at the beginning
+QUIET = 300.0  # seconds: for so long we wait for what went before to be forgotten
+LOOK = 5.0
+BRIEF = 200  # characters of an error that the page has
+MEMORY = 2.0  # GiB that all of it takes
+FIRST = (2, 10)  # the monitor of all rows: its interval in seconds, and its check level
+# Of one API, for comparison.
+COMPARED = "glance-api"
+OTHERS = ((KILLED, 10, 10), (HUNG, 10, 10), (KILLED, 10, 0), (KILLED, 2, 0))
+BLIND = ((HUNG, 2, 0), ("database gone", 2, 0), ("database gone", 10, 10))
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "failover.md"
+RESULTS = ROOT / "build" / "failover.json"
+CLUSTER = ("pacemaker", "corosync", "crmsh", "keystone", "mariadb-server-core", "rabbitmq-server")
+WORDS = {fault.replace(" by hand", "").replace(" ", "-"): fault for fault in FAULTS[PASSIVE]}
+"""The faults by what --faults knows."""
 
 
-class NotSeenError(LabError):
-    """What was waited for has not happened."""
+class GivenUpError(LabError):
+    """What was to be measured came to nothing, again and again."""
 
 
-@dataclass(frozen=True)
-class Split:
-    """One failover, in seconds.
+class Benchmark:
+    """One run of the benchmark, with what was chosen."""
 
-    detection: from the fault until Pacemaker acts. stop: until the first start begins. start:
-    until the service is started. answer: until the client is served. total: all of it. lost: what
-    the client had to do without.
-    """
-
-    detection: float
-    stop: float
-    start: float
-    answer: float
-    total: float
-    lost: float
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of the table: what happened, how it was monitored, and what came of it.
-
-    note: what there is to say instead of numbers.
-    """
-
-    fault: str
-    monitor: str
-    splits: Sequence[Split] = ()
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Own:
-    """Seconds of an action of the agent, and what of them the daemon itself needed."""
-
-    what: str
-    action: Sequence[float]
-    daemon: Sequence[float]
+    def __init__(self, found: Outcome, services: Sequence[str], faults: Sequence[str], runs: int):
+        self.found = found
+        self.targets = [TARGETS[name] for name in services]
+        self.faults = faults
+        self.everything = list(faults) == list(WORDS.values())
+        self.runs = runs
 
     @property
-    def shares(self) -> list[float]:
-        """What the agent added, in each run."""
-        return [action - daemon for action, daemon in zip(self.action, self.daemon)]
+    def complete(self) -> bool:
+        """Whether the file has all that was asked for."""
+        return not self._unshared() and not any(map(self._left, self.targets))
 
+    def measure(self) -> None:
+        """All that is not in the file yet."""
+        self._shares()
+        left = [target for target in self.targets if self._left(target)]
+        if not left:
+            return
+        text = "two nodes with Pacemaker; MariaDB, RabbitMQ and Keystone beside them"
+        with told(text) as said, Stage.temporary() as stage:
+            said()
+            for target in left:
+                self._service(stage, target)
 
-@dataclass
-class Course:
-    """The playground with its client, and how the service is monitored at the moment."""
+    def _plan(self, target: Target) -> list[Row]:
+        """The rows of a service."""
+        chosen = [(fault, *FIRST) for fault in FAULTS[target.kind] if fault in self.faults]
+        if self._compared(target):
+            chosen += OTHERS
+        return [self.found.row(target.name, *each) for each in chosen]
 
-    here: Playground
-    watch: Watch
-    interval: float = 0.0
+    def _compared(self, target: Target) -> bool:
+        return target.name == COMPARED and self.everything
 
-    def monitor(self, interval: int, level: int) -> None:
-        """Have the service monitored like this, and in no other way."""
-        self.here.configure(SERVICE, monitors=monitors(interval, level))
-        self.interval = interval
+    def _runs(self, row: Row) -> int:
+        """How many there have to be. A worker that hangs is found late: a few have to do."""
+        slow = row.fault == HUNG and not TARGETS[row.service].api
+        return min(self.runs, FEW) if slow else self.runs
 
-    def events(self, since: float) -> list[Event]:
-        """What Pacemaker has done since then."""
-        return journal.read(self.here.cluster, since)
+    def _left(self, target: Target) -> bool:
+        rows = any(len(row.splits) < self._runs(row) for row in self._plan(target))
+        return rows or (self._compared(target) and any(
+            not self.found.blindness(*each).found for each in BLIND))
 
-    def settle(self) -> None:
-        """Wait until all is well, and nothing is held against the service."""
-        nodes = self.here.cluster
-        nodes.wait()
-        if nodes.status().failures:
-            nodes.crm("resource", "cleanup", API)
-            nodes.wait()
-        self.watch.await_served(SERVICE, time.time())
-
-    def await_phase(self, phase: float) -> None:
-        """Wait until this part of the interval has gone by since a monitor.
-
-        Otherwise every fault would come right after one, since the last failover ends with it.
-        """
-        done = [event.at for event in self.events(0) if event.what == "monitor"]
-        since = (time.time() - max(done, default=0.0)) / self.interval
-        time.sleep((phase - since) % 1 * self.interval)
-
-    def measure(self, fault: Callable[[], None]) -> Split:
-        """Bring a fault about, and see how it ends."""
-        begin = time.time()
-        fault()
-        started = self.await_event(("start", "ok"), begin, LIMIT)
-        began = started.at - started.seconds
-        served = self.watch.await_served(SERVICE, began, LIMIT)
-        acts = [e for e in self.events(begin) if not e.result and e.what in ("start", "stop")]
-        first = acts[0].at
-        start = next(event.at for event in acts if event.what == "start")
-        ready = min(started.at, served)
-        return Split(
-            detection=first - begin,
-            stop=start - first,
-            start=ready - start,
-            answer=served - ready,
-            total=served - begin,
-            lost=self.watch.lost(SERVICE, begin),
-        )
-
-    def await_event(self, wanted: tuple[str, str], since: float, seconds: float) -> Event:
-        """Wait for an operation of the service with a result; "" is any that is not ok."""
-        what, result = wanted
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            for event in self.events(since):
-                wrong = event.result not in ("", "ok")
-                seen = event.result == result if result else wrong
-                if seen and (event.what, event.resource) == (what, API):
-                    return event
-            time.sleep(POLL)
-        raise NotSeenError(f"Pacemaker has not done in {seconds:.0f} s what was to be measured")
-
-    def finds(self, since: float, seconds: float) -> float | None:
-        """After how many seconds a monitor says that something is wrong; None if it does not."""
+    def _service(self, stage: Stage, target: Target) -> None:
+        """All rows of a service. What goes wrong with one leaves the others alone."""
         try:
-            return self.await_event(("monitor", ""), since, seconds).at - since
-        except NotSeenError:
-            return None
+            with told(f"{target.name} is up") as said, stage.serving(target, *FIRST) as course:
+                said()
+                for row in self._plan(target):
+                    try:
+                        self._row(course, row)
+                    except GivenUpError as error:
+                        say(error.message)
+                if self._compared(target):
+                    self._blindness(course)
+        except LabError as error:  # as a rule, the last of several
+            say(f"{target.name} is given up: {error}")
+            for row in self._plan(target):
+                if not row.splits and not row.failed:
+                    row.failed.append(brief(error))
+            self.found.keep()
 
+    def _row(self, course: Course, row: Row) -> None:
+        runs = self._runs(row)
+        left = phases(runs, f"{row.service} {row.fault}")[len(row.splits):]
+        if not left:
+            return
+        course.monitor(row.interval, row.level)
+        for phase in left:
+            begin = time.monotonic()
+            self._run(course, row, phase)
+            say(f"{row.service}, {row.fault}, "
+                f"{failover_page.monitored(row.interval, row.level)}: "
+                f"{len(row.splits)} of {runs}, {row.splits[-1].total:.1f} s", begin)
+        course.restore()
 
-def monitors(interval: int, level: int) -> Monitors:
-    """One monitor operation of this kind in the place of all that the snippet has."""
+    def _run(self, course: Course, row: Row, phase: float) -> None:
+        """One run, which may come to nothing now and then."""
+        for _ in range(TRIES):
+            try:
+                row.splits.append(course.run(row.fault, phase))
+                self.found.keep()
+                return
+            except LabError as error:
+                say(f"{row.service}, {row.fault}: {error}")
+                row.failed.append(brief(error))
+                self.found.keep()
+                course.restore()
+        raise GivenUpError(f"{row.service}, {row.fault}: given up after {TRIES} runs")
 
-    def one(resource: str, operation: str) -> str:
-        if resource == ADDRESS:
-            return operation
-        if playground.processes_only(operation):
-            return ""
-        return f"op monitor interval={interval}s timeout={TIMEOUT}s OCF_CHECK_LEVEL={level}"
-
-    return one
-
-
-# The faults: each makes ready, and returns what brings it about
-
-
-def kill(course: Course) -> Callable[[], None]:
-    """Kill the daemon with all its workers."""
-    return _signal(course, "KILL")
-
-
-def hang(course: Course) -> Callable[[], None]:
-    """Stop the daemon with all its workers: it takes connections, and never answers."""
-    return _signal(course, "STOP")
-
-
-def lose_node(course: Course) -> Callable[[], None]:
-    """Power loss of the service's node."""
-    nodes = course.here.cluster
-    for node in nodes.nodes:
-        if node not in nodes.running:
-            nodes.start(node)  # that of the run before
-    course.settle()
-    node = course.here.node(SERVICE)
-    return lambda: nodes.kill(node)
-
-
-def move(course: Course) -> Callable[[], None]:
-    """Move the service to the other node by hand."""
-    nodes = course.here.cluster
-    node = course.here.node(SERVICE)
-    other = next(name for name in nodes.nodes if name != node)
-    nodes.exec(node, ["crm_resource", "--clear", f"--resource={GROUP}"], check=True)
-    command = ["crm_resource", "--move", f"--resource={GROUP}", f"--node={other}"]
-
-    def command_it() -> None:
-        nodes.exec(node, command, check=True)
-
-    return command_it
-
-
-def _signal(course: Course, name: str) -> Callable[[], None]:
-    node = course.here.node(SERVICE)
-    pids = course.here.pids(SERVICE, node)
-    return lambda: course.here.send(name, node, pids)
-
-
-FAULTS = {
-    "killed": kill,
-    "hung": hang,
-    "node lost": lose_node,
-    "moved by hand": move,
-}
-
-# fault, interval of the monitor, check level
-PLAN = (
-    ("killed", 10, 10),
-    ("hung", 10, 10),
-    ("node lost", 10, 10),
-    ("moved by hand", 10, 10),
-    ("killed", 2, 10),
-    ("killed", 10, 0),
-    ("killed", 2, 0),
-)
-
-
-def failovers(course: Course, runs: int) -> Iterator[Row]:
-    """The rows of the first table."""
-    for fault, interval, level in PLAN:
-        with told(f"{fault}, {monitored(interval, level)}: {runs} runs"):
+    def _blindness(self, course: Course) -> None:
+        """What monitors of each level find of a service that runs and does not serve."""
+        for fault, interval, level in BLIND:
+            row = self.found.blindness(fault, interval, level)
+            if row.found:
+                continue
+            tries = min(self.runs, FEW) if level else 1
             course.monitor(interval, level)
-            splits = [once(course, FAULTS[fault], phase) for phase in phases(runs)]
-            restore(course)
-        yield Row(fault, monitored(interval, level), splits)
+            with told(f"{course.target.name}, {fault}, "
+                      f"{failover_page.monitored(interval, level)}: {tries}"):
+                row.found += [course.unserved(WAYS[fault], phase)
+                              for phase in phases(tries, fault)]
+            self.found.keep()
+
+    def _shares(self) -> None:
+        """The agent's own share."""
+        if wanted := self._unshared():
+            with told(f"start and stop by themselves: {', '.join(wanted)}"):
+                for one in share.shares(wanted):
+                    self.found.own.append(one)
+                    self.found.keep()
+
+    def _unshared(self) -> list[str]:
+        """The services whose own share is wanted and not there."""
+        if not self.everything:
+            return []
+        names = {target.name for target in self.targets} - {
+            one.what.rpartition(" ")[2] for one in self.found.own}
+        return [service for service in SERVICES if f"{service}-api" in names]
 
 
-def once(course: Course, prepare: Callable[[Course], Callable[[], None]], phase: float) -> Split:
-    """One run: at this part of the interval after a monitor."""
-    course.settle()
-    fault = prepare(course)
-    course.await_phase(phase)
-    return course.measure(fault)
+# What is told
 
 
-def restore(course: Course) -> None:
-    """All nodes on, no constraint left of a move, and the service well."""
-    nodes = course.here.cluster
-    for node in nodes.nodes:
-        if node not in nodes.running:
-            nodes.start(node)
-    nodes.exec(nodes.asked, ["crm_resource", "--clear", f"--resource={GROUP}"])
-    course.settle()
+def brief(error: LabError) -> str:
+    """An error on one line, for the page."""
+    return " ".join(error.message.split())[:BRIEF]
 
 
-def blindness(course: Course, runs: int) -> Iterator[Row]:
-    """What monitors of each level find of a service that runs and does not serve."""
-    for interval, level in ((2, 0), (10, 10)):
-        course.monitor(interval, level)
-        for fault, around in (("hung", hung), ("database gone", without_database)):
-            if (fault, level) == ("hung", 10):
-                continue  # in the first table
-            tries = 1 if level == 0 else min(runs, FEW)
-            with told(f"{fault}, {monitored(interval, level)}: {tries} runs"):
-                found = [unserved(course, around, phase) for phase in phases(tries)]
-            yield Row(fault, monitored(interval, level), note=findings(found))
-
-
-def unserved(
-    course: Course,
-    around: Callable[[Course], AbstractContextManager[object]],
-    phase: float,
-) -> float | None:
-    """After how many seconds a fault is found that lasts until then."""
-    course.settle()
-    course.await_phase(phase)
-    with around(course):
-        begin = time.time()
-        found = course.finds(begin, BLIND)
-        if any(asked.served for asked in course.watch.asked(SERVICE, begin + 1.0)):
-            raise LabError("the client is served, though it should not be")
-    course.here.cluster.until(lambda status: status.where(API))
-    course.watch.await_served(SERVICE, time.time(), LIMIT)
-    return found
+def say(text: str, begin: float | None = None) -> None:
+    """One line for the person at the terminal."""
+    seconds = "" if begin is None else f"{time.monotonic() - begin:.1f} s"
+    print(f"{time.strftime('%T')} {seconds:>8}  {text}", file=sys.stderr, flush=True)
 
 
 @contextmanager
-def hung(course: Course) -> Iterator[None]:
-    """The daemon with all its workers is stopped for a while."""
-    node = course.here.node(SERVICE)
-    pids = course.here.pids(SERVICE, node)
-    course.here.send("STOP", node, pids)
-    try:
-        yield
-    finally:
-        course.here.cluster.exec(node, ["kill", "-CONT", *map(str, pids)])
+def told(text: str) -> Iterator[Told]:
+    """One step; what it is made of is not told. It may be told before the block ends."""
+    step = Told(text)
+    with show.silence(), redirect_stdout(sys.stderr):
+        yield step
+    step()
 
 
-def without_database(course: Course) -> AbstractContextManager[None]:
-    """The database is down for a while."""
-    return course.here.cloud.without_database(SERVICE)
+class Told:
+    """A step that is told once, with the seconds that it took."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._begin = time.monotonic()
+        self._done = False
+
+    def __call__(self) -> None:
+        """Tell it now."""
+        if not self._done:
+            say(self._text, self._begin)
+        self._done = True
 
 
-def findings(found: Sequence[float | None]) -> str:
-    """What came of it, in words."""
-    seen = [seconds for seconds in found if seconds is not None]
-    if not seen:
-        return f"**not found** in {BLIND:.0f} s"
-    lost = len(found) - len(seen)
-    return f"found after {cell(seen)} s" + (f", {lost} times not" if lost else "")
+# The command line
 
 
-# The agent's own share
+def sitting(command: str, runs: int, busy: bool) -> Sitting:
+    """What the machine is like now. LabError where it stays busy; busy: it may be."""
+    deadline = time.monotonic() + QUIET
+    while (load := os.getloadavg()[0]) > LOAD and not busy:
+        if time.monotonic() > deadline:
+            raise LabError(
+                f"the load average is {load:.2f}, and more than {LOAD}: what is measured now is "
+                "what else runs here; end that, or mark the page as one of a busy machine: --busy")
+        say(f"load average {load:.2f}; waiting until it is {LOAD}")
+        time.sleep(LOOK)
+    installed = apt.versions((apt.owner(PYTHON), *CLUSTER, *controller.packages()))
+    wanted = {apt.owner(PYTHON), *CLUSTER} | {
+        name for name in installed if name.startswith(("glance", "nova-", "neutron-api", "cinder-",
+                                                       "heat-", "placement"))}
+    return Sitting(
+        date=time.strftime("%F"),
+        command=command,
+        runs=runs,
+        machine=f"{processor()}, {os.cpu_count()} cores, Linux {platform.release()}",
+        versions=[f"{name} {version}" for name, version in installed.items() if name in wanted],
+        before=load,
+        quiet=load <= LOAD,
+    )
 
 
-def shares(runs: int) -> Iterator[Own]:
-    """What start and stop take, and what of it the daemon needs in the very same run."""
-    with ExitStack() as stack:
-        folder = stack.enter_context(TemporaryDirectory(prefix="openstack-ocf-bench-"))
-        home = stack.enter_context(agents.installed())
-        cloud = stack.enter_context(ControlPlane.temporary())
-        cloud.up("keystone")
-        for service in agents.SERVICES:
-            resource = agents.resource(cloud, home, service, Path(folder))
-            with told(f"start and stop of {service}-api: {runs} runs"):
-                pairs = [(start(resource), stop(resource)) for _ in range(runs)]
-            for number, action in enumerate(("start", "stop")):
-                seconds, needed = zip(*(pair[number] for pair in pairs))
-                yield Own(f"{action} of {service}-api", seconds, needed)
+def benchmark(options: argparse.Namespace) -> int:
+    """Measure, keep, and show the page; the exit code is 1 where something is missing in it."""
+    found = outcome.read(options.results) if options.resume else Outcome(options.results)
+    faults = [WORDS[word] for word in WORDS if word in options.faults]
+    services = [name for name in TARGETS if name in options.services]
+    bench = Benchmark(found, services, faults, options.runs)
+    if not bench.complete:
+        with redirect_stdout(sys.stderr):
+            controller.prepare()
+        if (free := machine.memory()) < MEMORY:
+            raise LabError(
+                f"{free:.1f} GiB of memory are free, and this takes {MEMORY}; end something")
+        found.sittings.append(sitting(options.command, options.runs, options.busy))
+        found.keep()
+        begin = time.monotonic()
+        bench.measure()
+        say(f"all of it took {(time.monotonic() - begin) / 60:.0f} minutes")
+        say(f"kept in {options.results}")
+    tell(failover_page.page(found), PAGE, options.write)
+    return 0 if bench.complete else 1
 
 
-def start(resource: Resource) -> tuple[float, float]:
-    """Seconds of the agent's start, and from the daemon's birth to its first answer."""
-    server = resource.cloud.server(resource.service)
-    with ThreadPoolExecutor(1) as beside:
-        answered = beside.submit(first_answer, server)
-        seconds = act(resource, "start")
-        born = resource.processes()[0].birth / os.sysconf("SC_CLK_TCK")
-        return seconds, answered.result() - born
+def count(text: str) -> int:
+    """A number of runs, from the command line."""
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text}: a whole number above 0")
+    return int(text)
 
 
-def stop(resource: Resource) -> tuple[float, float]:
-    """Seconds of the agent's stop, and from its TERM until nothing of the daemon is left.
-
-    When TERM comes is seen by a master that is stopped: the agent wakes it up first.
-    """
-    family = resource.processes()
-    process.freeze(family[:1])
-    with ThreadPoolExecutor(1) as beside:
-        end = beside.submit(last_breath, family)
-        seconds = act(resource, "stop")
-        return seconds, end.result()
-
-
-def act(resource: Resource, action: str) -> float:
-    """Run an action that has to work; the seconds it took."""
-    result = resource.run(action)
-    if result.code != 0:
-        raise LabError(f"{action} gives {result.code}: {result.reason}")
-    return result.seconds
-
-
-def first_answer(server: Server) -> float:
-    """When a server answers for the first time what needs no token, in seconds since boot."""
-    deadline = time.monotonic() + LIMIT
-    while time.monotonic() < deadline:
-        try:
-            if server.get("/").status == 300:
-                return time.clock_gettime(time.CLOCK_BOOTTIME)
-        except (OSError, HTTPException):
-            pass
-        time.sleep(FINE)
-    raise LabError(f"{server} does not answer after {LIMIT:.0f} s")
-
-
-def last_breath(family: Sequence[Process]) -> float:
-    """Seconds from the awakening of a master that is stopped to the end of all its family."""
-    deadline = time.monotonic() + LIMIT
-    while family[0].frozen() and time.monotonic() < deadline:
-        time.sleep(FINE)
-    awake = time.monotonic()
-    while any(member.alive() for member in family) and time.monotonic() < deadline:
-        time.sleep(FINE)
-    return time.monotonic() - awake
-
-
-# The page
-
-
-def page(
-    rows: Sequence[Row], blind: Sequence[Row], own: Sequence[Own], runs: int, load: float
-) -> str:
-    """The whole page."""
-    tables = (splits_table(rows), blind_table(blind, runs), own_table(own))
-    return "\n".join([*head(runs, load), *(line for table in tables for line in ("", *table))])
-
-
-def head(runs: int, load: float) -> list[str]:
-    """What was measured, and on what. load: of the machine before."""
-    versions = [f"{name} {version}" for name, version in apt.versions(PACKAGES).items()]
-    return f"""# How long a fault lasts
-
-Measured by `/usr/bin/python3 -m bench.failover --runs {runs} --write` on {time.strftime("%F")}.
-
-- machine: {processor()}, {os.cpu_count()} cores, Linux {platform.release()}
-- load average before {load:.2f}, after {os.getloadavg()[0]:.2f}
-- runs of each row: {runs}, but where it says otherwise
-- two Pacemaker nodes on this one machine, corosync's token {corosync.TOKEN} ms; glance-api with 2
-  workers and its virtual IP, as in crm/glance-api.crm, but with one monitor operation, of timeout
-  {TIMEOUT} s; Keystone and MariaDB outside of the nodes; no fencing, so nobody waits for it
-- {", ".join(versions)}
-
-## From the fault to the next answer
-
-A client outside of the nodes sends an authenticated GET of `{PATHS[SERVICE]}` to the virtual IP,
-{1 / PAUSE:.0f} times a second. Seconds, median / worst.
-
-- detection: from the fault until Pacemaker stops or starts something. Faults are spread evenly over
-  the interval of the monitor.
-- stop, start: of the service, and of the address where it moves
-- answer: until the client's next 200; the first request to a new worker has it fetch a token of its
-  own, and ask Keystone about the client's
-- not served: what the client had to do without""".splitlines()
-
-
-def splits_table(rows: Sequence[Row]) -> list[str]:
-    """A row for each fault and monitor."""
-    names = ("detection", "stop", "start", "answer", "total", "lost")
-    lines = [
-        "| fault | monitor | detection | stop | start | answer | **total** | not served |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for row in rows:
-        cells = [cell([getattr(split, name) for split in row.splits]) for name in names]
-        lines.append(f"| {' | '.join((row.fault, row.monitor, *cells))} |")
-    return lines
-
-
-def blind_table(rows: Sequence[Row], runs: int) -> list[str]:
-    """What each kind of monitor finds."""
-    return [
-        "## What runs, and does not serve",
-        "",
-        f"A monitor of processes alone was given {BLIND:.0f} s, in one run; the client was served "
-        "in none of them.",
-        f"With the API check: {min(runs, FEW)} runs, median / worst.",
-        "",
-        "| fault | monitor | |",
-        "| --- | --- | --- |",
-        *(f"| {row.fault} | {row.monitor} | {row.note} |" for row in rows),
-    ]
-
-
-def own_table(own: Sequence[Own]) -> list[str]:
-    """What the agent adds, and whether the aim is met."""
-    lines = [
-        "## The agent's own share",
-        "",
-        "The agent's whole action, and what of it the daemon itself needed in the same run: from "
-        "its birth to",
-        "its first answer, and from TERM until nothing of it is left. Seconds, median / worst of "
-        f"{SHARE_RUNS} runs. The",
-        f"aim is a share of at most {AIM} s, in the median.",
-        "",
-        "| | action | daemon | the agent's share | |",
-        "| --- | ---: | ---: | ---: | --- |",
-    ]
-    for one in own:
-        verdict = "met" if statistics.median(one.shares) <= AIM else "**missed**"
-        cells = [cell(seconds, 2) for seconds in (one.action, one.daemon, one.shares)]
-        lines.append(f"| {' | '.join((one.what, *cells, verdict))} |")
-    return [*lines, ""]
-
-
-def cell(seconds: Sequence[float], digits: int = 1) -> str:
-    """Median and worst."""
-    return f"{statistics.median(seconds):.{digits}f} / {max(seconds):.{digits}f}"
-
-
-def monitored(interval: int, level: int) -> str:
-    """How a service is monitored, in words."""
-    return f"{'API' if level else 'process only'}, every {interval} s"
-
-
-def phases(runs: int) -> list[float]:
-    """Evenly spread over the interval of a monitor, in random order."""
-    return random.sample([(number + 0.5) / runs for number in range(runs)], runs)
-
-
-@contextmanager
-def told(text: str) -> Iterator[None]:
-    """One step for the person at the terminal; what it is made of is not told."""
-    with show.step(text), show.silence():
-        yield
-
-
-def benchmark(runs: int, load: float) -> str:
-    """All of it; the page."""
-    own = list(shares(SHARE_RUNS))
-    with Playground.temporary(fencing=False) as here:  # its time is another matter
-        server = {SERVICE: here.cloud.server(SERVICE)}
-        with Watch(server, here.cloud.token(), PAUSE).running() as watch:
-            course = Course(here, watch)
-            rows = list(failovers(course, runs))
-            blind = list(blindness(course, runs))
-    return page(rows, blind, own, runs, load)
-
-
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark, and show its page; with --write also keep it."""
-    parser = argparse.ArgumentParser(prog="python3 -m bench.failover", description=__doc__)
-    parser.add_argument("--runs", type=int, default=RUNS, help="default: %(default)s")
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    parser = argparse.ArgumentParser(
+        prog="python3 -m bench.failover", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--services", nargs="+", choices=list(TARGETS), default=list(TARGETS),
+                        metavar="SERVICE", help=f"default: all of {', '.join(TARGETS)}")
+    parser.add_argument("--faults", nargs="+", choices=list(WORDS), default=list(WORDS),
+                        metavar="FAULT", help=f"default: all of {', '.join(WORDS)}; then also "
+                        "other monitors, what they miss, and the agent's own share")
+    parser.add_argument("--runs", type=count, default=RUNS, help="default: %(default)s")
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="FILE",
+                        help="where each run is kept as soon as it is done, as JSON "
+                        "(default: build/failover.json)")
+    parser.add_argument("--resume", action="store_true",
+                        help="keep what that file has, and measure what is missing")
+    parser.add_argument("--busy", action="store_true",
+                        help=f"also where the load average is above {LOAD}; the page says so")
     parser.add_argument("--write", action="store_true", help="write docs/failover.md as well")
-    options = parser.parse_args()
-    if options.runs < 1:
-        parser.error("--runs: at least 1")
-
-    def measured() -> int:
-        playground.prepare()
-        return tell(benchmark(options.runs, os.getloadavg()[0]), PAGE, options.write)
-
-    return exit_code("bench", measured)
+    options = parser.parse_args(given)
+    options.command = shlex.join(["python3", "-m", "bench.failover", *given])
+    return exit_code("bench", lambda: benchmark(options))
 
 
 if __name__ == "__main__":

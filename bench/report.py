@@ -1,6 +1,6 @@
 """Numbers as a Markdown page: where they come from, tables, and whether the aims are met.
 
-Called by `bench.__main__`, `bench.scale` and `bench.failover`.
+Called by `bench.__main__`, `bench.scale`, `bench.failover` and `bench.failover_page`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,11 +42,14 @@ def origin(command: str, load: float, packages: Sequence[str]) -> list[str]:
 - {", ".join(versions)}""".splitlines()
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """A Markdown table; all but the first column are numbers."""
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], words: Collection[str] = ()
+) -> list[str]:
+    """A Markdown table; all columns but the first one and those of words are numbers."""
+    lines = ["---" if name in (columns[0], *words) else "---:" for name in columns]
     return [
         f"| {' | '.join(columns)} |",
-        f"| --- |{' ---: |' * (len(columns) - 1)}",
+        f"| {' | '.join(lines)} |",
         *(f"| {' | '.join(row)} |" for row in rows),
     ]
 

@@ -55,6 +55,7 @@ class Watch:
 
     patience: for how many seconds a request is waited for. What was given up is still worked at: on
     a busy machine a client without patience can keep a service from ever answering in time.
+    paths: what each service is asked. crowd: the most requests of one that are under way.
     backs_off: whether it asks more rarely while answers come late. Each request that is given up
     may leave Keystone a question, and a busy machine's Keystone more than it can answer.
     """
@@ -67,8 +68,12 @@ class Watch:
         patience: Callable[[], float] = lambda: PATIENCE,
         *,
         backs_off: bool = False,
+        paths: Mapping[str, str] = PATHS,
+        crowd: int = CROWD,
     ) -> None:
         self._servers = servers
+        self._paths = paths
+        self._crowd = crowd
         self.token = token
         self._pause = pause
         self._patience = patience
@@ -118,7 +123,7 @@ class Watch:
         crowd: list[threading.Thread] = []
         while not self._ended.wait(self._next(service)):
             crowd = [one for one in crowd if one.is_alive()]
-            if len(crowd) < CROWD:
+            if len(crowd) < self._crowd:
                 crowd.append(threading.Thread(target=self._ask, args=(service,)))
                 crowd[-1].start()
         for one in crowd:
@@ -131,7 +136,7 @@ class Watch:
         sent = time.time()
         served = late = False
         try:
-            path, server = PATHS[service], self._servers[service]
+            path, server = self._paths[service], self._servers[service]
             served = server.get(path, token=self.token, timeout=self._patience()).status == 200
         except (TimeoutError, socket.timeout):  # two classes in Python 3.9
             late = True
