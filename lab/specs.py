@@ -306,7 +306,7 @@ def _designate(settings: Settings) -> Mapping[str, Options]:
 
 
 def _barbican(settings: Settings) -> Mapping[str, Options]:
-    # Its database has the old name here, and the usual one from 2023.2 on.
+    # Its database has a name of its own in this release, and the usual one in later ones.
     options = _common(settings, "barbican")
     options = _with(
         options,
