@@ -65,8 +65,9 @@ TOOLS := pytest pytest-subprocess pytest-xdist hypothesis mypy ruff vermin setup
 LIGHT := tests/unit tests/agents tests/kinds tests/install tests/lookalike tests/tool
 PARALLEL ?= --numprocesses 4 --dist worksteal
 PARALLEL_HEAVY ?= --numprocesses 3 --dist loadfile --no-loadscope-reorder
-# Half an hour of CI has no room for it: a whole controller, whose databases alone take minutes.
-NIGHTLY := tests/cluster/test_controller.py
+# Half an hour of CI has no room for it: a whole controller, whose databases alone take minutes; the
+# outages of the services that are seldom under Pacemaker.
+NIGHTLY := tests/cluster/test_controller.py tests/real/test_further_outages.py
 
 # For pytest (or bench), as in: make test ARGS='tests/agents -k stop'
 ARGS ?=
@@ -330,7 +331,7 @@ ELSEWHERE := tests/agents/test_contract.py tests/install tests/cluster/test_daem
 	tests/cluster/test_fencing.py
 
 .PHONY: check-nightly
-check-nightly: test-packages openstack control-plane tools ## what check has no time for: a controller, ten minutes of chaos
+check-nightly: test-packages openstack control-plane tools ## what check has no time for: a controller, more outages, chaos
 	@umask 022
 	$(VENV_PYTHON) -m pytest $(NIGHTLY) </dev/null
 	exec $(SYSTEM_PYTHON) -m lab.chaos --minutes 10 </dev/null

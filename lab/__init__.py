@@ -13,6 +13,7 @@ Nothing in here is installed with the agents. The parts, each using only those a
     config      the configuration files of Keystone, Glance and Cinder
     release     the newest releases, which Debian does not have yet
     network     the Open vSwitch of a lab with Neutron, and the place of Neutron's agents
+    mounts      the configuration in its usual place, for daemons that look nowhere else
     services    start and stop one service of a lab
     seed        databases and Keystone's content: made once, copied often
     openstack   ControlPlane, and the command line

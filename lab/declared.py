@@ -50,6 +50,15 @@ def config_parameters(agent: str) -> dict[str, str]:
     return {name: known[name] for name in ("config", *daemon(agent)._configs) if known[name]}
 
 
+def fixed_config(service: str) -> str:
+    """The only path that a daemon takes its configuration from; empty where it is told one.
+
+    service: an agent, or one of the lab's own, such as db.
+    """
+    served = daemon(service).uwsgi if (OCF / service).exists() else None
+    return served._fixed_config if served else ""
+
+
 def command(agent: str, given: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
     """The command line of a daemon and the variables it needs, for these parameters."""
     from agentlib.parameters import Values

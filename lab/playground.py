@@ -26,11 +26,10 @@ from lab.cluster import SWITCH, Cluster
 from lab.command import exit_code
 from lab.errors import LabError
 from lab.openstack import ControlPlane
-from lab.settings import DAEMONS
 
 DATABASE = "mysql"
 PROJECTS = ("cinder",)
-WORKERS = DAEMONS["cinder"]
+WORKERS = ("cinder-scheduler", "cinder-volume")
 ALL = (*SERVICES, *WORKERS)
 SHARED = ("db", "rabbit", "keystone")  # by all nodes
 VIPS = {"glance": "10.99.0.101", "cinder": "10.99.0.102"}

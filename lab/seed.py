@@ -20,7 +20,19 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from lab import apt, config, folders, identity, netns, process, release, services, show, specs
+from lab import (
+    apt,
+    config,
+    folders,
+    identity,
+    mounts,
+    netns,
+    process,
+    release,
+    services,
+    show,
+    specs,
+)
 from lab.errors import LabError
 from lab.settings import (
     APIS,
@@ -195,7 +207,7 @@ def _make_tables(build: Settings, name: str) -> None:
     if commands:
         with show.step(f"{name}: schema"):
             for command in commands:
-                _run(command, build, name)
+                _run(command, build, name, api=specs.SPECS[name].api)
 
 
 def _write_ahead(build: Settings, service: str) -> None:
@@ -263,12 +275,18 @@ def _populate(build: Settings) -> None:
     roles = {role["name"]: role["id"] for role in keystone.call("GET", "/roles")["roles"]}
     if "service" not in roles:  # bootstrap makes it from 2023.1 on
         roles["service"] = keystone.create("role", name="service")
+    further = specs.reader_roles(build.projects)
+    roles.update({role: keystone.create("role", name=role) for role in further})
     accounts = {**dict.fromkeys(build.projects, SERVICE_ROLES), **GRANTS}
+    accounts["monitor"] = (*accounts["monitor"], *further)
     for name, granted in accounts.items():
         password = build.passwords[name]
         user = keystone.create("user", name=name, domain_id="default", password=password)
         for role in granted:
             keystone.call("PUT", f"/projects/{project}/users/{user}/roles/{roles[role]}")
+    for name in build.projects:
+        if specs.SPECS[name].domain:
+            _create_domain(build, name, keystone, roles["admin"])
     images = str(Server(build.endpoint["glance"], PORTS["glance"]))
     volumes = f"{Server(build.endpoint['cinder'], PORTS['cinder'])}/v3/%(project_id)s"
     more = [found for name in build.projects if (found := specs.endpoint(build, name))]
@@ -282,6 +300,16 @@ def _populate(build: Settings) -> None:
             keystone.create(
                 "endpoint", service_id=service, interface=face, region_id=build.region, url=url
             )
+
+
+def _create_domain(
+    build: Settings, name: str, keystone: identity.Administrator, role: str
+) -> None:
+    """A project's own domain, with its administrator; role: the id of an administrator's."""
+    domain = keystone.create("domain", name=specs.SPECS[name].domain)
+    admin, password = f"{name}_domain_admin", build.passwords[name]
+    user = keystone.create("user", name=admin, domain_id=domain, password=password)
+    keystone.call("PUT", f"/domains/{domain}/users/{user}/roles/{role}")
 
 
 def _manage(
@@ -299,12 +327,19 @@ def _run(
     *,
     stdin: str = "",
     environment: Mapping[str, str] | None = None,
+    api: str = "",
 ) -> None:
-    """Run one of the services' tools as its user, and in the namespace, to be ended with it."""
+    """Run one of the services' tools as its user, and in the namespace, to be ended with it.
+
+    api: of the service; a tool has its configuration where that has its own.
+    """
     home, log = build.home(service), build.log(service)
+    argv, user = command, build.users[service]
+    if mounts.needed(api):
+        argv, user = mounts.argv(build, api, command, user), "root"
     with log.open("a") as output, netns.inside(build.namespace):
         done = subprocess.run(
-            command,
+            argv,
             input=stdin,
             text=True,
             stdout=output,
@@ -312,7 +347,7 @@ def _run(
             cwd=home,
             env={**process.ENVIRONMENT, "HOME": str(home), **(environment or {})},
             check=False,
-            **process.as_user(build.users[service]),
+            **process.as_user(user),
         )
     if done.returncode != 0:
         tool = Path(command[0]).name

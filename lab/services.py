@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab import config, declared, netns, network, process
+from lab import config, declared, mounts, netns, network, process
 from lab.errors import LabError
 from lab.process import Process
 from lab.settings import APIS, OVS, RABBIT, RABBIT_PORT, Settings
@@ -43,6 +43,8 @@ def start(settings: Settings, service: str) -> Process:
         if not (node := running(settings, OVS)):
             raise LabError(f"{service} runs where {OVS} does; start that first")
         argv, user = network.argv(node[0], argv, user), "root"
+    elif mounts.needed(service):
+        argv, user = mounts.argv(settings, service, argv, user), "root"
     with netns.inside(settings.namespace):
         master = process.spawn(
             argv,

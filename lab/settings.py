@@ -36,10 +36,27 @@ DAEMONS = {
         "neutron-metadata-agent",
     ),
     "heat": ("heat-engine", "heat-api", "heat-api-cfn"),
-    "cinder": ("cinder-scheduler", "cinder-volume"),
+    "cinder": ("cinder-scheduler", "cinder-volume", "cinder-backup"),
     "ceilometer": ("ceilometer-agent-central", "ceilometer-agent-notification"),
-    "manila": ("manila-scheduler", "manila-api"),
-    "designate": ("designate-central", "designate-api"),
+    "manila": ("manila-scheduler", "manila-api", "manila-share", "manila-data"),
+    "designate": (
+        "designate-central",
+        "designate-api",
+        "designate-producer",
+        "designate-worker",
+        "designate-mdns",
+        "designate-sink",
+    ),
+    "barbican": ("barbican-worker", "barbican-api"),
+    "aodh": ("aodh-evaluator", "aodh-listener", "aodh-notifier", "aodh-api"),
+    "octavia": (
+        "octavia-worker",
+        "octavia-health-manager",
+        "octavia-housekeeping",
+        "octavia-api",
+    ),
+    "ironic": ("ironic-conductor", "ironic-api"),
+    "magnum": ("magnum-conductor", "magnum-api"),
 }
 """The further projects that a lab may have, and the agents of their daemons (see `lab.specs`)."""
 LOOPBACK = "127.0.0.1"
@@ -146,6 +163,8 @@ class Settings:
 
     def parameters(self, service: str) -> dict[str, str]:
         """The agent's parameters with which it reads this lab's configuration."""
+        if declared.fixed_config(service):  # `lab.mounts` puts the lab's own there
+            return declared.config_parameters(service)
         files = declared.config_parameters(service).items()
         return {name: str(self.own(Path(path))) for name, path in files}
 

@@ -33,6 +33,9 @@ class Spec:
     schema: command lines that make the tables; {etc} is the lab's own /etc.
     endpoint: name and type of the service in the catalogue, and the path of its URL.
     api: whose port the endpoint has.
+    roles: those of its own that a user wants who may only read; the lab's monitoring user has them.
+    domain: a domain of Keystone's for users that it makes; NAME_domain_admin administers it, with
+        the project's password.
     """
 
     options: Callable[[Settings], Mapping[str, Options]]
@@ -41,6 +44,8 @@ class Spec:
     shipped: tuple[str, ...] = ()
     endpoint: tuple[str, str, str] | None = None
     api: str = ""
+    roles: tuple[str, ...] = ()
+    domain: str = ""
 
 
 def write(settings: Settings) -> None:
@@ -76,6 +81,11 @@ def packages(projects: Sequence[str]) -> tuple[str, ...]:
 def databases(projects: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """The databases of some projects, by their user."""
     return {name: SPECS[name].databases for name in projects if SPECS[name].databases}
+
+
+def reader_roles(projects: Sequence[str]) -> tuple[str, ...]:
+    """The roles beside "reader" with which some projects' APIs may be read."""
+    return tuple(role for name in projects for role in SPECS[name].roles)
 
 
 def schema(settings: Settings, name: str) -> list[list[str]]:
@@ -258,10 +268,20 @@ def _manila(settings: Settings) -> Mapping[str, Options]:
         osapi_share_workers="1",
         api_paste_config=f"{folder}/api-paste.ini",
         auth_strategy="keystone",
-        enabled_share_backends="",
+        enabled_share_backends="dummy",
         **_host(settings),
     )
-    return {"/etc/manila/manila.conf": options}
+    return {
+        "/etc/manila/manila.conf": {
+            **options,
+            # It comes with Manila's own tests, and shares nothing.
+            "dummy": {
+                "share_driver": "manila.tests.share.drivers.dummy.DummyDriver",
+                "driver_handles_share_servers": "false",
+                "share_backend_name": "dummy",
+            },
+        }
+    }
 
 
 def _designate(settings: Settings) -> Mapping[str, Options]:
@@ -281,6 +301,108 @@ def _designate(settings: Settings) -> Mapping[str, Options]:
                 "api_paste_config": f"{folder}/api-paste.ini",
             },
             "service:central": {"workers": "1"},
+        }
+    }
+
+
+def _barbican(settings: Settings) -> Mapping[str, Options]:
+    # Its database has a name of its own in this release, and the usual one in later ones.
+    options = _common(settings, "barbican")
+    options = _with(
+        options,
+        **_host(settings),
+        sql_connection=options["database"]["connection"],
+        host_href="",
+        db_auto_create="false",
+    )
+    return {
+        "/etc/barbican/barbican.conf": {
+            **options,
+            "queue": {"enable": "true", "asynchronous_workers": "1"},
+        }
+    }
+
+
+def _aodh(settings: Settings) -> Mapping[str, Options]:
+    folder = settings.own(Path("/etc/aodh"))
+    return {
+        "/etc/aodh/aodh.conf": {
+            **_with(_common(settings, "aodh"), **_host(settings)),
+            "api": {"auth_mode": "keystone", "paste_config": f"{folder}/api-paste.ini"},
+            "service_credentials": config.authtoken(settings, "aodh"),
+        }
+    }
+
+
+def _octavia(settings: Settings) -> Mapping[str, Options]:
+    # Nothing is made by it: no machines, no networks, no load balancers.
+    return {
+        "/etc/octavia/octavia.conf": {
+            **_with(_common(settings, "octavia"), **_host(settings)),
+            "service_auth": config.authtoken(settings, "octavia"),
+            "api_settings": {
+                "auth_strategy": "keystone",
+                "bind_host": settings.listens_at("octavia"),
+                "enabled_provider_drivers": "noop_driver: none, octavia: none",
+                "default_provider_driver": "noop_driver",
+            },
+            "controller_worker": {
+                "workers": "1",
+                "amphora_driver": "amphora_noop_driver",
+                "compute_driver": "compute_noop_driver",
+                "network_driver": "network_noop_driver",
+            },
+            "health_manager": {
+                "bind_ip": settings.listens_at("octavia"),
+                "heartbeat_key": settings.passwords["octavia"],
+                "health_update_threads": "1",
+                "stats_update_threads": "1",
+            },
+            "oslo_messaging": {"topic": "octavia_provisioning_v2"},
+        }
+    }
+
+
+def _ironic(settings: Settings) -> Mapping[str, Options]:
+    interfaces = ("boot", "deploy", "management", "power")
+    options = _with(
+        _common(settings, "ironic"),
+        **_host(settings),
+        my_ip=settings.listens_at("ironic"),
+        auth_strategy="keystone",
+        enabled_hardware_types="fake-hardware",
+        enabled_network_interfaces="noop",
+        default_network_interface="noop",
+        **{f"enabled_{interface}_interfaces": "fake" for interface in interfaces},
+    )
+    return {
+        "/etc/ironic/ironic.conf": {
+            **options,
+            "api": {"host_ip": settings.listens_at("ironic"), "api_workers": "1"},
+            "conductor": {"workers_pool_size": "10"},
+        }
+    }
+
+
+def _magnum(settings: Settings) -> Mapping[str, Options]:
+    folder = settings.own(Path("/etc/magnum"))
+    return {
+        "/etc/magnum/magnum.conf": {
+            **_with(_common(settings, "magnum"), **_host(settings)),
+            "api": {
+                "host": settings.listens_at("magnum"),
+                # One request each: with one worker "/" waits for a conductor that hangs, too.
+                "workers": "4",
+                "api_paste_config": f"{folder}/api-paste.ini",
+            },
+            "conductor": {"workers": "1"},
+            "certificates": {"cert_manager_type": "x509keypair"},
+            # Each request asks Keystone which domain this is.
+            "trust": {
+                "trustee_domain_name": "magnum",
+                "trustee_domain_admin_name": "magnum_domain_admin",
+                "trustee_domain_admin_password": settings.passwords["magnum"],
+            },
         }
     }
 
@@ -371,5 +493,50 @@ SPECS = {
         shipped=("api-paste.ini",),
         endpoint=("designate", "dns", ""),
         api="designate-api",
+    ),
+    "barbican": Spec(
+        options=_barbican,
+        databases=("barbican",),
+        # It takes --config-file, and goes to the database of the file in the usual place.
+        schema=(("barbican-manage", "db", "upgrade"),),
+        shipped=("barbican-api-paste.ini",),
+        endpoint=("barbican", "key-manager", ""),
+        api="barbican-api",
+        roles=("observer",),
+    ),
+    "aodh": Spec(
+        options=_aodh,
+        databases=("aodh",),
+        schema=(("aodh-dbsync", "--config-file={etc}/aodh/aodh.conf"),),
+        shipped=("api-paste.ini",),
+        endpoint=("aodh", "alarming", ""),
+        api="aodh-api",
+    ),
+    "octavia": Spec(
+        options=_octavia,
+        databases=("octavia",),
+        schema=(
+            ("octavia-db-manage", "--config-file={etc}/octavia/octavia.conf", "upgrade", "head"),
+        ),
+        endpoint=("octavia", "load-balancer", ""),
+        api="octavia-api",
+        roles=("load-balancer_observer",),
+    ),
+    "ironic": Spec(
+        options=_ironic,
+        databases=("ironic",),
+        # From nothing it makes the tables as they are today, without their history.
+        schema=(("ironic-dbsync", "--config-file={etc}/ironic/ironic.conf", "create_schema"),),
+        endpoint=("ironic", "baremetal", ""),
+        api="ironic-api",
+    ),
+    "magnum": Spec(
+        options=_magnum,
+        databases=("magnum",),
+        schema=(("magnum-db-manage", "--config-file={etc}/magnum/magnum.conf", "upgrade"),),
+        shipped=("api-paste.ini",),
+        endpoint=("magnum", "container-infra", "/v1"),
+        api="magnum-api",
+        domain="magnum",
     ),
 }

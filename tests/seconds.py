@@ -15,7 +15,7 @@ LONGEST = (
     "real/test_further.py", "cluster/test_chaos.py", "cluster/test_snippets.py",
     "real/test_workers.py", "cluster/test_docs.py", "cluster/test_fencing.py",
     "real/test_plane.py", "cluster/test_daemon_faults.py", "packages/test_deb.py",
-    "real/test_further_outages.py", "cluster/test_prove.py", "lab/test_cluster.py",
+    "cluster/test_prove.py", "lab/test_cluster.py",
     "real/test_data_plane.py", "cluster/test_node_faults.py", "lab/test_fencing.py",
     "real/test_life.py", "real/test_failures.py", "real/test_outages.py", "real/test_guides.py",
     "cluster/test_guide.py", "cluster/test_uwsgi.py", "cluster/test_apply.py",

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness import Result, expect
-from lab import netns, process
+from lab import mounts, netns, process
 from lab.declared import defaults
 from lab.openstack import ControlPlane
 from lab.packages import every
 from lab.process import Process
-from lab.settings import APIS, DAEMONS
+from lab.settings import APIS
 from real.kit import Patient, Real
 
 NeedPackages = Callable[[Iterable[str], str], None]
+PROJECTS = (
+    "placement", "nova", "neutron", "heat", "cinder", "ceilometer", "manila", "designate",
+)  # fmt: skip
+"""Those of the lab that most of these tests share: its databases are made once."""
+
 START = 300
 """Seconds for the start of all of them: they share the machine."""
 
@@ -139,11 +144,20 @@ def codes(results: Mapping[str, Result]) -> set[int]:
     return {result.code for result in results.values()}
 
 
+def whole_plane(
+    need_packages: NeedPackages, *services: str
+) -> AbstractContextManager[ControlPlane]:
+    """A lab with what makes machines, networks and volumes, in which these services run."""
+    return plane_of(PROJECTS, need_packages, *services)
+
+
 @contextmanager
-def whole_plane(need_packages: NeedPackages, *services: str) -> Iterator[ControlPlane]:
-    """A lab with all projects, in which nothing runs but these services."""
+def plane_of(
+    projects: Sequence[str], need_packages: NeedPackages, *services: str
+) -> Iterator[ControlPlane]:
+    """A lab with these projects, in which nothing runs but these services."""
     need_packages(every(), "make control-plane")
-    with ControlPlane.temporary(db="mysql", workers=1, projects=[*DAEMONS]) as plane:
+    with ControlPlane.temporary(db="mysql", workers=1, projects=projects) as plane:
         plane.up(*services)
         yield plane
 
@@ -156,7 +170,8 @@ def fleet(
     with ExitStack() as stack:
         members = {}
         for name in names:
-            resource = Patient(home / name, folder, prefix=netns.argv(cloud.namespace, ()))
+            there = mounts.argv(cloud.settings, name, ())
+            resource = Patient(home / name, folder, prefix=netns.argv(cloud.namespace, there))
             resource.parameters = parameters(cloud, name, resource.name)
             members[name] = Member(stack.enter_context(resource), cloud, name)
         yield Fleet(members)

@@ -22,7 +22,7 @@ import pytest
 from harness import eventually
 from lab import specs
 from lab.openstack import ControlPlane
-from lab.settings import DAEMONS
+from lab.playground import WORKERS
 from real.kit import as_admin
 from tool.kit import ROOT, argv
 
@@ -132,7 +132,7 @@ def cinder_cloud(need_packages: object, _prerequisites: None) -> Iterator[Contro
     need_packages(specs.packages(["cinder"]), "make control-plane")  # type: ignore[operator]
     bind = {"keystone": "127.0.0.1", "glance": "127.0.0.1", "cinder": "0.0.0.0"}
     with ControlPlane.temporary(db="mysql", bind=bind, workers=1, projects=["cinder"]) as cloud:
-        cloud.up("db", "rabbit", "keystone", "cinder", *DAEMONS["cinder"])
+        cloud.up("db", "rabbit", "keystone", "cinder", *WORKERS)
         yield cloud
 
 

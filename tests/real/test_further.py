@@ -1,0 +1,89 @@
+"""The services that test_plane.py and test_workers.py do not have: Barbican, Aodh, Octavia, Ironic,
+Magnum, and some of Cinder's, Manila's and Designate's. All of them start, are well, and stop.
+
+Their outages are in test_further_outages.py, which `make check-nightly` runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import eventually
+from lab import identity
+from lab.openstack import ControlPlane
+from real import promises
+from real.fleet import START, Fleet, NeedPackages, codes, expect_all, fleet
+from real.further import APIS, FORBIDDEN, KINDS, further_plane, have_served
+from real.kit import PATIENCE
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="module")
+def plane(need_packages: NeedPackages, _prerequisites: None) -> Iterator[ControlPlane]:
+    """A lab in which nothing runs but what all of them need."""
+    with further_plane(need_packages) as plane:
+        yield plane
+
+
+@pytest.fixture(scope="module")
+def kinds() -> promises.Kinds:
+    return KINDS
+
+
+@pytest.fixture(scope="module")
+def workers(
+    plane: ControlPlane, home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Fleet]:
+    """The workers, stopped at first."""
+    with fleet(plane, home, tmp_path_factory.mktemp("workers"), KINDS.all) as workers:
+        yield workers
+
+
+@pytest.fixture(scope="module")
+def apis(
+    plane: ControlPlane, home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Fleet]:
+    """The APIs, stopped at first."""
+    with fleet(plane, home, tmp_path_factory.mktemp("apis"), APIS) as apis:
+        yield apis
+
+
+test_no_configuration = promises.no_configuration
+test_start_and_monitor = promises.start_and_monitor
+
+
+def test_role_of_its_own(apis: Fleet, workers: Fleet, plane: ControlPlane) -> None:
+    """Each API is well in the eyes of who may only read; two want a role of their own: 190."""
+    workers.serve("magnum-conductor")
+    expect_all(apis.act("monitor"), 7)
+    have_served(apis)
+    assert all(apis[name].state()["checks"]["api"]["token"] for name in APIS)
+    admin = identity.Administrator(plane.server("keystone"), plane.admin.password)
+    user = admin.create("user", name="bare", domain_id="default", password="bare")
+    (project,) = admin.call("GET", "/projects?name=service")["projects"]
+    (role,) = admin.call("GET", "/roles?name=reader")["roles"]
+    admin.call("PUT", f"/projects/{project['id']}/users/{user}/roles/{role['id']}")
+
+    bare = {"os_username": "bare", "os_password": "bare"}
+
+    others = [name for name in APIS if name not in FORBIDDEN]
+    expect_all(apis.monitor(*others, parameters=bare), 0)
+    expect_all(apis.monitor(*FORBIDDEN, parameters=bare), 190, "forbids bare to read", "(403)")
+    wrong = {"os_password": "not-it"}
+    expect_all(apis.monitor(parameters=wrong), 190, "Keystone refuses")
+    eventually(lambda: codes(apis.monitor()) == {0}, PATIENCE)
+
+
+def test_stop_of_the_apis(apis: Fleet) -> None:
+    """Stop leaves nothing of an API, and a monitor is sure of it."""
+    expect_all(apis.act("start", timeout=START), 0)
+    expect_all(apis.act("stop", timeout=120), 0)
+    assert {} == apis.left()
+    expect_all(apis.act("monitor"), 7)
+
+
+test_stop = promises.stop
