@@ -29,7 +29,12 @@ def listening(subject: Subject) -> Iterator[Finding]:
         yield found("B1", where[1], f"the port is {shown(port)}, and clients are sent to "
                     f"{subject.port}", f"Write {subject.port}, or set port in the description.")
     one = address(host.strip("[]"))
-    if not host or not subject.ha or (one and one.is_unspecified):
+    if not host or not subject.ha:
+        return
+    if one and one.is_unspecified:
+        if subject.balanced:
+            yield found("B1", where[0], f"it listens on {one}, all addresses, and haproxy is to "
+                        "have the port at the virtual IP", _remedy(subject))
         return
     remedy = _remedy(subject)
     if one is None:
@@ -97,6 +102,8 @@ def _bound(subject: Subject) -> tuple[str, str, tuple[str, str]]:
 
 def _remedy(subject: Subject) -> str:
     option = subject.agent.listen or "bind"
+    if subject.balanced:
+        return f"Write: {option} = this node's own address, as in [haproxy] addresses"
     wildcard = "::" if any(one.version == 6 for one in subject.vips) else str(
         ipaddress.IPv4Address(0))
     if len(subject.vips) == 1 and not subject.active_active:

@@ -23,7 +23,8 @@ class Row:
 
 ROWS = (
     Row("B1", ERROR, "an API listens on another address or port than clients are sent to",
-        "Nobody answers at the virtual IP, or the server does not start where the address is not."),
+        "Nobody answers at the virtual IP, or the server does not start where the address is not. "
+        "Behind haproxy: on all addresses it has haproxy's port."),
     Row("B2", ERROR, "several virtual IPs, and the API listens on one address",
         "At the other addresses nobody answers."),
     Row("B3", WARNING, "the kernel lets servers bind to addresses that are not here",

@@ -29,6 +29,7 @@ class Subject:
 
     vips: the virtual IPs by which clients reach it.
     mounted: folders that a Filesystem resource mounts before it starts.
+    balanced: whether a haproxy has its port at the virtual IPs.
     """
 
     agent: Agent
@@ -39,6 +40,7 @@ class Subject:
     active_active: bool = False
     ha: bool = True
     mounted: tuple[str, ...] = ()
+    balanced: bool = False
 
     @property
     def project(self) -> str:
@@ -85,7 +87,8 @@ def described(description: Description, root: ET.Element | None, *, own: bool) -
             _configuration(service.agent, service.parameters, own),
             vips=tuple(vip.address for vip in place.vips) if place else (),
             port=service.port, active_active=service.active_active, ha=description.ha,
-            mounted=tuple(mounted.get(service.agent.name, ()))))
+            mounted=tuple(mounted.get(service.agent.name, ())),
+            balanced=place is not None and service in place.balanced))
     return found
 
 

@@ -286,6 +286,20 @@ def test_active_active(host: Host) -> None:
     assert [] == host.found()
 
 
+def test_behind_haproxy(host: Host) -> None:
+    """B1: where haproxy has the virtual IP, a clone that listens on all addresses is found, too."""
+    host.edit("d.conf", "vip = 10.0.0.13", "shared_vip_group = a\nmode = active-active")
+    host.write("d.conf", (host.folder / "d.conf").read_text() + "[haproxy]\nvip = 10.0.0.13\n"
+               "shared_vip_group = a\naddresses = node1=10.0.0.21 node2=10.0.0.22\n")
+    host.edit("cinder.conf", "osapi_volume_listen = 10.0.0.13", "osapi_volume_listen = 0.0.0.0")
+    [found] = host.found()
+    host.edit("cinder.conf", "osapi_volume_listen = 0.0.0.0", "osapi_volume_listen = 10.0.0.21")
+
+    assert ("B1", "error", "cinder.conf:DEFAULT/osapi_volume_listen") == found[:3]
+    assert "and haproxy is to have the port" in found[3]
+    assert [] == host.found()
+
+
 def test_file_store(host: Host) -> None:
     """S2, S4: a folder of this node is found; on shared storage, or mounted before, it is not."""
     images = host.folder / "images"
