@@ -43,7 +43,7 @@ defaults
     option httpchk GET /
     timeout check 5s
     # A node that is lost does not close its connections.
-    default-server check inter 2s fall 3 rise 2 on-marked-down shutdown-sessions
+    default-server check inter 2s fastinter 1s fall 3 rise 2 on-marked-down shutdown-sessions
 """
 
 

@@ -105,14 +105,21 @@ class _Planner:
         cloned = [one for one in place.services if one.active_active]
         alone = [one for one in place.services if not one.active_active]
         given = next((one.group for one in place.services if one.group), "")
-        for service in cloned:
-            self._clone(self._service(service, place), service.clone)
+        # haproxy first: it is started at once, and Keystone is asked through it.
+        if not place.proxy:
+            self._clones(cloned, place)
         if alone and not cloned and place.vips and (given or len(alone) == 1):
             self._group(place, alone, given)
         else:
             self._apart(place, alone, cloned, given)
+        if place.proxy:
+            self._clones(cloned, place)
         for service in place.services:
             self._named(service)
+
+    def _clones(self, services: Sequence[Service], place: Place) -> None:
+        for service in services:
+            self._clone(self._service(service, place), service.clone)
 
     def _group(self, place: Place, services: Sequence[Service], given: str) -> None:
         """The virtual IPs and those behind them as one unit."""
