@@ -29,6 +29,8 @@ ROWS = (
         "At the other addresses nobody answers."),
     Row("B3", WARNING, "the kernel lets servers bind to addresses that are not here",
         "A server without its virtual IP starts, and nobody notices."),
+    Row("B4", ERROR, "haproxy's configuration lacks a port of a service behind it",
+        "At the virtual IP clients are refused; without the file haproxy does not start."),
     Row("DB1", ERROR, "the database is on this node, on one node, or not set",
         "After a failover the service has another database, or none. Name a virtual IP."),
     Row("DB2", ERROR, "the schema of the database is not that of the installed service",

@@ -29,7 +29,7 @@ class Subject:
 
     vips: the virtual IPs by which clients reach it.
     mounted: folders that a Filesystem resource mounts before it starts.
-    balanced: whether a haproxy has its port at the virtual IPs.
+    proxy: the configuration of the haproxy that has its port at the virtual IPs; empty without.
     """
 
     agent: Agent
@@ -40,7 +40,7 @@ class Subject:
     active_active: bool = False
     ha: bool = True
     mounted: tuple[str, ...] = ()
-    balanced: bool = False
+    proxy: str = ""
 
     @property
     def project(self) -> str:
@@ -88,7 +88,8 @@ def described(description: Description, root: ET.Element | None, *, own: bool) -
             vips=tuple(vip.address for vip in place.vips) if place else (),
             port=service.port, active_active=service.active_active, ha=description.ha,
             mounted=tuple(mounted.get(service.agent.name, ())),
-            balanced=place is not None and service in place.balanced))
+            proxy=place.proxy.config if place and place.proxy and service in place.balanced
+            else ""))
     return found
 
 
