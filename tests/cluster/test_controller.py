@@ -6,8 +6,10 @@ Pacemaker, and in the processes of the nodes.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from functools import partial
 from http.client import HTTPConnection
 
 import pytest
@@ -22,6 +24,8 @@ pytestmark = pytest.mark.real
 
 PATIENCE = 600.0
 """Seconds that a test waits for what must come: all daemons of a node start, on a busy machine."""
+AGAIN = 60.0
+"""Seconds after which a volume is asked for again."""
 CONTENT = b"what was acknowledged"
 
 
@@ -61,15 +65,30 @@ def stored(controller: Controller, token: str, name: str) -> bytes:
 
 
 def make_volume(controller: Controller, token: str) -> str:
-    """Have Cinder make a volume, and wait until its scheduler and its back end have; its id."""
+    """Have Cinder make a volume, and wait until its scheduler and its back end have; its id.
+
+    What Cinder accepts before its scheduler is back at RabbitMQ is lost with the old queue, and is
+    asked for again.
+    """
     body = {"volume": {"name": "kept", "size": 1}}
-    made = controller.ask(
-        "cinder-api", "/v3/{project}/volumes", token=token, method="POST", body=body
-    )
-    assert 202 == made.status, made
-    name = str(made.json()["volume"]["id"])
-    eventually(lambda: volume(controller, token, name) == "available", PATIENCE)
-    return name
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        made = controller.ask(
+            "cinder-api", "/v3/{project}/volumes", token=token, method="POST", body=body
+        )
+        assert 202 == made.status, made
+        name = str(made.json()["volume"]["id"])
+        try:
+            eventually(partial(available, controller, token, name), AGAIN)
+        except AssertionError:
+            continue
+        return name
+    raise AssertionError(f"no volume in {PATIENCE} s")
+
+
+def available(controller: Controller, token: str, name: str) -> bool:
+    """Whether a volume is there."""
+    return volume(controller, token, name) == "available"
 
 
 def volume(controller: Controller, token: str, name: str) -> str:
