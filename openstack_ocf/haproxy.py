@@ -32,7 +32,7 @@ defaults
     option httplog
     option dontlognull
     option forwardfor
-    # A request is sent to another node if no connection is made, and to no second one if it is.
+    # Where no connection is made another node is tried; what was sent once is not sent again.
     retries 2
     option redispatch 1
     timeout connect 2s

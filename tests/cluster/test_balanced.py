@@ -67,9 +67,13 @@ def test_every_node_serves(controller: Controller) -> None:
     assert APIS == {*masters(controller, other)}
     assert VIP in addresses(controller.cluster, node)
     before = requests(controller)
-    for _ in range(4):
+
+    def both() -> bool:
+        """haproxy may not have seen yet that a server is up."""
         assert 200 == controller.ask("glance-api", token=token).status
-    eventually(lambda: all(now > then for now, then in zip(requests(controller), before)))
+        return all(now > then for now, then in zip(requests(controller), before))
+
+    eventually(both, PATIENCE)
     assert "Nothing to do" in controller.apply()
 
 
