@@ -92,6 +92,7 @@ def man() -> str:
         ".PP", *literal(EXAMPLE),
         ".SS [DEFAULT]", *table(keys.DEFAULT),
         ".SS A service", *table(keys.SERVICE),
+        ".SS [haproxy]", *table(keys.HAPROXY),
         ".SS [dns]", *table(keys.DNS),
         ".SH EXIT STATUS",
     ]

@@ -39,5 +39,6 @@ and for both together:
     playground  Glance and Cinder with their workers on two nodes; make lab
     stage, demo         what make demo shows
     ledger, invariants, scene, mishaps, upgrade, faults, chaos      make chaos
+    balanced    what its layout with haproxy has more
     controller  a whole controller, database and RabbitMQ with it; make controller
 """

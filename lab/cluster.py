@@ -186,7 +186,7 @@ class Cluster:
         return self._candidates()[0]
 
     def path(self, node: str, path: str) -> Path:
-        """A file below /var/log, /var/lib/pacemaker or /etc/corosync of a node, from outside."""
+        """A file that a node has for itself, below one of `node.PRIVATE`, from outside."""
         return self._node(node).disk / path.lstrip("/")
 
     def is_cut(self, node: str) -> bool:

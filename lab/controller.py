@@ -5,6 +5,9 @@ from one description, which `openstack-ocf apply` makes Pacemaker's configuratio
 outside of the nodes but clients. Database, queues and images are in a folder that all nodes reach,
 as shared storage would be.
 
+There are two layouts: every API where its virtual IP is, or every API on all nodes behind haproxy
+(`lab.balanced`). A small controller has Keystone and Glance alone, on SQLite.
+
     with Controller.temporary() as controller:
         controller.apply()
         controller.ask("glance-api", "/v2/images").status
@@ -17,6 +20,7 @@ import argparse
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,7 +33,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from lab import apt, cluster, config, declared, identity, machine, playground, seed, show
+from lab import apt, balanced, cluster, config, declared, identity, machine, playground, seed, show
 from lab.cib import Status
 from lab.cluster import NOT_RUNNING, SWITCH, Cluster
 from lab.command import exit_code
@@ -43,13 +47,17 @@ from lab.web import Answer, Server
 
 DIRECTORY = Path("/var/lib/openstack-ocf-controller")
 VIP, DATABASE, BROKER = "10.99.0.110", "10.99.0.111", "10.99.0.112"
-MEMORY = (2.5, 1.0)  # GiB that it takes at its peak, and what of it each node takes
+LAYOUTS = (PASSIVE, ACTIVE) = ("active-passive", "active-active")
+GROUP = "controller"  # of all that is behind the virtual IP
+MEMORY = {PASSIVE: (2.5, 1.0), ACTIVE: (1.0, 2.5)}
+"""GiB that it takes at its peak, and what of it each node takes."""
 SETTLED = 900.0  # seconds, for what takes a minute on an idle machine
 PROPERTIES = {
     # At once, on a node; the default is twice as many as there are cores. A start has 60 s, and all
     # nodes share the cores of one machine.
     "node-action-limit": "2",
 }
+DESCRIPTION = "openstack-ocf.conf"
 SECRETS = "/var/lib/pacemaker/lrm/secrets"
 SAVED = "/var/lib/pacemaker/openstack-ocf"  # on the node's own disk
 COMMAND = ("env", f"PYTHONPATH={ROOT}", PYTHON, "-B", "-m", "openstack_ocf")
@@ -82,25 +90,35 @@ PARTS = {
     "heat-engine": Part("heat"),
 }
 """The agents of the controller, in the order of the description."""
+SMALL = ("keystone", "glance-api")
+"""Those of a small one."""
+
+
+def parts(settings: Settings) -> dict[str, Part]:
+    """The agents of one controller: a small one has no projects but what every lab has."""
+    return {name: part for name, part in PARTS.items() if settings.projects or name in SMALL}
 
 
 class Controller:
     """A cluster, and the control plane that runs in it."""
 
-    def __init__(self, nodes: Cluster, cloud: ControlPlane) -> None:
+    def __init__(self, nodes: Cluster, cloud: ControlPlane, layout: str = PASSIVE) -> None:
         """Use a cluster that is up, and a control plane that is initialised, see `plane`."""
         self.cluster = nodes
         self.cloud = cloud
+        self.layout = layout
 
     @classmethod
     @contextmanager
-    def temporary(cls, *, nodes: int = 2) -> Iterator[Controller]:
+    def temporary(
+        cls, *, nodes: int = 2, layout: str = PASSIVE, small: bool = False
+    ) -> Iterator[Controller]:
         """One without resources yet, of which nothing is left at the end."""
         with Cluster.temporary(nodes=nodes, properties=PROPERTIES) as members:
-            asked = plane(members.outside)
+            asked = plane(members.outside, small=small)
             with ControlPlane.temporary(**asked) as cloud:
                 furnish(cloud.settings)
-                yield cls(members, cloud)
+                yield cls(members, cloud, layout)
 
     # What it is
 
@@ -112,23 +130,31 @@ class Controller:
     @property
     def resources(self) -> list[str]:
         """The resources of the services; not their addresses."""
-        return ["p_mariadb", "p_rabbitmq", *(f"p_{name}" for name in PARTS)]
+        foundations = ["mariadb", "rabbitmq"] if self.cloud.settings.several else []
+        proxy = ["haproxy"] if self.layout == ACTIVE else []
+        return [f"p_{name}" for name in (*foundations, *proxy, *self.parts)]
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """The agents of the services."""
+        return parts(self.cloud.settings)
 
     @property
     def once(self) -> list[str]:
-        """Those of them that run on one node at a time."""
-        clones = {one for one, part in PARTS.items() if not part.path or one == "nova-novnc"}
+        """Those of the resources that run on one node at a time."""
+        clones = {one for one, part in self.parts.items()
+                  if not part.path or one == "nova-novnc" or self.layout == ACTIVE}
         return [name for name in self.resources if name[2:] not in clones - {"cinder-volume"}]
 
     @property
     def urls(self) -> dict[str, str]:
         """Where clients at the switch find each API: at the virtual IP."""
-        return {name: str(self.server(name)) for name, part in PARTS.items() if part.path}
+        return {name: str(self.server(name)) for name, part in self.parts.items() if part.path}
 
     @property
     def description(self) -> Path:
         """The description that all of it comes from."""
-        return self.cloud.directory / "openstack-ocf.conf"
+        return self.cloud.directory / DESCRIPTION
 
     def server(self, name: str) -> Server:
         """An API at its virtual IP, as seen from the switch."""
@@ -185,11 +211,18 @@ class Controller:
     # What is done to it
 
     def describe(self) -> Path:
-        """Write the description, and put the monitor's password on the nodes."""
-        self.description.write_text(described(self.cloud, self.nodes))
-        for name, part in PARTS.items():
-            if part.path and "os_password" in declared.defaults(name):
-                self._keep_secret(f"p_{name}", self.cloud.credentials.password)
+        """Write the description, and put on the nodes what goes with it."""
+        self.description.write_text(described(self.cloud, self.nodes, self.layout))
+        apis = [name for name, part in self.parts.items()
+                if part.path and "os_password" in declared.defaults(name)]
+        for name in apis:
+            self._keep_secret(f"p_{name}", self.cloud.credentials.password)
+        if self.layout == ACTIVE:
+            for node, address in balanced.addresses(self.nodes).items():
+                balanced.write(self.cluster.path(node, balanced.OWN), apis, address)
+            words = ["plan", "--as=haproxy", f"--description={self.description}"]
+            done = self.cluster.exec(self.cluster.asked, [*COMMAND, *words], check=True)
+            _haproxy(self.cloud).write_text(done.stdout)
         return self.description
 
     def apply(self, seen: Callable[[str], None] = lambda line: None) -> str:
@@ -252,8 +285,10 @@ class Controller:
         return identity.Administrator(self.server("keystone"), self.cloud.admin.password)
 
 
-def plane(namespace: str) -> dict[str, Any]:
+def plane(namespace: str, *, small: bool = False) -> dict[str, Any]:
     """The control plane of a controller, as ControlPlane is asked for it."""
+    if small:
+        return {"db": "sqlite", "netns": namespace, "bind": dict.fromkeys(APIS, VIP), "workers": 1}
     projects = [name for name in DAEMONS if name in {part.project for part in PARTS.values()}]
     return {
         "db": "mysql",
@@ -269,7 +304,8 @@ def plane(namespace: str) -> dict[str, Any]:
 def packages() -> tuple[str, ...]:
     """The Debian packages that it is made of."""
     projects = plane("")["projects"]
-    return (*playground.PACKAGES, *seed.packages("mysql", projects=projects), MARIADB_CLIENT)
+    return (*playground.PACKAGES, *seed.packages("mysql", projects=projects), MARIADB_CLIENT,
+            *balanced.PACKAGES)
 
 
 # The configuration that no node has for itself
@@ -277,8 +313,9 @@ def packages() -> tuple[str, ...]:
 
 def furnish(settings: Settings) -> None:
     """Complete the files of a control plane for daemons that may run on any of several nodes."""
-    _furnish_database(settings)
-    _furnish_broker(settings)
+    if settings.several:
+        _furnish_database(settings)
+        _furnish_broker(settings)
     for project in (*APIS, *settings.projects):
         file = settings.config(_config_of(project))
         own = f"/var/log/{project}"
@@ -328,11 +365,42 @@ def _furnish_broker(settings: Settings) -> None:
 # The description
 
 
-def described(cloud: ControlPlane, nodes: Sequence[str]) -> str:
+def _haproxy(cloud: ControlPlane) -> Path:
+    """haproxy's configuration, the same for all nodes."""
+    return cloud.directory / "haproxy.cfg"
+
+
+def described(cloud: ControlPlane, nodes: Sequence[str], layout: str = PASSIVE) -> str:
     """The description of the whole controller."""
     settings, blocks = cloud.settings, []
     blocks.append(_section("DEFAULT", {
-        "nodes": " ".join(nodes), "credentials": f"{cloud.directory}/openrc-monitor"}))
+        "nodes": " ".join(nodes), "credentials": f"{cloud.directory}/openrc-monitor",
+        "mode": layout}))
+    blocks += _foundations(settings) if settings.several else []
+    if layout == ACTIVE:
+        blocks.append(_section(
+            "haproxy", balanced.section(VIP, GROUP, _haproxy(cloud), nodes)))
+    for name, part in parts(settings).items():
+        values: dict[str, str] = {}
+        if part.path and "os_auth_url" in declared.defaults(name):
+            values = {"shared_vip_group": GROUP}
+            values.update(balanced.parameters(name) if layout == ACTIVE else {})
+        if name == "keystone" and layout == PASSIVE:
+            values["vip"] = VIP
+        if name == "glance-api":
+            values["storage"] = "shared-file"
+        if "processes" in declared.defaults(name):
+            # Whatever starts asks Keystone for a token, and a password takes it 0.3 s of a core.
+            values["processes"] = "2" if name == "keystone" else "1"
+        files = settings.parameters(name) if name in declared_files(settings) else {
+            "config": str(settings.config(part.project))}
+        blocks.append(_section(name, {**values, **files}))
+    return "\n".join(blocks)
+
+
+def _foundations(settings: Settings) -> list[str]:
+    """MariaDB and RabbitMQ."""
+    blocks = []
     blocks.append(_section("mariadb", {
         "vip": DATABASE,
         "binary": "/usr/sbin/mariadbd",
@@ -349,21 +417,7 @@ def described(cloud: ControlPlane, nodes: Sequence[str]) -> str:
         "mnesia_base": f"{settings.home(RABBIT)}/mnesia",
         "server_start_args": "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none",
     }))
-    for name, part in PARTS.items():
-        values: dict[str, str] = {}
-        if part.path and "os_auth_url" in declared.defaults(name):
-            values = {"shared_vip_group": "controller"}
-        if name == "keystone":
-            values["vip"] = VIP
-        if name == "glance-api":
-            values["storage"] = "shared-file"
-        if "processes" in declared.defaults(name):
-            # Whatever starts asks Keystone for a token, and a password takes it 0.3 s of a core.
-            values["processes"] = "2" if name == "keystone" else "1"
-        files = settings.parameters(name) if name in declared_files(settings) else {
-            "config": str(settings.config(part.project))}
-        blocks.append(_section(name, {**values, **files}))
-    return "\n".join(blocks)
+    return blocks
 
 
 def declared_files(settings: Settings) -> set[str]:
@@ -386,10 +440,29 @@ def prepare() -> None:
         apt.install(packages())
 
 
-def _here(folder: Path, nodes: int | None) -> Controller:
-    """The controller of a folder, made or not."""
+def _here(folder: Path, nodes: int | None, layout: str | None = None) -> Controller:
+    """The controller of a folder, made or not. layout: of one that is not (default: passive)."""
     there = Cluster(folder / "cluster", nodes=nodes, properties=PROPERTIES)
-    return Controller(there, ControlPlane(folder / "openstack", **plane(there.outside)))
+    found = Controller(there, ControlPlane(folder / "openstack", **plane(there.outside)))
+    found.layout = _layout(folder) or layout or PASSIVE
+    return found
+
+
+def _layout(folder: Path) -> str:
+    """The layout that a controller was made in; empty where there is none yet."""
+    try:
+        text = (folder / "openstack" / DESCRIPTION).read_text()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    found = re.search(r"(?m)^mode = (\S+)$", text)
+    return found[1] if found else PASSIVE
+
+
+def _require_layout(folder: Path, layout: str | None) -> None:
+    """Refuse to make another layout of what is there."""
+    made = _layout(folder)
+    if layout and made and layout != made:
+        raise LabError(f"the controller in {folder} is {made}; take it down first")
 
 
 @contextmanager
@@ -406,10 +479,11 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _require_memory(nodes: int) -> None:
+def _require_memory(nodes: int, layout: str) -> None:
     """Refuse what would only push the machine into its swap."""
     free = machine.memory()
-    wanted = MEMORY[0] + MEMORY[1] * nodes
+    once, each = MEMORY[layout]
+    wanted = once + each * nodes
     if free < wanted:
         raise LabError(
             f"a controller on {nodes} nodes needs {wanted:.1f} GiB of memory, and {free:.1f} are "
@@ -418,12 +492,13 @@ def _require_memory(nodes: int) -> None:
 
 
 def _up(options: argparse.Namespace) -> int:
+    _require_layout(options.dir, options.layout)
     prepare()
     with _alone(options.dir):
-        here = _here(options.dir, options.nodes)
+        here = _here(options.dir, options.nodes, options.layout)
         fresh = not here.cloud.initialised
         if not here.cluster.running:
-            _require_memory(len(here.nodes))
+            _require_memory(len(here.nodes), here.layout)
         try:
             _make(here)
         except BaseException:
@@ -528,6 +603,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name == "up":
             command.add_argument(
                 "--nodes", type=int, choices=cluster.SIZES, help="how many (default: 2)"
+            )
+            command.add_argument(
+                "--layout", choices=LAYOUTS, help="every API on the node that has the virtual IP, "
+                "or on all nodes, behind haproxy (default: active-passive)"
             )
         command.set_defaults(function=function)
     options = parser.parse_args(arguments)

@@ -92,7 +92,10 @@ def protect_the_host() -> None:
 def mount_disk(disk: Path) -> None:
     """Put the node's own folders and files in the place of the host's."""
     for path in (*PRIVATE, "/etc/hosts", "/etc/hostname"):
-        mount("--bind", str(disk / path.lstrip("/")), path)
+        own = disk / path.lstrip("/")
+        if not own.exists():  # a disk that was made before nodes had this one
+            own.mkdir(parents=True)
+        mount("--bind", str(own), path)
     # libqb's buffers: those of another node must not be taken for ours.
     mount("--types=tmpfs", "--options=mode=1777,size=256m", "tmpfs", "/dev/shm")  # noqa: S108
 

@@ -40,6 +40,7 @@ PRIVATE = (
     "/var/lib/pacemaker",
     "/var/lib/pcsd",
     "/var/log",
+    "/usr/local/etc",
 )
 """Folders that every node has for itself; those who use them want owners and modes as usual."""
 

@@ -73,6 +73,8 @@ any more are not in either.)"""
 RABBITMQ = "rabbitmq-server"
 MARIADB_CLIENT = "mariadb-client-core"
 """What MariaDB's agent looks at its tables with, where MariaDB is under Pacemaker."""
+HAPROXY = "haproxy"
+"""What balances over the APIs, where they run on all nodes of a controller."""
 OPENVSWITCH = "openvswitch-switch"
 MACHINE = ("busybox", "iputils-ping")
 """What a machine in a network of the lab has: a DHCP client, and ping."""
@@ -80,7 +82,7 @@ MACHINE = ("busybox", "iputils-ping")
 
 def every() -> list[str]:
     """All packages, in order."""
-    return sorted({RABBITMQ, MARIADB_CLIENT, OPENVSWITCH, *MACHINE, *PACKAGES.values()})
+    return sorted({RABBITMQ, MARIADB_CLIENT, HAPROXY, OPENVSWITCH, *MACHINE, *PACKAGES.values()})
 
 
 if __name__ == "__main__":

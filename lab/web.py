@@ -20,7 +20,7 @@ TIMEOUT = 60.0
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server said."""
+    """What a server said; headers by their names as X-Subject-Token."""
 
     status: int
     headers: Mapping[str, str]
@@ -70,6 +70,8 @@ class Server:
             sent = data if body is None else json.dumps(body)
             connection.request(method, path, sent, headers)
             response = connection.getresponse()
-            return Answer(response.status, dict(response.getheaders()), response.read())
+            # haproxy writes names in small letters.
+            named = {name.title(): value for name, value in response.getheaders()}
+            return Answer(response.status, named, response.read())
         finally:
             connection.close()

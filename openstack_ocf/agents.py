@@ -48,6 +48,7 @@ class Agent:
     listen, listen_port: the options of its configuration that say where it listens, and
         listen_section theirs; empty where none does.
     kind: class, provider and type of an agent of others; empty for ours.
+    balances: whether it has no port of its own, but those of the services behind it.
     """
 
     name: str
@@ -60,17 +61,18 @@ class Agent:
     listen_port: str
     listen_section: str
     kind: str = ""
+    balances: bool = False
 
     @property
     def spec(self) -> tuple[str, str, str]:
-        """Class, provider and type, as a CIB has them."""
-        kind, provider, type_ = (self.kind or f"ocf:openstack:{self.name}").split(":")
-        return kind, provider, type_
+        """Class, provider and type, as a CIB has them; only the class ocf has providers."""
+        kind, *provider, type_ = (self.kind or f"ocf:openstack:{self.name}").split(":")
+        return kind, "".join(provider), type_
 
     @property
     def api(self) -> bool:
         """Whether clients connect to it, so that it has a virtual IP."""
-        return self.port > 0
+        return self.port > 0 or self.balances
 
     def timeout(self, action: str) -> int:
         """The advertised timeout of an action."""

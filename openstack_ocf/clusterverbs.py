@@ -82,7 +82,8 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
     """Its options."""
     of_a_description(parser, elsewhere=True)
     parser.add_argument("--as", choices=shapes.FORMS, default="crm", dest="form",
-                        help="crm shell, pcs commands, or a CIB (default: crm)")
+                        help="crm shell, pcs commands, a CIB, or haproxy's configuration "
+                        "(default: crm)")
     parser.add_argument("--diff", metavar="FILE|live",
                         help="print what it would change in that CIB instead")
     parser.set_defaults(run=_plan)

@@ -15,6 +15,8 @@ from .errors import CannotLookError
 _USER = ("os_username", "os_password", "os_project_name", "os_user_domain_name",
          "os_project_domain_name")
 """Who asks: they stand in one line."""
+_WIDTH = 90
+"""Characters of a line that is not too long."""
 
 
 def statements(root: ET.Element) -> str:
@@ -76,7 +78,8 @@ def operation_words(operation: ET.Element) -> dict[str, str]:
 def grouped(values: Mapping[str, str]) -> list[dict[str, str]]:
     """Parameters in lines: the configuration, the user, the URL, all else together."""
     if "config" not in values:
-        return [dict(values)]
+        one_line = len(_words(values)) < _WIDTH
+        return [dict(values)] if one_line else [{name: value} for name, value in values.items()]
     user = {name: value for name, value in values.items() if name in _USER}
     rest = [{name: value} for name, value in values.items() if name not in user]
     before = [one for one in rest if not next(iter(one)).startswith("os_")]

@@ -16,7 +16,7 @@ from . import agents, foreign
 from .agents import Agent
 from .errors import DescriptionError
 from .finding import ERROR, Finding
-from .keys import DEFAULT, DNS, FACES, OF_ALL, OF_OTHERS, SECRETS, SERVICE, Key
+from .keys import DEFAULT, DNS, FACES, HAPROXY, OF_ALL, OF_OTHERS, SECRETS, SERVICE, Key
 from .reading import content, parsed, reason, unquoted
 from .words import hidden, nearest, shown
 
@@ -36,7 +36,10 @@ OF_THE_PLAN = ("os_username", "os_project_name", "os_tenant_name", "os_auth_url"
 
 @dataclass(frozen=True)
 class Service:
-    """One section of a service. hostnames and networks are by face; parameters are the agent's."""
+    """One section of a service. hostnames and networks are by face; parameters are the agent's.
+
+    config, addresses: of haproxy, its configuration and each node's own address.
+    """
 
     section: str
     agent: Agent
@@ -56,6 +59,8 @@ class Service:
     vip_ids: tuple[str, ...] = ()
     group: str = ""
     parameters: Mapping[str, str] = field(default_factory=dict)
+    config: str = ""
+    addresses: tuple[tuple[str, Address], ...] = ()
 
     @property
     def id(self) -> str:
@@ -152,7 +157,8 @@ class _Reader:
             dns=dns if "dns" in self._sections else {}, services=tuple(services))
 
     def _service(self, section: str, default: Mapping[str, str]) -> Iterator[Service]:
-        agent = agents.named(section) or foreign.get(section)
+        agent = agents.named(section) or foreign.get(
+            section, self._sections[section].get("agent", ""))
         if agent is None:
             near = agents.like(section, foreign.names())
             self._found("I2", section, "", "no agent and no project has this name",
@@ -165,6 +171,8 @@ class _Reader:
         parameters = [name for name in agent.defaults if name not in OF_THE_PLAN]
         keys = [key for key in SERVICE if (key.name in OF_OTHERS if agent.kind else
                                            agent.api or key.name in OF_ALL)]
+        if agent.balances:
+            keys = [*(key for key in keys if key.name != "port"), *HAPROXY]
         values = self._values(section, keys, parameters, agent)
         known = {key.name for key in keys}
         yield Service(
@@ -181,7 +189,9 @@ class _Reader:
             given_id=values.get("id", ""), given_clone=values.get("clone", ""),
             vip_ids=tuple(_list(values.get("vip_id", ""))), group=values.get("group", ""),
             parameters={name: value for name, value in self._sections[section].items()
-                        if name in parameters and name not in known})
+                        if name in parameters and name not in known},
+            config=values.get("config", ""),
+            addresses=tuple(filter(None, map(_node_address, _list(values.get("addresses", ""))))))
 
     def _values(self, section: str, keys: Sequence[Key], parameters: Sequence[str] = (),
                 agent: Agent | None = None) -> dict[str, str]:
@@ -216,8 +226,9 @@ class _Reader:
                         "Remove the key.")
             return
         if agent and agent.kind and name in {key.name for key in SERVICE}:
-            self._found("I3", section, name, f"{agent.name} runs on one node at a time, with a "
-                        "virtual IP", "Remove the key.")
+            why = ("has the ports of the services behind it" if name == "port" else
+                   "runs on one node at a time, with a virtual IP")
+            self._found("I3", section, name, f"{agent.name} {why}", "Remove the key.")
             return
         # Written as in the charm, with hyphens.
         near = nearest(name.replace("-", "_"), known)

@@ -30,11 +30,12 @@ def comment(parent: ET.Element, lines: Iterable[str], *, last: bool = False) -> 
 def primitive(
     name: str, agent: tuple[str, str, str], parameters: Mapping[str, str]
 ) -> ET.Element:
-    """A primitive of an agent: class, provider, type."""
+    """A primitive of an agent: class, provider (empty where the class has none), type."""
     kind, provider, type_ = agent
     found = ET.Element("primitive", {
-        "id": name, "class": kind, "provider": provider, "type": type_})
-    pairs(found, "instance_attributes", parameters)
+        "id": name, "class": kind, **({"provider": provider} if provider else {}), "type": type_})
+    if parameters:
+        pairs(found, "instance_attributes", parameters)
     return found
 
 

@@ -1,8 +1,9 @@
-"""What a controller stands on: MariaDB and RabbitMQ, by the agents that come with others.
+"""What a controller has beside OpenStack: MariaDB, RabbitMQ, haproxy, by the agents of others.
 
 A description names them as it names a service of OpenStack; their agents are bash, and describe
-themselves only to who runs them. Active/passive, on storage that all nodes reach: the agents that
-make a cluster of MariaDB (galera) or RabbitMQ (rabbitmq-cluster) are another matter.
+themselves only to who runs them. Active/passive, database and queues on storage that all nodes
+reach: the agents that make a cluster of MariaDB (galera) or RabbitMQ (rabbitmq-cluster) are another
+matter. What haproxy is started with is in `haproxy`.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ from __future__ import annotations
 from .agents import Agent, Operation
 
 
-def get(section: str) -> Agent | None:
-    """The agent that a section's name stands for; None if it is none of these."""
-    return _ALL.get(section)
+def get(section: str, manner: str = "") -> Agent | None:
+    """The agent that a section's name stands for; None if it is none of these.
+
+    manner: where a section has the key `agent`, its value.
+    """
+    return _MANNERS.get((section, manner), _ALL.get(section))
 
 
 def names() -> tuple[str, ...]:
@@ -23,7 +27,13 @@ def names() -> tuple[str, ...]:
 def _agent(name: str, kind: str, port: int, defaults: dict[str, str],
            operations: tuple[Operation, ...]) -> Agent:
     return Agent(name, defaults, operations, gone="", nodes="one", port=port, listen="",
-                 listen_port="", listen_section="", kind=kind)
+                 listen_port="", listen_section="", kind=kind, balances=not port)
+
+
+def _timed(change: int, check: int) -> tuple[Operation, ...]:
+    """Operations of haproxy: seconds for start and stop, and for a monitor."""
+    return (Operation("start", change, 0, ""), Operation("stop", change, 0, ""),
+            Operation("monitor", check, 10, ""))
 
 
 _ALL = {one.name: one for one in (
@@ -44,4 +54,14 @@ _ALL = {one.name: one for one in (
         "pid_file": "/var/run/rabbitmq/pid", "limit_nofile": "65535",
     }, (Operation("start", 600, 0, ""), Operation("stop", 120, 0, ""),
         Operation("monitor", 20, 10, ""))),
+    # Debian: resource-agents, which have none of haproxy's own. Timeouts as it advises.
+    _agent("haproxy", "ocf:heartbeat:anything", 0, {
+        "binfile": "/usr/sbin/haproxy", "cmdline_options": "", "workdir": "", "pidfile": "",
+        "logfile": "", "errlogfile": "", "user": "root", "monitor_hook": "", "stop_timeout": "",
+    }, _timed(20, 20)),
 )}
+_MANNERS = {
+    # Pacemaker's own advice.
+    ("haproxy", "systemd"): _agent("haproxy", "systemd:haproxy", 0, {}, _timed(100, 100)),
+    ("haproxy", "lsb"): _agent("haproxy", "lsb:haproxy", 0, {}, _timed(20, 20)),
+}

@@ -84,7 +84,18 @@ OF_ALL = ("storage", "id", "clone")
 
 OF_OTHERS = ("vip", "vip_iface", "vip_cidr", "allow_unroutable_vip", "shared_vip_group", "port",
              "id", "vip_id")
-"""Keys of SERVICE that MariaDB and RabbitMQ have. (`group` is a parameter of MariaDB's agent.)"""
+"""Keys of SERVICE that MariaDB, RabbitMQ and haproxy have. (`group` is a parameter of MariaDB's
+agent.)"""
+
+HAPROXY = (
+    Key("agent", "anything|systemd|lsb", "anything", "What starts haproxy: ocf:heartbeat:anything, "
+        "or its unit or init script, which nothing else may start then.", "anything"),
+    Key("config", "path", "/etc/haproxy/haproxy.cfg", "Its configuration, as plan --as haproxy "
+        "prints it (anything).", "/etc/haproxy/haproxy.cfg"),
+    Key("addresses", "addresses", "", "Each node's own address, where the clones behind haproxy "
+        "listen. Not all addresses of the node: haproxy has the port at the virtual IP.",
+        "controller1=10.0.0.21 controller2=10.0.0.22"),
+)
 
 DNS = (
     Key("agent", "dnsupdate|maas", "dnsupdate", "What changes a name for dns_ha.", "dnsupdate"),

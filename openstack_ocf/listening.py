@@ -10,7 +10,7 @@ from agentlib import sockets
 from agentlib.deadline import Deadline
 from agentlib.process import Process
 
-from . import node
+from . import configs, node
 from .finding import Finding
 from .rows import found
 from .subject import Subject
@@ -29,7 +29,12 @@ def listening(subject: Subject) -> Iterator[Finding]:
         yield found("B1", where[1], f"the port is {shown(port)}, and clients are sent to "
                     f"{subject.port}", f"Write {subject.port}, or set port in the description.")
     one = address(host.strip("[]"))
-    if not host or not subject.ha or (one and one.is_unspecified):
+    if not host or not subject.ha:
+        return
+    if one and one.is_unspecified:
+        if subject.proxy:
+            yield found("B1", where[0], f"it listens on {one}, all addresses, and haproxy is to "
+                        "have the port at the virtual IP", _remedy(subject))
         return
     remedy = _remedy(subject)
     if one is None:
@@ -49,6 +54,18 @@ def listening(subject: Subject) -> Iterator[Finding]:
                     f"{subject.vips[0]}", remedy)
     elif one.is_loopback:
         yield found("B1", where[0], f"it listens on {one}, which no client reaches", remedy)
+
+
+def behind_haproxy(subject: Subject) -> Iterator[Finding]:
+    """B4: whether haproxy's configuration on this node has the port."""
+    there = configs.behind_haproxy((subject.proxy,)) if subject.proxy else []
+    for vip in subject.vips if subject.proxy else ():
+        # On all addresses it would want the port of the service beside it.
+        if not any(port == subject.port and address(host) == vip for host, port in there):
+            where = f"[{vip}]" if vip.version == 6 else f"{vip}"
+            yield found("B4", subject.proxy, f"there is no bind {where}:{subject.port}, for "
+                        f"{subject.agent.name}",
+                        f"Run: openstack-ocf plan --as haproxy > {subject.proxy}")
 
 
 def nonlocal_bind(subjects: list[Subject]) -> Iterator[Finding]:
@@ -97,6 +114,8 @@ def _bound(subject: Subject) -> tuple[str, str, tuple[str, str]]:
 
 def _remedy(subject: Subject) -> str:
     option = subject.agent.listen or "bind"
+    if subject.proxy:
+        return f"Write: {option} = this node's own address, as in [haproxy] addresses"
     wildcard = "::" if any(one.version == 6 for one in subject.vips) else str(
         ipaddress.IPv4Address(0))
     if len(subject.vips) == 1 and not subject.active_active:

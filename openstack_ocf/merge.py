@@ -172,7 +172,10 @@ class _Merger:
     def _update(self, found: ET.Element, wanted: ET.Element) -> None:
         if "template" not in found.attrib:
             for name in ("class", "provider", "type"):
-                found.set(name, wanted.get(name, ""))
+                if name in wanted.attrib:
+                    found.set(name, wanted.get(name, ""))
+                else:
+                    found.attrib.pop(name, None)
         old = cibs.parameters(found).get("ip", "")
         for section in ("instance_attributes", "meta_attributes"):
             self._pairs(found, wanted, section)

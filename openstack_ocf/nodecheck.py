@@ -15,7 +15,7 @@ from .description import Description
 from .errors import CannotLookError
 from .finding import Finding
 from .host import clock, cluster, files, options, schema, units
-from .listening import listening, nonlocal_bind, port_taken
+from .listening import behind_haproxy, listening, nonlocal_bind, port_taken
 from .node import Node
 from .servers import host_of, servers
 from .storage import storage
@@ -89,6 +89,7 @@ def _rows(found: Sequence[Subject], around: Surroundings, there: ET.Element | No
         if any(path in one.config.unreadable for path in one.config.files[:1]):
             continue
         yield from listening(one)
+        yield from behind_haproxy(one)
         yield from servers(one, around)
         yield from access(one, around)
         yield from storage(one)

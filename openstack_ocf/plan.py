@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from . import reasons
+from . import haproxy, reasons
 from .cib import LRM
 from .description import Description, Service
 from .elements import comment, element, operation, pairs, primitive
@@ -22,11 +22,13 @@ class Plan:
     """cib: an otherwise empty CIB with the resources.
 
     secrets, files: what is to be done beside it, in lines: by cibsecret, and on each node.
+    proxy: haproxy.cfg; empty without a haproxy.
     """
 
     cib: ET.Element
     secrets: tuple[str, ...]
     files: tuple[str, ...]
+    proxy: str = ""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -67,7 +69,8 @@ class _Planner:
         configuration.extend((self._resources, self._constraints))
         ET.SubElement(cib, "status")
         ET.indent(cib)
-        return Plan(cib, tuple(self._secret_notes()), tuple(self._file_notes()))
+        return Plan(cib, tuple(self._secret_notes()), tuple(self._file_notes()),
+                    haproxy.configuration(self._description))
 
     def _secret_notes(self) -> Iterable[str]:
         passwords = [name for name, what in self._secrets if what == "os_password"]
@@ -91,6 +94,10 @@ class _Planner:
                 own = {node: str(address) for node, address in one.addresses.items()}
                 for node, address in (own or {"each node": "ITS-ADDRESS"}).items():
                     yield f"on {node}: echo {address} > /etc/maas_dns/{one.id}"
+        for proxy in (one for one in self._description.services if one.agent.balances):
+            yield "On each node, haproxy's configuration; and nothing but Pacemaker may start it:"
+            yield f"openstack-ocf plan --as haproxy > {proxy.config}"
+            yield "systemctl disable --now haproxy"
 
     # --- APIs -------------------------------------------------------------------------------
 
@@ -98,14 +105,21 @@ class _Planner:
         cloned = [one for one in place.services if one.active_active]
         alone = [one for one in place.services if not one.active_active]
         given = next((one.group for one in place.services if one.group), "")
-        for service in cloned:
-            self._clone(self._service(service, place), service.clone)
+        # haproxy first: it is started at once, and Keystone is asked through it.
+        if not place.proxy:
+            self._clones(cloned, place)
         if alone and not cloned and place.vips and (given or len(alone) == 1):
             self._group(place, alone, given)
         else:
             self._apart(place, alone, cloned, given)
+        if place.proxy:
+            self._clones(cloned, place)
         for service in place.services:
             self._named(service)
+
+    def _clones(self, services: Sequence[Service], place: Place) -> None:
+        for service in services:
+            self._clone(self._service(service, place), service.clone)
 
     def _group(self, place: Place, services: Sequence[Service], given: str) -> None:
         """The virtual IPs and those behind them as one unit."""
@@ -129,7 +143,7 @@ class _Planner:
                 self._resources.append(self._service(service, place))
             if addresses:
                 self._tie(f"{service.agent.name}", service.id, addresses, reasons.TIED, "tied")
-        for service in cloned if addresses else ():
+        for service in cloned if addresses and not place.proxy else ():
             constraint = element(
                 self._constraints, "rsc_colocation", id=f"c_ip_{service.agent.name}",
                 score="INFINITY", rsc=addresses, **{"with-rsc": service.clone})
@@ -225,12 +239,20 @@ class _Planner:
         config = service.parameter("config")
         bind = self._bind(service, place)
         found = primitive(service.id, agent.spec, {
-            **({"config": config} if config else {}), **bind, **service.parameters,
+            **({"config": config} if config else {}), **bind,
+            **(haproxy.parameters(service, place) if place and agent.balances
+               else service.parameters),
             **self._user(service)})
-        if agent.api and not agent.kind and "bind" not in service.parameters and not bind:
+        own = haproxy.bindings(service, place) if place else {}
+        for node, where in own.items():
+            pairs(found, "instance_attributes", {"bind": where}, on=node)
+        if own:
+            comment(found, self._once("own", reasons.OWN))
+        elif agent.api and not agent.kind and "bind" not in service.parameters and not bind:
             comment(found, reasons.listening(
                 agent, config, [str(vip.address) for vip in place.vips] if place else (),
-                everywhere=service.active_active, named=service.dns_ha))
+                everywhere=service.active_active, named=service.dns_ha,
+                balanced=place is not None and service in place.balanced))
         comment(found, self._once(("service", agent.api, agent.kind), reasons.service(agent),
                                   service.id), last=True)
         pairs(found, "meta_attributes", META)
@@ -245,6 +267,8 @@ class _Planner:
         vips = place.vips if place else ()
         if len(vips) == 1 and "ip" in service.agent.defaults:
             return {"ip": str(vips[0].address)}
+        if place and service in place.balanced:
+            return {}
         if (not (vips or service.dns_ha) or "bind" in service.parameters
                 or service.agent.listen or service.parameter("server") != "uwsgi"):
             return {}

@@ -16,6 +16,8 @@ NAMED = ("On one node, started from left to right: the name goes to a node that 
 NAME_TIED = ("The name leads to a node where a server runs.",)
 TIED = ("Where the address is, and after it: a server cannot bind to an address that is not "
         "there.",)
+OWN = ("bind: each node has its own address, so there is a rule for each. On all addresses it "
+       "would have haproxy's port.",)
 ACTIVE = ("The address is where a server runs; every node has one.",)
 CLONE = ("interleave: what may be ordered after it one day waits for the instance on its own node "
          "alone.",)
@@ -44,7 +46,17 @@ _OF_OTHERS = {
         "mnesia_base is where every node reaches it.",
         "start 600 s, stop 120 s: as the agent advises; messages on disk are read, and written.",
         "monitor 10 s: rabbitmqctl status, which takes a second of a core each time."),
+    "haproxy": (
+        "Where the virtual IP is, and nowhere else. What it is told to listen on is there, so that "
+        "net.ipv4.ip_nonlocal_bind may stay 0.",
+        "It is not ordered before or after the services: it finds out itself which of them serve."),
 }
+_ANYTHING = (
+    "-W -db: a master process whose pid stays, and which ends when its worker does. "
+    "resource-agents have no agent of haproxy's own.",
+    "monitor_hook: beside the pid, whether it listens at the first of its ports. start looks, "
+    "too, for up to 5 s: one whose configuration is wrong does not start.",
+    "start, stop, monitor 20 s: as the agent advises; it takes less than a second.")
 
 
 def vip(version: int, *, found: bool) -> tuple[str, ...]:
@@ -84,7 +96,7 @@ def service(agent: Agent) -> tuple[str, ...]:
     """Of the operations of a service, with the numbers that its agent advertises."""
     start, stop, check = (agent.timeout(name) for name in ("start", "stop", "monitor"))
     if agent.kind:
-        return _OF_OTHERS[agent.name]
+        return (*_OF_OTHERS[agent.name], *(_ANYTHING if agent.kind.endswith(":anything") else ()))
     if agent.api:
         why_start = ("a taken port is waited for (Glance: 30 s), and a node that boots cold is "
                      "slow")
@@ -114,12 +126,15 @@ def service(agent: Agent) -> tuple[str, ...]:
 
 
 def listening(
-    agent: Agent, config: str, addresses: Sequence[str], *, everywhere: bool, named: bool
+    agent: Agent, config: str, addresses: Sequence[str], *, everywhere: bool, named: bool,
+    balanced: bool = False,
 ) -> tuple[str, ...]:
-    """What a server must listen on, so that a virtual IP leads to it, or a name."""
+    """What a server must listen on, so that a virtual IP leads to it, or a name, or haproxy."""
     option = f"{agent.listen} in {config}" if agent.listen else f"What {agent.name} listens on"
     if not addresses and not named:
         return ()
+    if balanced:
+        return (f"{option} is each node's own address; at the virtual IP haproxy has the port.",)
     if len(addresses) == 1 and not everywhere:
         return (f"{option} is the virtual IP, {addresses[0]}.",)
     wildcard = "::" if any(":" in one for one in addresses) else "0.0.0.0"  # noqa: S104

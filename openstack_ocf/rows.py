@@ -23,11 +23,14 @@ class Row:
 
 ROWS = (
     Row("B1", ERROR, "an API listens on another address or port than clients are sent to",
-        "Nobody answers at the virtual IP, or the server does not start where the address is not."),
+        "Nobody answers at the virtual IP, or the server does not start where the address is not. "
+        "Behind haproxy: on all addresses it has haproxy's port."),
     Row("B2", ERROR, "several virtual IPs, and the API listens on one address",
         "At the other addresses nobody answers."),
     Row("B3", WARNING, "the kernel lets servers bind to addresses that are not here",
         "A server without its virtual IP starts, and nobody notices."),
+    Row("B4", ERROR, "haproxy's configuration lacks a port of a service behind it",
+        "At the virtual IP clients are refused; without the file haproxy does not start."),
     Row("DB1", ERROR, "the database is on this node, on one node, or not set",
         "After a failover the service has another database, or none. Name a virtual IP."),
     Row("DB2", ERROR, "the schema of the database is not that of the installed service",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 
-from .keys import DEFAULT, DNS, SERVICE, Key
+from .keys import DEFAULT, DNS, HAPROXY, SERVICE, Key
 
 _HEAD = """\
 # What is to be highly available, for openstack-ocf: /etc/openstack-ocf.conf
@@ -27,6 +27,11 @@ _FOUNDATIONS = """\
 # ocf:rabbitmq:rabbitmq-server. Best before the services: it is the order in which all are started.
 """
 
+_BALANCED = """\
+# haproxy at the virtual IP, and behind it the services with the same shared_vip_group whose mode is
+# active-active, on all nodes. Beside these keys it takes the parameters of ocf:heartbeat:anything.
+"""
+
 
 def sample() -> str:
     """The text of the sample."""
@@ -36,7 +41,9 @@ def sample() -> str:
         "#[rabbitmq]\n#vip = 10.0.0.15\n#mnesia_base = /srv/rabbitmq\n",
         _SERVICE, "[glance]\n", *_keys(SERVICE),
         "#[cinder]\n#vip = 10.0.0.13\n", _WORKER, "#[heat-engine]\n#[cinder-volume]\n",
-        "# For dns_ha.\n#[dns]\n", *_keys(DNS)))
+        "# For dns_ha.\n#[dns]\n", *_keys(DNS),
+        _BALANCED, "#[haproxy]\n#vip = 10.0.0.12\n#shared_vip_group = controller\n",
+        *_keys(HAPROXY)))
 
 
 def _keys(keys: Iterable[Key]) -> Iterable[str]:

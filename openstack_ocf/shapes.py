@@ -1,4 +1,4 @@
-"""A plan as crmsh, pcs or XML."""
+"""A plan as crmsh, pcs or XML; or the haproxy.cfg that goes with it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from collections.abc import Iterator
 
 from . import cib
 from .crm import grouped, operation_words, statements
+from .errors import UsageError
 from .plan import Plan
 
-FORMS = ("xml", "crm", "pcs")
+FORMS = ("xml", "crm", "pcs", "haproxy")
 
 
 def shape(plan: Plan, form: str) -> str:
     """The text of a plan in one of FORMS."""
-    return {"xml": _xml, "crm": _crm, "pcs": _pcs}[form](plan)
+    return {"xml": _xml, "crm": _crm, "pcs": _pcs, "haproxy": _haproxy}[form](plan)
 
 
 def _crm(plan: Plan) -> str:
@@ -31,6 +32,12 @@ def _xml(plan: Plan) -> str:
 
 def _notes(plan: Plan) -> str:
     return "".join(f"# {note}\n" for note in plan.notes)
+
+
+def _haproxy(plan: Plan) -> str:
+    if not plan.proxy:
+        raise UsageError("no haproxy.cfg: the description has no section [haproxy]")
+    return plan.proxy
 
 
 # --- pcs ----------------------------------------------------------------------------------------
@@ -82,7 +89,7 @@ def _resource(element: ET.Element) -> Iterator[str]:
 
 def _create(primitive: ET.Element) -> Iterator[str]:
     lines = [_pcs_line("resource", "create", primitive.get("id", ""), cib.agent(primitive))]
-    lines += [f"  {' '.join(_words(one))}" for one in grouped(cib.parameters(primitive))]
+    lines += [f"  {' '.join(_words(one))}" for one in grouped(cib.parameters(primitive)) if one]
     for operation in primitive.iterfind("operations/op"):
         words = operation_words(operation)
         if words["interval"] == "0":

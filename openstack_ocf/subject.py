@@ -29,6 +29,7 @@ class Subject:
 
     vips: the virtual IPs by which clients reach it.
     mounted: folders that a Filesystem resource mounts before it starts.
+    proxy: the configuration of the haproxy that has its port at the virtual IPs; empty without.
     """
 
     agent: Agent
@@ -39,6 +40,7 @@ class Subject:
     active_active: bool = False
     ha: bool = True
     mounted: tuple[str, ...] = ()
+    proxy: str = ""
 
     @property
     def project(self) -> str:
@@ -85,7 +87,9 @@ def described(description: Description, root: ET.Element | None, *, own: bool) -
             _configuration(service.agent, service.parameters, own),
             vips=tuple(vip.address for vip in place.vips) if place else (),
             port=service.port, active_active=service.active_active, ha=description.ha,
-            mounted=tuple(mounted.get(service.agent.name, ()))))
+            mounted=tuple(mounted.get(service.agent.name, ())),
+            proxy=place.proxy.config if place and place.proxy and service in place.balanced
+            else ""))
     return found
 
 

@@ -34,7 +34,8 @@ def _all(description: Description, node: Node | None, held: Held) -> Iterator[Fi
             where = partial(description.where, service.section)
             yield from _names(description, service, where)
             yield from _led_to(description, service)
-            yield from _family(service, place, where)
+            if service not in place.balanced:
+                yield from _family(service, place, where)
             if description.ha and service.storage == "local":
                 yield Finding(
                     "S1", ERROR, where("storage"),
@@ -43,6 +44,7 @@ def _all(description: Description, node: Node | None, held: Held) -> Iterator[Fi
                     "(shared-file).")
         yield from _choice(description, place)
         yield from _addresses(description, place)
+        yield from _balanced(description, place, node)
         if node:
             yield from _on_this_node(description, place, node, held)
     if node:
@@ -144,6 +146,38 @@ def _name_server(description: Description, node: Node) -> Iterator[Finding]:
     for what, remedy in missing_for(description.dns.get("agent", "")):
         yield Finding("D7", ERROR, description.where("dns", "agent"),
                       f"{what} is not on this node", remedy)
+
+
+def _balanced(
+    description: Description, place: Place, node: Node | None
+) -> Iterator[Finding]:
+    """D8: each node's own address, where the clones behind a haproxy listen. D9: no such clone."""
+    if place.proxy is None:
+        return
+    where = partial(description.where, place.proxy.section)
+    if not place.balanced:
+        yield Finding("D9", ERROR, where(), "no service is behind this haproxy",
+                      "Set the same shared_vip_group here and in each service, and mode = "
+                      "active-active in those.")
+        return
+    given = [name for name, _ in place.proxy.addresses]
+    for name in dict.fromkeys(name for name in given if given.count(name) > 1):
+        yield Finding("D8", ERROR, where("addresses"), f"{shown(name)} stands there twice",
+                      "Leave the address that its services listen on.")
+    missing = [name for name in description.nodes if name not in given]
+    if missing or not given:
+        seen = f"{', '.join(missing)} has no address" if missing else "no node has an address"
+        yield Finding("D8", ERROR, where("addresses"), seen,
+                      "Add NODE=ADDRESS for each node of the cluster, one that it always has.")
+    virtual = {vip.address for other in places(description) for vip in other.vips}
+    for name, own in place.proxy.addresses:
+        if own in virtual:
+            yield Finding("D8", ERROR, where("addresses"), f"{own} is a virtual IP",
+                          f"Give the address that {shown(name)} always has.")
+        elif node and name == node.name and not node.holds(own):
+            yield Finding("D8", ERROR, where("addresses"),
+                          f"{own} is not an address of this node, {node.name}",
+                          "Give the one that this node always has.")
 
 
 def _addresses(description: Description, place: Place) -> Iterator[Finding]:
@@ -298,9 +332,12 @@ def _ports(description: Description) -> Iterator[Finding]:
     found: list[tuple[Service, set[str]]] = []
     for place in places(description):
         addresses = {str(vip.address) for vip in place.vips}
-        for service in place.services:
-            # With several addresses, or as a clone, it listens on all of them.
+        for service in (one for one in place.services if not one.agent.balances):
+            # With several addresses, or as a clone, it listens on all of them; behind a haproxy on
+            # the node's own, and haproxy on these.
             mine = {"*"} if len(addresses) != 1 or service.active_active else addresses
+            if service in place.balanced:
+                mine = {"the node's", *addresses}
             for other, others in found:
                 if other.port == service.port and (mine & others or "*" in mine | others):
                     yield Finding(

@@ -31,6 +31,16 @@ class Place:
     services: tuple[Service, ...]
     vips: tuple[Vip, ...]
 
+    @property
+    def proxy(self) -> Service | None:
+        """The haproxy that listens at the virtual IPs, if it is one of the services."""
+        return next((one for one in self.services if one.agent.balances), None)
+
+    @property
+    def balanced(self) -> tuple[Service, ...]:
+        """The services that a haproxy here hands requests to: those that run on all nodes."""
+        return tuple(one for one in self.services if one.active_active) if self.proxy else ()
+
 
 def address(text: str) -> Address | None:
     """An IP address, None if it is none."""

@@ -21,6 +21,7 @@ from harness import ROOT, TAG, environ_of, eventually
 from lab import agents, process
 from lab.cib import Failure, Operation, Status
 from lab.cluster import Cluster
+from lab.controller import Controller
 from lab.errors import LabError
 from lab.openstack import ControlPlane
 from lab.process import Process
@@ -35,8 +36,24 @@ CALM = 20.0
 """Seconds within which what an earlier test left behind is well, or made anew."""
 FOREVER = 1000000
 """Pacemaker's infinity: a fail count that keeps a resource off a node."""
+DEGRADED = 190
 COMMAND = ("env", f"PYTHONPATH={ROOT}", "/usr/bin/python3", "-B", "-m", "openstack_ocf")
 """The operator's command, from the source tree, on a node."""
+
+MASTERS = """
+for resource; do
+    case $resource in
+    p_mariadb) file=/run/mysqld/mysqld.pid ;;
+    p_rabbitmq) file=/run/rabbitmq/pid ;;
+    p_haproxy) file=/run/anything_$resource.pid ;;
+    *) file=/run/resource-agents/$resource.pid ;;
+    esac
+    if pid=$(cat $file 2>/dev/null) && stat=$(cat /proc/$pid/stat 2>/dev/null); then
+        set -- ${stat##*)}
+        echo $resource $pid ${20}
+    fi
+done
+"""
 
 
 @dataclass(frozen=True)
@@ -408,6 +425,18 @@ def mend(cluster: Cluster) -> None:
         ["cibadmin", "--replace", "--scope=constraints", "--xml-text=<constraints/>"],
     ):
         cluster.exec(anywhere, command, check=True)
+
+
+def masters(controller: Controller, node: str) -> dict[str, str]:
+    """The first process of each resource in a node, by the resource: its pid and its birth."""
+    said = controller.cluster.exec(node, ["sh", "-c", MASTERS, "sh", *controller.resources])
+    rows = [line.split() for line in said.stdout.splitlines()]
+    return {row[0]: f"{row[1]}, {row[2]}" for row in rows if len(row) == 3}
+
+
+def blamed(status: Status) -> set[str]:
+    """What has failed: on a machine that is busy with other things a monitor may come too late."""
+    return {failure.resource for failure in status.failures if failure.code != DEGRADED}
 
 
 def members(cluster: Cluster, node: str) -> list[Process]:

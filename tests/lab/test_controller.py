@@ -21,25 +21,30 @@ def lab(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_one_description_makes_all_of_it(folder: Path) -> None:
-    """All daemons are planned; groups are of an address and its server, and nothing waits for more.
-
-    A service is ordered after its address alone: no restart of the database is one of all others.
-    """
+def planned(folder: Path, layout: str) -> ElementTree.Element:
+    """What openstack-ocf plans for a controller of two nodes."""
     cloud = ControlPlane(folder, **controller.plane("none"))
     openrc = folder / "openrc-monitor"
     openrc.write_text(
         "OS_USERNAME=u\nOS_PASSWORD=p\nOS_PROJECT_NAME=s\nOS_AUTH_URL=http://10.99.0.110:5000/v3\n"
     )
     text = folder / "d.conf"
-    text.write_text(controller.described(cloud, ["node1", "node2"]))
+    text.write_text(controller.described(cloud, ["node1", "node2"], layout))
     command = ["/usr/bin/python3", "-B", "-m", "openstack_ocf", "plan", "--elsewhere", "--as"]
     done = subprocess.run(
         [*command, "xml", "--description", text], cwd=ROOT, capture_output=True, text=True
     )
 
     assert (0, "") == (done.returncode, done.stderr)
-    plan = ElementTree.fromstring(done.stdout)
+    return ElementTree.fromstring(done.stdout)
+
+
+def test_one_description_makes_all_of_it(folder: Path) -> None:
+    """All daemons are planned; groups are of an address and its server, and nothing waits for more.
+
+    A service is ordered after its address alone: no restart of the database is one of all others.
+    """
+    plan = planned(folder, controller.PASSIVE)
     primitives = {one.get("id") for one in plan.iter("primitive")}
     wanted = {f"p_{name}" for name in ("mariadb", "rabbitmq", *controller.PARTS)}
     addresses = {"p_ip_mariadb", "p_ip_rabbitmq", "p_ip_controller"}
@@ -50,6 +55,32 @@ def test_one_description_makes_all_of_it(folder: Path) -> None:
     ]
     assert {"p_ip_controller"} == {one.get("first") for one in plan.iter("rsc_order")}
     assert {"p_ip_controller"} == {one.get("with-rsc") for one in plan.iter("rsc_colocation")}
+
+
+def test_the_other_layout(folder: Path) -> None:
+    """Every API is a clone, and haproxy alone is tied to the address that they share."""
+    plan = planned(folder, controller.ACTIVE)
+
+    cloned = {one.get("id") for clone in plan.iter("clone") for one in clone.iter("primitive")}
+    assert {f"p_{name}" for name in controller.PARTS} - cloned == {"p_cinder-volume"}
+    assert [("p_haproxy", "p_ip_controller")] == [
+        (one.get("rsc"), one.get("with-rsc")) for one in plan.iter("rsc_colocation")
+    ]
+    assert [("p_ip_controller", "p_haproxy")] == [
+        (one.get("first"), one.get("then")) for one in plan.iter("rsc_order")
+    ]
+
+
+def test_a_layout_stays(folder: Path) -> None:
+    """A controller that is made in one layout is not brought up in the other one."""
+    place = folder / "c"
+    (place / "openstack").mkdir(parents=True)
+    (place / "openstack" / "openstack-ocf.conf").write_text("[DEFAULT]\nmode = active-active\n")
+
+    done = lab("up", "--dir", place, "--layout", "active-passive")
+
+    assert 1 == done.returncode
+    assert f"the controller in {place} is active-active; take it down first" in done.stderr
 
 
 def test_nothing_there(folder: Path) -> None:

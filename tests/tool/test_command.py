@@ -16,7 +16,7 @@ from tool.kit import ROOT, VERBS, argv, as_nobody, command
 
 # from the bottom to the top: a module imports only from those before it
 ORDER = ["words", "finding", "errors", "reading", "seconds", "run", "agents", "foreign", "keys",
-         "description", "sample", "openrc", "vips", "names", "node", "cib", "configs",
+         "description", "sample", "openrc", "vips", "haproxy", "names", "node", "cib", "configs",
          "validation", "reasons", "elements", "plan", "crm", "shapes", "difference", "survey",
          "draft", "init", "bundle", "held", "safety", "user", "ids", "merge", "pacemaker",
          "cluster", "transition", "saved", "change", "leaving", "apply", "lint", "line",

@@ -9,7 +9,7 @@ import pytest
 
 from openstack_ocf import description
 from openstack_ocf.errors import DescriptionError
-from openstack_ocf.keys import DEFAULT, DNS, SERVICE
+from openstack_ocf.keys import DEFAULT, DNS, HAPROXY, SERVICE
 from openstack_ocf.sample import sample
 from tool.kit import command
 
@@ -110,7 +110,11 @@ def test_i2_sections(tmp_path: Path, text: str, where: str, remedy: str) -> None
     ("[heat-engine]\nvip = 10.0.0.12", ":heat-engine/vip", "Remove the key."),
     ("[mariadb]\ndata_dir = /srv", ":mariadb/data_dir", "The nearest is datadir."),
     ("[rabbitmq]\nmode = active-active", ":rabbitmq/mode", "Remove the key."),
-], ids=["typo", "hyphen", "default", "worker", "database", "clone"])
+    ("[haproxy]\nmode = active-active", ":haproxy/mode", "Remove the key."),
+    ("[haproxy]\nport = 80", ":haproxy/port", "Remove the key."),
+    ("[haproxy]\nagent = systemd\nbinfile = /bin/h", ":haproxy/binfile",
+     "openstack-ocf sample shows them all."),
+], ids=["typo", "hyphen", "default", "worker", "database", "clone", "proxy", "port", "unit"])
 def test_i3_keys(tmp_path: Path, text: str, where: str, remedy: str) -> None:
     """I3: an unknown key is refused with the nearest known one."""
     assert [("I3", where, remedy)] == ids(tmp_path / "d.conf", text)
@@ -156,15 +160,15 @@ def test_all_is_told_at_once(tmp_path: Path) -> None:
 def test_the_sample_has_every_key(tmp_path: Path) -> None:
     """The sample names each key, and with all comments taken off it can be read."""
     text = sample()
-    for key in (*DEFAULT, *SERVICE, *DNS):
+    for key in (*DEFAULT, *SERVICE, *DNS, *HAPROXY):
         assert f"\n#{key.name} = {key.example}\n" in text
 
     path = tmp_path / "d.conf"
     path.write_text(re.sub(r"(?m)^#(\[|\w+ = )", r"\1", text))
     read = description.read(str(path))
 
-    assert ["mariadb", "rabbitmq", "glance", "cinder", "heat-engine", "cinder-volume"] == [
-        one.section for one in read.services]
+    assert ["mariadb", "rabbitmq", "glance", "cinder", "heat-engine", "cinder-volume",
+            "haproxy"] == [one.section for one in read.services]
     assert len(max(text.splitlines(), key=len)) <= 100
 
 

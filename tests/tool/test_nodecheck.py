@@ -286,6 +286,28 @@ def test_active_active(host: Host) -> None:
     assert [] == host.found()
 
 
+def test_behind_haproxy(host: Host) -> None:
+    """B1, B4: behind haproxy a clone on all addresses is found, and a port that haproxy lacks."""
+    host.edit("d.conf", "vip = 10.0.0.13", "shared_vip_group = a\nmode = active-active")
+    host.write("d.conf", (host.folder / "d.conf").read_text() + "[haproxy]\nvip = 10.0.0.13\n"
+               "shared_vip_group = a\naddresses = node1=10.0.0.21 node2=10.0.0.22\n"
+               f"config = {host.folder}/haproxy.cfg\n")
+    host.edit("cinder.conf", "osapi_volume_listen = 10.0.0.13", "osapi_volume_listen = 0.0.0.0")
+    bound, absent = host.found()
+    host.edit("cinder.conf", "osapi_volume_listen = 0.0.0.0", "osapi_volume_listen = 10.0.0.21")
+    planned = command("plan", "--elsewhere", "--as", "haproxy", "--description",
+                      host.folder / "d.conf")
+    host.write("haproxy.cfg", planned.output)
+
+    assert ("B1", "error", "cinder.conf:DEFAULT/osapi_volume_listen") == bound[:3]
+    assert "and haproxy is to have the port" in bound[3]
+    assert ("B4", "error", "haproxy.cfg") == absent[:3]
+    assert "no bind 10.0.0.13:8776, for cinder-api" in absent[3]
+    assert [] == host.found()
+    host.edit("haproxy.cfg", "bind 10.0.0.13:8776", "bind *:8776")
+    assert ["B4"] == [one[0] for one in host.found()]
+
+
 def test_file_store(host: Host) -> None:
     """S2, S4: a folder of this node is found; on shared storage, or mounted before, it is not."""
     images = host.folder / "images"

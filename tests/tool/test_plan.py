@@ -67,6 +67,34 @@ vip = 10.0.0.12
 storage = rbd
 [heat-engine]
 """,
+    "balanced": """\
+mode = active-active
+nodes = node1 node2
+[haproxy]
+vip = 10.0.0.12 2001:db8::12
+shared_vip_group = controller
+addresses = node1=10.0.0.21 node2=10.0.0.22
+[keystone]
+shared_vip_group = controller
+[glance]
+shared_vip_group = controller
+storage = rbd
+[nova]
+shared_vip_group = controller
+mode = active-passive
+[heat-engine]
+""",
+    "by-systemd": """\
+[haproxy]
+vip = 10.0.0.12
+vip_iface = eth0
+shared_vip_group = controller
+agent = systemd
+addresses = node1=2001:db8::21 node2=2001:db8::22
+[placement]
+shared_vip_group = controller
+mode = active-active
+""",
     "names": """\
 [glance]
 dns_ha = true
@@ -185,7 +213,8 @@ def test_crm_says_the_same(described: Path, name: str) -> None:
     assert "# failure-timeout 180 s: longer than from one failure to the next" in text
 
 
-@pytest.mark.parametrize("name", NAMES)
+# pcs looks for a unit in the systemd of the machine that it runs on.
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "by-systemd"])
 def test_pcs_says_the_same(described: Path, name: str) -> None:
     """What --as pcs prints makes the same CIB when it is run on an empty one."""
     same(ElementTree.fromstring(planned(described, name, "xml")),
@@ -349,3 +378,54 @@ def test_a_virtual_ip_keeps_its_id(described: Path) -> None:
 
     assert not [line for line in lines if "p_ip_glance-api" in line]
     assert "~ res_glance_8534040_vip op monitor 10s timeout: none -> 20s" in lines
+
+
+def test_haproxy_has_the_ports_of_what_runs_on_all_nodes(described: Path) -> None:
+    """Each clone is balanced over the nodes' own addresses, at all virtual IPs; nothing else is."""
+    text = planned(described, "balanced", "haproxy")
+
+    assert text[text.index("\nlisten "):] == """
+listen keystone
+    bind 10.0.0.12:5000
+    bind [2001:db8::12]:5000
+    server node1 10.0.0.21:5000
+    server node2 10.0.0.22:5000
+
+listen glance-api
+    bind 10.0.0.12:9292
+    bind [2001:db8::12]:9292
+    server node1 10.0.0.21:9292
+    server node2 10.0.0.22:9292
+"""
+    done = command("plan", "--elsewhere", "--as", "haproxy", "--description",
+                   described / "controller.conf")
+    assert (2, "") == (done.code, done.output)
+    assert "the description has no section [haproxy]" in done.said
+
+
+def test_haproxy_is_where_the_virtual_ip_is(described: Path) -> None:
+    """It follows the addresses; the clones do not, and each listens on its node's own address."""
+    found = meaning(ElementTree.fromstring(planned(described, "balanced", "xml")))
+
+    assert {("p_haproxy", "g_ip_controller"), ("p_nova-api", "g_ip_controller")} == {
+        (one["rsc"], one["with-rsc"]) for one in found["constraints"] if "with-rsc" in one}
+    assert {"node1": {"bind": "10.0.0.21:5000"}, "node2": {"bind": "10.0.0.22:5000"}} == (
+        found["primitives"]["p_keystone"]["by node"])
+    given = found["primitives"]["p_haproxy"]["parameters"]
+    assert "-W -db -f /etc/haproxy/haproxy.cfg" == given["cmdline_options"]
+    assert "ss -Hltn src 10.0.0.12:5000" in given["monitor_hook"]
+
+
+def test_a_haproxy_that_is_there_changes_its_agent(described: Path) -> None:
+    """A haproxy that the cluster starts otherwise is changed into that of the plan, and back."""
+    before = described / "cib.xml"
+    before.write_text(planned(described, "by-systemd", "xml"))
+    text = (described / "by-systemd.conf").read_text()
+    (described / "by-systemd.conf").write_text(text.replace("= systemd", "= anything"))
+    there = planned(described, "by-systemd", "xml", "--diff", str(before))
+    before.write_text(planned(described, "by-systemd", "xml"))
+    (described / "by-systemd.conf").write_text(text)
+    back = planned(described, "by-systemd", "xml", "--diff", str(before))
+
+    assert "systemd:haproxy -> ocf:heartbeat:anything" in there
+    assert "ocf:heartbeat:anything -> systemd:haproxy" in back

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,8 @@ vip = 10.0.0.13
 """
 UPDATED = "[dns]\nserver = 10.0.0.2\nkeyfile = /etc/key\n"
 DNS = f"{UPDATED}addresses = n1.example.org=10.0.0.21 n2=10.0.0.22 n2=2001:db8::22\n"
+BALANCED = ("[glance]\nshared_vip_group=a\nmode=active-active\n"
+            "[haproxy]\nvip=10.0.0.12\nshared_vip_group=a\n")
 NAMED = "[glance]\ndns_ha=true\nos_public_hostname=a.example.org\n"
 
 
@@ -81,6 +84,18 @@ DESCRIPTIONS = [
      "[glance]\nvip=10.0.0.12\nshared_vip_group=a\n[cinder]\nport=9292\nshared_vip_group=a\n"),
     ("O1", "cinder/port", "[glance] listens on port 9292, too",
      "[glance]\nvip=10.0.0.12 10.0.0.14\n[cinder]\nvip=10.0.0.13\nport=9292\n"),
+    ("D8", "haproxy/addresses", "no node has an address", f"{BALANCED}"),
+    ("D8", "haproxy/addresses", "n2, n3 has no address",
+     f"[DEFAULT]\nnodes=n1 n2 n3\n{BALANCED}addresses=n1=10.0.0.21\n"),
+    ("D8", "haproxy/addresses", "n1 stands there twice",
+     f"{BALANCED}addresses=n1=10.0.0.21 n1=2001:db8::21\n"),
+    ("D8", "haproxy/addresses", "10.0.0.12 is a virtual IP",
+     f"{BALANCED}addresses=n1=10.0.0.12 n2=10.0.0.22\n"),
+    ("D9", "haproxy", "no service is behind this haproxy",
+     "[haproxy]\nvip=10.0.0.12\n[glance]\nvip=10.0.0.13\nmode=active-active\n"),
+    ("O1", "glance/port", "[cinder] listens on port 9292, too",
+     f"[cinder]\nvip=10.0.0.13\nport=9292\nmode=active-active\n{BALANCED}"
+     "addresses=n1=10.0.0.21\n"),
 ]
 
 
@@ -168,6 +183,19 @@ def test_v7_in_a_section_of_its_own(tmp_path: Path) -> None:
     findings = found(tmp_path / "d.conf", f"[heat]\nvip=2001:db8::12\nconfig={config}\n")
 
     assert ["V7"] == [one.id for one in findings]
+
+
+def test_behind_haproxy(tmp_path: Path) -> None:
+    """D8: this node's own address is looked at; a server of the other family is no V7 there."""
+    path, config = tmp_path / "d.conf", tmp_path / "glance-api.conf"
+    config.write_text("[DEFAULT]\nbind_host = 2001:db8::21\n")
+    text = f"{BALANCED}addresses = n1=2001:db8::21 n2=10.0.0.22\n".replace(
+        "[haproxy]", f"config={config}\n[cinder]\nvip=10.0.0.13\nport=9292\n[haproxy]")
+
+    assert [] == found(path, text, replace(a_node(), name="n1"))
+    [one] = found(path, text, replace(a_node(), name="n2"))
+    assert ("D8", "error", f"{path}:haproxy/addresses") == (one.id, one.severity, one.where)
+    assert "10.0.0.22 is not an address of this node, n2" == one.seen
 
 
 def test_d1_where_it_does_not_hold(tmp_path: Path) -> None:

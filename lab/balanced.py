@@ -1,0 +1,55 @@
+"""What a controller has more where every API runs on all nodes, behind haproxy.
+
+Called by `lab.controller` for the layout active-active. The nodes share one configuration of each
+service, so each has a file of its own beside it that says where its APIs listen: its own address.
+(An API that uWSGI serves is told by openstack-ocf, in Pacemaker's configuration.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from lab import config, declared, switch
+from lab.config import Options
+from lab.packages import HAPROXY
+
+OWN = "/usr/local/etc/openstack.conf"  # on the node's own disk
+PACKAGES = (HAPROXY,)
+
+
+def addresses(nodes: Iterable[str]) -> dict[str, str]:
+    """The addresses of a cluster's nodes, by their names."""
+    return {name: switch.address(number) for number, name in enumerate(nodes, 1)}
+
+
+def listens(name: str) -> tuple[str, str] | None:
+    """Section and option of an API's configuration that say its address; None if none does."""
+    uwsgi = declared.daemon(name).uwsgi
+    return (uwsgi.listen_section, uwsgi.listen[0]) if uwsgi and uwsgi.listen else None
+
+
+def parameters(name: str) -> dict[str, str]:
+    """What an agent is given, so that its daemon reads the node's own file as well."""
+    return {"additional_parameters": f"--config-file={OWN}"} if listens(name) else {}
+
+
+def write(file: Path, apis: Iterable[str], address: str) -> None:
+    """Write a node's own file, seen from outside: the APIs of that node listen on its address."""
+    options: Options = {"DEFAULT": {"worker_self_reference_url": f"http://{address}:9292"}}
+    for section, option in filter(None, map(listens, apis)):
+        options.setdefault(section, {})[option] = address
+    file.unlink(missing_ok=True)
+    config.amend(file, options)
+    file.chmod(0o644)
+
+
+def section(vip: str, group: str, file: Path, nodes: Iterable[str]) -> Mapping[str, str]:
+    """haproxy's section of the description. file: its configuration, which all nodes reach."""
+    there = addresses(nodes)
+    return {
+        "vip": vip,
+        "shared_vip_group": group,
+        "config": str(file),
+        "addresses": " ".join(f"{name}={address}" for name, address in there.items()),
+    }
