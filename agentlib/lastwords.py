@@ -29,8 +29,9 @@ LINE = 4000
 
 FOOTNOTES = (
     r"\(Background on this error at:|/\S+:\d+: \w*Warning: "  # SQLAlchemy's, and Python's
+    r"|Modules with known eventlet monkey patching issues "  # Nova's, at each start
     r"|" + uwsgi.NOISE)
-"""How lines begin that follow a complaint and say nothing of it."""
+"""How lines begin that say nothing of a complaint."""
 
 OSLO_PREFIX = r"\d{4}-\d\d-\d\d [\d:.,]+ (?P<pid>\d+) (?P<level>[A-Z]+) [\w.]+"
 """The time, pid, level and logger that oslo.log puts before the words."""

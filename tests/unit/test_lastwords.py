@@ -46,13 +46,16 @@ LATER = b"""\
         (b"\xff\xfe \x1b[31mred\n", 0, "?? red"),
         (b"OperationalError: no database\n(Background on this error at: https://x)\n", 0,
          "OperationalError: no database"),
+        (b"Modules with known eventlet monkey patching issues were imported prior to eventlet "
+         b"monkey patching: urllib3. This warning can usually be ignored.\n", 0, ""),
         (LATER, 0, "OSError: [Errno 99] Cannot assign the address"),
         (b"after logrotate\n", 99999, "after logrotate"),
         (b"x\n" * 100_000 + b"last\n", 0, "last"),
         ("M\u00e4rz\n".encode(), 0, "M?rz"),
     ],
     ids=["nothing", "blank", "lines", "no newline", "blank at the end", "nothing new", "new",
-         "binary", "footnote", "complaint of oslo.log", "truncated meanwhile", "much", "not ASCII"],
+         "binary", "footnote", "usual warning", "complaint of oslo.log", "truncated meanwhile",
+         "much", "not ASCII"],
 )
 def test_last_words(tmp_path: Path, text: bytes, since: int, words: str) -> None:
     """The last words are the last line with something on it, of this run."""
