@@ -89,6 +89,7 @@ def test_node_lost(controller: Controller, which: str) -> None:
     fenced, before = nodes.fenced, masters(controller, left)
 
     nodes.kill(lost)
+    eventually(lambda: nodes.fenced != fenced, PATIENCE)
     nodes.until(
         lambda status: {left} == {status.where(one) for one in ("p_ip_controller", "p_haproxy")},
         timeout=PATIENCE, node=left,
