@@ -11,11 +11,10 @@ from typing import Any
 
 from harness import Result, expect
 from lab import mounts, netns, process
-from lab.declared import defaults
+from lab.agents import parameters
 from lab.openstack import ControlPlane
 from lab.packages import every
 from lab.process import Process
-from lab.settings import APIS
 from real.kit import Patient, Real
 
 NeedPackages = Callable[[Iterable[str], str], None]
@@ -172,25 +171,6 @@ def fleet(
         for name in names:
             there = mounts.argv(cloud.settings, name, ())
             resource = Patient(home / name, folder, prefix=netns.argv(cloud.namespace, there))
-            resource.parameters = parameters(cloud, name, resource.name)
+            resource.parameters = {**parameters(cloud, name, resource.name)}
             members[name] = Member(stack.enter_context(resource), cloud, name)
         yield Fleet(members)
-
-
-def parameters(cloud: ControlPlane, name: str, instance: str) -> dict[str, object]:
-    """The lab's configuration, and the monitoring user's credentials where they are of use."""
-    project = cloud.settings.project(name)
-    files = cloud.settings.parameters(name) if name not in APIS else {"config": cloud.config(name)}
-    user, known = cloud.credentials, defaults(name)
-    identity = {
-        "os_auth_url": user.auth_url,
-        "os_username": user.username,
-        "os_password": user.password,
-        "os_project_name": user.project_name,
-    }
-    return {
-        **files,
-        "log_file": cloud.log(project).with_name(f"{instance}.log"),
-        **(identity if "os_username" in known else {}),
-        **({"processes": 1} if "processes" in known else {}),
-    }
