@@ -12,17 +12,15 @@ from collections import defaultdict
 import pytest
 
 LONGEST = (
-    "real/test_further.py", "cluster/test_chaos.py", "cluster/test_snippets.py",
-    "real/test_workers.py", "cluster/test_docs.py", "cluster/test_fencing.py",
-    "real/test_plane.py", "cluster/test_daemon_faults.py", "packages/test_deb.py",
-    "cluster/test_prove.py", "lab/test_cluster.py",
-    "real/test_data_plane.py", "cluster/test_node_faults.py", "lab/test_fencing.py",
-    "real/test_life.py", "real/test_failures.py", "real/test_outages.py", "real/test_guides.py",
-    "cluster/test_guide.py", "cluster/test_uwsgi.py", "cluster/test_apply.py",
-    "real/test_newest.py",
+    "cluster/test_docs.py", "cluster/test_chaos.py", "real/test_workers.py",
+    "cluster/test_snippets.py", "real/test_further.py", "cluster/test_daemon_faults.py",
+    "real/test_data_plane.py", "real/test_guides.py", "real/test_life.py",
+    "cluster/test_uwsgi.py", "real/test_outages.py", "lab/test_cluster.py",
+    "cluster/test_keystone.py", "cluster/test_fencing.py", "packages/test_deb.py",
+    "cluster/test_node_faults.py", "cluster/test_balanced.py", "real/test_failures.py",
+    "real/test_prove.py", "real/test_plane.py", "cluster/test_apply.py", "real/test_newest.py",
 )  # fmt: skip
-"""Files of the second half of `make test`, about in the order of their seconds. Those that start
-twelve daemons at once do not come one after the other: three workers begin with three files."""
+"""Files of the second half of `make test`, about in the order of their seconds."""
 
 SHOWN = 30
 LEAST = 1.0  # seconds
@@ -41,7 +39,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for reports in terminalreporter.stats.values():
         for report in reports:
             if isinstance(report, pytest.TestReport):
-                seconds[report.location[0]] += report.duration
+                seconds[report.nodeid.partition("::")[0]] += report.duration
     told = [name for name in sorted(seconds, key=seconds.__getitem__) if seconds[name] >= LEAST]
     if len(told) > 1:
         terminalreporter.section("seconds by file")
