@@ -15,7 +15,9 @@ import pytest
 from harness import expect, start_of
 from lab import agents, netns, seed
 from lab.openstack import ControlPlane
+from real.fleet import Fleet, fleet
 from real.kit import MakeReal, Patient, Real, served_by
+from real.promises import Kinds
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -48,6 +50,32 @@ def glance_cloud(_prerequisites: None) -> Iterator[ControlPlane]:
     with ControlPlane.temporary(bind=bind, workers=1) as cloud:
         cloud.up("keystone", "glance")
         yield cloud
+
+
+@pytest.fixture(scope="module")
+def kinds(request: pytest.FixtureRequest) -> Kinds:
+    """What the workers of a module live by: its KINDS."""
+    found: Kinds = request.module.KINDS
+    return found
+
+
+@pytest.fixture(scope="module")
+def workers(
+    plane: ControlPlane, kinds: Kinds, home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Fleet]:
+    """The workers of a module in its own lab, `plane`, stopped at first."""
+    with fleet(plane, home, tmp_path_factory.mktemp("workers"), kinds.all) as workers:
+        yield workers
+
+
+@pytest.fixture(scope="module")
+def apis(
+    request: pytest.FixtureRequest, plane: ControlPlane, home: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Fleet]:
+    """The APIs of a module, its APIS, in its own lab, stopped at first."""
+    with fleet(plane, home, tmp_path_factory.mktemp("apis"), request.module.APIS) as apis:
+        yield apis
 
 
 @pytest.fixture(scope="module")  # a module may have a lab of its own

@@ -7,19 +7,20 @@ Their outages are in test_further_outages.py, which `make check-nightly` runs.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from harness import eventually
 from lab import identity
 from lab.openstack import ControlPlane
-from real import promises
-from real.fleet import START, Fleet, NeedPackages, codes, expect_all, fleet
-from real.further import APIS, FORBIDDEN, KINDS, further_plane, have_served
+from real import further, promises
+from real.fleet import START, Fleet, NeedPackages, codes, expect_all
+from real.further import APIS, FORBIDDEN, further_plane, have_served
 from real.kit import PATIENCE
 
 pytestmark = pytest.mark.real
+
+KINDS = further.KINDS
 
 
 @pytest.fixture(scope="module")
@@ -27,29 +28,6 @@ def plane(need_packages: NeedPackages, _prerequisites: None) -> Iterator[Control
     """A lab in which nothing runs but what all of them need."""
     with further_plane(need_packages) as plane:
         yield plane
-
-
-@pytest.fixture(scope="module")
-def kinds() -> promises.Kinds:
-    return KINDS
-
-
-@pytest.fixture(scope="module")
-def workers(
-    plane: ControlPlane, home: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Fleet]:
-    """The workers, stopped at first."""
-    with fleet(plane, home, tmp_path_factory.mktemp("workers"), KINDS.all) as workers:
-        yield workers
-
-
-@pytest.fixture(scope="module")
-def apis(
-    plane: ControlPlane, home: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Fleet]:
-    """The APIs, stopped at first."""
-    with fleet(plane, home, tmp_path_factory.mktemp("apis"), APIS) as apis:
-        yield apis
 
 
 test_no_configuration = promises.no_configuration

@@ -6,19 +6,20 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from harness import eventually
 from lab import process
 from lab.openstack import ControlPlane
-from real import promises
-from real.fleet import Fleet, NeedPackages, codes, expect_all, fleet
-from real.further import APIS, KINDS, READING, STANDALONE, further_plane, have_served
+from real import further, promises
+from real.fleet import Fleet, NeedPackages, codes, expect_all
+from real.further import APIS, READING, STANDALONE, further_plane, have_served
 from real.kit import PATIENCE, SHORT
 
 pytestmark = pytest.mark.real
+
+KINDS = further.KINDS
 
 LATE = 30
 """Seconds that a monitor has which is to ask others, too, before they are over."""
@@ -29,29 +30,6 @@ def plane(need_packages: NeedPackages, _prerequisites: None) -> Iterator[Control
     """A lab in which nothing runs but what all of them need."""
     with further_plane(need_packages) as plane:
         yield plane
-
-
-@pytest.fixture(scope="module")
-def kinds() -> promises.Kinds:
-    return KINDS
-
-
-@pytest.fixture(scope="module")
-def workers(
-    plane: ControlPlane, home: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Fleet]:
-    """The workers, stopped at first."""
-    with fleet(plane, home, tmp_path_factory.mktemp("workers"), KINDS.all) as workers:
-        yield workers
-
-
-@pytest.fixture(scope="module")
-def apis(
-    plane: ControlPlane, home: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Fleet]:
-    """The APIs, stopped at first."""
-    with fleet(plane, home, tmp_path_factory.mktemp("apis"), APIS) as apis:
-        yield apis
 
 
 test_rabbitmq_killed = promises.rabbitmq_killed

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
 from harness import eventually, expect
 from lab import process
 from lab.openstack import ControlPlane
-from real.fleet import START, Fleet, NeedPackages, codes, expect_all, fleet, whole_plane
+from real.fleet import START, Fleet, NeedPackages, codes, expect_all, whole_plane
 from real.kit import PATIENCE, SHORT
 
 pytestmark = pytest.mark.real
@@ -28,6 +27,8 @@ LATE = 30
 CHECKED = ("placement-api", "nova-api", "neutron-server", "manila-api", *BEHIND)
 """APIs that an authenticated request checks."""
 
+APIS = (*CHECKED, "heat-api-cfn", "keystone")
+
 STANDALONE = tuple(name for name in CHECKED if name != "placement-api")
 """Those of them that have a server of their own, and may be served by uWSGI as well."""
 
@@ -37,16 +38,6 @@ def plane(need_packages: NeedPackages, _prerequisites: None) -> Iterator[Control
     """A lab with all projects, in which nothing runs but what the APIs need."""
     with whole_plane(need_packages, "db", "rabbit", "keystone", *BEHIND.values()) as plane:
         yield plane
-
-
-@pytest.fixture(scope="module")
-def apis(
-    plane: ControlPlane, home: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Fleet]:
-    """All of them, stopped at first."""
-    names = [*CHECKED, "heat-api-cfn", "keystone"]
-    with fleet(plane, home, tmp_path_factory.mktemp("apis"), names) as apis:
-        yield apis
 
 
 def test_reader_role_is_enough(apis: Fleet) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from lab.openstack import ControlPlane
 from real import promises
-from real.fleet import Fleet, NeedPackages, fleet, whole_plane
+from real.fleet import NeedPackages, whole_plane
 
 pytestmark = pytest.mark.real
 
@@ -27,24 +26,10 @@ KINDS = promises.Kinds(
 
 
 @pytest.fixture(scope="module")
-def kinds() -> promises.Kinds:
-    return KINDS
-
-
-@pytest.fixture(scope="module")
 def plane(need_packages: NeedPackages, _prerequisites: None) -> Iterator[ControlPlane]:
     """A lab with many projects, in which nothing runs but what the workers need."""
     with whole_plane(need_packages, "db", "rabbit", "keystone", "placement-api") as plane:
         yield plane
-
-
-@pytest.fixture(scope="module")
-def workers(
-    plane: ControlPlane, home: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Fleet]:
-    """All of them, stopped at first."""
-    with fleet(plane, home, tmp_path_factory.mktemp("workers"), KINDS.all) as workers:
-        yield workers
 
 
 test_no_configuration = promises.no_configuration
