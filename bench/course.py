@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import os
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -21,7 +19,6 @@ from bench.outcome import Split
 from bench.targets import ACTIVE, CLONE, HUNG, KILLED, LOST, MOVED, ONE, VIPS, Target
 from bench.volumes import Volumes
 from lab import config, playground
-from lab.agents import ROOT
 from lab.cib import Status
 from lab.client import CROWD, PATIENCE, Watch
 from lab.cluster import SWITCH, Cluster
@@ -410,13 +407,7 @@ def planned(description: str, cloud: ControlPlane) -> str:
     """What openstack-ocf plans for a description, as crm takes it."""
     file = cloud.directory / playground.DESCRIPTION
     file.write_text(description)
-    command = [sys.executable, "-B", "-m", "openstack_ocf", "plan", "--as", "crm", "--elsewhere",
-               "--description", str(file)]
-    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True,
-                          text=True, timeout=60)
-    if done.returncode:
-        raise LabError(f"openstack-ocf plan: {done.stderr.strip()}")
-    return done.stdout
+    return playground.planned(file)
 
 
 def phases(runs: int, of: str) -> list[float]:

@@ -96,16 +96,11 @@ class Playground:
 
     def apply(self, description: Path) -> None:
         """Load what openstack-ocf plans for a description, with monitors as they are here."""
-        plan = [sys.executable, "-B", "-m", "openstack_ocf", "plan", "--as", "crm", "--elsewhere",
-                "--description", str(description)]
-        done = subprocess.run(plan, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True,
-                              text=True, timeout=60)
-        if done.returncode:
-            raise LabError(f"openstack-ocf plan: {done.stderr.strip()}")
         # On a cluster, cibsecret keeps the password out of the CIB.
         secret = {"os_password": self.cloud.credentials.password}
         edits = {resource(name): secret if name in SERVICES else {} for name in ALL}
-        self.cluster.configure(f"{self._properties()}\n{edited(done.stdout, edits, short)}")
+        plan = edited(planned(description), edits, short)
+        self.cluster.configure(f"{self._properties()}\n{plan}")
 
     def configure(self, *services: str, monitors: Monitors | None = None) -> None:
         """Load these groups, and wait until they are started."""
@@ -204,6 +199,17 @@ def group(cloud: ControlPlane, service: str, monitors: Monitors | None = None) -
         return edited(file.read_text(), edits, monitors or short)
     except LabError as error:
         raise LabError(f"{CRM.name}/{file.name}: {error}") from None
+
+
+def planned(description: Path) -> str:
+    """What openstack-ocf plans for a description, as crm takes it."""
+    command = [sys.executable, "-B", "-m", "openstack_ocf", "plan", "--as", "crm", "--elsewhere",
+               "--description", str(description)]
+    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True, timeout=60)
+    if done.returncode:
+        raise LabError(f"openstack-ocf plan: {done.stderr.strip()}")
+    return done.stdout
 
 
 def edited(snippet: str, edits: dict[str, dict[str, str]], monitors: Monitors) -> str:
