@@ -57,10 +57,10 @@ PROPERTIES = {
     # nodes share the cores of one machine.
     "node-action-limit": "2",
 }
-DESCRIPTION = "openstack-ocf.conf"
 SECRETS = "/var/lib/pacemaker/lrm/secrets"
 SAVED = "/var/lib/pacemaker/openstack-ocf"  # on the node's own disk
 COMMAND = ("env", f"PYTHONPATH={ROOT}", PYTHON, "-B", "-m", "openstack_ocf")
+"""The operator's command, from the source tree, on a node."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class Controller:
     @property
     def description(self) -> Path:
         """The description that all of it comes from."""
-        return self.cloud.directory / DESCRIPTION
+        return self.cloud.directory / playground.DESCRIPTION
 
     def server(self, name: str) -> Server:
         """An API at its virtual IP, as seen from the switch."""
@@ -451,7 +451,7 @@ def _here(folder: Path, nodes: int | None, layout: str | None = None) -> Control
 def _layout(folder: Path) -> str:
     """The layout that a controller was made in; empty where there is none yet."""
     try:
-        text = (folder / "openstack" / DESCRIPTION).read_text()
+        text = (folder / "openstack" / playground.DESCRIPTION).read_text()
     except (FileNotFoundError, NotADirectoryError):
         return ""
     found = re.search(r"(?m)^mode = (\S+)$", text)

@@ -17,7 +17,7 @@ from functools import cached_property
 from http.client import HTTPException
 from pathlib import Path
 
-from harness import ROOT, TAG, environ_of, eventually
+from harness import TAG, environ_of, eventually
 from lab import agents, process
 from lab.cib import Failure, Operation, Status
 from lab.cluster import Cluster
@@ -37,8 +37,6 @@ CALM = 20.0
 FOREVER = 1000000
 """Pacemaker's infinity: a fail count that keeps a resource off a node."""
 DEGRADED = 190
-COMMAND = ("env", f"PYTHONPATH={ROOT}", "/usr/bin/python3", "-B", "-m", "openstack_ocf")
-"""The operator's command, from the source tree, on a node."""
 
 MASTERS = """
 for resource; do

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from cluster.kit import (
-    COMMAND,
     LOGS,
     PATIENCE,
     VIPS,
@@ -27,6 +26,7 @@ from cluster.kit import (
 from lab.agents import Result
 from lab.client import Watch
 from lab.cluster import Cluster
+from lab.controller import COMMAND
 from lab.openstack import ControlPlane
 
 pytestmark = pytest.mark.real

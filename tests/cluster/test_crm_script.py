@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from cluster.docs_page import ROOT
-from cluster.kit import COMMAND, PATIENCE, VIPS, Group
+from cluster.kit import PATIENCE, VIPS, Group
 from lab.agents import Result
 from lab.cluster import Cluster
+from lab.controller import COMMAND
 
 pytestmark = pytest.mark.real
 

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from cluster.kit import COMMAND, Group
+from cluster.kit import Group
+from lab.controller import COMMAND
 from openstack_ocf import metrics
 
 pytestmark = pytest.mark.real

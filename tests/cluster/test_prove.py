@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
-from cluster.kit import COMMAND, PATIENCE, Group, gone, settle, unharmed
+from cluster.kit import PATIENCE, Group, gone, settle, unharmed
 from harness import eventually
 from lab.agents import Result
+from lab.controller import COMMAND
 
 pytestmark = pytest.mark.real
 
