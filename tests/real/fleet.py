@@ -42,17 +42,17 @@ class Member(Real):
             self.led = (master.pid, master.birth) if master else self.led
         return process.session(*self.led) if self.led else []
 
-    def last_words(self) -> str:
+    def last_words(self, saying: Sequence[str] = ("",)) -> str:
         """The ends of its log and of those of its project, in which its daemon may be one of more.
 
-        The other resources' outputs are left out.
+        The other resources' outputs are left out. saying: only lines with one of these.
         """
         mine = Path(str(self.resource.parameters["log_file"]))
         logs = [mine, *sorted(path for path in mine.parent.glob("*.log") if path.name[:2] != "p_")]
         return "\n".join(
             f"{path.name} ends with:\n{text}"
             for path in logs
-            if path.exists() and (text := last_lines(path))
+            if path.exists() and (text := last_lines(path, saying))
         )
 
 
@@ -133,10 +133,11 @@ def expect_all(results: Results, code: int, *words: str) -> None:
             ) from None
 
 
-def last_lines(path: Path, number: int = 12) -> str:
-    """The last lines of a file, each at most as long as two on a screen."""
-    lines = path.read_text(errors="replace").splitlines()[-number:]
-    return "\n".join(f"  {line[:200]}" for line in lines)
+def last_lines(path: Path, saying: Sequence[str], number: int = 12) -> str:
+    """The last lines of a file with one of these words, each at most as long as two on a screen."""
+    lines = path.read_text(errors="replace").splitlines()
+    told = [line for line in lines if any(word in line for word in saying)]
+    return "\n".join(f"  {line[:200]}" for line in told[-number:])
 
 
 def codes(results: Mapping[str, Result]) -> set[int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,10 @@ pytestmark = pytest.mark.real
 
 FORWARDING = ("haproxy", "keepalived", "radvd")
 """What agents of Neutron start, and which has to serve on, as /proc calls it."""
+
+WIRED = 3 * PATIENCE
+"""Seconds for the first lease. A busy machine needs 75; and an answer that one of Neutron's
+agents awaits in vain costs it 60 more."""
 
 LEASES = "dnsmasq"
 """The same, but the DHCP agent replaces it with its first synchronisation after a start."""
@@ -77,9 +81,10 @@ def machines(
             machines.append(stack.enter_context(machine.running(plane.settings)))
         slaac = {"ipv6_ra_mode": "slaac", "ipv6_address_mode": "slaac"}
         attach(plane, router, one, ip_version=6, cidr="fd00:9::/64", **slaac)
-        eventually(lambda: all(machine.has_lease() for machine in machines), PATIENCE)
-        eventually(lambda: machines[0].reaches(machines[1].address), PATIENCE)
-        eventually(lambda: {*FORWARDING, LEASES} <= {*serving(plane)}, PATIENCE)
+        with telling_ports(plane, agents):
+            eventually(lambda: all(machine.has_lease() for machine in machines), WIRED)
+            eventually(lambda: machines[0].reaches(machines[1].address), PATIENCE)
+            eventually(lambda: {*FORWARDING, LEASES} <= {*serving(plane)}, PATIENCE)
         yield machines
 
 
@@ -213,6 +218,19 @@ def attach(
     subnet = create(plane, "subnet", network_id=one["id"], **values)
     path = f"routers/{router['id']}/add_router_interface"
     assert "port_id" in neutron(plane, "PUT", path, {"subnet_id": subnet["id"]})
+
+
+@contextmanager
+def telling_ports(plane: ControlPlane, agents: Fleet) -> Iterator[None]:
+    """What Neutron knows of the ports, and what its agents complain of, is told with a failure."""
+    try:
+        yield
+    except AssertionError as error:
+        keys = ("device_owner", "name", "status", "binding:vif_type", "fixed_ips")
+        ports = neutron(plane, "GET", "ports")["ports"]
+        told = [str([port[key] for key in keys]) for port in ports]
+        complaints = agents[network.AGENTS[0]].last_words(saying=("WARNING", "ERROR"))
+        raise AssertionError("\n".join([str(error), *told, complaints])) from None
 
 
 def node(plane: ControlPlane) -> Process:
