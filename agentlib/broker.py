@@ -24,7 +24,7 @@ from . import process
 from .check import Check
 from .configfile import option
 from .deadline import Deadline
-from .endpoints import Option, connections, port_of, shown, silent
+from .endpoints import Option, connections, port_of, shown, silent, tls_greeting
 from .errors import AgentError, PermissionDeniedError
 from .exitcode import ExitCode
 from .outcome import Outcome
@@ -45,6 +45,12 @@ GREETING = b"AMQP\0\0\x09\x01"
 
 OPTION = Option("DEFAULT", "transport_url", default="rabbit://localhost/",
                 schemes=("rabbit", "kombu"), port=5672)
+
+TLS = "ssl", "rabbit_use_ssl"
+"""The option of [oslo_messaging_rabbit], or of the URL's query, by which RabbitMQ is asked by TLS;
+and its older name."""
+
+YES = ("true", "1", "yes", "on")
 
 PATIENCE = 40.0
 """Seconds in which a worker has to connect while RabbitMQ answers. After a long outage
@@ -128,7 +134,7 @@ class Broker(Check):
         subject.waiting = f"is not connected to RabbitMQ at {shown(servers[0])}"
         if time.monotonic() - subject.asked < PACE:
             return None
-        trouble = silent("RabbitMQ", servers, GREETING, deadline)
+        trouble = silent("RabbitMQ", servers, self._greeting(subject), deadline)
         subject.asked = time.monotonic()
         if trouble:
             # It waits for RabbitMQ as it should, and a control plane that boots cold must come up.
@@ -173,11 +179,20 @@ class Broker(Check):
                 return None
         return OPTION.servers(subject, subject.memory(MEMORY), port)
 
+    def _greeting(self, subject: Subject) -> bytes:
+        """What RabbitMQ answers: a listener for TLS may close to whoever greets it without."""
+        files = subject.daemon.read_files(subject.values)
+        for name in TLS:
+            said = OPTION.query(files, name) or option(files, "oslo_messaging_rabbit", name)
+            if said.lower() in YES:
+                return tls_greeting()
+        return GREETING
+
     def _apart(
         self, subject: Subject, servers: list[Server], memory: dict[str, Any], deadline: Deadline,
     ) -> Outcome:
         """The verdict of a worker without a connection."""
-        trouble = silent("RabbitMQ", servers, GREETING, deadline)
+        trouble = silent("RabbitMQ", servers, self._greeting(subject), deadline)
         if trouble:
             memory.pop("apart", None)
             return Outcome(ExitCode.DEGRADED, Reason(f"{subject.name} runs; ", trouble))

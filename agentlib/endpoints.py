@@ -74,12 +74,23 @@ class Option:
         scheme, _, rest = url.partition("://")
         if scheme.partition("+")[0] not in self._schemes:
             return None
-        query = rest.partition("?")[2]
-        for word in query.split("&"):
-            if word.startswith("unix_socket="):
-                return [(word.partition("=")[2], 0)]
+        if path := _asked(rest, "unix_socket"):
+            return [(path, 0)]
         return [_server(part, port or self._port)
                 for part in rest.partition("/")[0].split(",") if part] or None
+
+
+    def query(self, files: Iterable[str], name: str) -> str:
+        """What the URL asks for by this name behind its question mark; empty if it does not."""
+        return _asked(option(files, self._section, self._name), name)
+
+
+def _asked(url: str, name: str) -> str:
+    for word in url.partition("?")[2].split("&"):
+        key, _, value = word.partition("=")
+        if key == name:
+            return value
+    return ""
 
 
 def _seal(path: str) -> list[object]:
@@ -154,6 +165,21 @@ def silent(what: str, servers: Sequence[Server], greeting: bytes | None, deadlin
             return ""
         said = Reason(f"{what} at {shown(server)} ", trouble)
     return said
+
+
+def tls_greeting() -> bytes:
+    """What a client sends first by TLS (RFC 8446, 4.1.2): to be answered takes no certificate."""
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    said = ssl.MemoryBIO()
+    try:
+        context.wrap_bio(ssl.MemoryBIO(), said).do_handshake()
+    except ssl.SSLWantReadError:
+        pass
+    return said.read()
 
 
 def _connected(server: Server, seconds: float) -> socket:

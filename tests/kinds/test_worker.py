@@ -425,6 +425,27 @@ def test_second_file(idle: Idle, folder: Path, form: str) -> None:
     idle.refused("127.0.0.1:5", additional_parameters=f"--debug {named}")
 
 
+TLS = {
+    "an option": ("{url}", {"ssl": "True"}),
+    "its older name": ("{url}", {"rabbit_use_ssl": "1"}),
+    "a query": ("{url}?ssl=yes", {}),
+    "a query that counts more": ("{url}?heartbeat_rate=3&ssl=on", {"ssl": "false"}),
+}
+
+
+@pytest.mark.parametrize("kind", TLS)
+def test_tls(idle: Idle, kind: str) -> None:
+    """Where it is configured RabbitMQ is greeted by TLS: one that closes to all others answers."""
+    url, options = TLS[kind]
+    idle.broker.mode = "tls"
+    refused = f"RabbitMQ at {idle.broker.address} closes the connection without an answer"
+    expect(idle.worker.monitor(timeout=SHORT), 190, refused)
+    idle.worker.config.say("DEFAULT", transport_url=url.format(url=idle.broker.url))
+    idle.worker.config.say("oslo_messaging_rabbit", **options)
+    answers = f"is not connected to RabbitMQ at {idle.broker.address}, which answers"
+    expect(idle.worker.monitor(timeout=SHORT), 190, answers)
+
+
 @pytest.mark.parametrize("url", ["kafka://10.0.0.1:9092/", "fake:/", "rabbit://"])
 def test_another_kind_of_broker(idle: Idle, url: str) -> None:
     """Of a broker that is not RabbitMQ nothing is known: the process alone is looked at."""

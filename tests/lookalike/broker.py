@@ -19,10 +19,13 @@ from looks import eventually
 
 from .ports import free_port
 
-MODES = ("fine", "silent", "closes", "denies", "refuses")
+MODES = ("fine", "tls", "silent", "closes", "denies", "refuses")
 
 START = b"\x01\x00\x00\x00\x00\x00\x04\x00\x0a\x00\x0a\xce"
 """An answer to the greeting: a method frame, connection.start."""
+
+ALERT = b"\x15\x03\x03\x00\x02\x02\x28"
+"""An answer to a handshake of TLS: one that has failed."""
 
 HEARTBEAT = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 PACE = 0.1
@@ -154,6 +157,10 @@ class Broker:
         for client in [one for one in self._clients if one in ready]:
             try:
                 said = client.recv(4096)
+                if self._mode == "tls" and said[:1] == b"\x16":
+                    client.send(ALERT)
+                elif self._mode == "tls":
+                    said = b""  # as haproxy does, before RabbitMQ
                 if said and self._mode in ("fine", "denies") and not self._clients[client]:
                     client.send(START)
                 self._clients[client] = self._clients[client] or bool(said)

@@ -6,16 +6,18 @@ start finds out is no loop of restarts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from harness import eventually, expect
+from lab import config, netns, process
 from lab.openstack import ControlPlane
-from lab.services import connected
-from lab.settings import RABBIT_PORT
+from lab.services import connected, running
+from lab.settings import RABBIT, RABBIT_PORT
 from real.fleet import START, Fleet, NeedPackages, Results, expect_all, fleet, whole_plane
 from real.kit import PATIENCE
 
@@ -31,6 +33,10 @@ REFUSED = {
     "manila-scheduler": (f"rabbit://nobody:{SECRET}@{SERVER}/", USER),
 }
 """A password, a virtual host and a user that RabbitMQ does not know, and what is said of them."""
+
+TLS_PORT = 5671
+AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
+"""Authorities of certificates, none of which has signed that of the tests."""
 
 UNUSUAL = {
     "cinder-scheduler": f"rabbit://guest:guest@127.0.0.1:3,guest:guest@{SERVER}/",
@@ -86,6 +92,52 @@ def test_unusual_urls(workers: Fleet, plane: ControlPlane) -> None:
     expect_all(workers.monitor(), 0)
     assert all(connected(member.family()) for member in workers.members.values())
     expect_all(workers.act("stop", timeout=120), 0)
+
+
+@pytest.fixture
+def certificate(plane: ControlPlane, need: Callable[[str, str], str]) -> Path:
+    """What RabbitMQ is known by, who from now on listens for TLS as well."""
+    folder = plane.settings.directory / "tls"
+    folder.mkdir(mode=0o755)
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    subprocess.run(
+        [need("openssl", "openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt",
+         "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=127.0.0.1", "-addext",
+         "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    key.chmod(0o644)  # Known to this test alone, and only while it lasts.
+    listen = (
+        f"rabbit_networking:start_ssl_listener({TLS_PORT}, "
+        f'[{{certfile,"{certificate}"}},{{keyfile,"{key}"}}], 1).'
+    )
+    environ = Path(f"/proc/{running(plane.settings, RABBIT)[0].pid}/environ").read_text()
+    with netns.inside(plane.namespace):
+        subprocess.run(
+            ["/usr/lib/rabbitmq/bin/rabbitmqctl", "--quiet", "eval", listen],
+            check=True,
+            env=dict(word.split("=", 1) for word in environ.split("\0") if word),
+            stdin=subprocess.DEVNULL,
+            **process.as_user("rabbitmq"),
+        )
+    return certificate
+
+
+def test_tls(workers: Fleet, plane: ControlPlane, certificate: Path) -> None:
+    """A worker that reaches RabbitMQ by TLS alone is well; one that does not know the certificate
+    does not start, and says so."""
+    name = "cinder-scheduler"
+    scheduler = workers[name].resource
+    url = f"rabbit://guest:guest@127.0.0.1:{TLS_PORT}/"
+    scheduler.parameters["config"] = path = plane.variant(name, f"{name}-tls", transport_url=url)
+    config.change(path, "oslo_messaging_rabbit", "ssl", "true")
+    config.change(path, "oslo_messaging_rabbit", "ssl_ca_file", AUTHORITIES)
+    expect(scheduler.start(timeout=90), 1, "certificate verify failed")
+    assert {} == workers.left()
+    config.change(path, "oslo_messaging_rabbit", "ssl_ca_file", str(certificate))
+    expect(scheduler.start(timeout=START), 0)
+    expect(scheduler.monitor(), 0)
+    expect(scheduler.stop(timeout=120), 0)
 
 
 def test_half_installed(workers: Fleet, plane: ControlPlane) -> None:
