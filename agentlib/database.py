@@ -34,6 +34,7 @@ class Database(Check):
 
     port: default of database_server_port.
     section, option: where the configuration names the database.
+    older: section and option where it did before.
     """
 
     __slots__ = ("_option", "_port")
@@ -42,10 +43,11 @@ class Database(Check):
 
     def __init__(
         self, *, port: int = 3306, section: str = "database", option: str = "connection",
+        older: tuple[str, str] | None = None,
     ) -> None:
         self._port = port
         self._option = Option(section, option, default="", schemes=("mysql", "postgresql"),
-                              port=port)
+                              port=port, older=older)
 
     def parameters(self, port: int) -> tuple[Parameter, ...]:
         """The port of the database; the older agents looked for a connection to it."""

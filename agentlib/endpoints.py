@@ -35,17 +35,20 @@ ASKING = 3.0
 class Option:
     """An option whose value is a URL with one server, or several.
 
-    section, name: of the option. default: its value where the configuration has none.
+    section, name: of the option. older: the section and the name that it has had before.
+    default: its value where the configuration has none.
     schemes: beginnings of URLs that are understood. port: where a URL names none.
     """
 
-    __slots__ = ("_default", "_name", "_port", "_schemes", "_section")
+    __slots__ = ("_default", "_name", "_older", "_port", "_schemes", "_section")
 
     def __init__(
         self, section: str, name: str, *, default: str, schemes: Sequence[str], port: int,
+        older: tuple[str, str] | None = None,
     ) -> None:
         self._section = section
         self._name = name
+        self._older = older
         self._default = default
         self._schemes = tuple(schemes)
         self._port = port
@@ -70,7 +73,7 @@ class Option:
 
     def read(self, files: Iterable[str], port: int = 0) -> list[Server] | None:
         """The same, from the files."""
-        url = option(files, self._section, self._name) or self._default
+        url = self._url([*files])
         scheme, _, rest = url.partition("://")
         if scheme.partition("+")[0] not in self._schemes:
             return None
@@ -82,7 +85,13 @@ class Option:
 
     def query(self, files: Iterable[str], name: str) -> str:
         """What the URL asks for by this name behind its question mark; empty if it does not."""
-        return _asked(option(files, self._section, self._name), name)
+        return _asked(self._url([*files]), name)
+
+    def _url(self, files: Sequence[str]) -> str:
+        url = option(files, self._section, self._name)
+        if not url and self._older:
+            url = option(files, *self._older)
+        return url or self._default
 
 
 def _asked(url: str, name: str) -> str:

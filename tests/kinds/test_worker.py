@@ -23,6 +23,7 @@ from lookalike.broker import Broker
 from lookalike.worker import MakeWorker, Worker, bytes_waiting, unread
 from looks import eventually, killed, words_of
 
+BARBICAN = agent_of("barbican-worker")
 HEAT = agent_of("heat-engine")
 WORKERS = [agent for agent in EVERY_AGENT if "Broker" in checks_of(agent)]
 ALONE = [agent for agent in WORKERS if checks_of(agent) == ["Broker"]]
@@ -565,6 +566,16 @@ def test_database_refuses(idle: Idle) -> None:
         idle.worker.config.say("database", connection=url)
         result = idle.worker.monitor(parameters={"database_server_port": 4})
         expect(result, 190, f"heat-engine runs; the database at {shown} refuses connections")
+
+
+def test_database_by_its_older_name(make_worker: MakeWorker) -> None:
+    """Where an option has a new name, the older one counts while the new one is not there."""
+    worker = make_worker(BARBICAN)
+    expect(worker.start(), 0)
+    worker.config.say("DEFAULT", sql_connection="mysql://barbican:p@127.0.0.1:3/barbican")
+    expect(worker.monitor(), 190, "the database at 127.0.0.1:3 refuses connections")
+    worker.config.say("database", connection="mysql://barbican:p@127.0.0.1:4/barbican")
+    expect(worker.monitor(), 190, "the database at 127.0.0.1:4 refuses connections")
 
 
 def test_database_of_another_kind(idle: Idle) -> None:

@@ -25,9 +25,9 @@ KINDS = Kinds(
         "ironic-conductor", "magnum-conductor", "manila-data", "manila-share", "octavia-worker",
     ),
     database=(
-        "aodh-evaluator", "aodh-listener", "cinder-backup", "designate-central", "designate-mdns",
-        "designate-worker", "ironic-conductor", "magnum-conductor", "manila-data", "manila-share",
-        "octavia-health-manager", "octavia-housekeeping", "octavia-worker",
+        "aodh-evaluator", "aodh-listener", "barbican-worker", "cinder-backup", "designate-central",
+        "designate-mdns", "designate-worker", "ironic-conductor", "magnum-conductor", "manila-data",
+        "manila-share", "octavia-health-manager", "octavia-housekeeping", "octavia-worker",
     ),
 )  # fmt: skip
 
