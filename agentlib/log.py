@@ -5,6 +5,7 @@ A monitor that finds nothing new says nothing.
 """
 from __future__ import annotations
 
+import _thread
 import os
 
 from .reason import fitting, one_line
@@ -21,12 +22,17 @@ SYSLOG = "/dev/log"
 
 
 class Log:
-    """Where ocf_log of the shell agents would write, with its line format."""
+    """Where ocf_log of the shell agents would write, with its line format.
 
-    __slots__ = ("_facility", "_file", "_tag")
+    word: held by the thread that says the exit reason. said: whether there has been one.
+    """
+
+    __slots__ = ("_facility", "_file", "_tag", "said", "word")
 
     def __init__(self, name: str, environment: Environment) -> None:
         settings = environment.log
+        self.word = _thread.allocate_lock()
+        self.said = False
         self._tag = one_line(f"{name}({environment.instance})[{os.getpid()}]")
         self._file = settings.get("HA_LOGFILE") or settings.get("HA_logfile") or ""
         self._facility = settings.get("HA_LOGFACILITY") or settings.get("HA_logfacility") or ""
@@ -49,7 +55,9 @@ class Log:
         (Exit reasons are Pacemaker's, not the standard's: it keeps the last such line on stderr.)
         """
         self.error(message)
-        to_stderr("ocf-exit-reason:" + fitting(message))
+        with self.word:
+            to_stderr("ocf-exit-reason:" + fitting(message))
+            self.said = True
 
     def _write(self, level: str, message: str) -> None:
         line = one_line(message)

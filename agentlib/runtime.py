@@ -176,8 +176,12 @@ def _watch(action: str, call: Call) -> None:
         except RuntimeError:
             pass
     # Straight to Pacemaker: what it hangs in may be a log. It is the last that is done: until here
-    # the action may still come to its own end, which counts then.
-    to_stderr(f"ocf-exit-reason:{reason}")
+    # the action may still come to its own end, which counts then. Of two reasons Pacemaker would
+    # take the later: one that has just been said is that of an action which is about to exit.
+    if call.log.word.acquire(timeout=GRACE) and not call.log.said:
+        to_stderr(f"ocf-exit-reason:{reason}")
+    else:
+        time.sleep(GRACE)
     os._exit(ExitCode.ERR_GENERIC)
 
 

@@ -31,9 +31,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 from lab.declared import declaration as declaration
+from looks import PATIENCE, having, kill
 from looks import environ_of as environ_of
 from looks import eventually as eventually
-from looks import having, kill
 from looks import start_of as start_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -197,13 +197,15 @@ class Running:
             left = self._begin + self._limit - time.monotonic()
             out, err = self.process.communicate(timeout=max(0.01, left))
         except subprocess.TimeoutExpired:
-            if self.process.poll() is not None:
+            if self.process.poll() is None:
+                killed = True
+                self.kill()
+            try:  # else it has ended by itself meanwhile, and what it said is there to be read
+                out, err = self.process.communicate(timeout=PATIENCE)
+            except subprocess.TimeoutExpired:
                 raise AssertionError(
                     f"{self.action} ended, but left its stdout or stderr open to somebody"
                 ) from None
-            killed = True
-            self.kill()
-            out, err = self.process.communicate()
         result = Result(
             self.action,
             self.process.returncode,

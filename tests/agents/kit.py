@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from harness import Result, expect
+from lookalike.case import PLENTY
 from lookalike.service import Service
 from looks import eventually
 
@@ -23,8 +24,8 @@ from looks import eventually
 
 def one_daemon(service: Service) -> int:
     """The master's pid, if exactly one daemon runs, and it serves."""
-    expect(service.probe(), 0)
-    expect(service.monitor(), 0)
+    expect(service.probe(timeout=PLENTY), 0)
+    expect(service.monitor(timeout=PLENTY), 0)
     return service.master()
 
 

@@ -349,8 +349,8 @@ def test_slow_is_not_dead(make_service: MakeService, remembered: bool) -> None:
     expect(service.start(), 0)
     if remembered:
         expect(service.monitor(), 0)
-    service.config.set(api_slow=14)
-    expect(service.monitor(timeout=30), 0)
+    service.config.set(api_slow=20)
+    expect(service.monitor(timeout=45), 0)
 
 
 # ---- no credentials

@@ -223,7 +223,8 @@ STRANGE = [
     Strange("512-mb", prefix=sh("ulimit -v 524288")),
     Strange("small-stack", prefix=sh("ulimit -s 256")),
     Strange("10-s-of-cpu", prefix=sh("ulimit -t 10")),
-    Strange("nice", prefix=("/usr/bin/nice", "-n", "19")),
+    # (At 19 it would get nothing at all for as long as others keep the machine busy.)
+    Strange("nice", prefix=("/usr/bin/nice", "-n", "5")),
     Strange(
         "no-file-size", prefix=sh("ulimit -f 0"), codes={"start": 1},
         words=("File too large",), tokens=2,
@@ -423,8 +424,8 @@ def test_syslog_hangs(service: Service, syslog: socket.socket) -> None:
     clog(syslog)
     expect(service.start(timeout=20, **options), 0)
     expect(service.monitor(**options), 0)
-    expect(service.stop(timeout=10, **options), 0)
-    expect(service.start(**options, timeout=10, parameters={"config": "/nowhere/x"}), 5, "config")
+    expect(service.stop(timeout=20, **options), 0)
+    expect(service.start(**options, timeout=20, parameters={"config": "/nowhere/x"}), 5, "config")
 
 
 # ---- what HTTP clients would find in the environment, or in root's home
@@ -593,7 +594,8 @@ def test_no_time(service: Service, action: str, milliseconds: str) -> None:
     result = service.call(action, timeout=None, limit=20, interval=30, environ=environ)
     assert result.code in (0, 1)
     expect(result, result.code)
-    assert action != "stop" or bool(result.code) == bool(service.pids())
+    # What is killed may go after the agent's last look: 1 says that it was still there.
+    assert action != "stop" or result.code or not service.pids()
     expect(service.stop(), 0)
     assert not service.pids()
 
@@ -671,6 +673,6 @@ def test_little_memory(make_service: MakeService) -> None:
             assert result.code in (0, 1, 190, *GIVEN_UP), f"{megabytes} MB: {result}"
             assert "Traceback" not in result.stderr
         result = service.stop(prefix=prefix)
-        ended = (1 if service.pids() else 0, *GIVEN_UP)
-        assert result.code in ended, f"{megabytes} MB: {result}"
+        assert result.code in (0, 1, *GIVEN_UP), f"{megabytes} MB: {result}"
+        assert result.code or not service.pids(), f"{megabytes} MB: {result}"
     assert tried > 5

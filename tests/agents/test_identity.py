@@ -461,10 +461,11 @@ def test_session_reused(service: Service) -> None:
     mark = f"STRANGER={uuid.uuid4().hex}"
     pid = dead(service)
     strangers = Strangers()
-    script = f"{mark} /usr/bin/setpriv --pdeathsig=clear sleep 3600 & sleep 1"
+    script = f"{mark} /usr/bin/setpriv --pdeathsig=clear sleep 3600 & wait"
     strangers("/bin/sh", "-c", script, pid=pid)
     try:
         there = eventually(lambda: [p for p in having(mark) if os.getsid(p) == pid])
+        os.kill(pid, signal.SIGKILL)
         eventually(lambda: not os.path.exists(f"/proc/{pid}"))
         expect(service.probe(), 7)
         expect(service.stop(), 0)

@@ -129,7 +129,7 @@ LOOKS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("look", LOOKS)
 def test_monitor_during_start(make_service: MakeService, look: str) -> None:
     """While a daemon is being started no monitor calls it gone, or takes it out of memory."""
-    service = make_service(listen_after=1.5)
+    service = make_service(listen_after=3)
     starting = service.begin("start", timeout=60)
     eventually(service.pids)
     looks = 0
@@ -145,7 +145,7 @@ def test_monitor_during_start(make_service: MakeService, look: str) -> None:
 @pytest.mark.parametrize("look", LOOKS)
 def test_monitor_during_stop(make_service: MakeService, look: str) -> None:
     """While a daemon is being stopped no monitor calls it gone before it is, nor revives it."""
-    service = make_service(slow_term=1.5)
+    service = make_service(slow_term=3)
     expect(service.start(), 0)
     stopping = service.begin("stop", timeout=60)
     eventually(lambda: "ending" in service.log_file.read_text(encoding="utf-8"))
@@ -195,8 +195,8 @@ def test_reload_during_start(make_service: MakeService) -> None:
 
 @pytest.fixture
 def holder(make_service: MakeService) -> tuple[Service, Running]:
-    """A start that is under way, and will be for some time."""
-    service = make_service(listen_after=3)
+    """A start that is under way, and will be for some time: another action can come meanwhile."""
+    service = make_service(listen_after=6)
     starting = service.begin("start", timeout=60)
     eventually(service.pids)
     return service, starting
@@ -241,8 +241,8 @@ def test_daemon_does_not_hold_it(service: Service) -> None:
     for pid in service.pids():
         for entry in Path(f"/proc/{pid}/fd").iterdir():
             assert entry.stat().st_ino not in locks
-    expect(service.start(timeout=5), 0)
-    expect(service.stop(timeout=5), 0)
+    expect(service.start(timeout=20), 0)
+    expect(service.stop(timeout=20), 0)
 
 
 # ---- the file of the lock

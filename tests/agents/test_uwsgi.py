@@ -668,12 +668,11 @@ def test_address(make_service: MakeService, named: str) -> None:
 @pytest.mark.shared
 def test_harakiri(make_service: MakeService) -> None:
     """Requests that harakiri ends are uWSGI's business: afterwards all is well again."""
-    service = make_service(ini={"harakiri": 1})
+    service = make_service(ini={"harakiri": 3})
     expect(service.start(), 0)
-    master = service.master()
+    master, before = service.master(), workers(service)
     service.config.set(api="hang")
     with connected(service):
-        before = service.workers()
         eventually(lambda: set(before) - set(service.pids()))
     service.config.set(api=None)
     eventually(lambda: checks_well(service) and len(service.pids()) == 3)

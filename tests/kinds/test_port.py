@@ -97,7 +97,7 @@ def test_port_is_taken(make_service: MakeService, stranger: Strangers, folder: P
     """A start whose port another process has fails, and names that process."""
     other = sister_daemon(folder)
     pid = stranger(*other.command)
-    eventually(other.report_path.exists)
+    eventually(lambda: len(other.pids()) == 3)  # it has the port
     service = make_service(port_retry=30)
     service.agent = usual_port(service.agent, folder, other.port)
     service.config.default["bind_port"] = other.port

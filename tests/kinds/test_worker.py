@@ -37,10 +37,10 @@ def worker(make_worker: MakeWorker) -> Worker:
 
 
 @pytest.fixture
-def running(worker: Worker) -> Worker:
+def running(worker: Worker, broker: Broker) -> Worker:
     """A heat-engine with two processes, connected."""
     expect(worker.start(), 0)
-    eventually(lambda: len(worker.pids()) == 3)
+    eventually(lambda: len(worker.pids()) == 3 and broker.greeted() == 2)
     return worker
 
 

@@ -97,10 +97,17 @@ class Broker:
         with self._change:
             return len(self._clients)
 
+    def greeted(self) -> int:
+        """How many of them have said what a client says first; they get heartbeats."""
+        with self._change:
+            return sum(self._clients.values())
+
     def asked(self) -> int:
         """How many connections there have been, with all that were begun before this call."""
         assert self._mode != "refuses"
-        before = self.accepted
+        with self._change:
+            self._seen.clear()  # a client before may have had the port that this one gets
+            before = self.accepted
         with socket.create_connection((self.host, self.port), 30) as probe:
             name = probe.getsockname()[:2]
             eventually(lambda: name in self._seen)  # in the order of their coming

@@ -89,8 +89,9 @@ class Managed(Resource):
 
     def workers(self) -> list[int]:
         """The pids of all but the master."""
-        master = self.master()
-        return [pid for pid in self.pids() if pid != master]
+        pids = self.pids()
+        (master,) = masters(pids)
+        return [pid for pid in pids if pid != master]
 
     def gone(self) -> bool:
         """Whether no process of the daemon is left; waits for the killed to go, and fails else."""

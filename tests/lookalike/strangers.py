@@ -29,7 +29,7 @@ class Args(ctypes.Structure):
 wanted = ctypes.c_int32(int(sys.argv[1]))
 args = Args(exit_signal=signal.SIGCHLD, set_tid=ctypes.addressof(wanted), set_tid_size=1)
 libc = ctypes.PyDLL(None, use_errno=True)
-until = time.monotonic() + 10
+until = time.monotonic() + 30
 while (pid := libc.syscall(435, ctypes.byref(args), ctypes.sizeof(args))) < 0:
     if time.monotonic() > until:
         sys.exit(f"clone3: {os.strerror(ctypes.get_errno())}")

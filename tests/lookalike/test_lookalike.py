@@ -19,7 +19,7 @@ import pytest
 from keystoneauth1 import exceptions, session
 from keystoneauth1.identity import v3
 
-from looks import PATIENCE, eventually
+from looks import PATIENCE, eventually, words_of
 
 from .between import FRONTS, NAMESERVERS, Front, Nameserver
 from .config import DAEMON, DaemonConfig
@@ -133,7 +133,7 @@ def test_orphans_end(start: Start) -> None:
 
 def test_hup_replaces_workers(start: Start) -> None:
     """HUP brings new workers under the same master, and no request fails meanwhile."""
-    daemon = start().ready()
+    daemon = start(request_grace=PATIENCE).ready()
     before = set(daemon.workers())
     daemon.kill(signal.SIGHUP)
     while before & set(daemon.workers()):
@@ -247,8 +247,8 @@ def test_worker_hides(start: Start) -> None:
     ours = os.getsid(daemon.process.pid)
 
     def hidden() -> list[int]:
-        words = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in daemon.config.pids()}
-        return [pid for pid, line in words.items() if wire.HOLD.encode() in line]
+        words = {pid: words_of(pid) for pid in daemon.config.pids()}  # its parent is about to end
+        return [pid for pid, line in words.items() if any(wire.HOLD in word for word in line)]
 
     (pid,) = eventually(hidden)
     assert ours != os.getsid(pid)
@@ -261,7 +261,7 @@ def test_worker_hides(start: Start) -> None:
 
 def test_worker_life(start: Start) -> None:
     """Idle workers end, others take their places, and requests are answered all the same."""
-    daemon = start(worker_life=0.02).ready()
+    daemon = start(worker_life=0.02, request_grace=PATIENCE).ready()
     before = daemon.workers()
     eventually(lambda: not set(before) & set(daemon.workers()))
     assert daemon.answers()
@@ -493,16 +493,21 @@ def test_misbehaviours(start: Start, part: str) -> None:
     """Each misbehaviour looks as it should, and the other answers stay well meanwhile."""
     assert set(wire.MISBEHAVIOURS) == set(SHAPES)
     daemon = start().ready()
-    quiet = {"hang": 0.5, "stall": 0.5}
     path, other = (b"/v2/images", "/") if part == "api" else (b"/", "/healthcheck")
     for how, (first, last) in SHAPES.items():
         daemon.config.set(**{part: how})
         address = (daemon.config.host, daemon.config.port)
-        with socket.create_connection(address, quiet.get(how, PATIENCE)) as conn:
+        with socket.create_connection(address, PATIENCE) as conn:
+            began = time.monotonic()
             conn.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
             if how == "drip":
-                assert [b"H", b"T"] == [conn.recv(10), conn.recv(10)]
+                assert [b"H", b"T"] == [conn.recv(1), conn.recv(1)]
+                assert time.monotonic() - began >= 1
                 continue
+            if how == "stall":
+                assert conn.recv(1, socket.MSG_PEEK)
+            if last == b"(silence)":
+                conn.settimeout(0.5)
             data = drain(conn, 200_000 if how == "endless_body" else 5_000)
             assert data.startswith(first) and data.endswith(last), how
             assert not how.startswith("endless") or len(data) >= 5_000, how

@@ -37,6 +37,7 @@ def test_broker(host: str) -> None:
         assert greeted(broker) == b"\x01"
         with socket.create_connection((broker.host, broker.port), PATIENCE) as client:
             client.sendall(b"AMQP\0\0\x09\x01")
+            eventually(lambda: broker.greeted() == 1)
             received = 0
             while received < 100:
                 received += len(client.recv(100))

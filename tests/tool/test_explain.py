@@ -21,7 +21,7 @@ from harness import Resource, eventually, expect
 from lookalike.broker import Broker
 from lookalike.service import MakeService, Service
 from lookalike.worker import Worker
-from looks import killed
+from looks import fields_of, killed
 from openstack_ocf import agents
 from openstack_ocf.explain import Wanted, look
 from tool.kit import EMPTY, ROOT, Ended, argv, as_nobody, command, primitive
@@ -195,6 +195,7 @@ def test_stopped_by_a_signal(service: Service) -> None:
     """A daemon that is stopped by a signal is named, with what mends it."""
     expect(service.start(), 0)
     os.kill(service.master(), signal.SIGSTOP)
+    eventually(lambda: fields_of(service.master())[0] == "T")
     has(explained(service, 1)["processes"], "wrong", f"pid {service.master()} ", "kill -CONT")
     os.kill(service.master(), signal.SIGCONT)
 

@@ -174,6 +174,17 @@ def test_watchdog(made: Made, body: str) -> None:
         done.returncode, reasons(done))
 
 
+def test_one_reason(made: Made) -> None:
+    """An action whose time is over as it says its reason gives that one, and no second."""
+    more = ("import time\nfrom agentlib import log\nfrom agentlib.errors import AgentError\n"
+            "say = log.to_stderr\n\n"
+            "def slowly(line):\n    say(line)\n    time.sleep(3600)\n\n"
+            "def fail(call):\n    log.to_stderr = slowly\n    raise AgentError('no answer')\n\n"
+            "module.FUNCTIONS['validate-all'] = fail\n")
+    done = made.run("validate-all", more=more, environ={"OCF_RESKEY_CRM_meta_timeout": "8000"})
+    assert (1, ["no answer"]) == (done.returncode, reasons(done))
+
+
 @ROOT_ONLY
 def test_a_monitor_that_hangs_leaves_that(made: Made) -> None:
     """The last verdict of a monitor that was ended before its timeout is 1, with the reason."""

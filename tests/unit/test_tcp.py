@@ -49,7 +49,7 @@ def test_bytes_go_to_and_fro(listener: socket.socket) -> None:
 @pytest.mark.parametrize("local", [True, False])
 def test_silence(listener: socket.socket, local: bool) -> None:
     """A peer that says nothing does not keep it beyond its deadline."""
-    client = Client(url_of(listener), Deadline(0.1), local=local)
+    client = Client(url_of(listener), Deadline(1), local=local)
     with pytest.raises(LATE) as caught:
         client.receive()
     assert tcp.is_timeout(caught.value)
@@ -67,7 +67,7 @@ def test_peer_that_does_not_read(listener: socket.socket) -> None:
 
 def test_after_the_deadline(listener: socket.socket) -> None:
     """When the time is over nothing is read, though there are bytes to be had."""
-    client = Client(url_of(listener), Deadline(0.5), local=True)
+    client = Client(url_of(listener), Deadline(1), local=True)
     peer, _ = listener.accept()
 
     def without_end() -> None:
