@@ -31,8 +31,8 @@ RECORD = "init.json"
 LOCK = "power.lock"
 HELD = "held"
 CUT = "cut"
-BOOT = 30.0  # seconds; a loaded machine is slow to start Python
-GONE = 30.0
+BOOT = 120.0  # seconds; a loaded machine is slow to start Python
+GONE = 60.0
 
 PRIVATE = (
     "/etc/corosync",
