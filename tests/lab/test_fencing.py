@@ -204,6 +204,8 @@ def test_fenced_node_is_ended_and_comes_back(cluster: Cluster) -> None:
     cluster.await_member("node2")
     assert first_process(cluster, "node2") not in family
     assert ADDRESS not in cluster.exec("node2", ["ip", "address"], check=True).stdout
+    log = cluster.path("node2", "/var/log/pacemaker/pacemaker.log").read_text()
+    assert "allegedly just fenced" not in log, "it was back before the other one had noticed"
     # Pacemaker may learn that the node is lost before it learns that we had it fenced: then it has
     # it fenced as well.
     assert {"node2"} == {*cluster.fenced[len(before) :]}
