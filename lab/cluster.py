@@ -61,7 +61,7 @@ PACKAGES = (
 )
 SETTINGS = "cluster.json"
 SIZES = (2, 3)
-LIMIT = 180.0  # seconds, for what takes three on an idle machine
+LIMIT = 300.0  # seconds, for what takes three on an idle machine
 LOCKED = 120.0
 NOT_RUNNING = 3  # as init scripts say it
 
