@@ -71,8 +71,8 @@ def test_stopped_workers_of_the_apis(apis: Fleet) -> None:
     for name in ("placement-api", "manila-api"):
         process.freeze(apis[name].family())
 
-    results = apis.monitor("placement-api", "manila-api", timeout=SHORT)
-    expect_all(results, 1, "does not answer in time")
+    hung = "placement-api", "manila-api"
+    await_all(lambda: apis.monitor(*hung, timeout=SHORT), 1, "does not answer in time")
     expect_all(apis.act("stop", "placement-api", "manila-api", timeout=60), 0)
     assert {} == apis.left("placement-api", "manila-api")
 
