@@ -114,7 +114,8 @@ class Controller:
         cls, *, nodes: int = 2, layout: str = PASSIVE, small: bool = False
     ) -> Iterator[Controller]:
         """One without resources yet, of which nothing is left at the end."""
-        with Cluster.temporary(nodes=nodes, properties=PROPERTIES) as members:
+        token = playground.TOKEN
+        with Cluster.temporary(nodes=nodes, properties=PROPERTIES, token=token) as members:
             asked = plane(members.outside, small=small)
             with ControlPlane.temporary(**asked) as cloud:
                 furnish(cloud.settings)

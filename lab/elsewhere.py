@@ -112,8 +112,11 @@ def run_folder() -> Iterator[Path]:
 
 
 def _hold(folder: Path) -> int | None:
-    """Lock a folder for as long as this process is there; None if another has it."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Lock a folder for as long as this process is there; None if another has it, or it is gone."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:  # its run has just ended
+        return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

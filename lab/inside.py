@@ -40,7 +40,7 @@ if pidof $daemon >/dev/null; then echo active; else echo inactive; exit 3; fi
 """
 SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP)
 POLL = 0.02
-CABLE = 30.0  # seconds
+CABLE = 120.0  # seconds; a loaded machine is slow to plug it in
 COROSYNC_END = 5.0
 LAST_RESPAWN = (0, 100)  # ended as asked; ended for good, says Pacemaker's unit for systemd
 

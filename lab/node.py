@@ -30,9 +30,11 @@ AGENTS = "agents"  # beside the nodes' folders: what all of them see as ocf:open
 RECORD = "init.json"
 LOCK = "power.lock"
 HELD = "held"
+DARK = "dark"  # since when it has no power, by the time of the file
+NOTICED = 1.0  # seconds that Pacemaker takes to tell the others, beside those that corosync takes
 CUT = "cut"
-BOOT = 30.0  # seconds; a loaded machine is slow to start Python
-GONE = 30.0
+BOOT = 120.0  # seconds; a loaded machine is slow to start Python
+GONE = 60.0
 
 PRIVATE = (
     "/etc/corosync",
@@ -124,6 +126,7 @@ class Node:
         """Turn it on; whoever calls waits for its daemons. A cable that was cut stays cut."""
         (self.folder / RECORD).unlink(missing_ok=True)
         switch.unplug(self.switch, self.port)
+        self._await_noticed()
         log = self.folder / "init.log"
         process.spawn(
             [
@@ -153,6 +156,7 @@ class Node:
                 switch.cut(self.switch, self.port)  # no last words
             first.send(signal.SIGKILL)
             self._await_end(first, GONE)
+            (self.folder / DARK).touch()
         switch.unplug(self.switch, self.port)
         (self.folder / RECORD).unlink(missing_ok=True)
 
@@ -190,6 +194,20 @@ class Node:
         ]
         written = [log for log in logs if log.exists() and log.stat().st_size]
         return max(written, key=lambda log: log.stat().st_mtime, default=logs[0])
+
+    def _await_noticed(self) -> None:
+        """Wait until the others must have noticed that it was lost: no machine boots in a second.
+
+        One that does is told of its own fencing, since corosync has that to say as soon as it has
+        agreed on who is left; and Pacemaker ends for good.
+        """
+        try:
+            since = (self.folder / DARK).stat().st_mtime
+        except FileNotFoundError:
+            return
+        text = (self.disk / "etc/corosync/corosync.conf").read_text()
+        longest = corosync.noticed(text) + NOTICED
+        time.sleep(min(longest, max(0.0, since + longest - time.time())))
 
     def _await_end(self, first: Process, seconds: float) -> None:
         if not process.await_end(lambda: [first] if first.alive() else [], seconds):

@@ -22,6 +22,7 @@ ENVIRONMENT = {
     "PYTHONWARNINGS": "ignore",
 }
 POLL = 0.05
+KILLED = 60.0  # seconds until nothing is left after KILL; only a busy machine needs them
 
 # Our own children have to be waited for, or they stay behind as zombies for as long as a
 # test run lasts.
@@ -144,6 +145,8 @@ def spawn(
 def end(find: Callable[[], list[Process]], grace: float = 5.0) -> bool:
     """End what `find` finds: TERM, KILL after the time of grace. True when nothing is left.
 
+    What was started while the others were killed is killed as well.
+
     The first found is asked alone where it leads the others: a master takes its workers with
     it, and may have something to write down before.
     """
@@ -155,9 +158,14 @@ def end(find: Callable[[], list[Process]], grace: float = 5.0) -> bool:
         process.send(signal.SIGTERM)
     if await_end(find, grace):
         return True
-    for process in find():
-        process.send(signal.SIGKILL)
-    return await_end(find, grace)
+
+    def killed() -> list[Process]:
+        left = find()
+        for process in left:
+            process.send(signal.SIGKILL)
+        return left
+
+    return await_end(killed, KILLED)
 
 
 def freeze(processes: Sequence[Process]) -> None:

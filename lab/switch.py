@@ -18,7 +18,7 @@ BRIDGE = "br0"
 MAC = "02:00:0a:63:00:fe"
 DEVICE = "eth0"  # the node's end of its cable
 FORWARDING = "forwarding"
-CARRIER = 30.0  # seconds
+CARRIER = 120.0  # seconds; a loaded machine is slow to bring a device up
 STATES = {"disabled": "0", FORWARDING: "3"}
 
 

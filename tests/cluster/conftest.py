@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
-from cluster.kit import VIPS, Group, addresses, mend
+from cluster.kit import TOKEN, VIPS, Group, addresses, mend
 from lab import seed
 from lab.cluster import PACKAGES, Cluster
 from lab.openstack import ControlPlane
@@ -27,7 +27,7 @@ def prerequisites(need_packages: Callable[[Iterable[str], str], None]) -> None:
 @pytest.fixture(scope="session")
 def shared_pair(prerequisites: None) -> Iterator[Cluster]:
     """The two nodes, for the whole run."""
-    with Cluster.temporary(nodes=2) as cluster:
+    with Cluster.temporary(nodes=2, token=TOKEN) as cluster:
         yield cluster
 
 

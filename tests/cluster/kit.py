@@ -30,10 +30,14 @@ from looks import words_of
 VIPS = {"glance": "10.99.0.101", "cinder": "10.99.0.102"}
 CHECKS = {"glance": "/v2/images?limit=1", "cinder": "/v3/volumes?limit=1"}
 LOGS = {"glance": "/var/log/glance/glance-api.log", "cinder": "/var/log/cinder/cinder.log"}
-PATIENCE = 180.0
+PATIENCE = 300.0
 """Seconds that a test waits for what must come; only a busy machine needs them."""
 CALM = 20.0
 """Seconds within which what an earlier test left behind is well, or made anew."""
+TOKEN = 3000
+"""Corosync's token in ms, by default: on a busy machine no node is to be lost for being slow."""
+TRIES = 5
+"""How often a service is made anew where a busy machine's Keystone has kept it from being clean."""
 FOREVER = 1000000
 """Pacemaker's infinity: a fail count that keeps a resource off a node."""
 DEGRADED = 190
@@ -97,8 +101,8 @@ class Group:
         """The virtual IP alone, as crm takes it."""
         return (
             f"primitive {self.ip} ocf:heartbeat:IPaddr2 params ip={self.vip} cidr_netmask=24 "
-            "op monitor interval=10s timeout=30s op start timeout=30s interval=0 "
-            "op stop timeout=30s interval=0"
+            "op monitor interval=10s timeout=90s op start timeout=90s interval=0 "
+            "op stop timeout=90s interval=0"
         )
 
     def text(self) -> str:
@@ -116,7 +120,7 @@ class Group:
         return (
             f"{self.address()}\n"
             f"primitive {self.name} ocf:openstack:{self.service}-api params {params} "
-            "op start timeout=90s interval=0 op stop timeout=60s interval=0 "
+            "op start timeout=180s interval=0 op stop timeout=60s interval=0 "
             "op monitor interval=2s timeout=30s\n"
             f"group {self.group} {self.ip} {self.name} meta resource-stickiness=100"
         )
@@ -139,7 +143,8 @@ class Group:
         return next(name for name in self.cluster.nodes if name != node)
 
     def failures(self) -> list[Failure]:
-        return self.status().failed(self.name)
+        """What has failed, or found trouble; but see `late`."""
+        return [failure for failure in self.status().failed(self.name) if not late(failure)]
 
     def fail_counts(self) -> Mapping[str, int]:
         """By node; those that are not there are 0."""
@@ -181,6 +186,7 @@ class Group:
             failure
             for failure in status.failed(self.name)
             if failure.operation == operation and code in (None, failure.code)
+            if not late(failure)
         ]
 
     def await_death(self) -> Failure:
@@ -352,8 +358,12 @@ class Group:
             except (LabError, AssertionError):
                 pass
             self.remove()
-        self.cluster.configure(self.text())
-        self._await_clean(PATIENCE)
+        for _ in range(TRIES):
+            self.cluster.configure(self.text())
+            if self._came_clean():
+                return
+            self.remove()
+        raise AssertionError(f"Keystone was late {TRIES} times")
 
     def remove(self) -> None:
         """Take it out of the configuration, and wait until it is stopped; others stay."""
@@ -365,6 +375,16 @@ class Group:
         self.cluster.until(
             lambda status: not {self.ip, self.name} & {*status.resources}, timeout=PATIENCE
         )
+
+    def _came_clean(self) -> bool:
+        """Wait until it serves; whether it did without a late Keystone, which is remembered."""
+        self.cluster.until(
+            lambda status: self.codes("monitor", self.started(status)), timeout=PATIENCE
+        )
+        if any(map(late, self.status().failed(self.name))):
+            return False
+        self._await_clean(PATIENCE)
+        return True
 
     def _await_clean(self, seconds: float) -> None:
         self.cluster.until(
@@ -385,14 +405,14 @@ def settle(cluster: Cluster) -> None:
     `crm_resource --wait` tells as much, but not in less than two seconds.
     """
 
-    def settled() -> bool:
+    def settled(status: Status) -> bool:
         node = cluster.asked
         simulated = cluster.exec(node, ["crm_simulate", "-L", "-S", "--output-as=xml"])
-        deciding = cluster.status().dc
-        state = cluster.exec(node, ["crmadmin", "--quiet", f"--status={deciding}"])
+        state = cluster.exec(node, ["crmadmin", "--quiet", f"--status={status.dc}"])
         return "<transition/>" in simulated.stdout and "S_IDLE" in state.stdout
 
-    eventually(settled, PATIENCE)
+    # For a moment Pacemaker may not answer, or have no node that decides.
+    cluster.until(lambda status: status.dc and settled(status), timeout=PATIENCE)
 
 
 def unharmed(group: Group) -> Callable[[], None]:
@@ -430,6 +450,15 @@ def masters(controller: Controller, node: str) -> dict[str, str]:
     said = controller.cluster.exec(node, ["sh", "-c", MASTERS, "sh", *controller.resources])
     rows = [line.split() for line in said.stdout.splitlines()]
     return {row[0]: f"{row[1]}, {row[2]}" for row in rows if len(row) == 3}
+
+
+def late(failure: Failure) -> bool:
+    """Whether Keystone had no time to answer: on a busy machine that is nobody's fault.
+
+    Where it is made to hang, a test asks for these words itself.
+    """
+    said = "Keystone" in failure.reason and "does not answer in time" in failure.reason
+    return failure.code == DEGRADED and said
 
 
 def blamed(status: Status) -> set[str]:

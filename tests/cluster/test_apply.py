@@ -20,10 +20,12 @@ from cluster.kit import (
     Group,
     addresses,
     await_end,
+    late,
     settle,
     unharmed,
 )
 from lab.agents import Result
+from lab.chaos import patience
 from lab.client import Watch
 from lab.cluster import Cluster
 from lab.controller import COMMAND
@@ -173,12 +175,12 @@ def test_from_description_to_service_and_back(
     calm()
 
     old = glance.family()
-    client = Watch({"glance": replace(server, address=FIRST)}, glance.token)
+    client = Watch({"glance": replace(server, address=FIRST)}, glance.token, patience=patience)
     with client.running():
         begin = time.time()
-        client.await_served("glance", begin)
+        client.await_served("glance", begin, PATIENCE)
         done = operator.run("apply", "--yes", "--allow-restart")
-        client.await_served("glance", time.time())
+        client.await_served("glance", time.time(), PATIENCE)
     assert (0, "") == (done.code, done.stderr), done.stdout
     outages = client.outages("glance", begin)
     assert outages, "what was told"
@@ -246,7 +248,7 @@ def test_from_the_guide(
     assert user.password not in done.stdout
     settle(cluster)
     assert family == cinder.family(node)
-    assert not cluster.status().failures
+    assert [] == [one for one in cluster.status().failures if not late(one)]
     assert {"vip", "p_cinder-api"} == {*cluster.status().resources}
     assert [0, 0] == [cluster.crm("configure", "show", name).code
                       for name in ("g_cinder-api", "cinder-with-vip")]

@@ -70,7 +70,8 @@ def test_every_node_serves(controller: Controller) -> None:
 
     def both() -> bool:
         """haproxy may not have seen yet that a server is up."""
-        assert 200 == controller.ask("glance-api", token=token).status
+        answer = controller.ask("glance-api", token=token, timeout=PATIENCE)
+        assert 200 == answer.status
         return all(now > then for now, then in zip(requests(controller), before))
 
     eventually(both, PATIENCE)

@@ -19,6 +19,7 @@ import pytest
 from cluster import docs_catalogue
 from cluster.docs_cib import meaning
 from cluster.docs_page import DOCS, KINDS, ROOT, Block, blocks, matches, shows
+from cluster.kit import PATIENCE, TOKEN
 from lab.agents import Result
 from lab.cluster import SWITCH, Cluster
 from lab.openstack import ControlPlane
@@ -33,7 +34,7 @@ OLD = "10.99.0.9"
 TYPES = {"image": "glance", "volumev3": "cinder"}
 EVERY = "every node"
 CLIENT = "client"
-SHOWN = 90.0
+SHOWN = PATIENCE
 """Seconds; only a busy machine needs them: a start may take 60 s of them."""
 SSH = """#!/bin/sh
 # ssh [-o OPTION] NODE -- COMMAND, on that node's disk
@@ -54,7 +55,7 @@ cp -pr $files "{cluster}/${{1%%:*}}/disk${{1#*:}}"
 @pytest.fixture(scope="module")
 def docs_pair() -> Iterator[Cluster]:
     """Two nodes."""
-    with Cluster.temporary() as cluster:
+    with Cluster.temporary(token=TOKEN) as cluster:
         yield cluster
 
 
@@ -150,7 +151,8 @@ class Reader:
             # crmsh opens an editor on a terminal only.
             text = 'script --quiet --return --command "sh -e typed" /dev/null'
             lines += [f"export EDITOR={editor}"]
-        return self.cluster.exec(place, ["sh", "-c", "\n".join([*lines, text])], timeout=150)
+        script = "\n".join([*lines, text])
+        return self.cluster.exec(place, ["sh", "-c", script], timeout=2 * PATIENCE)
 
     def catalogue(self, kind: str) -> list[str]:
         """Where a client finds a service of this type, whenever it looks."""

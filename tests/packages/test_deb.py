@@ -140,7 +140,7 @@ def test_a_start_that_is_under_way(made: list[Path], before: list[Path], root: R
     packages = [root.bring(package) for package in made]
 
     with root.begin(f"{AGENTS}/glance-api", "start", environ=PARAMETERS) as start:
-        eventually((root.path / "root/begun").exists)
+        eventually((root.path / "root/begun").exists, 180)
         with root.begin("dpkg", "--install", *packages) as dpkg:
             assert dpkg.stdout
             said = next((line for line in dpkg.stdout if "waiting for agents that run" in line), "")

@@ -90,7 +90,7 @@ def test_replaced_while_it_runs(made: Path, folder: Path) -> None:
         expect(service.start(), 0)
         service.config.set(api="hang")
         asked = len(service.config.requests())
-        monitor = service.begin("monitor", interval=30, timeout=6)
+        monitor = service.begin("monitor", interval=30, timeout=15)
         eventually(lambda: len(service.config.requests()) > asked)
         agent.write_text("no agent at all")
         expect(monitor.wait(), 1, "glance-api")

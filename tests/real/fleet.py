@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import Result, expect
+from harness import Result, eventually, expect
 from lab import mounts, netns, process
 from lab.agents import parameters
 from lab.openstack import ControlPlane
 from lab.packages import every
 from lab.process import Process
-from real.kit import Patient, Real
+from real.kit import PATIENCE, Patient, Real
 
 NeedPackages = Callable[[Iterable[str], str], None]
 PROJECTS = (
@@ -131,6 +131,24 @@ def expect_all(results: Results, code: int, *words: str) -> None:
                 f"{name}: {error}\nThe others with another code: {others or 'none'}\n"
                 f"Left of it: {fleet[name].family() or 'nothing'}\n{fleet[name].last_words()}"
             ) from None
+
+
+def await_all(look: Callable[[], Results], code: int, *words: str) -> None:
+    """Look until each has come to this, and expect it.
+
+    All of them ask Keystone at once, for a token of their own each: on a busy machine it is late.
+    """
+    def come() -> bool:
+        results = look()
+        came = {(name, result.code) for name, result in results.items()}
+        said = [all(word in result.reason for word in words) for result in results.values()]
+        found.append(results)
+        return all(one == code for _, one in came) and all(said)
+
+    found: list[Results] = []
+    with suppress(AssertionError):
+        eventually(come, PATIENCE)
+    expect_all(found[-1], code, *words)
 
 
 def last_lines(path: Path, saying: Sequence[str], number: int = 12) -> str:

@@ -73,7 +73,7 @@ def test_hung_workers(real: Real) -> None:
     expect(real.resource.monitor(), 0)
     process.freeze(real.family()[1:])
 
-    expect(real.resource.monitor(timeout=SHORT), 1, "does not answer in time")
+    expect(real.verdict(timeout=SHORT), 1, "does not answer in time")
     expect(real.resource.monitor(level=0), 0)
     expect(real.resource.stop(timeout=20), 0)
 

@@ -14,7 +14,7 @@ from harness import eventually
 from lab import identity
 from lab.openstack import ControlPlane
 from real import further, promises
-from real.fleet import START, Fleet, NeedPackages, codes, expect_all
+from real.fleet import START, Fleet, NeedPackages, await_all, codes, expect_all
 from real.further import APIS, FORBIDDEN, further_plane, have_served
 from real.kit import PATIENCE
 
@@ -49,10 +49,11 @@ def test_role_of_its_own(apis: Fleet, workers: Fleet, plane: ControlPlane) -> No
     bare = {"os_username": "bare", "os_password": "bare"}
 
     others = [name for name in APIS if name not in FORBIDDEN]
-    expect_all(apis.monitor(*others, parameters=bare), 0)
-    expect_all(apis.monitor(*FORBIDDEN, parameters=bare), 190, "forbids bare to read", "(403)")
+    await_all(lambda: apis.monitor(*others, parameters=bare), 0)
+    forbidden = "forbids bare to read", "(403)"
+    await_all(lambda: apis.monitor(*FORBIDDEN, parameters=bare), 190, *forbidden)
     wrong = {"os_password": "not-it"}
-    expect_all(apis.monitor(parameters=wrong), 190, "Keystone refuses")
+    await_all(lambda: apis.monitor(parameters=wrong), 190, "Keystone refuses")
     eventually(lambda: codes(apis.monitor()) == {0}, PATIENCE)
 
 

@@ -13,7 +13,7 @@ from harness import eventually
 from lab import process
 from lab.openstack import ControlPlane
 from real import further, promises
-from real.fleet import Fleet, NeedPackages, codes, expect_all
+from real.fleet import Fleet, NeedPackages, await_all, codes, expect_all
 from real.further import APIS, READING, STANDALONE, further_plane, have_served
 from real.kit import PATIENCE, SHORT
 
@@ -100,7 +100,7 @@ def test_stopped_processes_of_the_apis(apis: Fleet) -> None:
     for name in APIS:
         process.freeze(apis[name].family())
 
-    expect_all(apis.monitor(timeout=SHORT), 1, "does not answer in time")
+    await_all(lambda: apis.monitor(timeout=SHORT), 1, "does not answer in time")
     expect_all(apis.act("stop", timeout=60), 0)
     assert {} == apis.left()
     expect_all(apis.act("monitor"), 7)

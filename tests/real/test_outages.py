@@ -115,7 +115,7 @@ def test_database_hangs(make: MakeReal, cloud: ControlPlane) -> None:
             glance.start()
             expect(glance.resource.monitor(), 0)
             with other.frozen("db"):
-                expect(glance.resource.monitor(timeout=SHORT), 1, "does not answer in time")
+                expect(glance.verdict(timeout=SHORT), 1, "does not answer in time")
             eventually(lambda: glance.resource.monitor().code == 0, PATIENCE)
             expect(glance.resource.stop(), 0)
         finally:

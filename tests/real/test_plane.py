@@ -13,7 +13,7 @@ import pytest
 from harness import eventually, expect
 from lab import process
 from lab.openstack import ControlPlane
-from real.fleet import START, Fleet, NeedPackages, codes, expect_all, whole_plane
+from real.fleet import START, Fleet, NeedPackages, await_all, codes, expect_all, whole_plane
 from real.kit import PATIENCE, SHORT
 
 pytestmark = pytest.mark.real
@@ -46,8 +46,8 @@ def test_reader_role_is_enough(apis: Fleet) -> None:
     apis.serve(*CHECKED, "heat-api-cfn")
 
     assert all(apis[name].state()["checks"]["api"]["token"] for name in CHECKED)
-    wrong = apis.monitor(*CHECKED, parameters={"os_password": "not-it"})
-    expect_all(wrong, 190, "Keystone refuses")
+    wrong = {"os_password": "not-it"}
+    await_all(lambda: apis.monitor(*CHECKED, parameters=wrong), 190, "Keystone refuses")
 
 
 def test_hung_workers_behind_the_apis(apis: Fleet, plane: ControlPlane) -> None:
@@ -71,8 +71,8 @@ def test_stopped_workers_of_the_apis(apis: Fleet) -> None:
     for name in ("placement-api", "manila-api"):
         process.freeze(apis[name].family())
 
-    results = apis.monitor("placement-api", "manila-api", timeout=SHORT)
-    expect_all(results, 1, "does not answer in time")
+    hung = "placement-api", "manila-api"
+    await_all(lambda: apis.monitor(*hung, timeout=SHORT), 1, "does not answer in time")
     expect_all(apis.act("stop", "placement-api", "manila-api", timeout=60), 0)
     assert {} == apis.left("placement-api", "manila-api")
 
