@@ -2,8 +2,9 @@
 
 Called by `lab.openstack` when a lab is initialised. To make the schemas and to fill Keystone
 takes OpenStack's own tools some ten seconds; to copy the result takes a moment. A seed is known
-by all that it depends on: the kind of database, the packages, the catalogue, and this code. It
-holds passwords, so it is for root alone.
+by all that it depends on: the kind of database, the packages, the region, and this code. The
+addresses in the catalogue are the only thing that a copy is given of its own. It holds passwords,
+so it is for root alone.
 """
 
 from __future__ import annotations
@@ -38,11 +39,9 @@ from lab.settings import (
     APIS,
     CACHE,
     DEBIAN,
-    LOOPBACK,
-    OWN,
+    NONE,
     PORTS,
     Settings,
-    per_service,
     write_private,
 )
 from lab.web import Server
@@ -57,6 +56,11 @@ GRANTS = {
     "cinder": SERVICE_ROLES,
     "monitor": ("reader",),
 }
+# To both kinds of database this is SQL. In hexadecimal nothing has to be quoted.
+SET_URL = (
+    "update endpoint set url = cast(x'{url}' as char) "
+    "where service_id = (select id from service where type = '{kind}');"
+)
 # MariaDB is about to drop the name of MySQL: new releases have new names, Debian 12 the old ones.
 MARIADB_FOLDERS = (Path("/usr/share/mariadb"), Path("/usr/share/mysql"))
 SYSTEM_TABLES = (
@@ -80,13 +84,14 @@ def packages(db: str, chosen: str = DEBIAN, projects: Sequence[str] = ()) -> tup
 def find(settings: Settings) -> Path:
     """The seed for a lab like this; it is made when there is none yet."""
     require(settings)
-    known = {} if settings.release == DEBIAN else release.find()
-    seed = CACHE / _name(settings, known)
+    kind = _kind(settings)
+    known = {} if kind.release == DEBIAN else release.find()
+    seed = CACHE / _name(kind, known)
     if seed.exists():
         return seed
     with folders.alone("seed", "makes a seed"):
         if not seed.exists():
-            _make(settings, seed)
+            _make(kind, seed)
     return seed
 
 
@@ -102,6 +107,7 @@ def plant(seed: Path, settings: Settings) -> None:
     for keys in KEYS:
         shutil.copytree(seed / keys, settings.home("keystone") / keys)
     folders.own(settings)
+    _address(settings)
 
 
 def require(settings: Settings) -> None:
@@ -117,33 +123,39 @@ def require(settings: Settings) -> None:
         )
 
 
-def _name(settings: Settings, known: Mapping[str, str]) -> str:
-    """The name of a seed. known: the versions of what is not Debian's."""
-    installed = apt.versions(packages(settings.db, settings.release, settings.projects))
-    sources = [__file__, config.__file__, identity.__file__, services.__file__]
-    sources += [specs.__file__] if settings.projects else []
-    code = [Path(file or "").read_text() for file in sources]
-    parts = [installed, dict(known), dict(settings.endpoint), settings.region, code,
-             *settings.projects]
-    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    return f"{settings.db}-{digest[:16]}"
+def _kind(settings: Settings) -> Settings:
+    """The lab that a seed for this one is made in: all on loopback, and as small as it gets.
 
-
-def _make(settings: Settings, seed: Path) -> None:
-    """Make a seed in a workshop of its own, and move it to its place when it is complete."""
-    build = replace(
-        settings,
-        directory=CACHE / "workshop",
-        netns=OWN,
-        bind=per_service(LOOPBACK),
-        database="",
-        broker="",
-        passwords={
-            name: secrets.token_urlsafe(18) for name in (*ACCOUNTS, *settings.projects)
-        },
+    Labs that differ in nothing else share a seed. The further daemons of a project that every lab
+    has, as Cinder's, need nothing from it.
+    """
+    return Settings(
+        CACHE / "workshop",
+        db=settings.db,
+        workers=1,
+        region=settings.region,
+        release=settings.release,
+        projects=tuple(sorted(set(settings.projects) - set(APIS))),
     )
+
+
+def _name(kind: Settings, known: Mapping[str, str]) -> str:
+    """The name of a seed. known: the versions of what is not Debian's."""
+    installed = apt.versions(packages(kind.db, kind.release, kind.projects))
+    sources = [__file__, config.__file__, identity.__file__, services.__file__]
+    sources += [specs.__file__] if kind.projects else []
+    code = [Path(file or "").read_text() for file in sources]
+    parts = [installed, dict(known), kind.region, code, *kind.projects]
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return f"{kind.db}-{digest[:16]}"
+
+
+def _make(kind: Settings, seed: Path) -> None:
+    """Make a seed in a workshop of its own, and move it to its place when it is complete."""
+    names = (*ACCOUNTS, *kind.projects)
+    build = replace(kind, passwords={name: secrets.token_urlsafe(18) for name in names})
     _clear(build)  # of one that was killed
-    show.line(f"making the {settings.db} databases, once for all labs like this one")
+    show.line(f"making the {kind.db} databases, once for all labs like this one")
     try:
         build.directory.mkdir()
         folders.prepare(build)
@@ -236,9 +248,13 @@ def _create_mariadb(build: Settings) -> None:
         for name in names:
             sql += [f"create database {name} character set utf8;"]
             sql += [f"grant all on {name}.* to {user};"]
-    messages = f"--lc-messages-dir={tables[0].parent}/english"
-    command = services.mariadbd(build, "--bootstrap", messages)
-    _run(command, build, "db", stdin="\n".join([*sql, ""]))
+    _have_mariadb(build, sql, f"--lc-messages-dir={tables[0].parent}/english")
+
+
+def _have_mariadb(settings: Settings, sql: Sequence[str], *options: str) -> None:
+    """Have MariaDB do this and end: it listens nowhere, and asks for no password."""
+    command = services.mariadbd(settings, "--bootstrap", *options)
+    _run(command, replace(settings, netns=NONE), "db", stdin="\n".join([*sql, ""]))
 
 
 def _of_mariadb(*names: str) -> Path:
@@ -257,7 +273,7 @@ def _of_mariadb(*names: str) -> Path:
 def _bootstrap(build: Settings) -> None:
     for command in ("fernet_setup", "credential_setup"):
         _manage(build, "keystone", command, "--keystone-user=keystone", "--keystone-group=keystone")
-    url = f"{build.keystone_url()}/v3/"
+    _, _, url = _catalogue(build)[0]
     _manage(
         build,
         "keystone",
@@ -287,19 +303,39 @@ def _populate(build: Settings) -> None:
     for name in build.projects:
         if specs.SPECS[name].domain:
             _create_domain(build, name, keystone, roles["admin"])
-    images = str(Server(build.endpoint["glance"], PORTS["glance"]))
-    volumes = f"{Server(build.endpoint['cinder'], PORTS['cinder'])}/v3/%(project_id)s"
-    more = [found for name in build.projects if (found := specs.endpoint(build, name))]
-    for name, kind, url in (
-        ("glance", "image", images),
-        ("cinderv3", "volumev3", volumes),
-        *more,
-    ):
+    for name, kind, url in _catalogue(build)[1:]:
         service = keystone.create("service", name=name, type=kind)
         for face in ("public", "internal", "admin"):
             keystone.create(
                 "endpoint", service_id=service, interface=face, region_id=build.region, url=url
             )
+
+
+def _catalogue(settings: Settings) -> list[tuple[str, str, str]]:
+    """Name, type and URL of each service; the first is Keystone, whose entry is bootstrap's."""
+    images = str(Server(settings.endpoint["glance"], PORTS["glance"]))
+    volumes = f"{Server(settings.endpoint['cinder'], PORTS['cinder'])}/v3/%(project_id)s"
+    more = [found for name in settings.projects if (found := specs.endpoint(settings, name))]
+    return [
+        ("keystone", "identity", f"{settings.keystone_url()}/v3/"),
+        ("glance", "image", images),
+        ("cinderv3", "volumev3", volumes),
+        *more,
+    ]
+
+
+def _address(settings: Settings) -> None:
+    """Put a lab's own addresses into its catalogue, in the place of those of its seed.
+
+    In the database itself: Keystone, which would have to be started for that, takes seconds.
+    """
+    moved = set(_catalogue(settings)) - set(_catalogue(_kind(settings)))
+    sql = [SET_URL.format(url=url.encode().hex(), kind=kind) for _, kind, url in sorted(moved)]
+    if sql and settings.db == "mysql":
+        _have_mariadb(settings, ["use keystone;", *sql])
+    elif sql:
+        with closing(sqlite3.connect(config.sqlite_file(settings, "keystone"))) as database:
+            database.executescript("\n".join(sql))
 
 
 def _create_domain(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from lab.errors import LabError
 from lab.openstack import ControlPlane, strangers, sweep
 from lab.packages import every
 from lab.services import running
-from lab.settings import CACHE
+from lab.settings import CACHE, per_service
 
 ROOT = Path(__file__).parents[2]
 IMAGES, VOLUMES = "/v2/images?limit=1", "/v3/volumes?limit=1"
@@ -314,6 +315,23 @@ def test_mariadb_serves_and_hangs() -> None:
             glance.get(IMAGES, token=token, timeout=1.0)
 
         assert 200 == glance.get(IMAGES, token=token).status
+
+
+def test_catalogue_has_the_addresses_of_the_lab() -> None:
+    """Labs that differ in addresses alone share databases, and each is in its own catalogue."""
+    endpoint = {"glance": "192.0.2.7", "cinder": "2001:db8::7"}
+    with ControlPlane.temporary(db="mysql", endpoint=endpoint, workers=1) as cloud:
+        usual = replace(cloud.settings, endpoint=per_service("127.0.0.1"))
+        assert seed.find(usual) == seed.find(cloud.settings)
+        cloud.up("db", "keystone")
+        answer = cloud.server("keystone").get("/v3/endpoints", token=cloud.admin_token())
+
+        urls = {endpoint["url"] for endpoint in answer.json()["endpoints"]}
+        assert urls == {
+            "http://127.0.0.1:5000/v3/",
+            "http://192.0.2.7:9292",
+            "http://[2001:db8::7]:8776/v3/%(project_id)s",
+        }
 
 
 def test_command_line_from_nothing_to_nothing() -> None:
