@@ -27,7 +27,7 @@ from lab import agents, apt, netns, seed, show
 from lab.command import exit_code
 from lab.errors import LabError
 from lab.openstack import ControlPlane
-from lab.settings import DAEMONS
+from lab.settings import DAEMONS, USUAL_HASH_ROUNDS
 
 PACKAGES = (
     "make", "curl", "strace", "time", "resource-agents", "python3-openstackclient",
@@ -65,7 +65,8 @@ def benchmark(rounds: int, pressed: int) -> Run:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="openstack-ocf-bench-")))
         home = stack.enter_context(agents.installed())
-        cloud = stack.enter_context(ControlPlane.temporary(db="mysql"))
+        cloud = stack.enter_context(ControlPlane.temporary(
+            db="mysql", hash_rounds=USUAL_HASH_ROUNDS))
         cloud.up("db", "keystone")
         stack.enter_context(netns.inside(cloud.namespace))
         bench = Bench(*(agents.resource(cloud, home, name, folder) for name in agents.SERVICES))

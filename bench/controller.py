@@ -31,7 +31,7 @@ from lab.agents import Resource
 from lab.errors import LabError
 from lab.openstack import ControlPlane
 from lab.services import running
-from lab.settings import DAEMONS, OVS, RABBIT
+from lab.settings import DAEMONS, OVS, RABBIT, USUAL_HASH_ROUNDS
 
 PROJECTS = ("placement", "nova", "neutron", "heat", "cinder", "ceilometer", "manila", "designate")
 BASE = ("keystone", "glance-api", "cinder-api")
@@ -235,7 +235,8 @@ def benchmark(minutes: int, projects: Sequence[str]) -> tuple[list[str], list[Ro
         folder.chmod(0o755)
         home = stack.enter_context(agents.installed())
         cloud = stack.enter_context(
-            ControlPlane.temporary(db="mysql", workers=1, projects=projects))
+            ControlPlane.temporary(
+                db="mysql", workers=1, hash_rounds=USUAL_HASH_ROUNDS, projects=projects))
         node = Node(cloud, home, folder)
         node.start()
         return [*node.resources], rounds(node, minutes)

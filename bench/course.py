@@ -26,6 +26,7 @@ from lab.errors import LabError
 from lab.journal import Event, Follower
 from lab.openstack import ControlPlane
 from lab.playground import DATABASE, SHARED, Playground
+from lab.settings import USUAL_HASH_ROUNDS
 
 PAUSE = 0.1
 TIMEOUT = 10  # seconds, of the monitor of an API
@@ -61,7 +62,8 @@ class Stage:
         with Cluster.temporary() as nodes:
             bind = {**VIPS, "keystone": nodes.address}
             with ControlPlane.temporary(
-                db=DATABASE, netns=nodes.outside, bind=bind, projects=targets.PROJECTS
+                db=DATABASE, netns=nodes.outside, bind=bind, projects=targets.PROJECTS,
+                hash_rounds=USUAL_HASH_ROUNDS,
             ) as cloud:
                 # A console's proxy is on each node.
                 config.amend(cloud.config("nova-novnc"), {"vnc": {"novncproxy_host": targets.ALL}})

@@ -20,6 +20,7 @@ from lab.agents import Resource
 from lab.errors import LabError
 from lab.openstack import ControlPlane
 from lab.process import Process
+from lab.settings import USUAL_HASH_ROUNDS
 from lab.web import Server
 
 RUNS = 10  # quick ones
@@ -35,7 +36,7 @@ def shares(services: Sequence[str], runs: int = RUNS) -> Iterator[Own]:
     with ExitStack() as stack:
         folder = stack.enter_context(TemporaryDirectory(prefix="openstack-ocf-bench-"))
         home = stack.enter_context(agents.installed())
-        cloud = stack.enter_context(ControlPlane.temporary())
+        cloud = stack.enter_context(ControlPlane.temporary(hash_rounds=USUAL_HASH_ROUNDS))
         cloud.up("keystone")
         for service in services:
             resource = agents.resource(cloud, home, service, Path(folder))

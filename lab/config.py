@@ -111,6 +111,7 @@ def keystone(settings: Settings) -> Options:
         "database": {"connection": connection(settings, "keystone")},
         "fernet_tokens": {"key_repository": f"{settings.home('keystone')}/fernet-keys"},
         "credential": {"key_repository": f"{settings.home('keystone')}/credential-keys"},
+        "identity": {"password_hash_rounds": str(settings.hash_rounds)},
         "token": {"provider": "fernet", "expiration": "3600"},
     }
 

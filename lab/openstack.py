@@ -34,6 +34,7 @@ from lab.process import Process
 from lab.settings import (
     DAEMONS,
     DEBIAN,
+    HASH_ROUNDS,
     NONE,
     OWN,
     RABBIT,
@@ -81,6 +82,7 @@ class ControlPlane:
         bind: str | Addresses | None = None,
         endpoint: str | Addresses | None = None,
         workers: int | None = None,
+        hash_rounds: int | None = None,
         region: str | None = None,
         release: str | None = None,
         projects: Sequence[str] | None = None,
@@ -91,11 +93,13 @@ class ControlPlane:
 
         db: sqlite (the default) or mysql. netns: "own" (the default), "none", or the name of a
         namespace that somebody else made. bind: where the daemons listen (default 127.0.0.1);
-        endpoint: the address in the catalogue (default: where they listen); either one address,
-        or one for each of keystone, glance and cinder, and of the projects. release: of Glance and
-        Cinder, debian (the default) or newest; Keystone is Debian's. projects: further ones, of
-        DAEMONS; with any of them there is a RabbitMQ. database, broker: the addresses of a MariaDB
-        and a RabbitMQ that others start, on the files of this lab (default: its own).
+        endpoint: the address in the catalogue (default: where they listen); either one address, or
+        one for each of keystone, glance and cinder, and of the projects. hash_rounds: two to this
+        many hash a password, once for each token (default: HASH_ROUNDS, the fewest; what measures
+        Keystone, or with it, wants USUAL_HASH_ROUNDS). release: of Glance and Cinder, debian (the
+        default) or newest; Keystone is Debian's. projects: further ones, of DAEMONS; with any of
+        them there is a RabbitMQ. database, broker: the addresses of a MariaDB and a RabbitMQ that
+        others start, on the files of this lab (default: its own).
         """
         directory = Path(directory).resolve()
         listen = None if bind is None else per_service(bind)
@@ -106,6 +110,7 @@ class ControlPlane:
             "bind": listen,
             "endpoint": (called or None) if endpoint is None else per_service(endpoint),
             "workers": workers,
+            "hash_rounds": hash_rounds,
             "region": region,
             "release": release,
             "projects": None if projects is None else tuple(projects),
@@ -130,6 +135,7 @@ class ControlPlane:
         bind: str | Addresses = "127.0.0.1",
         endpoint: str | Addresses | None = None,
         workers: int = 2,
+        hash_rounds: int = HASH_ROUNDS,
         release: str = DEBIAN,
         projects: Sequence[str] = (),
         database: str = "",
@@ -146,6 +152,7 @@ class ControlPlane:
                 bind=bind,
                 endpoint=endpoint,
                 workers=workers,
+                hash_rounds=hash_rounds,
                 release=release,
                 projects=projects,
                 database=database,

@@ -2,9 +2,9 @@
 
 Called by `lab.openstack` when a lab is initialised. To make the schemas and to fill Keystone
 takes OpenStack's own tools some ten seconds; to copy the result takes a moment. A seed is known
-by all that it depends on: the kind of database, the packages, the region, and this code. The
-addresses in the catalogue are the only thing that a copy is given of its own. It holds passwords,
-so it is for root alone.
+by all that it depends on: the kind of database, the packages, the region, how passwords are hashed,
+and this code. The addresses in the catalogue are the only thing that a copy is given of its own.
+It holds passwords, so it is for root alone.
 """
 
 from __future__ import annotations
@@ -133,6 +133,7 @@ def _kind(settings: Settings) -> Settings:
         CACHE / "workshop",
         db=settings.db,
         workers=1,
+        hash_rounds=settings.hash_rounds,
         region=settings.region,
         release=settings.release,
         projects=tuple(sorted(set(settings.projects) - set(APIS))),
@@ -145,7 +146,7 @@ def _name(kind: Settings, known: Mapping[str, str]) -> str:
     sources = [__file__, config.__file__, identity.__file__, services.__file__]
     sources += [specs.__file__] if kind.projects else []
     code = [Path(file or "").read_text() for file in sources]
-    parts = [installed, dict(known), kind.region, code, *kind.projects]
+    parts = [installed, dict(known), kind.region, kind.hash_rounds, code, *kind.projects]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     return f"{kind.db}-{digest[:16]}"
 

@@ -70,6 +70,10 @@ CONFIG_FILES = {
 }
 USERS = {"db": "nobody", "keystone": "keystone", "glance": "glance", "cinder": "cinder"}
 SOCKET_PATH_MAX = 107
+HASH_ROUNDS = 4
+"""Keystone hashes a password in two to this many rounds (bcrypt): the fewest that it allows."""
+USUAL_HASH_ROUNDS = 12
+"""Its default. The hash is 0.2 s of a processor then, for each token that is given."""
 RELEASES = (DEBIAN, NEWEST) = ("debian", "newest")
 CACHE = Path("/var/cache/openstack-ocf-lab")  # what is made once for all labs
 SYSTEM_PYTHON = Path("/usr/bin/python3")
@@ -108,6 +112,7 @@ class Settings:
     bind: Addresses = field(default_factory=lambda: per_service("127.0.0.1"))
     endpoint: Addresses = field(default_factory=lambda: per_service("127.0.0.1"))
     workers: int = 2
+    hash_rounds: int = HASH_ROUNDS
     region: str = "regionOne"
     release: str = DEBIAN
     projects: tuple[str, ...] = ()
