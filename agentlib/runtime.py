@@ -11,6 +11,7 @@ import os
 import sys
 import time
 
+from .deadline import Deadline
 from .environment import API_MAJOR, Environment
 from .errors import AgentError, PermissionDeniedError, UnimplementedError
 from .exitcode import ExitCode
@@ -29,8 +30,8 @@ GRACE = 0.4
 
 NO_MEMORY = "out of memory"
 
-LEAVING = 0.1
-"""Seconds in which a monitor that hangs may leave its verdict."""
+LEAVING = 0.3
+"""Seconds in which a monitor that hangs may leave its verdict: a busy machine needs some."""
 
 
 def run(agent: Agent) -> NoReturn:
@@ -170,10 +171,9 @@ def _watch(action: str, call: Call) -> None:
     reason = f"{action} did not come to an end in time"
     if _recurring(call.environment):
         try:
-            # In a thread: it may be the file system of the state that hangs.
-            _thread.start_new_thread(_leave, (call, ExitCode.ERR_GENERIC, reason))
-            time.sleep(LEAVING)
-        except RuntimeError:
+            # It may be the file system of the state that hangs.
+            Deadline(LEAVING).within(_leave, call, ExitCode.ERR_GENERIC, reason)
+        except (TimeoutError, MemoryError):
             pass
     # Straight to Pacemaker: what it hangs in may be a log. It is the last that is done: until here
     # the action may still come to its own end, which counts then. Of two reasons Pacemaker would
