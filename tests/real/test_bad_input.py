@@ -7,7 +7,7 @@ start finds out is no loop of restarts.
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -95,21 +95,11 @@ def test_unusual_urls(workers: Fleet, plane: ControlPlane) -> None:
 
 
 @pytest.fixture
-def certificate(plane: ControlPlane, need: Callable[[str, str], str]) -> Path:
-    """What RabbitMQ is known by, who from now on listens for TLS as well."""
-    folder = plane.settings.directory / "tls"
-    folder.mkdir(mode=0o755)
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    subprocess.run(
-        [need("openssl", "openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt",
-         "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=127.0.0.1", "-addext",
-         "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    key.chmod(0o644)  # Known to this test alone, and only while it lasts.
+def listening(plane: ControlPlane, certificate: Path) -> None:
+    """RabbitMQ listens for TLS as well, from now on."""
     listen = (
         f"rabbit_networking:start_ssl_listener({TLS_PORT}, "
-        f'[{{certfile,"{certificate}"}},{{keyfile,"{key}"}}], 1).'
+        f'[{{certfile,"{certificate}"}},{{keyfile,"{certificate}"}}], 1).'
     )
     environ = Path(f"/proc/{running(plane.settings, RABBIT)[0].pid}/environ").read_text()
     with netns.inside(plane.namespace):
@@ -120,10 +110,9 @@ def certificate(plane: ControlPlane, need: Callable[[str, str], str]) -> Path:
             stdin=subprocess.DEVNULL,
             **process.as_user("rabbitmq"),
         )
-    return certificate
 
 
-def test_tls(workers: Fleet, plane: ControlPlane, certificate: Path) -> None:
+def test_tls(workers: Fleet, plane: ControlPlane, certificate: Path, listening: None) -> None:
     """A worker that reaches RabbitMQ by TLS alone is well; one that does not know the certificate
     does not start, and says so."""
     name = "cinder-scheduler"

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.real
 FORWARDING = ("haproxy", "keepalived", "radvd")
 """What agents of Neutron start, and which has to serve on, as /proc calls it."""
 
-WIRED = 3 * PATIENCE
+WIRED = 2 * PATIENCE
 """Seconds for the first lease. A busy machine needs 75; and an answer that one of Neutron's
 agents awaits in vain costs it 60 more."""
 
