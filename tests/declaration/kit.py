@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
+from agentlib.broker import TLS
 from agentlib.parameters import Values
 from agentlib.uwsgi import Uwsgi
 from harness import EVERY_AGENT, declaration
@@ -38,25 +39,30 @@ def standalone(name: str) -> bool:
     return not (found and found.only)
 
 
-def options(name: str) -> Iterable[tuple[str, str]]:
-    """Section and name of each option that the agent looks for in the service's configuration."""
+def options(name: str) -> Iterable[set[tuple[str, str]]]:
+    """Section and name of each option that the agent looks for in the service's configuration.
+
+    One that has got a new name has its older one beside it.
+    """
     found = application(name)
     if found and found.listen:
-        yield from ((found.listen_section, option) for option in found.listen)
+        yield from ({(found.listen_section, option)} for option in found.listen)
     for check in declaration(AGENTS[name]).manages.checks:
         what = type(check).__name__
         if what == "Broker":
-            yield "DEFAULT", "transport_url"
+            yield {("DEFAULT", "transport_url")}
+            yield {("oslo_messaging_rabbit", option) for option in TLS}
             if check._unless:
-                yield check._unless[:2]
+                yield {check._unless[:2]}
         elif what == "Database":
-            yield check._option._section, check._option._name
+            database = check._option
+            yield {(database._section, database._name), *filter(None, [database._older])}
         elif what == "UnixSocket":
-            yield "DEFAULT", check._name
+            yield {("DEFAULT", check._name)}
         elif what == "Api" and check.authentication:
             match = re.fullmatch(r"\[(.+)\] (\w+) = \w+", check.authentication)
             assert match, check.authentication
-            yield match[1], match[2]
+            yield {(match[1], match[2])}
 
 
 def daemon_name(name: str) -> str:
