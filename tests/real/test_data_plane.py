@@ -7,6 +7,7 @@ forwards in its own process; the router is a highly available one, so that keepa
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -79,12 +80,15 @@ def machines(
             assert "ovs" == port["binding:vif_type"]
             machine = Machine(node(plane), port, folder)
             machines.append(stack.enter_context(machine.running(plane.settings)))
-        slaac = {"ipv6_ra_mode": "slaac", "ipv6_address_mode": "slaac"}
-        attach(plane, router, one, ip_version=6, cidr="fd00:9::/64", **slaac)
         with telling_ports(plane, agents):
             eventually(lambda: all(machine.has_lease() for machine in machines), WIRED)
+            leases = eventually(lambda: both(pids(plane, LEASES)), PATIENCE)
+            # A further subnet, for which the DHCP agent replaces dnsmasq in its network.
+            slaac = {"ipv6_ra_mode": "slaac", "ipv6_address_mode": "slaac"}
+            attach(plane, router, one, ip_version=6, cidr="fd00:9::/64", **slaac)
+            eventually(lambda: len(both(pids(plane, LEASES)) - leases) == 1, PATIENCE)
             eventually(lambda: machines[0].reaches(machines[1].address), PATIENCE)
-            eventually(lambda: {*FORWARDING, LEASES} <= {*serving(plane)}, PATIENCE)
+            eventually(lambda: settled(plane), PATIENCE)
         yield machines
 
 
@@ -254,6 +258,23 @@ def pids(plane: ControlPlane, *names: str) -> set[tuple[int, int]]:
     """Those of them that run programs of these names."""
     found = serving(plane)
     return {one for name in names for one in found.get(name, ())}
+
+
+def both(found: set[tuple[int, int]]) -> set[tuple[int, int]]:
+    """What serves the two networks, one for each; nothing while one of them is missing."""
+    return found if len(found) == 2 else set()
+
+
+def settled(plane: ControlPlane) -> bool:
+    """Whether all that forwards is there, and has no more to start: it is the same a moment later.
+
+    What daemonises is two processes for a moment, or not yet the two that it will be.
+    """
+    before = pids(plane, *FORWARDING)
+    if not {*FORWARDING} <= {*serving(plane)}:
+        return False
+    time.sleep(1)
+    return before == pids(plane, *FORWARDING)
 
 
 def replaced(before: set[tuple[int, int]], now: set[tuple[int, int]]) -> bool:
