@@ -6,10 +6,11 @@ forwards in its own process; the router is a highly available one, so that keepa
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,13 +83,13 @@ def machines(
             machines.append(stack.enter_context(machine.running(plane.settings)))
         with telling_ports(plane, agents):
             eventually(lambda: all(machine.has_lease() for machine in machines), WIRED)
-            leases = eventually(lambda: both(pids(plane, LEASES)), PATIENCE)
+            leases = eventually(lambda: served(plane), PATIENCE)
             # A further subnet, for which the DHCP agent replaces dnsmasq in its network.
             slaac = {"ipv6_ra_mode": "slaac", "ipv6_address_mode": "slaac"}
             attach(plane, router, one, ip_version=6, cidr="fd00:9::/64", **slaac)
-            eventually(lambda: len(both(pids(plane, LEASES)) - leases) == 1, PATIENCE)
+            eventually(lambda: len(served(plane) - leases) == 1, PATIENCE)
             eventually(lambda: machines[0].reaches(machines[1].address), PATIENCE)
-            eventually(lambda: settled(plane), PATIENCE)
+            eventually(lambda: forwards(plane), PATIENCE)
         yield machines
 
 
@@ -111,8 +112,7 @@ def test_agents_are_stopped_killed_and_started(
         all_is_there()
 
         agents.serve()
-        eventually(lambda: replaced(leases, pids(plane, LEASES)), PATIENCE)
-        leases = pids(plane, LEASES)
+        leases = eventually(lambda: anew(leases, served(plane)), PATIENCE)
         all_is_there()
 
         for name in network.AGENTS:
@@ -124,8 +124,7 @@ def test_agents_are_stopped_killed_and_started(
         all_is_there()
 
         agents.serve()
-        eventually(lambda: replaced(leases, pids(plane, LEASES)), PATIENCE)
-        leases = pids(plane, LEASES)
+        leases = eventually(lambda: anew(leases, served(plane)), PATIENCE)
         all_is_there()
 
 
@@ -260,23 +259,30 @@ def pids(plane: ControlPlane, *names: str) -> set[tuple[int, int]]:
     return {one for name in names for one in found.get(name, ())}
 
 
-def both(found: set[tuple[int, int]]) -> set[tuple[int, int]]:
-    """What serves the two networks, one for each; nothing while one of them is missing."""
-    return found if len(found) == 2 else set()
+def steady(plane: ControlPlane, *names: str) -> set[tuple[int, int]]:
+    """Those of them that run programs of these names, if they are the same a second later.
 
-
-def settled(plane: ControlPlane) -> bool:
-    """Whether all that forwards is there, and has no more to start: it is the same a moment later.
-
-    What daemonises is two processes for a moment, or not yet the two that it will be.
+    What daemonises is two processes for a moment, and then one with another pid.
     """
-    before = pids(plane, *FORWARDING)
-    if not {*FORWARDING} <= {*serving(plane)}:
-        return False
+    before = pids(plane, *names)
     time.sleep(1)
-    return before == pids(plane, *FORWARDING)
+    return before if before == pids(plane, *names) else set()
 
 
-def replaced(before: set[tuple[int, int]], now: set[tuple[int, int]]) -> bool:
-    """Whether there are as many as before, and none of those."""
-    return len(now) == len(before) and not now & before
+def served(plane: ControlPlane) -> set[tuple[int, int]]:
+    """What serves the leases, one in each of both networks' namespaces; nothing until it is so."""
+    found = steady(plane, LEASES)
+    with suppress(FileNotFoundError):
+        if len(found) == len({os.readlink(f"/proc/{pid}/ns/net") for pid, _ in found}) == 2:
+            return found
+    return set()
+
+
+def forwards(plane: ControlPlane) -> bool:
+    """Whether all that forwards is there, and has no more to start."""
+    return {*FORWARDING} <= {*serving(plane)} and bool(steady(plane, *FORWARDING))
+
+
+def anew(before: set[tuple[int, int]], now: set[tuple[int, int]]) -> set[tuple[int, int]]:
+    """What is there now; nothing while one of those before is."""
+    return set() if now & before else now
