@@ -40,14 +40,18 @@ class Process:
 
     @classmethod
     def at(cls, pid: int) -> Process | None:
-        """The process that has this pid; None if there is none, or only a zombie."""
+        """The process that has this pid; None if there is none, or only a zombie.
+
+        One whose first thread has ended looks like a zombie while the others go on, as the agents
+        know as well; on its way out after a KILL that is so for a moment.
+        """
         try:
             stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
         except OSError:
             return None
         # The second field is the command's name, which may hold spaces and parentheses.
         fields = stat.rpartition(")")[2].split()
-        if fields[0] in "ZX":
+        if fields[0] in "ZX" and int(fields[17]) <= 1:  # the number of its threads
             return None
         return cls(pid, birth=int(fields[19]), parent=int(fields[1]), session=int(fields[3]))
 
