@@ -182,11 +182,8 @@ class Broker(Check):
     def _greeting(self, subject: Subject) -> bytes:
         """What RabbitMQ answers: a listener for TLS may close to whoever greets it without."""
         files = subject.daemon.read_files(subject.values)
-        for name in TLS:
-            said = OPTION.query(files, name) or option(files, "oslo_messaging_rabbit", name)
-            if said.lower() in YES:
-                return tls_greeting()
-        return GREETING
+        said = OPTION.query(files, TLS[0]) or option(files, "oslo_messaging_rabbit", *TLS)
+        return tls_greeting() if said.lower() in YES else GREETING
 
     def _apart(
         self, subject: Subject, servers: list[Server], memory: dict[str, Any], deadline: Deadline,

@@ -26,10 +26,14 @@ def settings(path: str) -> Mapping[str, str]:
     return _parsed("uwsgi_ini", path, "uwsgi", strip=True) if path else {}
 
 
-def option(paths: Iterable[str], section: str, name: str) -> str:
-    """The value of an option in a service's files, of which the last one counts; else empty."""
+def option(paths: Iterable[str], section: str, name: str, *older: str) -> str:
+    """The value of an option in a service's files, of which the last one counts; else empty.
+
+    older: names that it had before, in the same section; they count where it is not set.
+    """
     files = [*paths]
     found = _merged(files, section)
+    name = next((one for one in (name, *older) if found.get(one)), name)
     if section != "DEFAULT" and "$" in found.get(name, ""):
         found = {**_merged(files, "DEFAULT"), **found}
     return expanded(found, name)

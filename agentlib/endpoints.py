@@ -71,9 +71,9 @@ class Option:
         memory["files"], memory["servers"] = seal, [[*server] for server in found or ()]
         return found
 
-    def read(self, files: Iterable[str], port: int = 0) -> list[Server] | None:
+    def read(self, files: Sequence[str], port: int = 0) -> list[Server] | None:
         """The same, from the files."""
-        url = self._url([*files])
+        url = self._url(files)
         scheme, _, rest = url.partition("://")
         if scheme.partition("+")[0] not in self._schemes:
             return None
@@ -82,10 +82,9 @@ class Option:
         return [_server(part, port or self._port)
                 for part in rest.partition("/")[0].split(",") if part] or None
 
-
-    def query(self, files: Iterable[str], name: str) -> str:
+    def query(self, files: Sequence[str], name: str) -> str:
         """What the URL asks for by this name behind its question mark; empty if it does not."""
-        return _asked(self._url([*files]), name)
+        return _asked(self._url(files), name)
 
     def _url(self, files: Sequence[str]) -> str:
         url = option(files, self._section, self._name)
