@@ -10,7 +10,7 @@ import json
 import os
 import re
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -143,8 +143,8 @@ class Group:
         return next(name for name in self.cluster.nodes if name != node)
 
     def failures(self) -> list[Failure]:
-        """What has failed, or found trouble; but see `late`."""
-        return [failure for failure in self.status().failed(self.name) if not late(failure)]
+        """What has failed, or found trouble; but see `timely`."""
+        return timely(self.status().failed(self.name))
 
     def fail_counts(self) -> Mapping[str, int]:
         """By node; those that are not there are 0."""
@@ -184,9 +184,8 @@ class Group:
     def _failed(self, status: Status, operation: str, code: int | None) -> list[Failure]:
         return [
             failure
-            for failure in status.failed(self.name)
+            for failure in timely(status.failed(self.name))
             if failure.operation == operation and code in (None, failure.code)
-            if not late(failure)
         ]
 
     def await_death(self) -> Failure:
@@ -459,6 +458,11 @@ def late(failure: Failure) -> bool:
     """
     said = "Keystone" in failure.reason and "does not answer in time" in failure.reason
     return failure.code == DEGRADED and said
+
+
+def timely(failures: Iterable[Failure]) -> list[Failure]:
+    """All but those of a late Keystone."""
+    return [failure for failure in failures if not late(failure)]
 
 
 def blamed(status: Status) -> set[str]:

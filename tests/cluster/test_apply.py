@@ -20,8 +20,8 @@ from cluster.kit import (
     Group,
     addresses,
     await_end,
-    late,
     settle,
+    timely,
     unharmed,
 )
 from lab.agents import Result
@@ -248,7 +248,7 @@ def test_from_the_guide(
     assert user.password not in done.stdout
     settle(cluster)
     assert family == cinder.family(node)
-    assert [] == [one for one in cluster.status().failures if not late(one)]
+    assert [] == timely(cluster.status().failures)
     assert {"vip", "p_cinder-api"} == {*cluster.status().resources}
     assert [0, 0] == [cluster.crm("configure", "show", name).code
                       for name in ("g_cinder-api", "cinder-with-vip")]

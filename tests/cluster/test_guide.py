@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.kit import PATIENCE, TOKEN, late
+from cluster.kit import PATIENCE, TOKEN, timely
 from lab.cib import Operation, Status
 from lab.cluster import Cluster
 from lab.openstack import ControlPlane
@@ -90,7 +90,7 @@ def test_primitive_of_the_guide(
         node = first.where(name)
 
         assert node
-        assert [] == [failure for failure in first.failures if not late(failure)]
+        assert [] == timely(first.failures)
         # Not by the version document alone: it has spoken with Keystone, and kept the token.
         state = f"/run/resource-agents/openstack/{service}-api:{name}.json"
         kept = guide_pair.exec(node, ["cat", state], check=True).stdout
@@ -109,5 +109,5 @@ def _monitors(cluster: Cluster, name: str) -> list[Operation]:
 
 
 def _degraded(status: Status, name: str) -> bool:
-    found = [failure for failure in status.failed(name) if not late(failure)]
+    found = timely(status.failed(name))
     return [190] == [one.code for one in found] and "Keystone refuses user" in found[0].reason

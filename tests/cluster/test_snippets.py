@@ -15,7 +15,7 @@ import pytest
 
 from cluster.docs_cib import meaning
 from cluster.docs_page import DOCS, ROOT, Block, blocks
-from cluster.kit import PATIENCE, TOKEN, VIPS, late
+from cluster.kit import PATIENCE, TOKEN, VIPS, timely
 from harness import eventually
 from lab.cluster import Cluster
 from lab.openstack import ControlPlane
@@ -225,7 +225,7 @@ def test_ipv6_address_serves(cluster: Cluster, cloud: ControlPlane) -> None:
             in [(o.operation, o.interval, o.code) for o in cluster.history("p_glance-api")],
             timeout=PATIENCE,
         )
-        assert [] == [failure for failure in status.failures if not late(failure)]
+        assert [] == timely(status.failures)
         answer = cloud.server("glance").get("/v2/images?limit=1", token=cloud.token())
         assert 200 == answer.status
     finally:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import looks
-from cluster.kit import late
+from cluster.kit import timely
 from lab import netns, seed
 from lab.cib import Operation
 from lab.cluster import PACKAGES, TEMPORARY, Cluster, sweep
@@ -531,7 +531,7 @@ def test_image_api_fails_over_with_its_data(cluster: Cluster) -> None:
         eventually(lambda: _serves(cloud, token))
         cluster.crm("resource", "clear", "g_glance-api")
         cluster.wait()
-        assert [] == [failure for failure in cluster.status().failures if not late(failure)]
+        assert [] == timely(cluster.status().failures)
 
         cluster.kill(second)
         _await_started(cluster, [first])
