@@ -44,7 +44,7 @@ from lab.cib import Operation, Status
 from lab.command import exit_code
 from lab.errors import LabError
 from lab.node import AGENTS, ENVIRONMENT, Node, make_disk, nodes_of
-from lab.process import POLL, Process
+from lab.process import POLL, Process, rest
 from lab.settings import write_private
 
 DIRECTORY = Path("/var/lib/openstack-ocf-cluster")
@@ -175,7 +175,8 @@ class Cluster:
     @property
     def running(self) -> list[str]:
         """The names of the nodes that are on."""
-        return [node.name for node in self._nodes() if node.running()]
+        ports = switch.ports(self.outside)
+        return [node.name for node in self._nodes() if node.port in ports and node.process()]
 
     @property
     def asked(self) -> str:
@@ -286,15 +287,12 @@ class Cluster:
         return self.exec(self.asked, query, check=True).stdout
 
     def wait(self, timeout: float = LIMIT) -> None:
-        """Wait until Pacemaker has nothing left to do: `crm_resource --wait`.
+        """Wait until Pacemaker has nothing left to do.
 
         It knows nothing of what Pacemaker has not noticed yet. After a fault: `until` first.
+        `crm_resource --wait` tells as much, but not in less than two seconds.
         """
-        command = ["crm_resource", "--wait", f"--timeout={timeout:.0f}s"]
-        done = self.exec(self.asked, command, timeout=timeout + LIMIT)
-        if done.code != 0:
-            said = " ".join(line.strip() for line in done.stderr.splitlines())
-            raise LabError(f"the cluster has not settled after {timeout:.0f} s: {said}")
+        self.until(self._idle, timeout)
 
     def until(
         self, condition: Callable[[Status], object], timeout: float = LIMIT, node: str = ""
@@ -302,12 +300,13 @@ class Cluster:
         """Wait until what a node says (or any) fulfils a condition, and return it."""
         deadline = time.monotonic() + timeout
         while True:
+            since = time.monotonic()
             status = self._heard(node)
             if status and condition(status):
                 return status
             if time.monotonic() > deadline:
                 raise LabError(f"waited {timeout:.0f} s in vain; the cluster says: {status}")
-            time.sleep(POLL)
+            rest(since)
 
     # What is done to it
 
@@ -440,11 +439,15 @@ class Cluster:
 
     def _candidates(self) -> list[str]:
         """The nodes that run; first those that the others hear, and of them who runs longest."""
-        births = {node.name: first.birth for node in self._nodes() if (first := node.process())}
-        running = [name for name in self.running if name in births]
-        if not running:
+        ports = switch.ports(self.outside)
+        known = {
+            node.name: (ports[node.port] != switch.FORWARDING, first.birth)
+            for node in self._nodes()
+            if node.port in ports and (first := node.process())
+        }
+        if not known:
             raise LabError("no node runs; run: python3 -m lab.cluster up")
-        return sorted(running, key=lambda name: (self.is_cut(name), births[name]))
+        return sorted(known, key=lambda name: known[name])
 
     def _heard(self, node: str) -> Status | None:
         """What crm_mon says in this node, or in the first that answers."""
@@ -457,6 +460,18 @@ class Cluster:
             if done.code == 0:
                 return cib.status(done.stdout)
         return None
+
+    def _idle(self, status: Status) -> bool:
+        """Whether the node that decides waits for news, and would not change anything."""
+        if not status.dc:
+            return False
+        state = ["crmadmin", "--quiet", f"--status={status.dc}"]
+        left = ["crm_simulate", "--live-check", "--simulate", "--output-as=xml"]
+        asked = self.asked
+        return (
+            "S_IDLE" in self.exec(asked, state).stdout
+            and "<transition/>" in self.exec(asked, left).stdout
+        )
 
     def _pacemaker(self, node: str) -> str:
         """The pid of pacemakerd in a node."""
@@ -514,7 +529,10 @@ class Cluster:
         deadline = time.monotonic() + LIMIT
         for name in names:
             node = self._node(name)
-            while not (node.running() and self._sees(name, names)):
+            while True:
+                since = time.monotonic()
+                if node.running() and self._sees(name, names):
+                    break
                 with node.switching():  # one that is being fenced comes back
                     on = node.running()
                 if not on:
@@ -523,7 +541,7 @@ class Cluster:
                     raise LabError(
                         f"not all online after {LIMIT:.0f} s: {', '.join(names)}", log=node.log()
                     )
-                time.sleep(POLL)
+                rest(since)
 
     def _sees(self, name: str, names: Collection[str]) -> bool:
         status = self._heard(name)

@@ -22,6 +22,8 @@ ENVIRONMENT = {
     "PYTHONWARNINGS": "ignore",
 }
 POLL = 0.05
+REST = 4
+LONGEST = 0.5
 KILLED = 60.0  # seconds until nothing is left after KILL; only a busy machine needs them
 
 # Our own children have to be waited for, or they stay behind as zombies for as long as a
@@ -178,6 +180,15 @@ def freeze(processes: Sequence[Process]) -> None:
         process.send(signal.SIGSTOP)
     while not all(process.frozen() for process in processes):
         time.sleep(POLL)
+
+
+def rest(since: float) -> None:
+    """Sleep before the next look at what is awaited.
+
+    since: what time.monotonic() said before the last look. A look that starts commands costs some
+    30 ms of CPU, and a busy machine has less to give: the pause is REST times as long, in bounds.
+    """
+    time.sleep(min(max(POLL, REST * (time.monotonic() - since)), LONGEST))
 
 
 def await_end(find: Callable[[], list[Process]], seconds: float) -> bool:

@@ -77,8 +77,8 @@ class Stage:
         self.tell()
 
     def settle(self) -> None:
-        """Wait until Pacemaker has nothing left to do; `Cluster.wait` takes two seconds more."""
-        self._wait(self._settled, lambda: None)
+        """Wait until Pacemaker has nothing left to do."""
+        self.here.cluster.wait(PATIENCE)
 
     def _wait(self, condition: Callable[[], object], meanwhile: Callable[[], None]) -> None:
         deadline = time.monotonic() + PATIENCE
@@ -89,14 +89,6 @@ class Stage:
                 )
             meanwhile()
             time.sleep(POLL)
-
-    def _settled(self) -> bool:
-        cluster = self.here.cluster
-        status = cluster.status()
-        idle = ["crmadmin", "--quiet", f"--status={status.dc}"]
-        left = ["crm_simulate", "--live-check", "--simulate", "--output-as=xml"]
-        return ("S_IDLE" in cluster.exec(cluster.asked, idle).stdout
-                and "<transition/>" in cluster.exec(cluster.asked, left).stdout)
 
     # What Pacemaker has done in this chapter
 

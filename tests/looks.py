@@ -23,13 +23,19 @@ T = TypeVar("T")
 
 
 def eventually(look: Callable[[], T], patience: float = PATIENCE) -> T:
-    """Look until something is seen, and return it."""
+    """Look until something is seen, and return it.
+
+    The pause is four times what the last look took, up to half a second: a look may start a
+    command, and what is awaited needs the machine more.
+    """
     until = time.monotonic() + patience
-    while not (seen := look()):
+    while True:
+        since = time.monotonic()
+        if seen := look():
+            return seen
         if time.monotonic() > until:
             raise AssertionError(f"waited {patience} s in vain")
-        time.sleep(0.02)
-    return seen
+        time.sleep(min(max(0.02, 4 * (time.monotonic() - since)), 0.5))
 
 
 # ---- one process

@@ -220,7 +220,7 @@ class Group:
 
         Nothing of it is anywhere else.
         """
-        settle(self.cluster)
+        self.cluster.wait()
         node = self.node()
         assert node, f"not started: {self.status()}"
         assert not self.status().resources[self.name].blocked
@@ -337,9 +337,9 @@ class Group:
     def move(self, node: str) -> None:
         """Have it moved to a node, and wait until Pacemaker is done; it may stay there then."""
         self.cluster.crm("resource", "move", self.group, node, "force")
-        settle(self.cluster)
+        self.cluster.wait()
         self.cluster.crm("resource", "clear", self.group)
-        settle(self.cluster)
+        self.cluster.wait()
 
     def ready(self, *, afresh: bool = False) -> None:
         """Have it serve, with nothing left of an earlier test: by mending, or else anew.
@@ -396,22 +396,6 @@ class Group:
 def await_end(family: Sequence[Process]) -> None:
     """Wait until none of these processes is left."""
     eventually(lambda: not any(member.alive() for member in family), PATIENCE)
-
-
-def settle(cluster: Cluster) -> None:
-    """Wait until Pacemaker has nothing left to do.
-
-    `crm_resource --wait` tells as much, but not in less than two seconds.
-    """
-
-    def settled(status: Status) -> bool:
-        node = cluster.asked
-        simulated = cluster.exec(node, ["crm_simulate", "-L", "-S", "--output-as=xml"])
-        state = cluster.exec(node, ["crmadmin", "--quiet", f"--status={status.dc}"])
-        return "<transition/>" in simulated.stdout and "S_IDLE" in state.stdout
-
-    # For a moment Pacemaker may not answer, or have no node that decides.
-    cluster.until(lambda status: status.dc and settled(status), timeout=PATIENCE)
 
 
 def unharmed(group: Group) -> Callable[[], None]:

@@ -20,7 +20,6 @@ from cluster.kit import (
     Group,
     addresses,
     await_end,
-    settle,
     timely,
     unharmed,
 )
@@ -233,7 +232,7 @@ def test_from_the_guide(
     cluster.configure(text)
     cluster.until(lambda status: status.where("p_cinder-api"), timeout=PATIENCE)
     cinder.await_served()
-    settle(cluster)
+    cluster.wait()
     node = cluster.status().where("p_cinder-api")
     family = cinder.family(node)
     assert family
@@ -246,7 +245,7 @@ def test_from_the_guide(
     assert "  Nothing starts, stops or moves.\n" in done.stdout
     assert "cibsecret stash p_cinder-api os_password" in done.stdout
     assert user.password not in done.stdout
-    settle(cluster)
+    cluster.wait()
     assert family == cinder.family(node)
     assert [] == timely(cluster.status().failures)
     assert {"vip", "p_cinder-api"} == {*cluster.status().resources}
@@ -254,7 +253,7 @@ def test_from_the_guide(
                       for name in ("g_cinder-api", "cinder-with-vip")]
 
     assert 0 == operator.run("undo", "--yes").code
-    settle(cluster)
+    cluster.wait()
     assert before == configuration(cluster)
     assert family == cinder.family(node)
 
@@ -293,7 +292,7 @@ def test_two_administrators(
     assert "p_new" in configuration(cluster)
     assert "cinder" not in configuration(cluster)
     cluster.exec("node1", ["crm_attribute", "--name=maintenance-mode", "--delete"], check=True)
-    settle(cluster)
+    cluster.wait()
 
     # What does not start is told with its reason, and goes by undo.
     operator.describe(f"[cinder]\nconfig = /etc/none.conf\nvip = {VIPS['cinder']}\n")

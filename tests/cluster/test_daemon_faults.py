@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cluster.kit import FOREVER, PATIENCE, Group, await_end, settle
+from cluster.kit import FOREVER, PATIENCE, Group, await_end
 from harness import eventually
 from lab import process
 
@@ -21,7 +21,7 @@ def forgiving(api: Group) -> Iterator[Group]:
     """Each service, with failures that Pacemaker forgets."""
     timeout = f"{FAILURE_TIMEOUT}s"
     api.cluster.crm("resource", "meta", api.name, "set", "failure-timeout", timeout)
-    settle(api.cluster)
+    api.cluster.wait()
     yield api
     api.cluster.crm("resource", "meta", api.name, "delete", "failure-timeout")
 

@@ -23,6 +23,7 @@ from cluster.kit import PATIENCE, TOKEN
 from lab.agents import Result
 from lab.cluster import SWITCH, Cluster
 from lab.openstack import ControlPlane
+from lab.process import rest
 
 pytestmark = pytest.mark.real
 
@@ -174,10 +175,12 @@ class Reader:
     def await_shown(self, block: Block, text: str) -> None:
         deadline = time.monotonic() + SHOWN
         while True:
+            since = time.monotonic()
             said = self.shell("node1", "crm_mon --one-shot --inactive --failcounts").stdout
             if shows(said, text):
                 return
             assert time.monotonic() < deadline, f"{block.where}: crm_mon says\n{said}"
+            rest(since)
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.kit import PATIENCE, VIPS, Group, settle, unharmed
+from cluster.kit import PATIENCE, VIPS, Group, unharmed
 from harness import eventually
 from lab import switch
 from lab.cib import Status
@@ -74,7 +74,7 @@ def await_return(group: Group, lost: str) -> None:
     calm = unharmed(group)
     left = group.node()
     group.cluster.await_member(lost)
-    settle(group.cluster)
+    group.cluster.wait()
     calm()
     assert [7] == group.codes("probe", lost)
     assert left == group.await_settled()
@@ -93,7 +93,7 @@ def without_fencing(cluster: Cluster) -> Iterator[None]:
 
 
 def idle(cluster: Cluster, status: Status) -> bool:
-    """Whether Pacemaker does nothing. (`settle` wants it to have nothing left to do as well.)"""
+    """Whether Pacemaker does nothing. (`Cluster.wait`: it has nothing left to do, either.)"""
     command = ["crmadmin", "--quiet", f"--status={status.dc}"]
     return "S_IDLE" in cluster.exec(cluster.asked, command).stdout
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cluster.kit import PATIENCE, Group, settle, unharmed
+from cluster.kit import PATIENCE, Group, unharmed
 from lab.cluster import Cluster
 
 pytestmark = pytest.mark.real
@@ -55,7 +55,7 @@ def test_standby(glance: Group, cinder: Group, pair: Cluster) -> None:
         assert [0] == group.codes("stop", first)
     calm = unharmed(glance), unharmed(cinder)
     pair.crm("node", "online", first)
-    settle(pair)
+    pair.wait()
     assert not pair.status().nodes[first].standby
     for ask in calm:
         ask()
@@ -68,18 +68,18 @@ def test_maintenance_mode(glance: Group, pair: Cluster) -> None:
     calm = unharmed(glance)
 
     pair.crm("configure", "property", "maintenance-mode=true")
-    settle(pair)
+    pair.wait()
     calm()
     assert not pair.status().resources[glance.name].managed
     pair.crm("configure", "property", "maintenance-mode=false")
-    settle(pair)
+    pair.wait()
     calm()
     pair.until(lambda status: status.resources[glance.name].managed, timeout=PATIENCE)
 
     pair.crm("configure", "property", "maintenance-mode=true")
-    settle(pair)
+    pair.wait()
     glance.kill(glance.family())
-    settle(pair)
+    pair.wait()
     assert [] == glance.family(node)
     assert 0 == glance.get()
     pair.crm("configure", "property", "maintenance-mode=false")

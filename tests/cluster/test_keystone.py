@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cluster.kit import PATIENCE, Group, settle, unharmed
+from cluster.kit import PATIENCE, Group, unharmed
 from harness import eventually
 from lab.cib import Failure
 
@@ -25,7 +25,7 @@ def watched(glance: Group) -> Iterator[Group]:
     glance.await_monitor(0)
     calm()
     glance.cleanup()
-    settle(glance.cluster)
+    glance.cluster.wait()
     glance.await_monitor(0)
     assert [] == glance.failures()
     calm()
@@ -116,7 +116,7 @@ def test_wrong_password(glance_afresh: Group) -> None:
     finally:
         watched.set("os_password", watched.cloud.credentials.password)
 
-    settle(watched.cluster)
+    watched.cluster.wait()
     watched.await_monitor(0)
     assert [] == watched.failures()
     calm()

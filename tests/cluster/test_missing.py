@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.kit import FOREVER, PATIENCE, Group, gone, settle, unharmed
+from cluster.kit import FOREVER, PATIENCE, Group, gone, unharmed
 from harness import eventually
 from lab.cluster import Cluster
 
@@ -67,7 +67,7 @@ def test_password_gone(glance_afresh: Group) -> None:
         glance.cluster.crm("resource", "move", glance.group, glance.other(node), "force")
         failure = glance.await_failure("start", 6)
         assert "os_password" in failure.reason
-        settle(glance.cluster)
+        glance.cluster.wait()
         resource = glance.status().resources[glance.name]
         assert ("Stopped", False) == (resource.role, resource.blocked)
         assert [0] == glance.codes("stop", node)
@@ -96,7 +96,7 @@ def test_probe_without_the_software(pair: Cluster, groups: dict[str, Group]) -> 
         eventually(lambda: [5] == glance.codes("probe", bare), PATIENCE)
         (probe,) = glance.history("probe", bare)
         assert "binary=glance-api is not an executable on this node" in probe.reason
-        settle(pair)
+        pair.wait()
         calm()
         assert [] == glance.failures(), "Pacemaker does not show it among the failures"
         assert not glance.status().resources[glance.name].blocked
@@ -111,7 +111,7 @@ def test_probe_without_the_software(pair: Cluster, groups: dict[str, Group]) -> 
         calm = unharmed(glance)
 
     pair.crm("resource", "refresh", glance.name)
-    settle(pair)
+    pair.wait()
     assert [] == glance.failures()
     assert [7] == glance.codes("probe", bare)
     calm()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from cluster.kit import PATIENCE, VIPS, Group, settle, unharmed
+from cluster.kit import PATIENCE, VIPS, Group, unharmed
 from lab.cluster import Cluster
 from lab.openstack import ControlPlane
 
@@ -28,7 +28,7 @@ def test_power_loss(glance: Group, cinder: Group, pair: Cluster) -> None:
         assert [] == group.failures()
     calm = unharmed(glance), unharmed(cinder)
     pair.start(lost)
-    settle(pair)
+    pair.wait()
     for ask in calm:
         ask()
     for group in (glance, cinder):
@@ -51,7 +51,7 @@ def test_orderly_stop(glance: Group, pair: Cluster) -> None:
     assert not glance.status().nodes[first].unclean
     calm = unharmed(glance)
     pair.start(first)
-    settle(pair)
+    pair.wait()
     calm()
 
 
@@ -68,12 +68,12 @@ def test_quorum_lost(prerequisites: None) -> None:
 
             cluster.kill(lost[0])
             cluster.until(lambda status: not status.online(lost[0]), timeout=PATIENCE)
-            settle(cluster)
+            cluster.wait()
             assert left == glance.await_settled()
             cluster.kill(lost[1])
             status = cluster.until(lambda status: not status.where(glance.name), timeout=PATIENCE)
             assert not status.quorum
-            settle(cluster)
+            cluster.wait()
             assert [] == glance.family(left)
             assert [] == glance.nodes_with_address()
             assert 0 == glance.get()

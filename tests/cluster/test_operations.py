@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cluster.kit import PATIENCE, Group, settle, unharmed
+from cluster.kit import PATIENCE, Group, unharmed
 from harness import eventually
 from lab.cluster import Cluster
 
@@ -47,11 +47,11 @@ def test_daemon_of_a_shell_agent(pair: Cluster, groups: dict[str, Group]) -> Non
     group.await_monitor(0)
     assert [] == group.failures()
     pair.crm("resource", "refresh", group.name)
-    settle(pair)
+    pair.wait()
     assert family == group.family()
 
     pair.crm("resource", "stop", group.group)
-    settle(pair)
+    pair.wait()
     assert [0] == group.codes("stop", node)
     assert not any(old.alive() for old in family)
     pair.crm("resource", "start", group.group)
@@ -66,7 +66,7 @@ def test_refresh(glance: Group) -> None:
 
     glance.cluster.crm("resource", "refresh", glance.name)
 
-    settle(glance.cluster)
+    glance.cluster.wait()
     calm()
     assert [0] == glance.codes("probe", node)
     assert [7] == glance.codes("probe", glance.other(node))
@@ -93,7 +93,7 @@ def test_pacemaker_restarted_in_maintenance_mode(glance: Group, pair: Cluster) -
     calm = unharmed(glance)
     node = glance.node()
     pair.crm("configure", "property", "maintenance-mode=true")
-    settle(pair)
+    pair.wait()
 
     pair.restart_pacemaker(node)
     pair.until(lambda status: glance.started(status) == node, timeout=PATIENCE)
@@ -102,7 +102,7 @@ def test_pacemaker_restarted_in_maintenance_mode(glance: Group, pair: Cluster) -
     pair.crm("configure", "property", "maintenance-mode=false")
 
     pair.until(lambda status: status.resources[glance.name].managed, timeout=PATIENCE)
-    settle(pair)
+    pair.wait()
     calm()
     glance.await_monitor(0)
     assert [0] == glance.codes("probe", node)

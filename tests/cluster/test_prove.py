@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from cluster.kit import PATIENCE, Group, gone, settle, unharmed
+from cluster.kit import PATIENCE, Group, gone, unharmed
 from harness import eventually
 from lab.agents import Result
 from lab.controller import COMMAND
@@ -165,7 +165,7 @@ def test_moved_by_hand(operator: Operator) -> None:
     """3: with the constraint of an operator's own move it would run nowhere; nothing is touched."""
     group = operator.group
     group.cluster.crm("resource", "move", group.group, group.other(group.node()), "force")
-    settle(group.cluster)
+    group.cluster.wait()
     standing = operator.constraints()
     calm = unharmed(group)
 

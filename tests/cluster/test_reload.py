@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.kit import PATIENCE, Group, settle, unharmed
+from cluster.kit import PATIENCE, Group, unharmed
 from harness import eventually
 from lab import identity
 from lab.errors import LabError
@@ -73,7 +73,7 @@ def without_monitors(group: Group) -> Iterator[None]:
     A monitor that comes between the first and the last of it would be a failure of its own.
     """
     group.cluster.crm("configure", "property", "maintenance-mode=true")
-    settle(group.cluster)
+    group.cluster.wait()
     yield
     group.cluster.crm("configure", "property", "maintenance-mode=false")
 
@@ -90,7 +90,7 @@ def test_new_password(glance_afresh: Group) -> None:
         glance.set("os_password", "another-password")
 
         eventually(lambda: reloads(glance) > before, PATIENCE)
-        settle(glance.cluster)
+        glance.cluster.wait()
         glance.await_monitor(0)
         glance.await_monitors(2)
         glance.await_monitor(0)
@@ -100,7 +100,7 @@ def test_new_password(glance_afresh: Group) -> None:
     before = reloads(glance)
     glance.set("os_password", glance.cloud.credentials.password)
     eventually(lambda: reloads(glance) > before, PATIENCE)
-    settle(glance.cluster)
+    glance.cluster.wait()
     glance.await_monitor(0)
     assert [] == glance.failures()
     calm()
@@ -114,16 +114,16 @@ def test_new_password_after_a_refresh(glance: Group) -> None:
     """
     node = glance.node()
     glance.cluster.crm("resource", "refresh", glance.name)
-    settle(glance.cluster)
+    glance.cluster.wait()
     assert [] == glance.history("start", node)
     calm = unharmed(glance)
     with password_of_monitor(glance, "another-password"):
         glance.cluster.crm("configure", "property", "maintenance-mode=true")
         glance.set("os_password", "another-password")
         glance.cluster.crm("resource", "refresh", glance.name)
-        settle(glance.cluster)
+        glance.cluster.wait()
         glance.cluster.crm("configure", "property", "maintenance-mode=false")
-        settle(glance.cluster)
+        glance.cluster.wait()
 
         glance.await_monitor(0)
         assert [] == glance.failures()
@@ -140,7 +140,7 @@ def test_secret(glance_afresh: Group) -> None:
     write_secret(glance, "os_password", password)
     try:
         glance.set("os_password", IN_SECRET)
-        settle(glance.cluster)
+        glance.cluster.wait()
         glance.forget()  # the token, which came from the same password
         glance.await_monitors(2)
         glance.await_monitor(0)
@@ -156,7 +156,7 @@ def test_secret(glance_afresh: Group) -> None:
         glance.cluster.until(
             lambda status: status.resources[glance.name].role == "Stopped", timeout=PATIENCE
         )
-        settle(glance.cluster)
+        glance.cluster.wait()
         assert [0] == glance.codes("stop", node)
         assert [] == glance.nodes_with_daemon()
         assert [] == glance.failures()
@@ -170,7 +170,7 @@ def test_secret(glance_afresh: Group) -> None:
     finally:
         glance.set("os_password", password)
         remove_secret(glance, "os_password")
-    settle(glance.cluster)
+    glance.cluster.wait()
 
 
 def test_secret_lost_while_it_runs(glance_afresh: Group) -> None:
@@ -184,13 +184,13 @@ def test_secret_lost_while_it_runs(glance_afresh: Group) -> None:
     write_secret(glance, "os_password", password)
     try:
         glance.set("os_password", IN_SECRET)
-        settle(glance.cluster)
+        glance.cluster.wait()
         with without_monitors(glance):
             remove_secret(glance, "os_password")
             place = f"location l_{glance.group} {glance.group} inf: {glance.other(node)}"
             glance.cluster.configure(place)  # for once not `move`, which fails in maintenance mode
         glance.await_failure("start", 2)
-        settle(glance.cluster)
+        glance.cluster.wait()
         failed = {(failure.operation, failure.code) for failure in glance.failures()}
         assert {("start", 2)} == failed
         assert glance.other(node) in {failure.node for failure in glance.failures()}
@@ -205,4 +205,4 @@ def test_secret_lost_while_it_runs(glance_afresh: Group) -> None:
     finally:
         glance.set("os_password", password)
         remove_secret(glance, "os_password")
-    settle(glance.cluster)
+    glance.cluster.wait()

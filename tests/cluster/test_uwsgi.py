@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.kit import Group, await_end, mend, settle
+from cluster.kit import Group, await_end, mend
 from lab.cluster import Cluster
 from lab.openstack import ControlPlane
 from lab.settings import NEWEST, NEWEST_ENVIRONMENT
@@ -85,7 +85,7 @@ def test_failover(pair: Cluster, every: list[Group]) -> None:
         pair.crm("resource", "move", group.group, first, "force")
     for group in every:
         assert first == group.await_on(first)
-    settle(pair)
+    pair.wait()
     for group in every:
         pair.crm("resource", "clear", group.group)
     pair.kill(first)

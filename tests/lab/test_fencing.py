@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 import looks
-from cluster.kit import settle
 from lab import fencing, process, seed
 from lab.agents import Result
 from lab.cluster import PACKAGES, Cluster, sweep
@@ -54,7 +53,7 @@ def cluster(shared: Cluster) -> Iterator[Cluster]:
     shared.up()
     # Pacemaker may have had a node fenced that it took for lost, and that is back already: on a
     # busy machine the one comes after the other.
-    settle(shared)
+    shared.wait()
     shared.up()
 
 
