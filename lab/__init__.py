@@ -5,7 +5,7 @@ Nothing in here is installed with the agents. The parts, each using only those a
     errors      LabError: what failed, the last lines of its log, what to do
     command     how a command of the lab ends: exit code, one line of what went wrong
     show        one line a step, with the seconds it took
-    process     a process is its pid and its birth; start, find and end sessions
+    process     a process, known by its pid and start time; start, find and end sessions
     netns       network namespaces: make, enter, empty, remove
     apt         Debian packages, without starting what they bring
     web         one HTTP request into a namespace
@@ -18,27 +18,27 @@ Nothing in here is installed with the agents. The parts, each using only those a
     seed        databases and Keystone's content: made once, copied often
     openstack   ControlPlane, and the command line
     root        Debian roots of another release, made once, entered by namespaces
-    elsewhere   a command in one, in the sources as they are here
+    elsewhere   runs a command in one of these roots, on the sources of this checkout
 
 and for Pacemaker nodes, with errors to apt of the above:
 
-    switch      the bridge that the nodes meet on
+    switch      the bridge that connects the nodes
     corosync    corosync.conf
-    cib         the first CIB; what crm_mon and the CIB say later
+    cib         the first CIB; reads what crm_mon and the CIB say later
     node        one node, seen from outside
     fencing     the power switch, which ends a node and starts it again
-    fence_lab   the nodes' fence agent, which asks it
+    fence_lab   the nodes' fence agent, which asks the power switch
     inside      the first process of a node
     cluster     Cluster, and the command line
 
 and for both together:
 
-    client      asks services again and again, and knows how long there was no answer
+    client      sends requests all the time, and measures how long there was no answer
     journal     what Pacemaker did, from the nodes' logs
     machine     what this machine has: processors, memory, load
     playground  Glance and Cinder with their workers on two nodes; make lab
     stage, demo         what make demo shows
     ledger, invariants, scene, mishaps, upgrade, faults, chaos      make chaos
-    balanced    what its layout with haproxy has more
+    balanced    what the layout with haproxy adds to it
     controller  a whole controller, database and RabbitMQ with it; make controller
 """

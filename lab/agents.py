@@ -1,7 +1,7 @@
 """The agents, installed and run as Pacemaker runs them, against a lab's control plane.
 
-Called by the demo, the benchmark and the tests with real daemons. A Resource is what the cluster
-calls one: an agent, an instance name and parameters.
+Called by the demo, the benchmark and the tests with real daemons. A Resource is what Pacemaker
+calls a resource: an agent, an instance name and parameters.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ CODES = {
 
 @dataclass(frozen=True)
 class Result:
-    """What one invocation of an agent came to."""
+    """The result of one invocation of an agent."""
 
     code: int
     seconds: float
@@ -65,8 +65,8 @@ class Result:
 class Resource:
     """An instance of an agent in a lab.
 
-    agent: path of the executable. folder: HA_RSCTMP. interpreter: what runs the agent, where it
-    is not its own first line.
+    agent: path of the executable. folder: HA_RSCTMP. interpreter: the command that runs the agent;
+    empty: as its first line says.
     """
 
     cloud: ControlPlane
@@ -86,7 +86,7 @@ class Resource:
         level: int | None = None,
         parameters: Mapping[str, str] | None = None,
     ) -> Result:
-        """Run one action; the parameters are changed for it alone.
+        """Run one action; `parameters` are changed for this action only.
 
         A monitor without an interval is a recurring one; with 0 it is a probe.
         """
@@ -126,11 +126,11 @@ class Resource:
 
     @property
     def pidfile(self) -> Path:
-        """Where the pid of the master is."""
+        """The file with the pid of the master process."""
         return self.folder / f"{self.name}.pid"
 
     def processes(self) -> list[Process]:
-        """The daemon's processes, its master first; by the pidfile, and by the session it led."""
+        """The daemon's processes, its master first: the pidfile's process, and its session."""
         try:
             master = Process.at(int(self.pidfile.read_text()))
         except (FileNotFoundError, ValueError):
@@ -143,7 +143,7 @@ class Resource:
 
 
 def listens(cloud: ControlPlane, service: str) -> bool:
-    """Whether anybody takes connections where a service's configuration says."""
+    """Whether connections are accepted at the address in a service's configuration."""
     server = cloud.server(service)
     with netns.inside(cloud.namespace):
         try:
@@ -154,9 +154,9 @@ def listens(cloud: ControlPlane, service: str) -> bool:
 
 
 def each_worker(family: Sequence[Process], ask: Callable[[], object]) -> None:
-    """Have each worker of a daemon answer in its turn, while the others are stopped.
+    """Make each worker of a daemon answer once: meanwhile the other workers are stopped.
 
-    What a worker knows of a token it keeps to itself, for five minutes.
+    A worker caches a token for itself alone, for five minutes.
     """
     workers = family[1:]
     for worker in workers:
@@ -179,8 +179,8 @@ def installed() -> Iterator[Path]:
 
 
 def install(root: Path) -> Path:
-    """Install the agents to an OCF root; the folder in which they are."""
-    # What an outer make was told is not for this one.
+    """Install the agents in an OCF root; the folder that they are in."""
+    # The settings of an outer make must not reach this one.
     environment = {name: value for name, value in os.environ.items() if "MAKE" not in name}
     places = (f"OCF_ROOT={root}", f"MANDIR={root}/man", "DESTDIR=", "PYTHON=/usr/bin/python3")
     command = ["make", "install", *places]
@@ -197,7 +197,7 @@ def resource(
 ) -> Resource:
     """A resource with the lab's configuration file and its monitoring user."""
     user = cloud.credentials
-    # A process is known by the name of its resource, on the whole machine: not twice the same.
+    # The agents find processes by the resource's name, on the whole machine: it must be unique.
     name = name or f"p_{service}-api-{os.getpid()}"
     parameters = {
         "config": str(cloud.config(service)),
@@ -212,7 +212,7 @@ def resource(
 
 def parameters(cloud: ControlPlane, agent: str, name: str) -> dict[str, str]:
     """The lab's configuration for a daemon of any project, and the monitoring user's credentials
-    where they are of use. agent: its name. name: of the resource."""
+    where the agent takes them. agent: its name. name: of the resource."""
     user, known = cloud.credentials, declared.defaults(agent)
     identity = {
         "os_auth_url": user.auth_url,
@@ -230,7 +230,7 @@ def parameters(cloud: ControlPlane, agent: str, name: str) -> dict[str, str]:
 
 
 def service_of(agent: str) -> str:
-    """What the lab calls an agent's service: all but two as the agent is called."""
+    """The lab's name of an agent's service: the agent's name, but for glance-api, cinder-api."""
     service = agent.rpartition("-")[0]
     return service if agent.endswith("-api") and service in SERVICES else agent
 
@@ -254,7 +254,7 @@ def execute(
     try:
         out, err = child.communicate(timeout=timeout)
     except BaseException as error:
-        # An interrupt finds a short command ended, as often as not: its group may have gone.
+        # At an interrupt a short command has often ended already, and its group with it.
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
         out, err = child.communicate()

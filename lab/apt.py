@@ -31,10 +31,10 @@ def versions(packages: Sequence[str]) -> dict[str, str]:
     """The version of each of these packages that is installed."""
     query = ["dpkg-query", "--show", "--showformat=${Package} ${Version} ${db:Status-Status}\n"]
     try:
-        # Its exit code says no more than that one of them is unknown.
+        # Its exit code only says that one of the packages is unknown.
         listing = subprocess.run([*query, *packages], capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        raise LabError("dpkg-query is missing: the lab needs Debian 12 or one of its kin") from None
+        raise LabError("dpkg-query is missing: the lab needs Debian 12 or a similar one") from None
     rows = [line.split() for line in listing.stdout.splitlines()]
     return {row[0]: row[1] for row in rows if row[-1] == "installed"}
 
@@ -46,11 +46,11 @@ def owner(path: Path) -> str:
         found = subprocess.run(query, capture_output=True, text=True, check=True).stdout
     except (FileNotFoundError, subprocess.CalledProcessError):
         raise LabError(f"{path} belongs to no Debian package") from None
-    return found.splitlines()[-1].partition(":")[0]  # those before it tell of diversions
+    return found.splitlines()[-1].partition(":")[0]  # lines before it are about diversions
 
 
 def install(packages: Sequence[str]) -> None:
-    """Install those of the packages that are missing."""
+    """Install the packages that are missing."""
     missing = [name for name in packages if name not in versions(packages)]
     if not missing:
         return
@@ -59,13 +59,13 @@ def install(packages: Sequence[str]) -> None:
         try:
             _apt("package lists", "update")
         except LabError as error:
-            show.line(f"{error}\ngoing on with the package lists there are")
+            show.line(f"{error}\ncontinuing with the package lists of before")
         _apt("packages", "install", "--no-install-recommends", *missing)
 
 
 @contextmanager
 def no_daemons(policy: Path = POLICY) -> Iterator[None]:
-    """Keep packages from starting daemons, by the policy that Debian's tools ask.
+    """Keep packages from starting daemons, by policy-rc.d, which Debian's tools ask.
 
     A policy that is already there is the operator's, and stays.
     """
@@ -87,7 +87,7 @@ def _apt(what: str, *arguments: str) -> None:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            # Without systemd there is no runlevel, and 1 is the one without daemons.
+            # Without systemd there is no runlevel; 1 is the runlevel without daemons.
             env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"},
         )
         show.watch(child, LOG)

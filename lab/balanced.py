@@ -1,8 +1,8 @@
-"""What a controller has more where every API runs on all nodes, behind haproxy.
+"""What a controller needs besides where every API runs on all nodes, behind haproxy.
 
 Called by `lab.controller` for the layout active-active. The nodes share one configuration of each
-service, so each has a file of its own beside it that says where its APIs listen: its own address.
-(An API that uWSGI serves is told by openstack-ocf, in Pacemaker's configuration.)
+service. So each node has a second file of its own, with the address that its APIs listen on. (An
+API under uWSGI gets its address from openstack-ocf, by Pacemaker's configuration.)
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ def addresses(nodes: Iterable[str]) -> dict[str, str]:
 
 
 def listens(name: str) -> tuple[str, str] | None:
-    """Section and option of an API's configuration that say its address; None if none does."""
+    """Section and option that set the address an API listens on; None if there are none."""
     uwsgi = declared.daemon(name).uwsgi
     return (uwsgi.listen_section, uwsgi.listen[0]) if uwsgi and uwsgi.listen else None
 
 
 def parameters(name: str) -> dict[str, str]:
-    """What an agent is given, so that its daemon reads the node's own file as well."""
+    """The parameters of an agent that make its daemon read the node's own file as well."""
     return {"additional_parameters": f"--config-file={OWN}"} if listens(name) else {}
 
 
@@ -45,7 +45,7 @@ def write(file: Path, apis: Iterable[str], address: str) -> None:
 
 
 def section(vip: str, group: str, file: Path, nodes: Iterable[str]) -> Mapping[str, str]:
-    """haproxy's section of the description. file: its configuration, which all nodes reach."""
+    """haproxy's section of the description. file: haproxy's configuration, shared by all nodes."""
     there = addresses(nodes)
     return {
         "vip": vip,

@@ -2,11 +2,11 @@
 
 Run as `python3 -m lab.chaos`, as root. Two nodes with fencing; Glance and Cinder with their virtual
 IPs, as crm/ has them; MariaDB and Keystone where both nodes reach them; clients outside that write
-and read all the time (`lab.ledger`). Step by step a fault is chosen by the seed (`lab.faults`),
-done and undone, and what must hold is looked at (`lab.invariants`).
+and read all the time (`lab.ledger`). Each step takes the next fault of the seed (`lab.faults`),
+applies it, undoes it, and checks what must hold (`lab.invariants`).
 
-The first thing that breaks ends it, with a line that takes it again. The seed alone says which
-faults come, and in which order; what each of them meets is a matter of time as well.
+The first violation ends the run, with a command line that repeats it. The seed alone decides which
+faults come, and in which order; what each of them meets depends on timing as well.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ from lab.scene import PATIENCE, Explained, Fault, Scene
 
 MINUTES = 60.0
 OFFICIAL = "python3-openstackclient"
-PAUSE = 0.4  # seconds between two questions of the client that watches a service
-LONGEST = 20.0  # seconds that it waits for an answer
+PAUSE = 0.4  # seconds between two requests of the client that watches a service
+LONGEST = 20.0  # seconds that this client waits for an answer, at most
 TOKEN = 1200.0  # seconds for which a token is used; Keystone's are good for an hour
 MEMORY = 1.5  # GiB that two nodes, their daemons, MariaDB and Keystone take
-FEW = 2  # processors, below which everything takes longer
+FEW = 2  # processors; with fewer, everything takes longer
 
 
 @dataclass
@@ -55,7 +55,7 @@ class Chaos:
     """A run: what was done so far.
 
     lost: the seconds without service, by fault. events: what Pacemaker did in the last step.
-    judged: all that it did before.
+    judged: the events that were judged already.
     """
 
     scene: Scene
@@ -68,7 +68,7 @@ class Chaos:
     token: float = 0.0
 
     def step(self, fault: Fault, service: str) -> tuple[str, list[str]]:
-        """Do one thing: what came of it in a line, and what broke."""
+        """Apply one fault; what came of it, in a line, and the violations."""
         here, watch = self.scene.here, self.scene.watch
         self.done += 1
         self.events = []
@@ -100,7 +100,7 @@ class Chaos:
     def _judge(
         self, explained: Explained, before: dict[str, dict[str, list[Process]]]
     ) -> list[str]:
-        """What breaks the promises, apart from the bound."""
+        """The violations, apart from an outage that is over the bound."""
         here, begin = self.scene.here, self.scene.since
         calm = [name for name in SERVICES if name not in explained.out]
         touched = {change[1] for change in explained.changes} | {*explained.free}
@@ -117,13 +117,13 @@ class Chaos:
         return broken
 
     def _unjudged(self) -> list[Event]:
-        """What Pacemaker has done that was not judged yet, also between two steps."""
+        """The events that were not judged yet, also those between two steps."""
         found = [event for event in self.scene.follower.events(0) if event not in self.judged]
         self.judged.update(found)
         return found
 
     def _clean(self) -> None:
-        """Have Pacemaker forget failures, as an operator does who has read them."""
+        """Clean up Pacemaker's failures, as an operator does after reading them."""
         if self.scene.here.cluster.status().failures:
             self.scene.crm("resource", "cleanup")
             self.scene.settle()
@@ -136,7 +136,7 @@ class Chaos:
             self.token = time.monotonic()
 
     def told(self) -> list[str]:
-        """What Pacemaker has done in the step that broke, for people."""
+        """What Pacemaker did in the step with the violation, in readable lines."""
         return [
             f"{time.strftime('%T', time.localtime(event.at))} {event.node}: {event.what} of "
             f"{event.resource} {event.result or 'begins'} {event.reason}".rstrip()
@@ -147,7 +147,7 @@ class Chaos:
 
 
 def sequence(seed: int, only: Sequence[str]) -> Iterator[tuple[Fault, str]]:
-    """The faults of a seed, without an end: each of them once, in any order, and so on."""
+    """The faults of a seed, endlessly: all of them once in random order, then all of them again."""
     chance = random.Random(f"{signature()} {seed}")  # noqa: S311 - no secret
     chosen = [fault for fault in FAULTS if not only or fault.name in only]
     while True:
@@ -163,7 +163,7 @@ def seed_of(text: str) -> int:
     if version and version != signature():
         raise LabError(
             f"--seed {text} is of another version of the faults (this one is {signature()}), in "
-            f"which it stands for others; use that version, or --seed {number} for other faults")
+            f"which it means others; use that version, or --seed {number} for other faults")
     return int(number)
 
 
@@ -172,7 +172,7 @@ def seed_of(text: str) -> int:
 
 @contextmanager
 def cloud_and_clients() -> Iterator[Chaos]:
-    """A cluster with fencing that serves, with clients; nothing of it is left at the end."""
+    """A cluster with fencing that serves, and clients; nothing of it is left at the end."""
     begin = time.monotonic()
     with ExitStack() as stack:
         nodes = stack.enter_context(Cluster.temporary(fencing=True, token=playground.TOKEN))
@@ -204,9 +204,9 @@ def patience() -> float:
 
 
 def run(chaos: Chaos, faults: Iterable[tuple[Fault, str]], end: float) -> list[str]:
-    """Take steps until something breaks, there are no more, or the time is over; what broke.
+    """Take steps until a violation, the last step, or the end of the time; the violations.
 
-    end: as time.monotonic says it.
+    end: a time of time.monotonic.
     """
     begin = time.monotonic()
     for fault, service in faults:
@@ -224,7 +224,7 @@ def run(chaos: Chaos, faults: Iterable[tuple[Fault, str]], end: float) -> list[s
 
 
 def report(chaos: Chaos, begin: float) -> None:
-    """What was done, and for how long the services were not there."""
+    """Print what was done, and for how long the services did not answer."""
     show.line("\nfault                 steps   without service, median / worst, s")
     for fault in FAULTS:
         if lost := chaos.lost.get(fault.name):
@@ -238,7 +238,7 @@ def report(chaos: Chaos, begin: float) -> None:
 
 
 def again(options: argparse.Namespace, seed: int, steps: int) -> str:
-    """The line that takes it again."""
+    """The command line that repeats the run."""
     only = f" --only {' '.join(options.only)}" if options.only else ""
     return f"make chaos ARGS={shlex.quote(f'--seed {seed}@{signature()} --steps {steps}{only}')}"
 
@@ -255,7 +255,7 @@ def keep(chaos: Chaos) -> Path:
 
 
 def prepare() -> None:
-    """Install what is missing, and look whether this machine will do."""
+    """Install what is missing, and check that this machine has enough memory."""
     playground.prepare()
     apt.install([OFFICIAL])
     memory = machine.memory()
@@ -263,7 +263,7 @@ def prepare() -> None:
         raise LabError(f"{memory:.1f} GiB of memory are free, and the lab takes {MEMORY} GiB; end "
                        "something else that runs here")
     if machine.cores() < FEW:
-        show.line(f"{machine.cores()} processor: all takes longer, and so may each outage")
+        show.line(f"{machine.cores()} processor: everything takes longer, maybe outages as well")
 
 
 def make(options: argparse.Namespace) -> int:
@@ -331,7 +331,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--minutes", type=minutes, help=f"how long ({MINUTES:.0f}, without --steps)")
     parser.add_argument("--steps", type=steps, default=0, help="how many faults at most")
     parser.add_argument("--only", nargs="+", default=[], metavar="FAULT", help="only these")
-    parser.add_argument("--list", action="store_true", help="tell which faults there are")
+    parser.add_argument("--list", action="store_true", help="list the faults")
     options = parser.parse_args(arguments)
     return exit_code("chaos", lambda: make(options))
 

@@ -1,4 +1,4 @@
-"""The CIB, Pacemaker's memory: the one that a node begins with, and what it tells later.
+"""The CIB, Pacemaker's configuration and state: a node's first CIB, and what it contains later.
 
 Called by `lab.node` for the first CIB, and by `lab.cluster` for the history of operations and for
 what crm_mon says. Nothing in here talks to a cluster: text in, values out.
@@ -18,22 +18,22 @@ PROPERTIES = {
     "dc-deadtime": "1s",  # the default, 20 s, would be most of the time to come up
     "cluster-recheck-interval": "60s",
     # On a busy machine Pacemaker does one thing at a time (the default is 80%), and a service that
-    # fails again and again keeps it from monitoring the others. The load is not that of our nodes.
+    # fails again and again keeps it from monitoring the others. The load is the whole machine's.
     "load-threshold": "10000%",
 }
 PATIENT = "5s"
-"""dc-deadtime of three nodes with fencing: two of them have quorum, and fence who is still booting.
-(Two nodes wait for one another; corosync's two_node has them do so.)"""
+"""dc-deadtime of three nodes with fencing: two of them have quorum, and would fence the third while
+it still boots. (Two nodes wait for each other: corosync's two_node implies that.)"""
 BOOTSTRAP = "cib-bootstrap-options"
 FENCE_AGENT = "fence_lab"
 DELAY = "2s"
-"""What node1 is ahead, when each of two nodes takes the other one for lost and fences it: with the
-same chances both might shoot."""
+"""Delay before node1 is fenced, when each of two nodes takes the other one for lost: without it
+each could fence the other."""
 
 
 @dataclass(frozen=True)
 class NodeStatus:
-    """A node, as the one that was asked sees it."""
+    """A node, as seen by the node that was asked."""
 
     name: str
     online: bool
@@ -61,7 +61,7 @@ class ResourceStatus:
 
     @property
     def node(self) -> str:
-        """The node that it is active on, "" if there is none."""
+        """The node that the resource is active on, "" if there is none."""
         return self.nodes[0] if self.nodes else ""
 
 
@@ -81,9 +81,9 @@ class Failure:
 class Status:
     """What crm_mon shows.
 
-    dc: name of the node that decides, "" while there is none. fail_counts: by resource and node;
-    those that are not there are 0, and 1000000 is Pacemaker's infinity. devices: the resources by
-    which Pacemaker fences, apart from the others.
+    dc: name of the designated coordinator, "" while there is none. fail_counts: by resource and
+    node; a missing one is 0, and 1000000 is Pacemaker's infinity. devices: the fence devices, which
+    are not among the resources.
     """
 
     dc: str
@@ -95,7 +95,7 @@ class Status:
     devices: Mapping[str, ResourceStatus] = field(default_factory=dict)
 
     def online(self, *names: str) -> bool:
-        """Whether all of these nodes are members in full."""
+        """Whether all of these nodes are online, and none is pending."""
         found = [self.nodes.get(name) for name in names]
         return all(node and node.online and not node.pending for node in found)
 
@@ -111,11 +111,11 @@ class Status:
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation of a resource, of which the CIB keeps the last of each kind a node.
+    """One operation of a resource; the CIB keeps the last of each kind for each node.
 
     interval, seconds: in seconds; seconds is how long it took. code: what the agent returned.
-    status: 0 done, 1 cancelled, 2 timed out, 4 failed, -1 still running. at: when the result was
-    first this one, in seconds of the epoch.
+    status: 0 done, 1 cancelled, 2 timed out, 4 failed, -1 still running. at: when the result became
+    this one, in seconds of the epoch.
     """
 
     node: str
@@ -131,14 +131,14 @@ class Operation:
 
     @property
     def probe(self) -> bool:
-        """Whether it asked what is there, before anything was started."""
+        """Whether it is a probe: a monitor with interval 0."""
         return self.operation == "monitor" and self.interval == 0
 
 
 def seed(properties: Mapping[str, str], fenced: Sequence[str]) -> str:
-    """A CIB of the Pacemaker that is installed: these properties beside ours, and fencing.
+    """A CIB for the installed Pacemaker: these properties beside ours, and the fence devices.
 
-    fenced: the names of the nodes, each of which gets a fence device; none: there is no fencing.
+    fenced: the names of the nodes; each gets a fence device. Without names there is no fencing.
     """
     try:
         empty = subprocess.run(["cibadmin", "--empty"], capture_output=True, text=True, check=True)
@@ -172,7 +172,7 @@ def device(node: str) -> str:
 
 
 def _device(node: str, nodes: Sequence[str]) -> ElementTree.Element:
-    """What fences this one of the nodes. Of two nodes the first is fenced with a delay."""
+    """The fence device of this node. Of two nodes the first is fenced with a delay."""
     name = device(node)
     primitive = ElementTree.Element(
         "primitive", {"id": name, "class": "stonith", "type": FENCE_AGENT}
@@ -287,8 +287,8 @@ def _true(element: ElementTree.Element, name: str) -> bool:
     return element.get(name) == "true"
 
 
-def _parse(text: str, who: str) -> ElementTree.Element:
+def _parse(text: str, source: str) -> ElementTree.Element:
     try:
         return ElementTree.fromstring(text)  # noqa: S314 - Pacemaker's own, on this machine
     except ElementTree.ParseError as error:
-        raise LabError(f"{who} says nothing that could be read: {error}") from None
+        raise LabError(f"the output of {source} is not XML: {error}") from None

@@ -1,8 +1,7 @@
-"""A client that asks services again and again, and knows how long it got no answer.
+"""A client that sends requests to services all the time, and measures how long no answer came.
 
-Called by the demo, by the benchmark of failovers and by `make chaos`. A request is sent every so
-often, whether or not those before it were answered: one that hangs does not hide that another one
-is served.
+Called by the demo, by the benchmark of failovers and by `make chaos`. A new request does not wait
+for the answers to earlier ones: a request that hangs does not hide that another one is served.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ PATHS = {"glance": "/v2/images?limit=1", "cinder": "/v3/volumes?limit=1"}
 PAUSE = 0.2  # seconds
 PATIENCE = 2.0
 LONGEST = 16.0  # seconds between two requests of a client that backs off
-CROWD = 4  # requests under way, of one service: each may cost a new worker a question to Keystone
+CROWD = 4  # requests under way to one service: a new worker may ask Keystone about each
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Outage:
-    """From the last answer that was as it should be to the next one.
+    """The time from the last good answer to the next one.
 
     over: whether there was a next one.
     """
@@ -51,13 +50,13 @@ class Outage:
 
 
 class Watch:
-    """Requests with a real token to each of these services, from where their namespaces are.
+    """Requests with a real token to each of these services, in the services' namespaces.
 
-    patience: for how many seconds a request is waited for. What was given up is still worked at: on
+    patience: seconds to wait for an answer. A service goes on with a request that was given up: on
     a busy machine a client without patience can keep a service from ever answering in time.
-    paths: what each service is asked. crowd: the most requests of one that are under way.
-    backs_off: whether it asks more rarely while answers come late. Each request that is given up
-    may leave Keystone a question, and a busy machine's Keystone more than it can answer.
+    paths: what is requested of each service. crowd: at most so many requests to one are under way.
+    backs_off: whether requests are sent more rarely while answers come late. A request that was
+    given up may still cost Keystone an answer; on a busy machine these may be too many.
     """
 
     def __init__(
@@ -95,18 +94,18 @@ class Watch:
                 ticker.join()
 
     def asked(self, service: str, since: float) -> list[Asked]:
-        """What was sent since then and came to something, in the order of sending."""
+        """The requests sent since then that have ended, in the order of sending."""
         return sorted(
             (asked for asked in list(self._asked[service]) if asked.sent >= since),
             key=lambda asked: asked.sent,
         )
 
     def outages(self, service: str, since: float) -> list[Outage]:
-        """When a service was not there for its client."""
+        """The times in which a service did not answer its client."""
         return outages(self.asked(service, since), since, time.time())
 
     def lost(self, service: str, since: float) -> float:
-        """For how many seconds a service was not there."""
+        """For how many seconds a service did not answer its client."""
         return sum(outage.end - outage.begin for outage in self.outages(service, since))
 
     def await_served(self, service: str, since: float, seconds: float = 60.0) -> float:
@@ -146,7 +145,7 @@ class Watch:
 
 
 def backed_off(asked: list[Asked], pause: float) -> float:
-    """The pause before the next request: twice as long with each of the last that came late."""
+    """The pause before the next request: doubled for each of the last that had a late answer."""
     for one in reversed(asked):
         if not one.late or pause >= LONGEST:
             break

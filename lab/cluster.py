@@ -1,8 +1,8 @@
 """Two or three real Pacemaker nodes on one machine.
 
 Run by a person (`python3 -m lab.cluster --help`), and used by the tests, the benchmark and the
-demo as `Cluster`. A cluster is a folder, a namespace for each node (network, mounts, processes),
-and one for the switch that they meet on. Nothing on the machine itself is changed: many clusters
+demo as `Cluster`. A cluster is a folder, namespaces for each node (network, mounts, processes),
+and one for the switch that connects them. Nothing on the machine itself is changed: many clusters
 run side by side, all of them with the same names and addresses.
 
     with Cluster.temporary(nodes=2) as cluster:
@@ -10,10 +10,10 @@ run side by side, all of them with the same names and addresses.
         cluster.wait()
         cluster.kill(cluster.status().where("p_ip"))
 
-With fencing, Pacemaker has a fence device for each node, which really ends it and starts it again
-(`lab.fencing`).
+With fencing, Pacemaker has a fence device for each node, which really ends the node and starts it
+again (`lab.fencing`).
 
-A control plane that all nodes reach runs at the switch, and is asked from there as a client would:
+A control plane that all nodes reach runs at the switch; clients send their requests from there:
 
     ControlPlane.temporary(
         netns=cluster.outside, bind={"keystone": cluster.address, "glance": "10.99.0.101"}
@@ -63,12 +63,12 @@ SETTINGS = "cluster.json"
 SIZES = (2, 3)
 LIMIT = 300.0  # seconds, for what takes three on an idle machine
 LOCKED = 120.0
-NOT_RUNNING = 3  # as init scripts say it
+NOT_RUNNING = 3  # an exit code, as of an init script's status
 
 
 @dataclass(frozen=True)
 class Settings:
-    """A cluster as it was asked for.
+    """The settings that a cluster is made with.
 
     agents: the folder they were taken from, "" for this project's own. token: of corosync, in
     ms. properties: of the cluster, beside those in `lab.cib`. fencing: whether Pacemaker fences.
@@ -82,7 +82,7 @@ class Settings:
 
 
 class Cluster:
-    """One cluster. What is not given is as it was made, or else the default."""
+    """One cluster. A setting that is not given is as in the existing cluster, or the default."""
 
     def __init__(
         self,
@@ -98,8 +98,8 @@ class Cluster:
 
         nodes: 2 (the default) or 3. agents: a folder that is copied, and appears in every node as
         the provider openstack; the default is what this project installs. token: after how many
-        ms without a word a node counts as lost. properties: more cluster properties. fencing: with
-        a fence device for each node, and stonith-enabled; the default is with.
+        ms without a packet a node counts as lost. properties: more cluster properties. fencing:
+        whether each node has a fence device, and stonith-enabled is true; the default is True.
         """
         self.directory = Path(directory).resolve()
         given = {
@@ -164,7 +164,7 @@ class Cluster:
 
     @property
     def agents(self) -> Path:
-        """What every node has as resource.d/openstack; who changes it changes it for all."""
+        """The folder that every node has as resource.d/openstack; a change is seen by all."""
         return self.directory / AGENTS
 
     @property
@@ -180,26 +180,26 @@ class Cluster:
 
     @property
     def asked(self) -> str:
-        """The node that is asked about the cluster: one that the others hear, and runs longest.
+        """The node asked about the cluster: of those not cut off, the one that runs longest.
 
-        One that was just fenced has nothing to say before it is a member again.
+        A node that was just fenced knows nothing before it is a member again.
         """
         return self._candidates()[0]
 
     def path(self, node: str, path: str) -> Path:
-        """A file that a node has for itself, below one of `node.PRIVATE`, from outside."""
+        """A node's own file, below one of `node.PRIVATE`, by its path outside of the node."""
         return self._node(node).disk / path.lstrip("/")
 
     def is_cut(self, node: str) -> bool:
-        """Whether the node runs, but nobody hears it."""
+        """Whether the node runs, but the switch does not forward its packets."""
         there = self._node(node)
         return there.running() and switch.state(there.switch, there.port) != switch.FORWARDING
 
     @property
     def fenced(self) -> list[str]:
-        """The nodes that were fenced, the first one first: by the power switch, not by Pacemaker.
+        """The nodes that were fenced, in this order, as the power switch (not Pacemaker) says.
 
-        One that is fenced while it is off counts as well.
+        A node that is fenced while it is off counts as well.
         """
         return fencing.ended(self.directory)
 
@@ -215,7 +215,7 @@ class Cluster:
     def exec(
         self, node: str, command: Sequence[str], *, timeout: float = LIMIT, check: bool = False
     ) -> Result:
-        """Run a command in a node, or at the switch, and say what came of it.
+        """Run a command in a node, or at the switch; its result.
 
         check: raise LabError where its exit code is not 0.
         """
@@ -242,13 +242,13 @@ class Cluster:
             file.unlink()
 
     def clear(self) -> None:
-        """Remove all resources and constraints; what ran is stopped, failures are forgotten.
+        """Remove all resources and constraints; what ran is stopped, failures are cleaned up.
 
         The fence devices stay.
         """
         self._set_property("maintenance-mode")
-        # While they are configured: after a restart in maintenance mode Pacemaker has not started
-        # them, and stops an orphan without its parameters. Its address would stay.
+        # Stopped while still configured: after a restart in maintenance mode Pacemaker has not
+        # started them, and would stop orphans without their parameters: addresses would stay.
         self._set_property("stop-all-resources", "true")
         self.wait()
         devices = cib.devices(self.nodes if self.settings.fencing else [])
@@ -258,20 +258,20 @@ class Cluster:
         # What is not configured any more is still shown, as an orphan, until it is stopped.
         self.until(lambda status: not status.resources)
         self._set_property("stop-all-resources")
-        # A resource that failed in the moment of its deletion leaves a fail count that nobody
-        # clears, and the next one of its name does not start.
+        # A resource that failed in the moment of its deletion leaves a fail count that nothing
+        # clears, and the next resource of the same name does not start.
         self.exec(self.asked, ["crm_resource", "--cleanup"], check=True)
         self.until(lambda status: "fail-count-" not in self._past())
 
     def _set_property(self, name: str, value: str = "") -> None:
-        """Set a property of the cluster, or take it away."""
+        """Set a property of the cluster, or delete it."""
         change = f"--update={value}" if value else "--delete"
         self.exec(self.asked, ["crm_attribute", f"--name={name}", change], check=True)
 
     # What it says
 
     def status(self, node: str = "") -> Status:
-        """What crm_mon says in a node, or in any that answers."""
+        """What crm_mon says in a node, or in the first node that answers."""
         heard = self._heard(node)
         if heard is None:
             raise LabError(f"crm_mon fails in {node or 'every node'}: Pacemaker does not answer")
@@ -289,15 +289,15 @@ class Cluster:
     def wait(self, timeout: float = LIMIT) -> None:
         """Wait until Pacemaker has nothing left to do.
 
-        It knows nothing of what Pacemaker has not noticed yet. After a fault: `until` first.
-        `crm_resource --wait` tells as much, but not in less than two seconds.
+        What Pacemaker has not noticed yet is not waited for. After a fault: `until` first.
+        `crm_resource --wait` would do the same, but takes at least two seconds.
         """
         self.until(self._idle, timeout)
 
     def until(
         self, condition: Callable[[Status], object], timeout: float = LIMIT, node: str = ""
     ) -> Status:
-        """Wait until what a node says (or any) fulfils a condition, and return it."""
+        """Wait until the status that a node (or any) reports fulfils a condition; that status."""
         deadline = time.monotonic() + timeout
         while True:
             since = time.monotonic()
@@ -340,7 +340,7 @@ class Cluster:
     def kill(self, node: str) -> None:
         """Power loss: the node has no time for anything; its disk stays.
 
-        It is off until `start` or `up`, though the others fence it: it has no power.
+        The node is off until `start` or `up`, even if the others fence it: it has no power.
         """
         with self._changing():
             self._turn_off(self._node(node))
@@ -352,17 +352,17 @@ class Cluster:
             self._await_online({node, *self._uncut()})
 
     def stop(self, node: str, timeout: float = LIMIT) -> None:
-        """Shut a node down in good order: its resources move away first."""
+        """Shut a node down cleanly: its resources move away first."""
         with self._changing():
             there = self._node(node)
-            there.hold()  # a stop that fails on the way may have it fenced
+            there.hold()  # if a resource's stop fails on the way, the node may be fenced
             there.shut_down(timeout)
             self._turn_off(there)
 
     def restart_pacemaker(self, node: str) -> None:
         """Stop Pacemaker in a node that stays on, start it again, and wait for it.
 
-        Resources move away, but for those in maintenance mode.
+        Resources move away, except in maintenance mode.
         """
         with self._changing():
             old = self._pacemaker(node)
@@ -375,7 +375,7 @@ class Cluster:
             self._await_online(self._uncut())
 
     def cut(self, node: str) -> None:
-        """Cut a node off: it runs on, but hears nobody, and is not heard; nor after a reboot."""
+        """Cut a node off: it runs on, but no packet reaches or leaves it, also after a reboot."""
         with self._changing():
             self._powered(node).cut()
 
@@ -383,13 +383,13 @@ class Cluster:
         """Undo `cut`, and wait until the node is a member again."""
         with self._changing():
             there = self._node(node)
-            # It may be off for a moment, because it is being fenced.
+            # The node may be off for a moment, because it is being fenced.
             with there.switching():
                 self._powered(node).heal()
             self._await_online(self._uncut())
 
     def await_member(self, node: str) -> None:
-        """Wait until a node that was fenced is back, a member like the others."""
+        """Wait until a node that was fenced is a member again."""
         self._await_online({node, *self._uncut()})
 
     def break_fencing(self) -> None:
@@ -420,7 +420,7 @@ class Cluster:
         return node
 
     def _turn_on(self, node: Node) -> None:
-        """Have a node run, with a cable that is whole."""
+        """Make a node run, with an intact cable."""
         with node.switching():
             node.release()
             node.heal()
@@ -438,7 +438,7 @@ class Cluster:
         return [name for name in self.running if not self.is_cut(name)]
 
     def _candidates(self) -> list[str]:
-        """The nodes that run; first those that the others hear, and of them who runs longest."""
+        """The nodes that run: first those that are not cut off, of these the longest running."""
         ports = switch.ports(self.outside)
         known = {
             node.name: (ports[node.port] != switch.FORWARDING, first.birth)
@@ -450,7 +450,7 @@ class Cluster:
         return sorted(known, key=lambda name: known[name])
 
     def _heard(self, node: str) -> Status | None:
-        """What crm_mon says in this node, or in the first that answers."""
+        """What crm_mon says in this node, or in the first that answers; None if none does."""
         command = ["crm_mon", "--one-shot", "--inactive", "--output-as=xml"]
         for asked in [self._node(node).name] if node else self._candidates():
             try:
@@ -525,7 +525,7 @@ class Cluster:
             shutil.rmtree(self.directory)
 
     def _await_online(self, names: Collection[str]) -> None:
-        """Wait until each of these nodes sees all of them online, and one that decides."""
+        """Wait until each of these nodes sees all of them online, and a DC."""
         deadline = time.monotonic() + LIMIT
         for name in names:
             node = self._node(name)
@@ -533,7 +533,7 @@ class Cluster:
                 since = time.monotonic()
                 if node.running() and self._sees(name, names):
                     break
-                with node.switching():  # one that is being fenced comes back
+                with node.switching():  # a node that is being fenced comes back
                     on = node.running()
                 if not on:
                     raise LabError(f"{name} has ended", log=node.log())
@@ -566,7 +566,7 @@ class Cluster:
 
     @contextmanager
     def _lock(self) -> Iterator[bool]:
-        """Keep others from changing this cluster; whether the folder is new, or empty."""
+        """Lock this cluster against other processes; whether its folder is new, or empty."""
         deadline = time.monotonic() + LOCKED
         while True:
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -578,7 +578,7 @@ class Cluster:
             finally:
                 os.close(descriptor)
             if time.monotonic() > deadline:
-                raise LabError(f"{self.directory} is being changed by another; try again later")
+                raise LabError(f"{self.directory} is being changed by another process; retry later")
             time.sleep(POLL)
 
 
@@ -590,7 +590,7 @@ def sweep() -> None:
 def _locked(descriptor: int, directory: Path) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # The one who held it may have removed the folder, and another may have made it anew.
+        # The last holder may have removed the folder, and another process may have made a new one.
         return os.path.samestat(os.fstat(descriptor), os.stat(directory))
     except (BlockingIOError, FileNotFoundError):
         return False
@@ -610,8 +610,8 @@ def _read(directory: Path) -> Settings | None:
 def _copy(source: Path, target: Path) -> None:
     if not source.is_dir():
         raise LabError(f"there is no folder of agents {source}")
-    # Their bytecode goes by the time stamps, which are kept. A link to the library leads nowhere
-    # in a node, and a folder in its place is found as well.
+    # Bytecode is valid by time stamps, which are kept. In a node, a link to the library would lead
+    # nowhere; a copy of the folder in its place works.
     shutil.copytree(source, target, symlinks=False)
 
 
@@ -759,7 +759,7 @@ def _parser() -> argparse.ArgumentParser:
     for method, done, text in (
         ("kill", "no power", "power loss: no time for anything, the disk stays"),
         ("start", "a member", "turn a node on, and wait until it is a member"),
-        ("stop", "shut down", "shut a node down in good order"),
+        ("stop", "shut down", "shut a node down cleanly"),
         ("cut", "cut off", "drop all frames from and to a node that runs on"),
         ("heal", "healed", "undo cut"),
     ):

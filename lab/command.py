@@ -19,7 +19,7 @@ SAID = 300  # characters of an error that are shown
 
 
 def exit_code(name: str, work: Callable[[], int]) -> int:
-    """Do the work; its exit code, or that of what ended it. SIGTERM undoes what was begun."""
+    """Do the work; its exit code, or that of the error or signal. SIGTERM undoes what was begun."""
     signal.signal(signal.SIGTERM, _terminated)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupted)
@@ -28,15 +28,15 @@ def exit_code(name: str, work: Callable[[], int]) -> int:
     except LabError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # who read what we say has gone
+    except BrokenPipeError:  # the reader of our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         print(f"{name}: interrupted; what was begun is undone", file=sys.stderr)
         return 128 + signal.SIGINT
-    except Exception as error:  # noqa: BLE001 - told, and kept
-        # Nothing that the lab foresees: a machine that is not like those it was written for, or a
-        # fault of its own. Whoever mends it wants to know where; whoever meets it does not.
+    except Exception as error:  # noqa: BLE001 - reported, and kept
+        # An error that the lab does not foresee: an unusual machine, or a bug. A developer needs
+        # the traceback; a user does not.
         said = " ".join(str(error).split())[:SAID]
         file, where = tempfile.mkstemp(prefix=f"{name}-", suffix=".traceback", text=True)
         with open(file, "w") as report:
@@ -47,7 +47,7 @@ def exit_code(name: str, work: Callable[[], int]) -> int:
 
 
 def _interrupted(signum: int, frame: object) -> NoReturn:
-    # Once: who presses Ctrl-C again must not stop what is being undone, nor the tools that do it.
+    # Once: a second Ctrl-C must not stop the undoing, nor the tools that do it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise KeyboardInterrupt
 

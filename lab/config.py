@@ -1,7 +1,7 @@
-"""The configuration files of Keystone, Glance and Cinder, as small as they work.
+"""The configuration files of Keystone, Glance and Cinder, as short as possible.
 
 Called by `lab.openstack` and `lab.seed` to write the files of a lab, and to change an option
-later. What a usual installation has is kept as it is there: the agents read these files.
+later. Options of a usual installation are set as there: the agents read these files.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _copy(shipped: Path, folder: Path, service: str) -> None:
 
 
 def change(path: Path, section: str, option: str, value: str) -> None:
-    """Set one option in a file; who may read it stays as it was."""
+    """Set one option in a file; the file's owner and mode stay."""
     parser = _load(path)
     if not parser.has_section(section):
         parser.add_section(section)
@@ -77,7 +77,7 @@ def variant(original: Path, name: str, options: Mapping[str, Mapping[str, str]])
 
 
 def twin(original: Path, name: str, options: Mapping[str, Mapping[str, str]]) -> Path:
-    """The same with a copy of the whole folder, beside it, and the file's own name."""
+    """Like `variant`, but a copy of the whole folder, beside it; the file keeps its name."""
     folder = original.parent.with_name(name)
     shutil.copytree(original.parent, folder)
     for like in (original.parent, *original.parent.iterdir()):
@@ -105,7 +105,7 @@ def server(settings: Settings, service: str) -> Server:
 
 
 def keystone(settings: Settings) -> Options:
-    """What keystone.conf says."""
+    """The options of keystone.conf."""
     return {
         "DEFAULT": _default(settings, "keystone"),
         "database": {"connection": connection(settings, "keystone")},
@@ -117,7 +117,7 @@ def keystone(settings: Settings) -> Options:
 
 
 def glance(settings: Settings) -> Options:
-    """What glance-api.conf says."""
+    """The options of glance-api.conf."""
     home = settings.home("glance")
     return {
         "DEFAULT": {
@@ -143,7 +143,7 @@ def glance(settings: Settings) -> Options:
 
 
 def cinder(settings: Settings) -> Options:
-    """What cinder.conf says."""
+    """The options of cinder.conf."""
     home, folder = settings.home("cinder"), settings.config("cinder").parent
     return {
         "DEFAULT": {
@@ -166,7 +166,7 @@ def cinder(settings: Settings) -> Options:
 
 
 def connection(settings: Settings, service: str, database: str = "") -> str:
-    """The database of a service, as SQLAlchemy calls it; by default that of its own name."""
+    """The URL of a service's database, for SQLAlchemy; by default that of its own name."""
     if settings.db == "mysql":
         login = f"{service}:{settings.passwords['db']}"
         name = database or service
@@ -177,18 +177,18 @@ def connection(settings: Settings, service: str, database: str = "") -> str:
 
 
 def sqlite_file(settings: Settings, service: str) -> Path:
-    """The database of a service, as a file."""
+    """The file of a service's SQLite database."""
     return settings.database_files / service / f"{service}.sqlite"
 
 
 def _default(settings: Settings, service: str) -> dict[str, str]:
-    # No RabbitMQ: an API that only reads has nobody to call.
+    # No RabbitMQ: an API that only reads sends no messages.
     log = settings.log(service).with_name(f"{settings.config(service).stem}.log")
     return {"log_file": str(log), "transport_url": "fake://"}
 
 
 def authtoken(settings: Settings, service: str) -> dict[str, str]:
-    """How a service asks Keystone, as its own user."""
+    """The options by which a service asks Keystone, as its own user."""
     return {
         "www_authenticate_uri": settings.keystone_url(),
         "auth_url": settings.keystone_url(),

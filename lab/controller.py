@@ -1,9 +1,9 @@
 """A whole controller under Pacemaker: database, RabbitMQ, Keystone, and the services behind them.
 
 Run by a person (`python3 -m lab.controller up`), and used by tests as `Controller`. All of it comes
-from one description, which `openstack-ocf apply` makes Pacemaker's configuration of: nothing runs
-outside of the nodes but clients. Database, queues and images are in a folder that all nodes reach,
-as shared storage would be.
+from one description: `openstack-ocf apply` turns it into Pacemaker's configuration. Only clients
+run outside of the nodes. Database, queues and images are in a folder that all nodes reach, in the
+place of shared storage.
 
 There are two layouts: every API where its virtual IP is, or every API on all nodes behind haproxy
 (`lab.balanced`). A small controller has Keystone and Glance alone, on SQLite.
@@ -50,10 +50,10 @@ VIP, DATABASE, BROKER = "10.99.0.110", "10.99.0.111", "10.99.0.112"
 LAYOUTS = (PASSIVE, ACTIVE) = ("active-passive", "active-active")
 GROUP = "controller"  # of all that is behind the virtual IP
 MEMORY = {PASSIVE: (2.5, 1.0), ACTIVE: (1.0, 2.5)}
-"""GiB that it takes at its peak, and what of it each node takes."""
+"""GiB of memory at the peak: once for the whole, and again for each node."""
 SETTLED = 900.0  # seconds, for what takes a minute on an idle machine
 PROPERTIES = {
-    # At once, on a node; the default is twice as many as there are cores. A start has 60 s, and all
+    # Actions at once on a node; the default is twice the number of cores. A start has 60 s, and all
     # nodes share the cores of one machine.
     "node-action-limit": "2",
 }
@@ -65,7 +65,7 @@ COMMAND = ("env", f"PYTHONPATH={ROOT}", PYTHON, "-B", "-m", "openstack_ocf")
 
 @dataclass(frozen=True)
 class Part:
-    """A daemon of the controller: the project that it is of, and what a client asks it.
+    """A daemon of the controller: its project, and the path that a client requests.
 
     path: of an API, or of a console; {project} is the client's. Empty for a worker.
     """
@@ -91,11 +91,11 @@ PARTS = {
 }
 """The agents of the controller, in the order of the description."""
 SMALL = ("keystone", "glance-api")
-"""Those of a small one."""
+"""The agents of a small controller."""
 
 
 def parts(settings: Settings) -> dict[str, Part]:
-    """The agents of one controller: a small one has no projects but what every lab has."""
+    """The agents of one controller; a small one has no further projects."""
     return {name: part for name, part in PARTS.items() if settings.projects or name in SMALL}
 
 
@@ -113,7 +113,7 @@ class Controller:
     def temporary(
         cls, *, nodes: int = 2, layout: str = PASSIVE, small: bool = False
     ) -> Iterator[Controller]:
-        """One without resources yet, of which nothing is left at the end."""
+        """A controller without resources yet; nothing of it is left at the end."""
         token = playground.TOKEN
         with Cluster.temporary(nodes=nodes, properties=PROPERTIES, token=token) as members:
             asked = plane(members.outside, small=small)
@@ -142,19 +142,19 @@ class Controller:
 
     @property
     def once(self) -> list[str]:
-        """Those of the resources that run on one node at a time."""
+        """The resources that run on one node at a time."""
         clones = {one for one, part in self.parts.items()
                   if not part.path or one == "nova-novnc" or self.layout == ACTIVE}
         return [name for name in self.resources if name[2:] not in clones - {"cinder-volume"}]
 
     @property
     def urls(self) -> dict[str, str]:
-        """Where clients at the switch find each API: at the virtual IP."""
+        """The URL of each API for clients at the switch: at the virtual IP."""
         return {name: str(self.server(name)) for name, part in self.parts.items() if part.path}
 
     @property
     def description(self) -> Path:
-        """The description that all of it comes from."""
+        """The description that the whole controller is made from."""
         return self.cloud.directory / playground.DESCRIPTION
 
     def server(self, name: str) -> Server:
@@ -190,7 +190,7 @@ class Controller:
     ) -> Answer:
         """Send one request to an API at its virtual IP; OSError or HTTPException for no answer.
 
-        Without a path: what reads the service's database.
+        Without a path: a request that makes the service read its database.
         """
         where = path or PARTS[name].path
         if "{project}" in where:
@@ -212,7 +212,7 @@ class Controller:
     # What is done to it
 
     def describe(self) -> Path:
-        """Write the description, and put on the nodes what goes with it."""
+        """Write the description, and the secrets and files on the nodes that belong to it."""
         self.description.write_text(described(self.cloud, self.nodes, self.layout))
         apis = [name for name, part in self.parts.items()
                 if part.path and "os_password" in declared.defaults(name)]
@@ -227,9 +227,9 @@ class Controller:
         return self.description
 
     def apply(self, seen: Callable[[str], None] = lambda line: None) -> str:
-        """Have openstack-ocf make the cluster of it, and wait; what it said.
+        """Have openstack-ocf configure the cluster by the description, and wait; its output.
 
-        seen: told of each line as it is said.
+        seen: called with each line of the output.
         """
         self.cluster.configure((playground.CRM / "properties.crm").read_text())
         words = ["apply", "--yes", f"--description={self.describe()}", f"--saved={SAVED}",
@@ -243,7 +243,7 @@ class Controller:
             for line in child.stdout or ():
                 said.append(line)
                 seen(line.rstrip())
-        # 1 is also for what has failed once, and has been started again.
+        # The code is 1 as well where a resource has failed once, and was started again.
         if child.returncode != 0 and not (child.returncode == 1 and self._complete()):
             told = "".join(said[-20:])
             raise LabError(f"openstack-ocf apply ended with {child.returncode}:\n{told}")
@@ -252,7 +252,7 @@ class Controller:
     def await_served(
         self, timeout: float = SETTLED, seen: Callable[[str], None] = lambda name: None
     ) -> None:
-        """Wait until every API answers with 200; seen: told of each that does, once."""
+        """Wait until every API answers with 200; seen: called once with the name of each."""
         deadline = time.monotonic() + timeout
         left, token = set(self.urls), ""
         while left:
@@ -269,7 +269,7 @@ class Controller:
             time.sleep(POLL)
 
     def _complete(self) -> bool:
-        """Whether all that is described is started somewhere."""
+        """Whether every described resource is started on some node."""
         found = self.status().resources
         return all(name in found and found[name].role == "Started" for name in self.resources)
 
@@ -287,7 +287,7 @@ class Controller:
 
 
 def plane(namespace: str, *, small: bool = False) -> dict[str, Any]:
-    """The control plane of a controller, as ControlPlane is asked for it."""
+    """The arguments of ControlPlane for a controller."""
     if small:
         return {"db": "sqlite", "netns": namespace, "bind": dict.fromkeys(APIS, VIP), "workers": 1}
     projects = [name for name in DAEMONS if name in {part.project for part in PARTS.values()}]
@@ -303,13 +303,13 @@ def plane(namespace: str, *, small: bool = False) -> dict[str, Any]:
 
 
 def packages() -> tuple[str, ...]:
-    """The Debian packages that it is made of."""
+    """The Debian packages that a controller needs."""
     projects = plane("")["projects"]
     return (*playground.PACKAGES, *seed.packages("mysql", projects=projects), MARIADB_CLIENT,
             *balanced.PACKAGES)
 
 
-# The configuration that no node has for itself
+# The configuration that all nodes share
 
 
 def furnish(settings: Settings) -> None:
@@ -329,7 +329,7 @@ def furnish(settings: Settings) -> None:
 
 
 def _config_of(project: str) -> str:
-    """A daemon of a project, which has its configuration."""
+    """A daemon of a project; its configuration file is the project's."""
     if project in APIS:
         return project
     return next(name for name, part in PARTS.items() if part.project == project)
@@ -346,7 +346,7 @@ def _furnish_database(settings: Settings) -> None:
         "innodb-log-file-size": "4M",
         "innodb-autoextend-increment": "1",
         "innodb-use-native-aio": "0",
-        # A node that loses its power loses its processes, and not what the kernel was given.
+        # Power loss of a node ends its processes; what they gave the kernel to write is kept.
         "innodb-flush-log-at-trx-commit": "2",
     }
     lines = "".join(f"{name} = {value}\n" for name, value in options.items())
@@ -354,7 +354,7 @@ def _furnish_database(settings: Settings) -> None:
 
 
 def _furnish_broker(settings: Settings) -> None:
-    # The agent names the file without its suffix. The lab's user may come from any node.
+    # The agent takes the file's name without suffix. The lab's user may connect from any node.
     file = settings.own(Path("/etc/rabbitmq/rabbitmq.config"))
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("[{rabbit, [{loopback_users, []}, {disk_free_limit, 50000000}]}].\n")
@@ -391,7 +391,7 @@ def described(cloud: ControlPlane, nodes: Sequence[str], layout: str = PASSIVE) 
         if name == "glance-api":
             values["storage"] = "shared-file"
         if "processes" in declared.defaults(name):
-            # Whatever starts asks Keystone for a token, and a password takes it 0.3 s of a core.
+            # Each start asks Keystone for a token, and a password costs Keystone 0.3 s of a core.
             values["processes"] = "2" if name == "keystone" else "1"
         files = settings.parameters(name) if name in declared_files(settings) else {
             "config": str(settings.config(part.project))}
@@ -422,7 +422,7 @@ def _foundations(settings: Settings) -> list[str]:
 
 
 def declared_files(settings: Settings) -> set[str]:
-    """The agents whose configuration is a project's, and not one that every lab has."""
+    """The agents of the lab's further projects (`Settings.projects`)."""
     return {daemon for project in settings.projects for daemon in DAEMONS[project]}
 
 
@@ -442,7 +442,7 @@ def prepare() -> None:
 
 
 def _here(folder: Path, nodes: int | None, layout: str | None = None) -> Controller:
-    """The controller of a folder, made or not. layout: of one that is not (default: passive)."""
+    """The controller of a folder, made or not. layout: for a new one (default: passive)."""
     there = Cluster(folder / "cluster", nodes=nodes, properties=PROPERTIES)
     found = Controller(there, ControlPlane(folder / "openstack", **plane(there.outside)))
     found.layout = _layout(folder) or layout or PASSIVE
@@ -460,7 +460,7 @@ def _layout(folder: Path) -> str:
 
 
 def _require_layout(folder: Path, layout: str | None) -> None:
-    """Refuse to make another layout of what is there."""
+    """Raise LabError if the controller was made in another layout."""
     made = _layout(folder)
     if layout and made and layout != made:
         raise LabError(f"the controller in {folder} is {made}; take it down first")
@@ -468,20 +468,20 @@ def _require_layout(folder: Path, layout: str | None) -> None:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Keep others from changing this controller meanwhile."""
+    """Lock this controller against other processes."""
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError:
-        raise LabError(f"{folder} is being changed by another; try again later") from None
+        raise LabError(f"{folder} is being changed by another process; retry later") from None
     finally:
         os.close(descriptor)
 
 
 def _require_memory(nodes: int, layout: str) -> None:
-    """Refuse what would only push the machine into its swap."""
+    """Raise LabError if the machine has too little memory: it would only swap."""
     free = machine.memory()
     once, each = MEMORY[layout]
     wanted = once + each * nodes
@@ -511,7 +511,7 @@ def _up(options: argparse.Namespace) -> int:
 
 
 def _make(here: Controller) -> None:
-    """Bring up what is missing, also of one that was ended half-made."""
+    """Bring up what is missing, also of a controller whose making was interrupted."""
     if not here.cloud.initialised:
         shutil.rmtree(here.cloud.directory, ignore_errors=True)
         with show.step(f"configuration, databases and users, in {here.cloud.directory}"):
@@ -526,15 +526,15 @@ def _make(here: Controller) -> None:
 
 
 def _take_down(folder: Path) -> None:
-    """End what there is in a folder, whatever it was made as, and however far."""
-    with show.step("the nodes are down"):  # first: what runs in them uses the others
+    """End the controller in a folder, in any layout, complete or not."""
+    with show.step("the nodes are down"):  # first: what runs in them uses the rest
         Cluster(folder / "cluster").down()
     ControlPlane(folder / "openstack").destroy()
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def _tell(here: Controller, folder: Path) -> None:
-    """How to look at it, how to play with it, and how to end it."""
+    """Print how to look at the controller, how to use it, and how to end it."""
     nodes = f"--dir {here.cluster.directory} "
     own = "" if folder == DIRECTORY else f" --dir {folder}"
     show.line("")

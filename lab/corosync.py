@@ -1,6 +1,6 @@
 """corosync.conf of a small cluster.
 
-Called by `lab.node` when a node's disk is made, and before a node boots that was lost.
+Called by `lab.node` when a node's disk is made, and before a lost node boots.
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-TOKEN = 1000  # ms without a sign of life until a node counts as lost; corosync's default is 3000
+TOKEN = 1000  # ms without a packet until a node counts as lost; corosync's default is 3000
 
 
 def noticed(text: str) -> float:
-    """In how many seconds a silent node is lost for the others, by their corosync.conf.
+    """Seconds until the other nodes take a silent node for lost, by their corosync.conf.
 
-    After the token they take 1.2 of it to agree, corosync's default for `consensus`.
+    After the token's timeout they need 1.2 times that to agree, corosync's default of `consensus`.
     """
     found = re.search(r"(?m)^\s*token: (\d+)$", text)
     return 2.2 * int(found[1]) / 1000 if found else 0.0

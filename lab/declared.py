@@ -1,4 +1,4 @@
-"""What the agents declare of their daemons, read from ocf/: nowhere else does it stand.
+"""What the agents declare of their daemons, read from ocf/, the only place that has it.
 
 Called by `lab.settings` and `lab.services` for the daemons of a whole control plane, and by tests.
 """
@@ -35,12 +35,12 @@ def service(agent: str) -> Any:
 
 
 def daemon(agent: str) -> Any:
-    """Its Daemon."""
+    """The Daemon of an agent."""
     return service(agent).daemon
 
 
 def defaults(agent: str) -> dict[str, str]:
-    """All of its parameters, with their defaults."""
+    """All parameters of an agent, with their defaults."""
     return {parameter.name: parameter.default for parameter in service(agent).parameters}
 
 
@@ -51,7 +51,7 @@ def config_parameters(agent: str) -> dict[str, str]:
 
 
 def fixed_config(service: str) -> str:
-    """The only path that a daemon takes its configuration from; empty where it is told one.
+    """The fixed path of a daemon's configuration; empty where an argument sets the path.
 
     service: an agent, or one of the lab's own, such as db.
     """

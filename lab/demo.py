@@ -1,12 +1,12 @@
 """What the agents are for, shown on real Pacemaker in two minutes.
 
-Run by `make demo` (python3 -m lab.demo, as root). Two nodes, which are fenced when it takes that;
+Run by `make demo` (python3 -m lab.demo, as root). Two nodes with fencing;
 Glance and Cinder with their virtual IPs, and Cinder's workers, as openstack-ocf plans them from a
 description; Keystone, RabbitMQ and MariaDB where both nodes reach them; and a client that asks both
-virtual IPs several times a second. The chapters below do something to it; what Pacemaker does then
-is told while it happens, and what came of it is looked at, row by row.
+virtual IPs several times a second. Each chapter below makes a fault; what Pacemaker does then is
+printed while it happens, and the result is checked, row by row.
 
-`make transcript` keeps what a run has shown as docs/demo.txt.
+`make transcript` writes the output of a run to docs/demo.txt.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from lab.journal import DEGRADED
 from lab.playground import ALL, WORKERS, Playground, address, resource
 from lab.stage import PATIENCE, Seen, Stage, found_dead, orphaned
 
-FURTHER = 1  # monitor, after the first that has noticed that Keystone is down
+FURTHER = 1  # monitor, after the first monitor that has noticed that Keystone is down
 PROVE = ("env", f"PYTHONPATH={ROOT}", "/usr/bin/python3", "-B", "-m", "openstack_ocf", "prove")
 KILLED = ("cinder", "cinder-volume")
 CLONED = "cinder-scheduler"
@@ -38,10 +38,10 @@ ALONE = tuple(service for service in ALL if service != CLONED)
 
 @dataclass(frozen=True)
 class Chapter:
-    """Something that happens, and what comes of it.
+    """A fault, and what must come of it.
 
-    play: does it, and looks at each of the rows. client: whether it is told what the client saw.
-    crm_mon: whether it is shown at the end, too.
+    play: makes the fault, and checks each of the rows. client: whether what the client saw is
+    printed. crm_mon: whether its output is printed at the end.
     """
 
     heading: str
@@ -109,10 +109,10 @@ def kill_all(stage: Stage) -> list[Seen]:
 
 
 def lose_keystone(stage: Stage) -> list[Seen]:
-    """Take Keystone away from services whose workers know the client, and give it back."""
+    """Stop Keystone, while the services' workers have the client's token, and start it again."""
     here = stage.here
     before = {service: here.pids(service) for service in SERVICES}
-    stage.watch.token = here.cloud.token()  # a worker that meets it now knows it for 5 min
+    stage.watch.token = here.cloud.token()  # a worker that sees it now caches it for 5 min
     for service in SERVICES:
         stage.introduce(service, PATHS[service], before[service][1:])
     down = time.time()
@@ -138,7 +138,7 @@ def lose_keystone(stage: Stage) -> list[Seen]:
 
 
 def lose_rabbit(stage: Stage) -> list[Seen]:
-    """Take RabbitMQ away from Cinder's workers, and give it back."""
+    """Stop RabbitMQ, which Cinder's workers need, and start it again."""
     here = stage.here
     before = stage.family()
     workers = [(name, node) for name, node in before if name in WORKERS]
@@ -166,13 +166,13 @@ def lose_rabbit(stage: Stage) -> list[Seen]:
 
 
 def cut_node(stage: Stage) -> list[Seen]:
-    """Cut off the node that Glance is on; when it has been fenced its cable is mended."""
+    """Cut off the node that Glance is on; mend its cable after it was fenced."""
     here, lost = stage.here, stage.here.node("glance")
     other = next(node for node in here.cluster.nodes if node != lost)
     before = {key: pids for key, pids in stage.family().items() if key[1] == other}
     moving = [service for service in ALONE if (service, other) not in before]
     here.cluster.cut(lost)
-    stage.say(f"{lost} is cut off: it runs on, but hears nobody, and is not heard")
+    stage.say(f"{lost} is cut off: it runs on, but no packet reaches or leaves it")
     stage.until(lambda: all(stage.recovered(service, other) for service in moving))
     crm_mon(stage)
     fenced = [one.at for one in stage.events() if (one.what, one.resource) == ("fenced", lost)]
@@ -225,7 +225,7 @@ def unreached(stage: Stage, service: str) -> int:
 
 
 def blamed(stage: Stage, culprit: str, services: Sequence[str]) -> Seen:
-    """Whether crm_mon shows 190 of these services and of no others, for one and the same reason."""
+    """Whether crm_mon shows 190 of exactly these services, and every reason names the culprit."""
     failures = stage.here.cluster.status().failures
     told = {(one.resource, one.code) for one in failures if culprit in one.reason}
     right = told == {(resource(service), 190) for service in services}
@@ -260,7 +260,7 @@ def same(said: Sequence[str], line: str) -> bool:
 
 
 def left_over(here: Playground) -> bool:
-    """Whether there is an image or a volume still."""
+    """Whether an image or a volume is left."""
     token = here.cloud.admin_token()
     found: list[Mapping[str, object]] = []
     for service, path, name in (("glance", "/v2/images", "images"),
@@ -324,7 +324,7 @@ CHAPTERS = (
 
 
 def play(stage: Stage) -> tuple[int, int]:
-    """Show all chapters: how much was as expected, and how much was not."""
+    """Show all chapters; how many rows were as expected, and how many were not."""
     right = wrong = 0
     for chapter in CHAPTERS:
         clean(stage)
@@ -347,7 +347,7 @@ def play(stage: Stage) -> tuple[int, int]:
 
 
 def outages(stage: Stage) -> str:
-    """For how long each service was not there for the client."""
+    """For how long each service did not answer the client, as text."""
     told = []
     for service in SERVICES:
         lost = stage.watch.lost(service, stage.since)
@@ -357,13 +357,13 @@ def outages(stage: Stage) -> str:
 
 
 def crm_mon(stage: Stage) -> None:
-    """What crm_mon shows at this moment."""
+    """Print what crm_mon shows at this moment."""
     for line in stage.here.crm_mon():
         show.line(f"  {show.coloured(f'crm_mon  |  {line}', show.DIM)}")
 
 
 def clean(stage: Stage) -> None:
-    """Have Pacemaker forget the failures of the last chapter, as who has read them does."""
+    """Clean up the failures of the last chapter, as an operator does after reading them."""
     if stage.here.cluster.status().failures:
         stage.here.cluster.exec(stage.here.cluster.asked, ["crm_resource", "--cleanup"], check=True)
         stage.settle()
@@ -389,7 +389,7 @@ def demonstrate() -> int:
 
 
 def keep(file: Path, lines: Sequence[str]) -> None:
-    """Write a transcript, with what it was made on; nobody finds half of one."""
+    """Write a transcript, with the system it was made on; the file is replaced as a whole."""
     system = Path("/etc/debian_version").read_text().strip()
     pacemaker = apt.versions(["pacemaker"])["pacemaker"]
     made = (f"What `make demo` has shown, kept by `make transcript`: Debian {system}, "
@@ -400,7 +400,7 @@ def keep(file: Path, lines: Sequence[str]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Show the demo; what goes wrong with the lab is told in a line or two."""
+    """Show the demo; an error of the lab is printed in a line or two."""
     parser = argparse.ArgumentParser(prog="python3 -m lab.demo", description=__doc__)
     parser.add_argument("--transcript", type=Path, metavar="FILE",
                         help="keep what a run has shown, if all of it was as expected")

@@ -1,8 +1,7 @@
 """What the agents say, called directly, with a real Keystone, Glance and Cinder; about a minute.
 
 Run by `make demo-agents` (python3 -m lab.demo_agents, as root). The chapters below are a table:
-what happens to the control plane, which actions Pacemaker would run then, and the exit code that
-is right.
+what happens to the control plane, which actions Pacemaker would run then, and the right exit code.
 """
 
 from __future__ import annotations
@@ -26,17 +25,17 @@ from lab.openstack import ControlPlane, strangers
 from lab.process import Process
 
 PACKAGES = ("make", "python3-keystoneauth1", "python3-requests")
-HANGS = 10.0  # seconds; where something hangs, a monitor takes as long as it may
+HANGS = 10.0  # seconds; where something hangs, a monitor takes nearly all of its timeout
 PATIENCE = 180.0  # for what takes a second on an idle machine
 COLOURS = {0: show.GREEN, 190: show.YELLOW, 1: show.RED}
 
 
 @dataclass(frozen=True)
 class Step:
-    """One action on each resource, and what it should come to.
+    """One action on each resource, and the exit code it should have.
 
-    before: done to the resource first. after: looks at it afterwards; what is wrong, if anything.
-    only: the one service that this is about.
+    before: called with the resource first. after: looks at it afterwards; what is wrong, or "".
+    only: the one service that has this step; empty: all.
     """
 
     text: str
@@ -93,14 +92,14 @@ def databases_gone(cloud: ControlPlane) -> Iterator[None]:
 
 
 def each_worker(resource: Resource) -> None:
-    """Have each worker meet the token that the agent remembers."""
+    """Make each worker validate the token that the agent remembers."""
     agents.each_worker(resource.processes(), lambda: resource.run("monitor"))
 
 
 def new_workers(resource: Resource) -> None:
     """Kill the workers; the master starts others, which have never seen a token.
 
-    What a monitor has little time for is not that they are born.
+    Wait until they serve: their start must not count into the time of a monitor.
     """
     old = resource.processes()
     for worker in old[1:]:
@@ -112,7 +111,7 @@ def new_workers(resource: Resource) -> None:
 
 
 def serves(resource: Resource) -> bool:
-    """Whether the daemon answers who has no token."""
+    """Whether the daemon answers a request without a token."""
     try:
         return resource.cloud.server(resource.service).get("/").status == 300
     except (OSError, HTTPException):
@@ -120,7 +119,7 @@ def serves(resource: Resource) -> bool:
 
 
 def hang(resource: Resource) -> None:
-    """Stop every process of the daemon: the socket stays open, and nobody answers."""
+    """Stop every process of the daemon: the socket stays open, and no process answers."""
     process.freeze(resource.processes())
 
 
@@ -132,20 +131,20 @@ def kill_master(resource: Resource) -> None:
 
 
 def kill_master_await_workers(resource: Resource) -> None:
-    """Kill the master process, and give its workers the time to notice."""
+    """Kill the master process, and wait until its workers have ended as well."""
     family = resource.processes()
     kill_master(resource)
     eventually(lambda: not any(member.alive() for member in family))
 
 
 def nothing_left(resource: Resource) -> str:
-    """Whether a process of the daemon is left, or anybody listens on its port."""
+    """What is left of the daemon, a process or a listener on its port; "" for nothing."""
     name = resource.agent.name.encode()
     left = [str(found.pid) for found in strangers(resource.cloud) if name in command_line(found)]
     if left:
         return f"still there: {' '.join(left)}"
     listens = agents.listens(resource.cloud, resource.service)
-    return "somebody still listens on its port" if listens else ""
+    return "a process still listens on its port" if listens else ""
 
 
 def command_line(found: Process) -> bytes:
@@ -201,7 +200,7 @@ CHAPTERS = (
         ),
     ),
     Chapter(
-        "The databases are gone: the processes run, and serve nobody",
+        "The databases are gone: the processes run, but cannot serve",
         (
             Step("monitor", "monitor", 1),
             Step("monitor, level 0: sees nothing but processes", "monitor", 0, level=0),
@@ -237,7 +236,7 @@ CHAPTERS = (
 
 
 def play(cloud: ControlPlane, resources: Sequence[Resource]) -> tuple[int, int]:
-    """Show all chapters: how many codes were as expected, and how many were not."""
+    """Show all chapters; how many codes were as expected, and how many were not."""
     right = wrong = 0
     for chapter in CHAPTERS:
         show.line("\n" + show.coloured(chapter.heading, show.BOLD))
@@ -251,7 +250,7 @@ def play(cloud: ControlPlane, resources: Sequence[Resource]) -> tuple[int, int]:
 
 
 def perform(step: Step, resource: Resource) -> bool:
-    """Do one step with one resource, and show it; whether it came to what it should."""
+    """Do one step with one resource, and show it; whether the result was as expected."""
     if step.before:
         step.before(resource)
     result = resource.run(
@@ -314,7 +313,7 @@ def demonstrate() -> int:
 
 
 def main() -> int:
-    """Show the demo; what goes wrong with the lab is told in a line or two."""
+    """Show the demo; an error of the lab is printed in a line or two."""
     return exit_code("demo", demonstrate)
 
 

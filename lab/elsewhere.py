@@ -2,7 +2,7 @@
 
 Run by `make check-debian13`. The release's root, and what the project's Makefile installs in it,
 are kept (`lab.root`); the command runs over them, in namespaces of its own and without a network,
-in the sources as git knows them. What it writes is gone at the end, but for labs' databases.
+in a copy of the files that git tracks. What it writes is removed at the end, except labs' databases.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from lab.settings import CACHE
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 SOURCES = "/root/openstack-ocf-agents"
-"""Where they are in the root. .venv is beside them, and kept."""
+"""The folder of the sources in the root. .venv, beside them, is kept."""
 INSTALL, CONTENTS = "elsewhere-install", "elsewhere-contents"
-"""The Makefile's targets that install all that needs the network, and that say what this is."""
+"""The Makefile's targets that install all that needs the network, and that list it."""
 RUNS = FOLDER / "runs"
 
 
 def main() -> int:
-    """Run what the arguments say; its exit code."""
+    """Run the command of the arguments; its exit code."""
     if len(sys.argv) < 3:
         print("usage: python3 -m lab.elsewhere SUITE COMMAND...", file=sys.stderr)
         return 64
     suite, *words = sys.argv[1:]
     layers = installed(suite)
-    seeds = layers[0].tree.parent / "seeds"  # databases of labs, which labs keep (`lab.seed`)
+    seeds = layers[0].tree.parent / "seeds"  # databases that labs cache (`lab.seed`)
     seeds.mkdir(exist_ok=True)
     with run_folder() as folder, Root(layers, folder, binds={str(CACHE): seeds}) as entered:
         bring(entered)
@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def installed(suite: str) -> list[Kept]:
-    """The release with all that the tests need, and below it the release."""
+    """The layers of the root: what the tests need, and below it the release."""
     release = root.release(suite)
     ask = ["make", "-s", "-C", str(CHECKOUT), CONTENTS]
     names = subprocess.run(ask, stdout=subprocess.PIPE, text=True, check=True).stdout
@@ -70,13 +70,13 @@ def _install(release: Kept, folder: Path) -> None:
 
 
 def run(entered: Root, environ: Mapping[str, str], *words: str) -> int:
-    """Run a command in a root, which says what it says here; its exit code."""
+    """Run a command in a root, with its output here; its exit code."""
     command = entered.command(*words)
     return subprocess.run(command, env=environ, stdin=subprocess.DEVNULL, check=False).returncode
 
 
 def bring(entered: Root) -> None:
-    """Bring the sources in, as git knows them, in the place of those that are there."""
+    """Copy the files that git tracks into the root, in the place of those that are there."""
     place = entered.path / SOURCES[1:]
     place.mkdir(exist_ok=True)
     for path in place.iterdir():
@@ -112,7 +112,7 @@ def run_folder() -> Iterator[Path]:
 
 
 def _hold(folder: Path) -> int | None:
-    """Lock a folder for as long as this process is there; None if another has it, or it is gone."""
+    """Lock a folder until this process ends; None if another has locked it, or it is gone."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except FileNotFoundError:  # its run has just ended

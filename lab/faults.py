@@ -1,12 +1,12 @@
 """What `make chaos` does to a cluster: each fault, what it explains, and its bound.
 
-Called by `lab.chaos`, which chooses. A fault is done and undone again; it tells which starts and
-stops are explained by it, and whose clients may be refused something. Whatever else Pacemaker
-does, or a client is refused, breaks a promise.
+Called by `lab.chaos`, which chooses. A fault is applied and undone; it declares which starts and
+stops it explains, and the clients of which services may be refused something. Any other start,
+stop or refusal is a violation.
 
-The bound of a fault is for how many seconds a client may be without the service, from the fault on
-(or from when it is undone, where it lasts as long as we let it): about three times what it takes on
-a quiet machine. On a busy one it is longer (`lab.invariants.Guard.slack`).
+The bound of a fault says for how many seconds a client may be without the service, counted from the
+fault (or from its end, where it lasts as long as we let it): about three times what it takes on a
+quiet machine. On a busy machine it is longer (`lab.invariants.Guard.slack`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from lab.playground import INTERVAL
 from lab.scene import PATIENCE, Explained, Fault, Scene, moved, restarted
 
 VERSION = 1
-"""To be raised when a fault comes to do something else; `signature` knows the names already."""
+"""Raise it when a fault is changed in what it does; `signature` contains the names already."""
 FAILS_TO_STOP = """#!/bin/sh
 if [ "$1" = stop ]; then
     echo "ocf-exit-reason:a fault of make chaos: this stop fails" >&2
@@ -42,7 +42,7 @@ PLACE = 'printf %s "$1" >"$2" && chmod 755 "$2" && mount --bind "$2" "$3"'
 
 
 def signalled(signum: int, what: str, chosen: slice) -> Callable[[Scene, str], Explained]:
-    """A signal to some processes of a daemon, of which the first is its master."""
+    """A signal to some processes of a daemon; the first is its master process."""
 
     def play(scene: Scene, service: str) -> Explained:
         node = scene.node(service)
@@ -60,7 +60,7 @@ def signalled(signum: int, what: str, chosen: slice) -> Callable[[Scene, str], E
 
 
 def maintenance(scene: Scene, service: str) -> Explained:
-    """Maintenance mode, and a daemon that dies meanwhile: nothing is done before it ends."""
+    """A daemon dies in maintenance mode: Pacemaker does nothing before the mode ends."""
     node, broken = scene.node(service), []
     scene.crm("configure", "property", "maintenance-mode=true")
     try:
@@ -96,7 +96,7 @@ def node_killed(scene: Scene, service: str) -> Explained:
 
 
 def node_cut(scene: Scene, service: str) -> Explained:
-    """A node that nobody hears any more: it is fenced, and comes back when the cable is mended."""
+    """A node is cut off: it is fenced, and comes back when its cable is mended."""
     node = scene.node(service)
     there, other, before = scene.on(node), scene.other(node), scene.here.cluster.fenced
     scene.here.cluster.cut(node)
@@ -108,7 +108,7 @@ def node_cut(scene: Scene, service: str) -> Explained:
 
 
 def _back(scene: Scene, node: str, before: list[str], explained: Explained) -> Explained:
-    """Wait until a node is back, and look whether it was fenced, and no other."""
+    """Wait until a node is back, and check that this node was fenced, and no other."""
     fenced = scene.here.cluster.fenced[len(before) :]
     scene.patiently(partial(scene.here.cluster.await_member, node))
     if fenced == [node]:
@@ -128,7 +128,7 @@ def corosync_killed(scene: Scene, service: str) -> Explained:
 
 
 def stop_fails(scene: Scene, service: str) -> Explained:
-    """A service that is to move, and cannot be stopped: its node is fenced."""
+    """A service has to move, but its stop fails: its node is fenced."""
     node = scene.node(service)
     there, other, before = scene.on(node), scene.other(node), scene.here.cluster.fenced
     agent = f"{service}-api"
@@ -144,7 +144,7 @@ def stop_fails(scene: Scene, service: str) -> Explained:
 
 
 def shut_down(scene: Scene, service: str) -> Explained:
-    """A node that is shut down in good order, and started again."""
+    """A node is shut down cleanly, and started again."""
     return _leaves(scene, scene.node(service), "was shut down",
                    lambda node: scene.here.cluster.stop(node, PATIENCE),
                    scene.here.cluster.start)
@@ -154,7 +154,7 @@ def pacemaker_restarted(scene: Scene, service: str) -> Explained:
     """Pacemaker is restarted in a node that stays on."""
 
     def restart(node: str) -> None:
-        with suppress(LabError):  # it has its time in `await_member`
+        with suppress(LabError):  # `await_member` waits for it
             scene.here.cluster.restart_pacemaker(node)
 
     return _leaves(scene, scene.node(service), "Pacemaker was restarted",
@@ -162,7 +162,7 @@ def pacemaker_restarted(scene: Scene, service: str) -> Explained:
 
 
 def standby(scene: Scene, service: str) -> Explained:
-    """A node in standby, and online again."""
+    """A node is in standby, and online again."""
     return _leaves(scene, scene.node(service), "was in standby",
                    lambda node: scene.crm("node", "standby", node),
                    lambda node: scene.crm("node", "online", node))
@@ -170,7 +170,7 @@ def standby(scene: Scene, service: str) -> Explained:
 
 def _leaves(scene: Scene, node: str, what: str, go: Callable[[str], object],
             back: Callable[[str], object]) -> Explained:
-    """All that runs on a node has to leave it, and stays away when the node is back."""
+    """All services leave a node, and stay away when the node is back."""
     there, other = scene.on(node), scene.other(node)
     try:
         go(node)
@@ -181,7 +181,7 @@ def _leaves(scene: Scene, node: str, what: str, go: Callable[[str], object],
 
 
 def move(scene: Scene, service: str) -> Explained:
-    """A service that somebody moves to the other node, and the constraint is cleared."""
+    """A service is moved to the other node by hand, and the constraint is cleared."""
     node = scene.node(service)
     other, group = scene.other(node), f"g_{service}-api"
     scene.crm("resource", "move", group, other, "force")
@@ -200,14 +200,14 @@ FAULTS = (
           signalled(signal.SIGKILL, "all was killed", slice(None))),
     Fault("freeze", "SIGSTOP to all processes of a daemon", 75,
           signalled(signal.SIGSTOP, "all was stopped", slice(None))),
-    Fault("terminate", "SIGTERM to a daemon, by a stranger", 20,
+    Fault("terminate", "SIGTERM to a daemon, not by its agent", 20,
           signalled(signal.SIGTERM, "the master was sent TERM", slice(1))),
     Fault("maintenance", "a daemon dies in maintenance mode", 20, maintenance),
     Fault("node-killed", "power loss of a node", 25, node_killed),
     Fault("node-cut", "a node is cut off, and fenced", 25, node_cut),
     Fault("corosync-killed", "SIGKILL to corosync", 25, corosync_killed),
     Fault("stop-fails", "a stop fails, and the node is fenced", 30, stop_fails),
-    Fault("shut-down", "a node is shut down in good order", 15, shut_down),
+    Fault("shut-down", "a node is shut down cleanly", 15, shut_down),
     Fault("pacemaker-restarted", "Pacemaker is restarted on a node", 15, pacemaker_restarted),
     Fault("standby", "a node is in standby, and online again", 15, standby),
     Fault("move", "a service is moved by hand", 15, move),
@@ -217,9 +217,9 @@ FAULTS = (
     Fault("database-down", "MariaDB is down", 240, mishaps.database_down, "-"),
     Fault("password", "the monitoring user's password is wrong for a while", 15,
           mishaps.password, "-"),
-    Fault("run-full", "/run, where agents remember things, is full", 15, mishaps.run_full),
+    Fault("run-full", "/run, where agents keep their state, is full", 15, mishaps.run_full),
     Fault("images-full", "no room for images", 15, mishaps.images_full, "glance"),
-    Fault("clock", "the agents' tokens are of another time", 15, mishaps.clock, "-"),
+    Fault("clock", "the agents' tokens have wrong expiry times", 15, mishaps.clock, "-"),
     Fault("reinstall", "the agents are replaced under running monitors", 15,
           mishaps.reinstall, "-"),
     Fault("refresh", "crm resource refresh", 15, mishaps.refresh, "-"),
@@ -227,6 +227,6 @@ FAULTS = (
 
 
 def signature() -> str:
-    """What a seed means depends on this: another one stands for other faults."""
+    """A hash of the list of faults: with another one a seed means other faults."""
     text = "\n".join([str(VERSION), *(f"{fault.name} {fault.service}" for fault in FAULTS)])
     return hashlib.sha256(text.encode()).hexdigest()[:6]

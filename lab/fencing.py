@@ -4,10 +4,10 @@ Started by `lab.cluster` as a daemon outside of the nodes: `python3 -m lab.fenci
 NODES`. The nodes find its socket in PLACE; only root gets to it. lab/fence_lab in a node sends one
 line, an action and the name of a node, and gets one line back.
 
-The power switch does one thing after the other. A node that lost its power while it waited gets
-nothing done: of two nodes that fence each other one goes on. A node that is cut off cannot reach
-the power switch, which hangs at the switch where the nodes meet. A node that was turned off by hand
-is fenced at once, and stays off.
+The power switch does one request after the other. The request of a node that lost its power while
+it waited is dropped: of two nodes that fence each other one goes on. A node that is cut off cannot
+reach the power switch, which is behind the network switch of the nodes. Fencing a node that was
+turned off by hand succeeds at once, and the node stays off.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from lab.node import PYTHON, ROOT, Node, nodes_of, record, recorded
 from lab.process import POLL
 
 AGENT = ROOT / "lab/fence_lab"
-PLACE = "/run/fencing"  # FOLDER, as a node sees it
+PLACE = "/run/fencing"  # the path of FOLDER in a node
 FOLDER = "fencing"  # in the cluster's own folder, like the others
 SOCKET = "socket"
 RECORD = "fencing.json"
@@ -37,7 +37,7 @@ LOG = "fencing.log"
 BROKEN = "fencing.broken"
 BEGIN = 120.0  # seconds; a loaded machine is slow to start Python
 ASKED = 5.0  # for a request of one line
-WATCH = 2.0  # between two looks at whether it is still wanted
+WATCH = 2.0  # between two checks that the power switch is still wanted
 ENDING = ("off", "reboot")
 
 Answer = Callable[[str], None]
@@ -81,7 +81,7 @@ def end(directory: Path, nodes: Sequence[Node]) -> None:
 
 
 def set_broken(directory: Path, broken: bool) -> None:
-    """Have the power switch refuse to turn any node off or on, or work again."""
+    """Make the power switch refuse to turn any node off or on, or make it work again."""
     if broken:
         (directory / BROKEN).touch()
     else:
@@ -89,7 +89,7 @@ def set_broken(directory: Path, broken: bool) -> None:
 
 
 def ended(directory: Path) -> list[str]:
-    """The nodes that the power switch has ended, the first one first."""
+    """The nodes that the power switch has ended, in this order."""
     try:
         lines = (directory / LOG).read_text().splitlines()
     except FileNotFoundError:
@@ -102,7 +102,7 @@ def ended(directory: Path) -> list[str]:
 
 
 def main() -> None:
-    """Be the power switch until somebody ends it, or its cluster has gone."""
+    """Run the power switch until it is killed, or its cluster has gone."""
     directory, switch_name, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     nodes = nodes_of(directory, switch_name, count)
     os.chdir(directory / FOLDER)  # the name of a socket is short, a path may not be
@@ -135,7 +135,7 @@ def serve(connection: socket.socket, directory: Path, nodes: Sequence[Node]) -> 
 
     def answer(said: str) -> None:
         print(f"{time.strftime('%T')} {asker.name} {action} {name}: {said}", flush=True)
-        with suppress(OSError):  # who fences itself does not hear it any more
+        with suppress(OSError):  # a node that fences itself cannot read it any more
             connection.sendall(f"{said}\n".encode())
 
     try:
@@ -167,19 +167,19 @@ def act(action: str, name: str, nodes: Sequence[Node], broken: bool, answer: Ans
             node.kill()
         elif node.held:
             raise LabError(f"{name} was turned off by hand")
-        answer("ok")  # nobody waits for a boot
+        answer("ok")  # a boot is not waited for
         if action == "off" or node.held or node.running():
             return
         try:
             node.kill()
             node.boot()
         except LabError as error:
-            # It is off, and that is what fencing is for.
+            # The node is off, and fencing needs no more.
             print(f"{name} does not come up: {error}", flush=True)
 
 
 def asking(connection: socket.socket, nodes: Sequence[Node]) -> Node | None:
-    """The node that asks; None if it has been ended meanwhile, or it is not a node that asks."""
+    """The node that sent the request; None if it was ended meanwhile, or the sender is no node."""
     peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     pid = struct.unpack("3i", peer)[0]
     for node in nodes:

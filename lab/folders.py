@@ -1,6 +1,6 @@
 """The folders of a lab, each for the user that writes to it; and the one that all labs share.
 
-Called by `lab.seed`, `lab.release` and `lab.openstack`; `lab.cluster` has it sweep as well.
+Called by `lab.seed`, `lab.release` and `lab.openstack`, and by `lab.cluster` to sweep.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ def own(settings: Settings) -> None:
 
 @contextmanager
 def alone(name: str, what: str) -> Iterator[None]:
-    """The one that makes something for all labs; the others wait."""
+    """Lock: one process makes something for all labs, and the others wait."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    CACHE.chmod(0o711)  # the services' users have to get to what is theirs
+    CACHE.chmod(0o711)  # the services' users have to reach their own files
     with open(CACHE / f"{name}.lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -68,11 +68,11 @@ def alone(name: str, what: str) -> Iterator[None]:
 def sweep(prefix: str, take_down: Callable[[Path], None]) -> None:
     """Take down the temporary folders whose owners were killed before they could do it.
 
-    prefix: of their names; the owner's pid and birth follow. Of several processes one sweeps at a
-    time: two that take down the same folder would each miss what the other has just removed.
+    prefix: of their names; the owner's pid and start time follow. Only one process sweeps at a
+    time: of two that take down the same folder, each would miss what the other has just removed.
     """
     if _orphans(prefix):
-        with alone("sweep", "takes down what a killed one has left"):
+        with alone("sweep", "removes what killed labs have left"):
             for directory in _orphans(prefix):
                 take_down(directory)
                 shutil.rmtree(directory, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Keystone's API, as far as it takes to fill it and to get a token.
+"""The part of Keystone's API that is needed to fill it and to get a token.
 
 Called by `lab.seed`, and by `lab.openstack` for tests. keystoneauth1 would do the same, but
 enters no network namespace, and takes 0.3 s to import.
@@ -26,18 +26,18 @@ def token(server: Server, username: str, password: str, project: str) -> str:
 
 
 class Administrator:
-    """Somebody who may create things."""
+    """A user who may create things."""
 
     def __init__(self, server: Server, password: str) -> None:
         self.server = server
         self.token = token(server, "admin", password, "admin")
 
     def create(self, kind: str, **values: str) -> str:
-        """Create one thing; its id."""
+        """Create an object of a kind; its id."""
         return str(self.call("POST", f"/{kind}s", {kind: values})[kind]["id"])
 
     def call(self, method: str, path: str, body: object = None) -> Any:
-        """Send one request; what comes back, decoded."""
+        """Send one request; the answer, decoded."""
         answer = self.server.request(method, f"/v3{path}", body=body, token=self.token)
         if answer.status >= 300:
             raise LabError(f"keystone: {method} {path}: {answer.status} {answer.body[:200]!r}")

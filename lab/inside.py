@@ -1,8 +1,8 @@
-"""The first process of a node: makes it a machine of its own, and minds its daemons.
+"""The first process of a node: sets up its mounts and network, and supervises its daemons.
 
-Started by `lab.node` in new namespaces, as `python3 -m lab.inside FOLDER NUMBER`. It does for the
-node what systemd does elsewhere, and as little of it as will do: corosync first, Pacemaker when
-corosync answers, Pacemaker again when it died; everything orphaned is waited for.
+Started by `lab.node` in new namespaces, as `python3 -m lab.inside FOLDER NUMBER`. It does the part
+of systemd's work that a node needs: it starts corosync, and Pacemaker when corosync answers, starts
+Pacemaker again when it died, and reaps orphaned processes.
 
 From outside: SIGTERM is an orderly shutdown, SIGHUP an orderly restart of Pacemaker, SIGKILL the
 loss of power.
@@ -30,7 +30,7 @@ PROVIDER = "openstack"
 SBIN = "/usr/sbin"
 FENCE_AGENTS = "/run/fence-agents"
 SYSTEMCTL = """#!/bin/sh
-# What does for the node as much of systemd as it takes: whether a daemon runs.
+# The only part of systemctl that the node needs: whether a daemon runs.
 case "$*" in
 "is-active pacemaker.service") daemon=pacemakerd ;;
 "is-active corosync.service") daemon=corosync ;;
@@ -42,9 +42,9 @@ SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP)
 POLL = 0.02
 CABLE = 120.0  # seconds; a loaded machine is slow to plug it in
 COROSYNC_END = 5.0
-LAST_RESPAWN = (0, 100)  # ended as asked; ended for good, says Pacemaker's unit for systemd
+LAST_RESPAWN = (0, 100)  # ended on request; not to be restarted, by Pacemaker's systemd unit
 
-# What systemd's unit would give. There is no /dev/log: what agents log goes to the file.
+# As in the systemd unit. There is no /dev/log: messages of agents go to the file.
 PACEMAKER = {
     **ENVIRONMENT,
     "PCMK_logfacility": "none",
@@ -53,7 +53,7 @@ PACEMAKER = {
 
 
 def main() -> None:
-    """Be a node until somebody ends it."""
+    """Run as a node until it is shut down or killed."""
     folder, number = Path(sys.argv[1]), int(sys.argv[2])
     # Blocked signals are kept for sigwait, also for the first process of a namespace.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
@@ -75,13 +75,13 @@ def main() -> None:
 
 
 def protect_the_host() -> None:
-    """Take out of reach what is not the node's, and would be changed for all."""
-    # A namespace that is mounted here would stay for as long as we do.
+    """Cover what belongs to the host, so that the node cannot change it for all."""
+    # A namespace that is mounted here would exist for as long as this process.
     with suppress(subprocess.CalledProcessError):
         run("umount", "--recursive", "--lazy", "--quiet", "/run/netns")
     mount("--types=proc", "proc", "/proc")
     mount("--types=sysfs", "sysfs", "/sys")
-    # A Pacemaker that panics writes there, and it is the whole machine that boots.
+    # A Pacemaker that panics writes there, which would reboot the whole machine.
     for device in (Path("/proc/sysrq-trigger"), *Path("/dev").glob("watchdog*")):
         if device.exists():
             mount("--bind", "/dev/null", str(device))
@@ -93,7 +93,7 @@ def mount_disk(disk: Path) -> None:
     """Put the node's own folders and files in the place of the host's."""
     for path in (*PRIVATE, "/etc/hosts", "/etc/hostname"):
         own = disk / path.lstrip("/")
-        if not own.exists():  # a disk that was made before nodes had this one
+        if not own.exists():  # the disk was made before nodes had this folder
             own.mkdir(parents=True)
         mount("--bind", str(own), path)
     # libqb's buffers: those of another node must not be taken for ours.
@@ -126,9 +126,9 @@ def mount_run() -> None:
 
 
 def mount_systemctl() -> None:
-    """Have systemctl know the node's daemons: crmsh may ask it whether there is a DC to wait for.
+    """Make systemctl know the node's daemons: crmsh may ask it whether there is a DC to wait for.
 
-    (It does before it deletes what runs.) Where there is none, nobody asks it.
+    (It does before it deletes what runs.) On a host without systemctl, crmsh does not ask.
     """
     place = shutil.which("systemctl", path=ENVIRONMENT["PATH"])
     if place:
@@ -139,10 +139,10 @@ def mount_systemctl() -> None:
 
 
 def mount_fencing(socket_folder: Path) -> None:
-    """Add the lab's fence agent to those of the host, and the socket that it asks by.
+    """Add the lab's fence agent to those of the host, and the socket of the power switch.
 
-    Pacemaker looks for fence agents in one folder of the host, to which nothing is added. A cluster
-    without fencing has no folder for the socket.
+    Pacemaker looks for fence agents in one folder of the host, which is not changed itself. A
+    cluster without fencing has no folder for the socket.
     """
     if not socket_folder.is_dir():
         return
@@ -158,7 +158,7 @@ def mount_fencing(socket_folder: Path) -> None:
 
 
 def await_cable() -> None:
-    """Wait for the one who turned us on to plug us in; without a cable there is nobody."""
+    """Wait until the node's cable is plugged in, by the process that booted the node."""
     deadline = time.monotonic() + CABLE
     while not Path(f"/sys/class/net/{switch.DEVICE}").exists():
         if time.monotonic() > deadline:
@@ -167,7 +167,7 @@ def await_cable() -> None:
 
 
 class Daemons:
-    """corosync and pacemakerd, and the processes that their parents left to us."""
+    """corosync and pacemakerd, and the orphaned processes of the node."""
 
     def __init__(self) -> None:
         self.corosync = 0
@@ -191,7 +191,7 @@ class Daemons:
         """Wait for signals; return after SIGTERM, when all is shut down."""
         while True:
             code = self.reap()
-            # A corosync that died takes Pacemaker with it; systemd would not start it either.
+            # When corosync dies, Pacemaker ends with it; systemd would not restart it either.
             if code not in (None, *LAST_RESPAWN) and self.corosync:
                 time.sleep(0.1)
                 self.start_pacemaker()
@@ -205,7 +205,7 @@ class Daemons:
                 return
 
     def reap(self) -> int | None:
-        """Wait for who has ended; the exit code of Pacemaker, if it is among them."""
+        """Reap the processes that have ended; the exit code of Pacemaker, if it is among them."""
         code = None
         with suppress(ChildProcessError):
             while True:
@@ -219,7 +219,7 @@ class Daemons:
         return code
 
     def stop_pacemaker(self) -> None:
-        """Ask Pacemaker to go: it does when its resources have gone, and nobody hurries it."""
+        """Ask Pacemaker to end: it stops its resources first, and there is no time limit."""
         if self.pacemaker:
             os.kill(self.pacemaker, signal.SIGTERM)
         while self.pacemaker:
@@ -227,7 +227,7 @@ class Daemons:
             time.sleep(POLL)
 
     def stop_corosync(self) -> None:
-        """Let corosync take its leave of the others."""
+        """Ask corosync to end: it leaves the cluster first."""
         if self.corosync:
             os.kill(self.corosync, signal.SIGTERM)
         deadline = time.monotonic() + COROSYNC_END
@@ -248,13 +248,13 @@ def start(command: list[str], environment: Mapping[str, str], log: str) -> int:
             start_new_session=True,
             preexec_fn=unblock,  # noqa: PLW1509 - there are no threads
         )
-    # Python must not wait for it in its own way: reap does.
+    # Python must not wait for this child itself: `reap` does.
     daemon.returncode = 0
     return daemon.pid
 
 
 def unblock() -> None:
-    """In a child, undo what was done to signals for us."""
+    """In a child, unblock the signals that this process has blocked."""
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
@@ -272,7 +272,7 @@ def mount(*arguments: str) -> None:
 
 
 def run(*command: str) -> None:
-    """Run a command that has to work."""
+    """Run a command; CalledProcessError if it fails."""
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
 
 

@@ -1,8 +1,8 @@
 """What must hold whatever happens to a cluster, seen from outside of it.
 
-Called by `lab.chaos` after each fault. Each function looks at one promise, and returns what breaks
-it, one line each: nothing runs twice; each start and stop is explained; clients of what was not
-touched are refused nothing; nothing is left where it must not be.
+Called by `lab.chaos` after each fault. Each function checks one promise, and returns violations of
+it, a line each: nothing runs twice; each start and stop is explained; clients of services that were
+not touched are refused nothing; nothing is left where it must not be.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lab.playground import VIPS, Playground, address, resource
 from lab.process import Process
 
 Change = tuple[str, str, str]
-"""start or stop, of a resource, on a node."""
+"""(start or stop, resource, node)."""
 
 LOOK = 1.0  # seconds between two looks of the guard
 CHANGES = ("start", "stop")
@@ -40,13 +40,13 @@ STATE = "/run/resource-agents"
 def families(here: Playground, service: str) -> dict[str, list[Process]]:
     """The processes of a service by the node that they are in, the master first.
 
-    They are known by the configuration file in their command line, whoever started them.
+    They are found by the configuration file in their command line, whatever started them.
     """
     return everything(here)[service]
 
 
 def everything(here: Playground) -> dict[str, dict[str, list[Process]]]:
-    """The same of all services, by their names."""
+    """The same for all services, by their names."""
     homes = _homes(here.cluster)
     configs = {service: str(here.cloud.config(service)).encode() for service in SERVICES}
     found: dict[str, dict[str, list[Process]]] = {service: {} for service in SERVICES}
@@ -85,7 +85,7 @@ def _network(pid: int) -> str:
 
 
 class Guard:
-    """Looks all the time whether a service runs twice, and how busy the machine is."""
+    """Checks all the time whether a service runs twice, and how busy the machine is."""
 
     def __init__(self, here: Playground) -> None:
         self._here = here
@@ -107,18 +107,18 @@ class Guard:
             looker.join()
 
     def await_look(self) -> None:
-        """Wait until all was looked at that there is now."""
+        """Wait until everything that exists now was looked at."""
         with self._looked:
             wanted = self._looks + 2  # one look may be under way
             self._looked.wait_for(lambda: self._looks >= wanted)
 
     def twice(self) -> list[str]:
-        """What ran twice since this was asked last."""
+        """What ran twice since the last call."""
         found, self._found = self._found, set()
         return sorted(found)
 
     def slack(self) -> float:
-        """How much longer things may take than on a quiet machine, since this was asked last."""
+        """How much longer things may take than on a quiet machine: the most since the last call."""
         most, self._most = max(self._most, busy()), 1.0
         return most
 
@@ -133,7 +133,7 @@ class Guard:
 
 
 def _twice(service: str, found: Mapping[str, Sequence[Process]]) -> Iterator[str]:
-    # Not all were looked at in one moment: those that are still there were there all the time.
+    # The processes were not read in one moment: those still alive were there all the time.
     alive = {node: [one for one in family if one.alive()] for node, family in found.items()}
     nodes = sorted(node for node, family in alive.items() if family)
     if len(nodes) > 1:
@@ -147,10 +147,10 @@ def _twice(service: str, found: Mapping[str, Sequence[Process]]) -> Iterator[str
 def unexplained(
     events: Collection[Event], changes: Collection[Change], free: Collection[str], failing: bool
 ) -> list[str]:
-    """Each start and stop that is none of the changes, or comes twice, or fails.
+    """Each start and stop that is not one of the changes, or comes twice, or fails.
 
-    free: resources that may be started and stopped as it comes. failing: one of the changes may
-    fail. The resources by which Pacemaker fences are not looked at.
+    free: resources that may be started and stopped at any time. failing: one of the changes may
+    fail. Fence devices are not looked at.
     """
     known = {*changes}
     found = []
@@ -178,7 +178,7 @@ def unexplained(
 def replaced(
     before: Mapping[str, Mapping[str, Sequence[Process]]], here: Playground, calm: Collection[str]
 ) -> list[str]:
-    """The services of those that were to be left alone, and have other processes than before."""
+    """The services that had to be left alone, but have other processes than before."""
     now = everything(here)
     return [
         f"the processes of {service}-api are others than before"
@@ -191,7 +191,7 @@ def replaced(
 
 
 def refused(watch: Watch, since: float, calm: Collection[str]) -> list[str]:
-    """The services that had to serve all the time, and refused something to their clients.
+    """The services that had to serve all the time, but refused requests of their clients.
 
     An answer that is late is no refusal: the machine may be busy.
     """
@@ -205,7 +205,7 @@ def refused(watch: Watch, since: float, calm: Collection[str]) -> list[str]:
 
 
 def longest(outages: Sequence[Outage], at: float) -> float:
-    """The longest time without service, of what is after a moment; in seconds."""
+    """The longest time without service after a moment, in seconds."""
     return max((one.end - max(one.begin, at) for one in outages), default=0.0)
 
 
@@ -213,7 +213,7 @@ def longest(outages: Sequence[Outage], at: float) -> float:
 
 
 def left(here: Playground) -> list[str]:
-    """What is not as it has to be when all faults are undone and Pacemaker has come to rest."""
+    """What is wrong after all faults are undone and Pacemaker has nothing left to do."""
     status = here.cluster.status()
     found = [
         f"{node.name} is not a member as it was: {node}"
@@ -235,7 +235,7 @@ def left(here: Playground) -> list[str]:
 
 
 def _beside(here: Playground, service: str, where: str) -> Iterator[str]:
-    """What there is of a service on other nodes than its own, or twice on its own."""
+    """What exists of a service on other nodes than its own, or twice on its own."""
     there = families(here, service)
     for node in there.keys() - {where}:
         pids = ", ".join(str(member.pid) for member in there[node])

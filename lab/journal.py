@@ -1,9 +1,9 @@
-"""What Pacemaker did, and when to the millisecond: read from the nodes' logs.
+"""What Pacemaker did, with times to the millisecond: read from the nodes' logs.
 
-Called by the demo to tell it in plain words, by the benchmark to split the time of a failover, and
+Called by the demo to print it in plain words, by the benchmark to split the time of a failover, and
 by `make chaos`, which looks for what nothing explains.
-The CIB knows whole seconds, and of each kind of operation only the last; the log of a node that
-has lost its power can still be read from outside.
+The CIB has whole seconds, and only the last operation of each kind; the log of a node that has lost
+its power can still be read from outside.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lab.cluster import Cluster
 
 LOG = "/var/log/pacemaker/pacemaker.log"
 DEGRADED = "OCF_DEGRADED"
-"""What it calls a monitor's 190."""
+"""Pacemaker's name of exit code 190."""
 
 # Nov 20 06:59:52.603 node1 pacemaker-controld  [59] (log_executor_event) notice: ...
 LINE = re.compile(
@@ -32,8 +32,8 @@ DONE = re.compile(
 LOST = re.compile(r"Node (\S+) state is now lost")
 FENCED = re.compile(r"Peer (\S+) was terminated \(")
 
-# Pacemaker 3 has other words than Pacemaker 2; the codes are the same. What ended without a code,
-# such as a timeout, is told in Pacemaker's own words.
+# Pacemaker 3 uses other words than Pacemaker 2; the codes are the same. A result without a code,
+# such as a timeout, is in Pacemaker's own words.
 RESULTS = {
     0: "ok",
     1: "error",
@@ -49,11 +49,11 @@ RESULTS = {
 
 @dataclass(frozen=True)
 class Event:
-    """Something that a node wrote down.
+    """Something that a node logged.
 
-    at: seconds of the epoch. what: start, stop, monitor or probe; or "lost" and "fenced": another
-    node, in the place of a resource. result: "" when it begins, then one of RESULTS, Cancelled,
-    ...; a monitor's is told when it is another than before. seconds: what a start or stop took.
+    at: seconds of the epoch. what: start, stop, monitor or probe; or lost and fenced, with another
+    node's name as the resource. result: "" when it begins, then one of RESULTS, Cancelled, ...; a
+    monitor's is logged only when it changes. seconds: what a start or stop took.
     interval: of a monitor, in seconds.
     """
 
@@ -68,7 +68,7 @@ class Event:
 
 
 def read(cluster: Cluster, since: float) -> list[Event]:
-    """What all nodes wrote down since then, in the order of time."""
+    """What all nodes logged since then, in the order of time."""
     found: list[Event] = []
     for node in cluster.nodes:
         file = cluster.path(node, LOG)
@@ -78,7 +78,7 @@ def read(cluster: Cluster, since: float) -> list[Event]:
 
 
 class Follower:
-    """The same for who asks again and again: what was read is not read again."""
+    """The same for repeated calls: what was read once is not read again."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -87,7 +87,7 @@ class Follower:
         self._found: list[Event] = []
 
     def events(self, since: float) -> list[Event]:
-        """What all nodes wrote down since then, in the order of time."""
+        """What all nodes logged since then, in the order of time."""
         for node in self._cluster.nodes:
             file = self._cluster.path(node, LOG)
             if not file.exists():
@@ -95,7 +95,7 @@ class Follower:
             with file.open("rb") as log:
                 log.seek(self._read.get(node, 0))
                 text = log.read()
-            text = text[: text.rfind(b"\n") + 1]  # of the last line there may be more to come
+            text = text[: text.rfind(b"\n") + 1]  # the last line may be incomplete
             self._read[node] = self._read.get(node, 0) + len(text)
             begun = self._begun.setdefault(node, {})
             self._found += events(text.decode(errors="replace"), 0, begun)
@@ -105,9 +105,9 @@ class Follower:
 def events(
     text: str, since: float, begun: dict[tuple[str, str], float] | None = None
 ) -> Iterator[Event]:
-    """The events in the log of one node. A cancelled monitor is none.
+    """The events in the log of one node, without cancelled monitors.
 
-    begun: when the operations did that were not done in what was read of it before.
+    begun: start times of the operations that had not ended in the text that was read before.
     """
     begun = {} if begun is None else begun
     for line in text.splitlines():
@@ -118,7 +118,7 @@ def events(
 
 
 def _event(stamp: str, node: str, said: str, begun: dict[tuple[str, str], float]) -> Event | None:
-    """What one line tells. begun: when the operations did that are not done."""
+    """The event in one line. begun: start times of the operations that have not ended."""
     at = datetime.strptime(f"{datetime.now().year} {stamp}", "%Y %b %d %H:%M:%S.%f").timestamp()
     if found := BEGUN.match(said):
         resource, what = found.groups()

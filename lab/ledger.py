@@ -1,12 +1,12 @@
-"""Clients that write through the virtual IPs, and remember what they were told was done.
+"""Clients that write through the virtual IPs, and remember what was acknowledged.
 
 Called by `lab.chaos`. A plain HTTP client makes and deletes images and volumes all the time; the
 real `openstack` client does something now and then. What was acknowledged is read back later, and
 has to be as it was: an image with the same bytes, a volume record with its name; what was deleted
-stays deleted. Of a request that was refused, or never answered, nobody knows what became of it: it
-may be there or not.
+stays deleted. A request that was refused, or never answered, is left open: its effect may be there
+or not.
 
-A volume is a record of cinder-api here: no cinder-volume is about to make it.
+A volume is only a record of cinder-api here: no cinder-volume makes it.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from lab.openstack import ControlPlane
 from lab.process import ENVIRONMENT
 from lab.web import Answer, Server
 
-PAUSE = 1.0  # seconds between two things that a client does
+PAUSE = 1.0  # seconds between two actions of a client
 PATIENCE = 20.0  # for one request
-READ = 300.0  # seconds in which what was acknowledged must be readable, where all serves
+READ = 300.0  # seconds in which what was acknowledged must be readable, when all services serve
 KEEP = 6  # of each kind; Cinder's quota is 10 volumes
 REMEMBERED = 20  # deleted ones, of each kind, which have to stay deleted
 SIZE = 1 << 16  # bytes of an image
@@ -62,23 +62,23 @@ class Records(ABC):
 
     @abstractmethod
     def create(self) -> None:
-        """Make one; it is kept when it was acknowledged."""
+        """Create a record; it is kept if it was acknowledged."""
 
     @abstractmethod
     def place(self, id_: str) -> str:
-        """The path of what is to be compared with what was kept."""
+        """The path that is read back, to compare it with what was kept."""
 
     @abstractmethod
     def content(self, answer: Answer) -> str:
-        """What is to be compared, of an answer of 200."""
+        """The part of an answer of 200 that is compared."""
 
     @property
     @abstractmethod
     def path(self) -> str:
-        """The collection."""
+        """The path of the collection."""
 
     def act(self) -> None:
-        """Do one thing more; that it is refused is no error."""
+        """Do the next action; a refusal is no error."""
         try:
             if len(self.kept) < KEEP:
                 self.create()
@@ -88,7 +88,7 @@ class Records(ABC):
             self.told["refused"] += 1
 
     def delete(self, id_: str) -> None:
-        """Read one for the last time, and delete it; from here on it may be gone."""
+        """Read a record for the last time, and delete it; from then on it may be gone."""
         answer = self.ask("GET", self.place(id_))
         if answer.status not in READABLE:
             self.told["refused"] += 1
@@ -105,7 +105,7 @@ class Records(ABC):
             self.told["refused"] += 1
 
     def acknowledged(self, id_: str, content: str) -> None:
-        """Keep what a client was told was made."""
+        """Keep a record whose creation was acknowledged."""
         self.kept[id_] = content
         self.told["acknowledged"] += 1
 
@@ -116,7 +116,7 @@ class Records(ABC):
         )
 
     def certain(self, path: str) -> Answer:
-        """Ask until it is answered with 200 or 404: what serves again may be busy still."""
+        """GET a path until it answers with one of READABLE: a new daemon may still be busy."""
         deadline = time.monotonic() + READ
         while True:
             try:
@@ -131,7 +131,7 @@ class Records(ABC):
             time.sleep(PAUSE / 2)
 
     def compare(self, id_: str, answer: Answer) -> None:
-        """Look whether an answer of READABLE is what was acknowledged."""
+        """Check that an answer of READABLE is what was acknowledged."""
         if answer.status != 200:
             self.broken.append(f"{self.kind} {id_} cannot be read back")
         elif self.content(answer) != self.kept[id_]:
@@ -156,14 +156,14 @@ class Records(ABC):
             return broken
 
     def listed(self) -> list[dict[str, Any]]:
-        """All that clients here have made and that is there."""
+        """All records that exist and were made by these clients."""
         answer = self.certain(self.listing)
         records = answer.json()[self.path.rpartition("/")[2]] if answer.status == 200 else []
         return [one for one in records if one.get("name") == NAME]
 
     @property
     def listing(self) -> str:
-        """The path by which they are listed."""
+        """The path that lists the records."""
         return f"{self.path}?limit=1000"
 
 
@@ -173,7 +173,7 @@ class Images(Records):
     service, kind, path = "glance", "image", "/v2/images"
 
     def create(self) -> None:
-        """An image of random bytes: its record, then its data."""
+        """Create an image of random bytes: its record, then its data."""
         data = os.urandom(SIZE)
         record = {"name": NAME, "disk_format": "raw", "container_format": "bare"}
         made = self.ask("POST", self.path, record)
@@ -187,21 +187,21 @@ class Images(Records):
             self.told["refused"] += 1
 
     def place(self, id_: str) -> str:
-        """Its data."""
+        """The path of an image's data."""
         return f"{self.path}/{id_}/file"
 
     def content(self, answer: Answer) -> str:
-        """The hash of its bytes."""
+        """The hash of an image's bytes."""
         return digest(answer.body)
 
 
 class Volumes(Records):
-    """Records of volumes, each with a word of its own."""
+    """Records of volumes, each with a random word."""
 
     service, kind, path = "cinder", "volume", "/v3/volumes"
 
     def create(self) -> None:
-        """A record."""
+        """Create a record."""
         word = secrets.token_hex(8)
         record = {"name": NAME, "size": 1, "metadata": {"word": word}}
         made = self.ask("POST", self.path, {"volume": record})
@@ -211,16 +211,16 @@ class Volumes(Records):
             self.told["refused"] += 1
 
     def place(self, id_: str) -> str:
-        """Its record."""
+        """The path of a record."""
         return f"{self.path}/{id_}"
 
     def content(self, answer: Answer) -> str:
-        """Its word."""
+        """The word of a record."""
         return str(answer.json()["volume"]["metadata"].get("word", ""))
 
 
 class Ledger:
-    """All clients that write, and what they were told."""
+    """All clients that write, and the answers they got."""
 
     def __init__(self, cloud: ControlPlane) -> None:
         self._cloud = cloud
@@ -233,7 +233,7 @@ class Ledger:
         }
 
     def use(self, token: str) -> None:
-        """Have the plain client use another token."""
+        """Make the plain client use another token."""
         for records in self.records.values():
             records.token = token
 
@@ -255,11 +255,11 @@ class Ledger:
         return [line for service in SERVICES for line in self.records[service].verify()]
 
     def told(self, what: str) -> int:
-        """How often a client was told something: acknowledged, deleted or refused."""
+        """How many answers of a kind clients got: acknowledged, deleted or refused."""
         return sum(records.told[what] for records in self.records.values())
 
     def official(self) -> list[str]:
-        """Have the real client do the next thing; what is wrong. It is sure to be served."""
+        """Make the real client do its next action; what is wrong. All services serve by now."""
         self._turn += 1
         return (
             self._upload,
@@ -293,7 +293,7 @@ class Ledger:
         return []
 
     def _list(self, records: Records) -> list[str]:
-        """Look whether the real client lists what was acknowledged."""
+        """Check that the real client lists what was acknowledged."""
         with records.alone:
             kept = [*records.kept]
             said = self._command([records.kind, "list"])
@@ -304,15 +304,15 @@ class Ledger:
                 for id_ in kept if id_ not in ids]
 
     def _command(self, command: Sequence[str]) -> Any:
-        """Run the real client: what it gives; or, a text, why it failed: "" for a busy machine.
+        """Run the real client; its output, or a text: why it failed, "" for a busy machine.
 
-        No secret is in its arguments. It keeps a cache at home, which is to go with the lab.
+        No secret is in its arguments. Its cache is in HOME, which is removed with the lab.
         """
         home = str(self._cloud.directory)
         environment = {**ENVIRONMENT, "HOME": home, **self._cloud.admin.environment()}
         argv = ["openstack", *command, "--format=json"]
         done = execute(argv, environment, OFFICIAL, self._cloud.namespace)
-        if done.code < 0:  # it was ended, since it took so long
+        if done.code < 0:  # it was killed after its timeout
             self.late += 1
             return ""
         if done.code:
@@ -329,5 +329,5 @@ class Ledger:
 
 
 def digest(data: bytes) -> str:
-    """By which bytes are known."""
+    """The hash by which bytes are compared."""
     return hashlib.sha256(data).hexdigest()

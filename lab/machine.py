@@ -20,7 +20,7 @@ def memory() -> float:
 
 
 def cores() -> int:
-    """How many processors there are for us."""
+    """The number of processors that this process may use."""
     return len(os.sched_getaffinity(0))
 
 

@@ -1,7 +1,7 @@
-"""Faults of what the services depend on, and of what the agents need: nothing is to be restarted.
+"""Faults of what the services depend on, and of what the agents need: nothing may be restarted.
 
-Called by `lab.faults`, which lists them. (But without a database services are restarted: it is all
-that can be done.)
+Called by `lab.faults`, which lists them. (But without a database services are restarted: Pacemaker
+can do nothing else.)
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lab.journal import DEGRADED
 from lab.playground import INTERVAL, address, resource
 from lab.scene import MONITORS, Explained, Scene
 
-BOUNDARIES = (0, 9999999999)  # seconds of the epoch: long ago, and far away
+BOUNDARIES = (0, 9999999999)  # seconds of the epoch: far in the past, and far in the future
 
 FULL = """
 dd if=/dev/zero of=/run/full bs=64k 2>/dev/null || :
@@ -65,7 +65,7 @@ def keystone_hangs(scene: Scene, service: str) -> Explained:
 
 
 def database_down(scene: Scene, service: str) -> Explained:
-    """The database is down: to restart the services is what can be done, and does not help."""
+    """The database is down: Pacemaker restarts the services, which does not help."""
     cloud = scene.here.cloud
     cloud.down("db")
     try:
@@ -78,10 +78,10 @@ def database_down(scene: Scene, service: str) -> Explained:
 
 
 def password(scene: Scene, service: str) -> Explained:
-    """The monitoring user gets another password, which nobody tells the cluster; later the old."""
+    """The monitoring user's password is changed in Keystone alone, and later changed back."""
     cloud = scene.here.cloud
     with _other_password(scene):
-        # A worker knows a token for five minutes, whatever is changed.
+        # A worker caches a token for five minutes, whatever is changed.
         scene.here.skew(BOUNDARIES[0])
         scene.await_said(DEGRADED, scene.since, *SERVICES)
     back = time.time()
@@ -110,11 +110,11 @@ def _other_password(scene: Scene) -> Iterator[None]:
 
 
 def run_full(scene: Scene, service: str) -> Explained:
-    """/run is full on the node: the agents can remember nothing."""
+    """/run is full on the node: the agents cannot write their state."""
     node = scene.node(service)
     scene.run(node, FULL)
     try:
-        time.sleep(MONITORS * INTERVAL + INTERVAL)  # they cannot write down what they come to
+        time.sleep(MONITORS * INTERVAL + INTERVAL)  # they cannot write their verdicts
     finally:
         scene.run(node, "rm -f /run/full /run/rest")
     scene.await_monitors()
@@ -122,7 +122,7 @@ def run_full(scene: Scene, service: str) -> Explained:
 
 
 def images_full(scene: Scene, service: str) -> Explained:
-    """No room for images: none is acknowledged, and all that were are there."""
+    """No room for images: no new one is acknowledged, and the acknowledged ones are there."""
     node, home = scene.node("glance"), scene.here.cloud.settings.home("glance")
     folder = str(home / "images")
     scene.run(node, FULL_IMAGES, folder, str(home))
@@ -135,7 +135,7 @@ def images_full(scene: Scene, service: str) -> Explained:
 
 
 def clock(scene: Scene, service: str) -> Explained:
-    """What the agents remember is of another time: its tokens are long over, or never will be."""
+    """The agents' tokens have wrong expiry times: far in the past, or far in the future."""
     for until in BOUNDARIES:
         scene.here.skew(until)
         scene.await_monitors()
@@ -154,7 +154,7 @@ def reinstall(scene: Scene, service: str) -> Explained:
 
 
 def refresh(scene: Scene, service: str) -> Explained:
-    """Pacemaker is told to forget what it knows, and looks again."""
+    """Pacemaker is told to forget what it knows, and probes again."""
     scene.crm("resource", "refresh")
     scene.await_monitors()
     return Explained("refreshed")

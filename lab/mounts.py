@@ -1,8 +1,8 @@
-"""A lab's own configuration where a daemon looks for it: some look in one place only.
+"""A lab's own configuration where a daemon looks for it: some daemons take no other path.
 
-The WSGI applications of Barbican and Aodh take no path: the lab's folder is seen in the place of
-the machine's, in a mount namespace of the daemon's own. Called by `lab.services` and `lab.seed`,
-and by tests for the agents of these daemons.
+The WSGI applications of Barbican and Aodh take no path: the lab's folder is mounted over the
+machine's, in a mount namespace of the daemon's own. Called by `lab.services` and `lab.seed`, and by
+tests for the agents of these daemons.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SCRIPT = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
 def argv(
     settings: Settings, service: str, command: Sequence[str], user: str = "root"
 ) -> list[str]:
-    """The command line that runs a command where a service finds its configuration; by root."""
+    """The command line, for root, that runs a command where a service finds its configuration."""
     if not (fixed := declared.fixed_config(service)):
         return [*command]
     there = Path(fixed).parent
@@ -37,5 +37,5 @@ def argv(
 
 
 def needed(service: str) -> bool:
-    """Whether a service is one of these."""
+    """Whether a service finds its configuration only this way."""
     return bool(service and declared.fixed_config(service))

@@ -37,7 +37,7 @@ def create(name: str, addresses: Sequence[str] = ()) -> None:
 
 
 def remove(name: str) -> None:
-    """End every process in the namespace, whoever started it, and remove the namespace."""
+    """End every process in the namespace, whatever started it, and remove the namespace."""
     if not exists(name):
         return
     if not process.end(lambda: members(name)):
@@ -47,7 +47,7 @@ def remove(name: str) -> None:
 
 
 def members(name: str) -> list[Process]:
-    """The processes in the namespace, but for us and the shell that we were called from."""
+    """The processes in the namespace, except this one and its ancestors, such as a shell."""
     try:
         wanted = os.stat(FOLDER / name)
     except FileNotFoundError:
@@ -105,12 +105,12 @@ def _is_in(candidate: Process, wanted: os.stat_result) -> bool:
 
 
 def ip(*arguments: str) -> str:
-    """Run ip; what it said. Used by `lab.switch` as well."""
+    """Run ip; its output. Used by `lab.switch` as well."""
     return _run("ip", *arguments)
 
 
 def bridge(*arguments: str) -> str:
-    """Run bridge, ip's sister; what it said."""
+    """Run bridge, the other tool of iproute2; its output."""
     return _run("bridge", *arguments)
 
 

@@ -6,8 +6,8 @@ see /run/netns of the machine. So Open vSwitch is started in a mount namespace w
 /run/netns, and whatever belongs to the node enters it (`argv`). It forwards in its own process
 (`datapath_type=netdev`): the kernel needs no module for it.
 
-What the agents start goes on without them, as it should (dnsmasq, haproxy, radvd). It is known by
-what is mounted there, and ends with `ovs` (`members`).
+What the agents start goes on without them, as it should (dnsmasq, haproxy, radvd). These processes
+are found by their mount at /run/netns, and end with `ovs` (`members`).
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ AGENTS = (
     "neutron-l3-agent",
     "neutron-metadata-agent",
 )
-"""The agents of the daemons that run in it."""
+"""The agents whose daemons run in this mount namespace."""
 
 BRIDGE = "br-int"
-"""Where ports are plugged in; neutron-openvswitch-agent makes it."""
+"""The bridge that ports are plugged into; neutron-openvswitch-agent makes it."""
 
 NAMES = "/run/netns"
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 PORT = 6640
-"""Of the database of Open vSwitch; the agents look for it there."""
+"""The port of Open vSwitch's database, where the agents look for it."""
 
 
 def command(settings: Settings) -> list[str]:
@@ -45,7 +45,7 @@ def command(settings: Settings) -> list[str]:
     home = settings.home(OVS)
     database, socket = shlex.quote(f"{home}/conf.db"), shlex.quote(str(_socket(settings)))
     script = f"""
-        # A namespace that stays mounted here would stay for as long as we do.
+        # A namespace that stays mounted here would exist for as long as Open vSwitch.
         umount --recursive --lazy --quiet {NAMES}
         mkdir -p {NAMES}
         mount -t tmpfs -o mode=755,size=16m {shlex.quote(_mark(settings))} {NAMES} || exit
@@ -62,7 +62,7 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def serves(settings: Settings) -> bool:
-    """Whether it has taken a change of its database; the first one fills the database."""
+    """Whether Open vSwitch takes a change of its database; the first one fills the database."""
     return _vsctl(settings, "set", "Open_vSwitch", ".", "external_ids:lab=up").returncode == 0
 
 
@@ -76,9 +76,9 @@ def argv(master: Process, command: Sequence[str], user: str = "root") -> list[st
 
 
 def members(settings: Settings) -> list[Process]:
-    """The processes on the node, whatever they were started by.
+    """The processes on the node, whatever started them.
 
-    `ip netns exec` makes mount namespaces as well. All of them have what is mounted in the first.
+    `ip netns exec` makes further mount namespaces. All of them have the mounts of the first.
     """
     known: dict[str, bool] = {}
     mark = _mark(settings).encode()
@@ -117,12 +117,12 @@ def _socket(settings: Settings) -> Path:
 
 
 def _mark(settings: Settings) -> str:
-    """What is said to be mounted at NAMES: the lab's own folder, and nobody else's."""
+    """The source of the mount at NAMES, in mountinfo: the lab's own folder, so it is unique."""
     return str(settings.home(OVS))
 
 
 def _is_on_it(found: Process, mark: bytes, known: dict[str, bool]) -> bool:
-    """Whether its /run/netns is the node's. known: the answers, by mount namespace."""
+    """Whether a process has the node's /run/netns. known: the answers, by mount namespace."""
     try:
         there = os.readlink(f"/proc/{found.pid}/ns/mnt")
         if there not in known:

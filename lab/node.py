@@ -1,9 +1,8 @@
-"""One node of a cluster: namespaces of its own, and a disk that outlives a loss of power.
+"""One node of a cluster: namespaces of its own, and a disk that is kept at a loss of power.
 
-Called by `lab.cluster`, and by `lab.fencing` when a node is fenced. What runs in the node as its
-first process is `lab.inside`; a node is that process, known by its pid and its birth: when it is
-killed, the kernel kills all the others of the node, whatever they do, and the network of the node
-goes with them.
+Called by `lab.cluster`, and by `lab.fencing` when a node is fenced. The first process of a node is
+`lab.inside`. A node is that process, known by its pid and start time: when it is killed, the kernel
+kills all other processes of the node, whatever they do, and removes the node's network.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ AGENTS = "agents"  # beside the nodes' folders: what all of them see as ocf:open
 RECORD = "init.json"
 LOCK = "power.lock"
 HELD = "held"
-DARK = "dark"  # since when it has no power, by the time of the file
-NOTICED = 1.0  # seconds that Pacemaker takes to tell the others, beside those that corosync takes
+DARK = "dark"  # the time of this file is when the node lost its power
+NOTICED = 1.0  # seconds that Pacemaker takes to tell the others, after those that corosync takes
 CUT = "cut"
 BOOT = 120.0  # seconds; a loaded machine is slow to start Python
 GONE = 60.0
@@ -44,7 +43,7 @@ PRIVATE = (
     "/var/log",
     "/usr/local/etc",
 )
-"""Folders that every node has for itself; those who use them want owners and modes as usual."""
+"""Folders that every node has for itself; the daemons need their usual owners and modes."""
 
 HOME = "/run/home"
 ENVIRONMENT = {
@@ -82,7 +81,7 @@ class Node:
         return recorded(self.folder / RECORD)
 
     def running(self) -> bool:
-        """Whether it has power, and its cable: one that was left half-started has none."""
+        """Whether it has power, and a cable: a node that was left half-started has no cable."""
         return self.process() is not None and switch.plugged(self.switch, self.port)
 
     def argv(self, command: Sequence[str], folder: str = "/") -> list[str]:
@@ -94,11 +93,11 @@ class Node:
         clean = ["env", "-i", *(f"{key}={value}" for key, value in ENVIRONMENT.items())]
         return [*enter, f"--wdns={folder}", "--", *clean, *command]
 
-    # Its power. Whoever turns it off or on is in `switching`.
+    # Its power. A caller that turns it off or on is in `switching`.
 
     @contextmanager
     def switching(self) -> Iterator[None]:
-        """Keep others from its power: who fences it, and who turns it on or off by hand."""
+        """Lock its power, which fencing and commands turn off and on."""
         if not self.folder.exists():  # it was never made: there is nothing to turn on
             yield
             return
@@ -111,11 +110,11 @@ class Node:
 
     @property
     def held(self) -> bool:
-        """Whether it was turned off by hand: then it stays off, though somebody fences it."""
+        """Whether it was turned off by hand: then it stays off, even if it is fenced."""
         return (self.folder / HELD).exists()
 
     def hold(self) -> None:
-        """Let nobody turn it on but by `release`."""
+        """Keep it off until `release`."""
         (self.folder / HELD).touch()
 
     def release(self) -> None:
@@ -123,7 +122,7 @@ class Node:
         (self.folder / HELD).unlink(missing_ok=True)
 
     def boot(self) -> None:
-        """Turn it on; whoever calls waits for its daemons. A cable that was cut stays cut."""
+        """Turn it on; the caller waits for its daemons. A cable that was cut stays cut."""
         (self.folder / RECORD).unlink(missing_ok=True)
         switch.unplug(self.switch, self.port)
         self._await_noticed()
@@ -145,7 +144,7 @@ class Node:
             time.sleep(0.01)
         switch.plug(self.switch, self.port, first.pid)
         if (self.folder / CUT).exists():
-            switch.await_carrier(self.switch, self.port)  # it undoes an earlier cut
+            switch.await_carrier(self.switch, self.port)  # the carrier undoes an earlier cut
             switch.cut(self.switch, self.port)
 
     def kill(self) -> None:
@@ -153,7 +152,7 @@ class Node:
         first = self.process()
         if first:
             if switch.plugged(self.switch, self.port):
-                switch.cut(self.switch, self.port)  # no last words
+                switch.cut(self.switch, self.port)  # it sends no last packets
             first.send(signal.SIGKILL)
             self._await_end(first, GONE)
             (self.folder / DARK).touch()
@@ -161,7 +160,7 @@ class Node:
         (self.folder / RECORD).unlink(missing_ok=True)
 
     def shut_down(self, seconds: float) -> None:
-        """Shut it down in good order: its resources move away first. `kill` does the rest."""
+        """Shut it down cleanly: its resources move away first. `kill` does the rest."""
         first = self.process()
         if first:
             first.send(signal.SIGTERM)
@@ -175,12 +174,12 @@ class Node:
         first.send(signal.SIGHUP)
 
     def cut(self) -> None:
-        """Cut it off: also after a reboot it hears nobody, and is not heard."""
+        """Cut it off: no packet reaches or leaves it, also after a reboot."""
         (self.folder / CUT).touch()
         switch.cut(self.switch, self.port)
 
     def heal(self) -> None:
-        """Undo `cut`; of a node without power, too."""
+        """Undo `cut`, also for a node without power."""
         (self.folder / CUT).unlink(missing_ok=True)
         if switch.plugged(self.switch, self.port):
             switch.heal(self.switch, self.port)
@@ -196,10 +195,10 @@ class Node:
         return max(written, key=lambda log: log.stat().st_mtime, default=logs[0])
 
     def _await_noticed(self) -> None:
-        """Wait until the others must have noticed that it was lost: no machine boots in a second.
+        """Wait until the others must have noticed its loss: no real machine boots in a second.
 
-        One that does is told of its own fencing, since corosync has that to say as soon as it has
-        agreed on who is left; and Pacemaker ends for good.
+        A node that did would be notified of its own fencing, as soon as corosync has agreed on the
+        members; and its Pacemaker would end for good.
         """
         try:
             since = (self.folder / DARK).stat().st_mtime
@@ -220,13 +219,13 @@ def name_of(number: int) -> str:
 
 
 def nodes_of(directory: Path, switch_name: str, count: int) -> list[Node]:
-    """The nodes of a cluster, which are at a switch and have their folders in a directory."""
+    """The nodes of a cluster, with their switch and the directory of their folders."""
     numbers = range(1, count + 1)
     return [Node(number, directory / name_of(number), switch_name) for number in numbers]
 
 
 def recorded(file: Path) -> Process | None:
-    """The process that `record` has written down; None if there is none, or it has ended."""
+    """The process that `record` has written to a file; None if there is none, or it has ended."""
     try:
         record = json.loads(file.read_text())
     except (FileNotFoundError, NotADirectoryError):
@@ -238,7 +237,7 @@ def recorded(file: Path) -> Process | None:
 
 
 def record(file: Path) -> None:
-    """Write down who we are, by the machine's own pids: /proc still has to be the machine's."""
+    """Write this process to a file, by its pid on the machine: /proc is still the machine's."""
     own = Process.at(int(os.readlink("/proc/self")))
     if own is None:
         raise LabError("/proc is not that of the host")
@@ -250,7 +249,7 @@ def record(file: Path) -> None:
 def make_disk(
     node: Node, count: int, token: int, properties: Mapping[str, str], *, fencing: bool
 ) -> None:
-    """Make the disk of one of `count` nodes. One that is there stays: it was complete."""
+    """Make the disk of one of `count` nodes. An existing disk stays: it is complete."""
     if node.disk.exists():
         return
     part = node.disk.with_name("disk.part")
@@ -280,7 +279,7 @@ def make_disk(
 
 
 def _copy_folders(original: Path, disk: Path) -> None:
-    """The folders in the original, with their owners and modes, and nothing of what is in them."""
+    """Copy the folders of the original, with their owners and modes, but without files."""
     for found, _, _ in os.walk(original):
         there = os.stat(found)
         copy = disk / found.lstrip("/")

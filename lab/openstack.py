@@ -1,6 +1,6 @@
 """A real Keystone, Glance and Cinder on one machine: Debian's, or the newest of the latter two.
 
-Further projects of Debian's, and a RabbitMQ with them, where a lab is asked for them (`lab.specs`).
+On request a lab has further projects of Debian's, and a RabbitMQ with them (`lab.specs`).
 
 Run by a person (`python3 -m lab.openstack --help`), and used by the tests, the benchmark and
 the demo as `ControlPlane`. A lab is a folder and, unless told otherwise, a network namespace of
@@ -51,12 +51,12 @@ from lab.web import Server
 
 DIRECTORY = Path("/var/lib/openstack-ocf-lab")
 TEMPORARY = "openstack-ocf-lab-"
-NOT_RUNNING = 3  # as init scripts say it
+NOT_RUNNING = 3  # an exit code, as of an init script's status
 
 
 @dataclass(frozen=True)
 class Status:
-    """A service of a lab, as it is now."""
+    """The present state of a service of a lab."""
 
     service: str
     pid: int | None = None
@@ -71,7 +71,7 @@ class Status:
 
 
 class ControlPlane:
-    """One lab. What is not given is what the lab was initialised with, or else the default."""
+    """One lab. A setting that is not given is as the lab was initialised, or else the default."""
 
     def __init__(
         self,
@@ -92,14 +92,14 @@ class ControlPlane:
         """Describe a lab; nothing is done yet.
 
         db: sqlite (the default) or mysql. netns: "own" (the default), "none", or the name of a
-        namespace that somebody else made. bind: where the daemons listen (default 127.0.0.1);
+        namespace that exists already. bind: where the daemons listen (default 127.0.0.1);
         endpoint: the address in the catalogue (default: where they listen); either one address, or
-        one for each of keystone, glance and cinder, and of the projects. hash_rounds: two to this
-        many hash a password, once for each token (default: HASH_ROUNDS, the fewest; what measures
-        Keystone, or with it, wants USUAL_HASH_ROUNDS). release: of Glance and Cinder, debian (the
+        one for each of keystone, glance and cinder, and of the projects. hash_rounds: log2 of the
+        rounds that hash a password, for each token (default: HASH_ROUNDS, the fewest; measurements
+        with Keystone use USUAL_HASH_ROUNDS). release: of Glance and Cinder, debian (the
         default) or newest; Keystone is Debian's. projects: further ones, of DAEMONS; with any of
         them there is a RabbitMQ. database, broker: the addresses of a MariaDB and a RabbitMQ that
-        others start, on the files of this lab (default: its own).
+        are started elsewhere, on the files of this lab (default: the lab's own).
         """
         directory = Path(directory).resolve()
         listen = None if bind is None else per_service(bind)
@@ -180,17 +180,17 @@ class ControlPlane:
 
     @property
     def auth_url(self) -> str:
-        """Keystone, as clients call it: with /v3."""
+        """Keystone's URL for clients: with /v3."""
         return self.credentials.auth_url
 
     @property
     def credentials(self) -> Credentials:
-        """The monitoring user: it may read, and nothing more."""
+        """The credentials of the monitoring user, who may only read."""
         return self.settings.credentials("monitor", "service")
 
     @property
     def admin(self) -> Credentials:
-        """The administrator."""
+        """The credentials of the administrator."""
         return self.settings.credentials("admin", "admin")
 
     def config(self, service: str) -> Path:
@@ -198,11 +198,11 @@ class ControlPlane:
         return self.settings.config(service)
 
     def log(self, service: str) -> Path:
-        """What a service said on stdout and stderr; its own log is beside it."""
+        """The file of a service's stdout and stderr; the service's own log is beside it."""
         return self.settings.log(service)
 
     def server(self, service: str) -> Server:
-        """Where a service listens according to its configuration; `get` asks it something."""
+        """Where a service listens by its configuration; `get` of it sends a request."""
         return config.server(self.settings, service)
 
     def token(self) -> str:
@@ -222,7 +222,7 @@ class ControlPlane:
         return [found.pid for found in services.running(self.settings, service)]
 
     def status(self, *chosen: str) -> list[Status]:
-        """How the chosen services are, or all that this lab has."""
+        """The status of the chosen services, or of all in this lab."""
         return [self._status(service) for service in self._in_order(chosen)]
 
     # What it does
@@ -320,7 +320,7 @@ class ControlPlane:
 
     @contextmanager
     def without_database(self, service: str) -> Iterator[None]:
-        """Take the database of a service away for a while.
+        """Make the database of a service unavailable for a while.
 
         With sqlite it is that of this service alone. With mysql it is that of all, Keystone's
         too: a worker that has not seen the token answers 401 rather than 500. A hung database
@@ -333,7 +333,7 @@ class ControlPlane:
             finally:
                 self.up("db")
             return
-        # A folder in its place, since a file that is missing would be made anew.
+        # A folder takes its place, since a missing file would be made anew.
         file = config.sqlite_file(self.settings, service)
         aside = file.with_suffix(".aside")
         file.rename(aside)

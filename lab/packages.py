@@ -1,4 +1,4 @@
-"""The Debian package that each agent's daemon comes in, and what these want; in this one place.
+"""The Debian package of each agent's daemon, and what these packages need; listed only here.
 
 `python3 -m lab.packages` prints them for the Makefile, which installs them. Used by the tests that
 compare the agents with the packages, and by `lab.specs` for the control plane's daemons.
@@ -46,7 +46,7 @@ PACKAGES = {
     "neutron-metadata-agent": "neutron-metadata-agent",
     "neutron-ovs-agent": "neutron-openvswitch-agent",
     "neutron-rpc-server": "neutron-rpc-server",
-    # The package neutron-server holds nothing: it asks for this one and for neutron-rpc-server.
+    # The package neutron-server is empty: it depends on this one and on neutron-rpc-server.
     "neutron-server": "neutron-api",
     "nova-api": "nova-api",
     "nova-api-metadata": "nova-api",
@@ -66,18 +66,18 @@ PACKAGES = {
 NOT_PACKAGED = {
     "neutron-periodic-workers": "of Neutron 25; until then neutron-server does this work",
 }
-"""Agents whose daemon Debian 12 does not have, with the reason. (Those whose daemon no release has
-any more are not in either.)"""
+"""Agents whose daemon Debian 12 does not have, with the reason. (Agents whose daemon no release has
+any more are in neither table.)"""
 
 
 RABBITMQ = "rabbitmq-server"
 MARIADB_CLIENT = "mariadb-client-core"
-"""What MariaDB's agent looks at its tables with, where MariaDB is under Pacemaker."""
+"""The client that MariaDB's agent checks tables with, where MariaDB is under Pacemaker."""
 HAPROXY = "haproxy"
-"""What balances over the APIs, where they run on all nodes of a controller."""
+"""The load balancer of the APIs, where they run on all nodes of a controller."""
 OPENVSWITCH = "openvswitch-switch"
 MACHINE = ("busybox", "iputils-ping")
-"""What a machine in a network of the lab has: a DHCP client, and ping."""
+"""What a machine in a network of the lab needs: a DHCP client, and ping."""
 
 
 def every() -> list[str]:

@@ -2,7 +2,7 @@
 
 Run by a person (`make lab`, `make lab-down`), and used by the demo and the benchmark of failovers
 as `Playground`. The resources are those that openstack-ocf plans from a description, with Cinder's
-workers, or those of crm/, with what an operator would edit edited. Nodes are fenced.
+workers, or those of crm/, edited as an operator would edit them. Nodes are fenced.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ CRM_MON = ("crm_mon", "--one-shot", "--include=none,nodes,resources,failures")
 CRM = ROOT / "crm"
 DESCRIPTION = "openstack-ocf.conf"
 PATIENCE = 180.0  # seconds, for what takes ten on an idle machine
-TOKEN = 2000  # ms: on a busy machine no node is to be fenced for being slow
+TOKEN = 2000  # ms: on a busy machine no node must be fenced only because it is slow
 INTERVAL = 5  # seconds, of monitors that ask the API
-QUICK = 3  # of those that look at processes only, and at addresses
+QUICK = 3  # seconds, of monitors that look only at processes, or at addresses
 STATE = "/run/resource-agents/openstack"
-"""Where the agents of a node remember what they know."""
-# Run by sh: the clock was at another time when the token came.
+"""Where the agents of a node keep their state."""
+# Run by sh: tokens then look as if the clock had been wrong when they came.
 SKEW = f"""sed -i 's/"until": [0-9.]*/"until": {{until}}/' {STATE}/*.json"""
 
 Monitors = Callable[[str, str], str]
-"""From a resource and one of its monitor operations to what takes its place; "" for nothing."""
+"""Takes a resource and one of its monitor operations; gives the replacement, "" for none."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Playground:
     @classmethod
     @contextmanager
     def temporary(cls, *, fencing: bool = True) -> Iterator[Playground]:
-        """One without resources yet, of which nothing is left at the end."""
+        """A playground without resources yet; nothing of it is left at the end."""
         begin = time.monotonic()
         with Cluster.temporary(fencing=fencing, token=TOKEN if fencing else None) as nodes:
             show.took(begin, "node1 and node2 run Pacemaker and corosync")
@@ -95,7 +95,7 @@ class Playground:
         return file
 
     def apply(self, description: Path) -> None:
-        """Load what openstack-ocf plans for a description, with monitors as they are here."""
+        """Load what openstack-ocf plans for a description, with the monitors of a playground."""
         # On a cluster, cibsecret keeps the password out of the CIB.
         secret = {"os_password": self.cloud.credentials.password}
         edits = {resource(name): secret if name in SERVICES else {} for name in ALL}
@@ -129,12 +129,12 @@ class Playground:
         self.cluster.exec(node, ["kill", f"-{name}", *map(str, pids)], check=True)
 
     def skew(self, until: int) -> None:
-        """Have the tokens that the agents remember be good until then, in seconds of the epoch."""
+        """Make the tokens that the agents remember valid until then, in seconds of the epoch."""
         for node in self.cluster.running:
             self.cluster.exec(node, ["sh", "-c", SKEW.format(until=until)])
 
     def crm_mon(self) -> list[str]:
-        """What crm_mon says of nodes, resources and failures."""
+        """The lines of crm_mon about nodes, resources and failures."""
         for node in self.cluster.running:
             said = self.cluster.exec(node, CRM_MON)
             if said.code == 0:
@@ -147,17 +147,17 @@ class Playground:
 
 
 def resource(service: str) -> str:
-    """What Pacemaker calls the API of glance or cinder, or one of the workers."""
+    """The resource name of the API of glance or cinder, or of one of the workers."""
     return f"p_{service}-api" if service in SERVICES else f"p_{service}"
 
 
 def address(service: str) -> str:
-    """What it calls the virtual IP of an API."""
+    """The resource name of an API's virtual IP."""
     return f"p_ip_{service}-api"
 
 
 def bind(nodes: Cluster) -> dict[str, str]:
-    """Where they listen: Keystone and RabbitMQ at the switch, the APIs at their virtual IPs."""
+    """Listening addresses: Keystone and RabbitMQ at the switch, the APIs at their virtual IPs."""
     return {"keystone": nodes.address, **VIPS}
 
 
@@ -165,7 +165,7 @@ def bind(nodes: Cluster) -> dict[str, str]:
 
 
 def short(resource: str, operation: str) -> str:
-    """A monitor operation with the interval of somebody who does not like to wait."""
+    """A monitor operation with a short interval, for a short demo."""
     quick = resource.startswith("p_ip_") or processes_only(operation)
     return assigned(operation, "interval", f"{QUICK if quick else INTERVAL}s")
 
@@ -176,7 +176,7 @@ def processes_only(operation: str) -> bool:
 
 
 def properties(*, fencing: bool = True) -> str:
-    """Those of crm/, with fencing or without."""
+    """The cluster properties of crm/, with fencing or without."""
     snippet = "\n".join(statements((CRM / "properties.crm").read_text()))
     return assigned(snippet, "stonith-enabled", "true" if fencing else "false")
 
@@ -202,7 +202,7 @@ def group(cloud: ControlPlane, service: str, monitors: Monitors | None = None) -
 
 
 def planned(description: Path) -> str:
-    """What openstack-ocf plans for a description, as crm takes it."""
+    """What openstack-ocf plans for a description, in the syntax of crm."""
     command = [sys.executable, "-B", "-m", "openstack_ocf", "plan", "--as", "crm", "--elsewhere",
                "--description", str(description)]
     done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True,
@@ -271,7 +271,7 @@ def _places(folder: Path | None) -> tuple[Path, Path]:
 
 
 def _here(folder: Path | None) -> Playground:
-    """What `make lab` made, or is about to make; LabError if somebody else's is in its place."""
+    """The playground of `make lab`, made or not; LabError if another cluster is in its place."""
     first, second = _places(folder)
     nodes = Cluster(first, fencing=True, token=TOKEN)
     cloud = ControlPlane(
@@ -300,7 +300,7 @@ def _up(options: argparse.Namespace) -> int:
 
 
 def _complete(here: Playground) -> bool:
-    """Whether everything runs, whatever Pacemaker makes of it."""
+    """Whether nodes and shared services run, and all resources are there, in whatever state."""
     if here.cluster.running != here.cluster.nodes or not here.cloud.initialised:
         return False
     if not all(found.pid for found in here.cloud.status(*SHARED)):
@@ -310,7 +310,7 @@ def _complete(here: Playground) -> bool:
 
 
 def _make(here: Playground) -> None:
-    """Bring up what is missing. The cloud's folder comes first: it tells whose cluster it is."""
+    """Bring up what is missing. The cloud's folder comes first: it marks the cluster as ours."""
     with show.step(f"configuration, databases and users, in {here.cloud.directory}"):
         here.cloud.init()
     with show.step("node1 and node2 run Pacemaker and corosync"):
@@ -322,13 +322,13 @@ def _make(here: Playground) -> None:
 
 
 def _take_down(here: Playground) -> None:
-    with show.step("the nodes are down"):  # first: what runs in them uses the others
+    with show.step("the nodes are down"):  # first: what runs in them uses the rest
         here.cluster.down()
     here.cloud.destroy()
 
 
 def _tell(here: Playground, folder: Path | None) -> None:
-    """How to look at it, how to play with it, and how to end it."""
+    """Print how to look at the lab, how to use it, and how to end it."""
     nodes = f"--dir {here.cluster.directory} " if folder else ""
     cloud = f"--dir {here.cloud.directory} " if folder else ""
     lab = f"--dir {folder}" if folder else ""

@@ -1,4 +1,4 @@
-"""Processes by identity: a process is its pid *and* its birth, since pids are used again.
+"""Processes by identity: a process is its pid *and* its start time, since pids are reused.
 
 Called by `lab.services` to start and end the services, and by `lab.netns` to empty a
 namespace. It reads /proc and nothing else: it has to work before any package is installed.
@@ -33,10 +33,10 @@ _children: list[subprocess.Popen[bytes]] = []
 
 @dataclass(frozen=True)
 class Process:
-    """A process that was there when we looked."""
+    """A process that existed when /proc was read."""
 
     pid: int
-    birth: int  # clock ticks after boot
+    birth: int  # when it started, in clock ticks after boot
     parent: int
     session: int
 
@@ -44,8 +44,8 @@ class Process:
     def at(cls, pid: int) -> Process | None:
         """The process that has this pid; None if there is none, or only a zombie.
 
-        One whose first thread has ended looks like a zombie while the others go on, as the agents
-        know as well; on its way out after a KILL that is so for a moment.
+        A process whose first thread has ended looks like a zombie while other threads go on, for a
+        moment after SIGKILL as well. (The agents distinguish this, too.)
         """
         try:
             stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
@@ -88,7 +88,7 @@ class Process:
             os.close(descriptor)
 
     def since(self) -> float:
-        """When it was born, in seconds of the epoch."""
+        """When it started, in seconds of the epoch."""
         uptime = float(Path("/proc/uptime").read_text().split()[0])
         return time.time() - uptime + self.birth / os.sysconf("SC_CLK_TCK")
 
@@ -115,7 +115,7 @@ def session(pid: int, birth: int) -> list[Process]:
     """The session that this process leads, or led: workers outlive a master that was killed."""
     leader = Process.at(pid)
     if leader and leader.birth != birth:
-        # The kernel gives a number away only after the last member of its session is gone.
+        # The kernel reuses a pid only after the last member of its session has ended.
         return []
     members = [p for p in everyone() if p.session == pid and p.birth >= birth]
     return sorted(members, key=lambda p: (p.pid != pid, p.pid))
@@ -144,7 +144,7 @@ def spawn(
             **as_user(user),
         )
     _children.append(child)
-    # A child that is already dead is still ours to be waited for, so this pid is not another's.
+    # A child that ended already is a zombie until we wait for it, so its pid is not reused yet.
     return Process.at(child.pid) or Process(child.pid, birth=0, parent=0, session=child.pid)
 
 
@@ -153,13 +153,13 @@ def end(find: Callable[[], list[Process]], grace: float = 5.0) -> bool:
 
     What was started while the others were killed is killed as well.
 
-    The first found is asked alone where it leads the others: a master takes its workers with
-    it, and may have something to write down before.
+    Only the first one gets TERM if it leads the session of all: a master process ends its workers
+    itself, and may have data to write before.
     """
     found = find()
     led = found and all(p.session == found[0].pid for p in found)
     for process in found:
-        process.send(signal.SIGCONT)  # a stopped process does not see TERM
+        process.send(signal.SIGCONT)  # a stopped process does not handle TERM
     for process in found[:1] if led else found:
         process.send(signal.SIGTERM)
     if await_end(find, grace):
@@ -175,7 +175,7 @@ def end(find: Callable[[], list[Process]], grace: float = 5.0) -> bool:
 
 
 def freeze(processes: Sequence[Process]) -> None:
-    """Stop processes, and wait until they are: a signal sent is not yet a signal taken."""
+    """Stop processes, and wait until they have stopped: a signal takes effect later."""
     for process in processes:
         process.send(signal.SIGSTOP)
     while not all(process.frozen() for process in processes):

@@ -5,9 +5,9 @@
         subprocess.run(entered.command("dpkg", "--install", package))
     # all processes in it have ended, and its mounts are gone with them
 
-What is made is kept in `FOLDER` for all checkouts, two weeks. Nothing in it is changed: a Root is
-an overlay over one or more of them, and what is written is in its own folder. Called by
-`lab.elsewhere` for make check-debian13, and by tests/packages.
+The trees are kept in `FOLDER` for all checkouts, for two weeks, and never changed: a Root is an
+overlay over one or more of them, and changes are in a folder of its own. Called by `lab.elsewhere`
+for make check-debian13, and by tests/packages.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from lab.settings import CACHE
 
 FOLDER = CACHE / "roots"
 KEPT = 14 * 24 * 3600.0
-"""Seconds after which a root is made anew: its distribution goes on."""
+"""Seconds after which a root is made anew: the distribution has changed by then."""
 NEEDS = ("python3-keystoneauth1", "python3-requests")
-"""What a release has beside the essential packages: what ours depend on."""
+"""Packages in a root beside the essential ones: those that our packages depend on."""
 ENVIRON = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"}
 PASSED_ON = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 PIP = ("/etc/pip.conf", "/root/.config/pip/pip.conf", "/root/.pip/pip.conf")
 AUTHORITIES = "/usr/local/share/ca-certificates"
 APT_SECRETS = ("/etc/apt/auth.conf", "/etc/apt/auth.conf.d")
 
-# The first process waits for orphans. What is mounted is seen from here, and not on the machine.
+# The first process, bash, reaps orphans. The mounts are seen in here, and not on the machine.
 INIT = r"""
 set -e
 mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" "$2/merged"
@@ -59,13 +59,13 @@ cd /
 echo ready
 sleep infinity; exit
 """
-# pivot_root, not chroot: who joins the mounts of a process in there finds the same root.
+# pivot_root, not chroot: a process that joins the mount namespace later has the same root.
 ENTER = 'cd "$1" && pivot_root . mnt && umount --lazy /mnt && cd / && shift && exec "$@"'
 
 
 @dataclass(frozen=True)
 class Kept:
-    """A tree that was made once; as long as this is referred to, nobody makes it anew."""
+    """A tree that was made once; while this object exists, its lock keeps the tree as it is."""
 
     tree: Path
     made: str
@@ -79,7 +79,7 @@ def release(suite: str | None = None) -> Kept:
 
 
 def keep(name: str, contents: str, make: Callable[[Path], None]) -> Kept:
-    """What was made of these contents: what is there, if it is not too old; otherwise made anew.
+    """The tree made of these contents: the existing one if it is not too old, or else a new one.
 
     make: gets an empty folder, and makes the tree as its `upper`.
     """
@@ -99,10 +99,10 @@ def keep(name: str, contents: str, make: Callable[[Path], None]) -> Kept:
         _lock(lock, fcntl.LOCK_EX, folder)
         if not _current(stamp, contents):
             show.line(f"making {folder}, once for all that need it")
-            shutil.rmtree(folder, ignore_errors=True)  # of one that was killed, or is too old
+            shutil.rmtree(folder, ignore_errors=True)  # left by a killed process, or too old
             folder.mkdir()
             make(folder)
-            part = folder / "contents.part"  # until now it is nothing that others may use
+            part = folder / "contents.part"  # before that, no other process uses it
             part.write_text(contents)
             part.replace(stamp)
 
@@ -178,14 +178,14 @@ def quietly(log: Path, *command: str | Path) -> None:
 
 
 def environment() -> dict[str, str]:
-    """The environment of what needs the network: with this machine's proxies and pip settings."""
+    """The environment of commands that need the network: this machine's proxies, pip settings."""
     passed_on = {name: value for name, value in os.environ.items()
                  if name in PASSED_ON or name.startswith("PIP_")}  # fmt: skip
     return {**passed_on, **ENVIRON}
 
 
 def configure(tree: Path) -> None:
-    """Give a tree what this machine has for apt and pip: mirror's settings, authorities, names."""
+    """Copy the settings of this machine's apt and pip into a tree; and its authorities, names."""
     settings = subprocess.run(["apt-config", "dump", "Acquire"], capture_output=True, text=True,
                               env=ENVIRON, check=True).stdout  # fmt: skip
     (tree / "etc/apt/apt.conf.d/00as-on-this-machine").write_text(settings)
@@ -205,7 +205,7 @@ def configure(tree: Path) -> None:
 class Root:
     """An overlay over trees that are kept, in namespaces of its own: mounts, processes, network.
 
-    folder: has what is changed, in `upper`. network: that of the machine, instead of none.
+    folder: gets the changes, in `upper`. network: that of the machine, instead of none.
     binds: folders of the machine that are written to, by their path in the root.
     """
 
@@ -217,7 +217,7 @@ class Root:
         (folder / "upper").chmod(0o755)  # it is the root's own mode
         (folder / "tmp").chmod(0o1777)
         self.namespaces = ["--mount", "--pid", *([] if network else ["--net"])]
-        # However this process ends, the first one in there does, and all others with it.
+        # However this process ends, the first one in the root ends, too, and all others with it.
         self.process = subprocess.Popen(
             ["setpriv", "--pdeathsig=KILL", "unshare", *self.namespaces, "--fork", "--kill-child",
              "--propagation", "private", "bash", "-c", INIT, "root",
@@ -233,9 +233,9 @@ class Root:
         pid = self.process.pid
         self.init = int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
         self.merged = folder / "merged"
-        """The root, for what runs in its namespace of mounts (`outside`)."""
+        """The path of the root for commands in its mount namespace (`outside`)."""
         self.path = Path(f"/proc/{self.init}/root{self.merged}")
-        """The same root, for who looks into it from here."""
+        """The path of the root for this process."""
 
     def __enter__(self) -> Root:
         return self
@@ -245,10 +245,10 @@ class Root:
         self.process.communicate()
 
     def command(self, *words: str | Path) -> list[str]:
-        """What runs a command in it."""
+        """The command line that runs a command in the root."""
         enter = ("unshare", "--mount", "--propagation", "private", "sh", "-c", ENTER, "sh")
         return self.outside(*enter, self.merged, *words)
 
     def outside(self, *words: str | Path) -> list[str]:
-        """What runs a command of the machine that works on it, as `rpm --root` does."""
+        """The command line that runs a command of the machine on the root, as `rpm --root`."""
         return ["nsenter", f"--target={self.init}", *self.namespaces, *map(str, words)]

@@ -1,6 +1,6 @@
 """What a fault of `make chaos` works with: the cluster, its client, and what it has to wait for.
 
-Called by `lab.faults` and `lab.mishaps`, which do something to it and tell what that explains.
+Called by `lab.faults` and `lab.mishaps`, which make faults and declare what these explain.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from lab.playground import STATE, Playground, address, resource
 
 PATIENCE = 600.0  # seconds, for what takes ten on an idle machine
 POLL = 0.2
-MONITORS = 2  # for so many we wait, where nothing is to be done
+MONITORS = 2  # so many are awaited, where Pacemaker must do nothing
 
 
 @dataclass(frozen=True)
 class Explained:
     """What a fault explains.
 
-    what: what was done, for people. at: from when the bound counts, in seconds of the epoch; 0 for
+    what: what was done, in words. at: from when the bound counts, in seconds of the epoch; 0 for
     the beginning. changes: what Pacemaker may start and stop, each once. out: services whose
-    clients may be refused something. free: resources that may be started and stopped as it comes.
+    clients may be refused something. free: resources that may be started and stopped at any time.
     failing: a start or a stop may fail. broken: what the fault itself has found to be wrong.
     """
 
@@ -45,7 +45,7 @@ class Explained:
 class Scene:
     """The playground with its client; since: when the fault began, in seconds of the epoch.
 
-    follower: reads what the nodes write down.
+    follower: reads the logs of the nodes.
     """
 
     here: Playground
@@ -54,7 +54,7 @@ class Scene:
     since: float = 0.0
 
     def events(self, after: float = 0.0) -> list[Event]:
-        """What Pacemaker has done since the fault, or since a moment."""
+        """What Pacemaker has done since the fault, or after a given time."""
         return self.follower.events(after or self.since)
 
     def node(self, service: str) -> str:
@@ -73,11 +73,11 @@ class Scene:
         return [service for service in SERVICES if self.node(service) == node]
 
     def until(self, condition: Callable[[], object], what: str) -> None:
-        """Wait for something that has to come."""
+        """Wait for a condition that has to come true."""
         deadline = time.monotonic() + PATIENCE
         while not condition():
             if time.monotonic() > deadline:
-                raise LabError(f"for {PATIENCE:.0f} s this was awaited in vain: {what}")
+                raise LabError(f"this has not happened after {PATIENCE:.0f} s: {what}")
             time.sleep(POLL)
 
     def await_started(self, *services: str) -> None:
@@ -88,7 +88,7 @@ class Scene:
             self.watch.await_served(service, time.time(), PATIENCE)
 
     def await_said(self, result: str, after: float, *services: str) -> None:
-        """Wait until monitors of these services have come to something else than before."""
+        """Wait until a monitor of each of these services has had this new result."""
         for service in services:
             self.until(partial(self._came, "monitor", service, result, after),
                        f"a monitor of {resource(service)} says {result}")
@@ -99,7 +99,7 @@ class Scene:
                           for event in self.events(after)]
 
     def await_monitors(self, count: int = MONITORS) -> None:
-        """Wait until monitors of all services have come to a verdict so many times more."""
+        """Wait until monitors of all services have written so many further verdicts."""
         for service in SERVICES:
             seen: set[str] = set()
 
@@ -114,7 +114,7 @@ class Scene:
             self.until(often, f"{count} monitors of {resource(service)}")
 
     def patiently(self, act: Callable[[], object]) -> None:
-        """Do what can be done again, and is given up too early on a busy machine."""
+        """Repeat an action that a busy machine may make fail by its timeout."""
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
@@ -129,7 +129,7 @@ class Scene:
         self.here.cluster.wait(PATIENCE)
 
     def crm(self, *arguments: str) -> None:
-        """What an operator types."""
+        """Run crm, as an operator does."""
         self.here.cluster.crm(*arguments, timeout=PATIENCE)
 
     def run(self, node: str, script: str, *arguments: str) -> None:
@@ -140,10 +140,10 @@ class Scene:
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that happens to a service, or to all.
+    """A fault of a service, or of all.
 
-    bound: in seconds, see above. play: does it, undoes it, and says what it explains. service: the
-    only one that it can happen to; "" for any, "-" for all at once.
+    bound: in seconds, see `lab.faults`. play: applies it, undoes it, and says what it explains.
+    service: the only one that can have it; "" for any, "-" for all at once.
     """
 
     name: str
@@ -154,12 +154,12 @@ class Fault:
 
 
 def restarted(service: str, node: str) -> set[Change]:
-    """What recovers a service where it is."""
+    """The changes by which a service is recovered on its node."""
     return {(what, resource(service), node) for what in ("stop", "start")}
 
 
 def moved(services: Collection[str], node: str, to: str, *, lost: bool = False) -> set[Change]:
-    """What takes services from one node to the other. lost: nobody stops them any more."""
+    """The changes that move services to the other node. lost: they need no stop any more."""
     names = [name for service in services for name in (address(service), resource(service))]
     stopped = set() if lost else {("stop", name, node) for name in names}
     return stopped | {("start", name, to) for name in names}

@@ -1,10 +1,10 @@
 """The databases and Keystone's content: made once for a kind of lab, copied into each.
 
 Called by `lab.openstack` when a lab is initialised. To make the schemas and to fill Keystone
-takes OpenStack's own tools some ten seconds; to copy the result takes a moment. A seed is known
-by all that it depends on: the kind of database, the packages, the region, how passwords are hashed,
-and this code. The addresses in the catalogue are the only thing that a copy is given of its own.
-It holds passwords, so it is for root alone.
+takes OpenStack's own tools some ten seconds; to copy the result takes a moment. A seed is named
+after all that it depends on: the kind of database, the packages, the region, how passwords are
+hashed, and this code. In a copy, only the addresses in the catalogue are changed.
+It holds passwords, so only root can read it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ GRANTS = {
     "cinder": SERVICE_ROLES,
     "monitor": ("reader",),
 }
-# To both kinds of database this is SQL. In hexadecimal nothing has to be quoted.
+# Both kinds of database accept this SQL. Hexadecimal text needs no quoting.
 SET_URL = (
     "update endpoint set url = cast(x'{url}' as char) "
     "where service_id = (select id from service where type = '{kind}');"
@@ -124,10 +124,10 @@ def require(settings: Settings) -> None:
 
 
 def _kind(settings: Settings) -> Settings:
-    """The lab that a seed for this one is made in: all on loopback, and as small as it gets.
+    """The lab that a seed for this one is made in: all on loopback, and as small as possible.
 
-    Labs that differ in nothing else share a seed. The further daemons of a project that every lab
-    has, as Cinder's, need nothing from it.
+    Labs of the same kind share a seed. The further daemons of a project that every lab has, as
+    Cinder's, need nothing from it.
     """
     return Settings(
         CACHE / "workshop",
@@ -155,7 +155,7 @@ def _make(kind: Settings, seed: Path) -> None:
     """Make a seed in a workshop of its own, and move it to its place when it is complete."""
     names = (*ACCOUNTS, *kind.projects)
     build = replace(kind, passwords={name: secrets.token_urlsafe(18) for name in names})
-    _clear(build)  # of one that was killed
+    _clear(build)  # left by a killed process
     show.line(f"making the {kind.db} databases, once for all labs like this one")
     try:
         build.directory.mkdir()
@@ -253,13 +253,13 @@ def _create_mariadb(build: Settings) -> None:
 
 
 def _have_mariadb(settings: Settings, sql: Sequence[str], *options: str) -> None:
-    """Have MariaDB do this and end: it listens nowhere, and asks for no password."""
+    """Run these statements in a MariaDB that listens nowhere, asks for no password, and ends."""
     command = services.mariadbd(settings, "--bootstrap", *options)
     _run(command, replace(settings, netns=NONE), "db", stdin="\n".join([*sql, ""]))
 
 
 def _of_mariadb(*names: str) -> Path:
-    """The file that came with MariaDB under one of these names."""
+    """The file of MariaDB's package that has one of these names."""
     for folder in MARIADB_FOLDERS:
         for name in names:
             if (folder / name).is_file():
@@ -328,7 +328,7 @@ def _catalogue(settings: Settings) -> list[tuple[str, str, str]]:
 def _address(settings: Settings) -> None:
     """Put a lab's own addresses into its catalogue, in the place of those of its seed.
 
-    In the database itself: Keystone, which would have to be started for that, takes seconds.
+    It is done in the database itself: to start Keystone for it would take seconds.
     """
     moved = set(_catalogue(settings)) - set(_catalogue(_kind(settings)))
     sql = [SET_URL.format(url=url.encode().hex(), kind=kind) for _, kind, url in sorted(moved)]
@@ -342,7 +342,7 @@ def _address(settings: Settings) -> None:
 def _create_domain(
     build: Settings, name: str, keystone: identity.Administrator, role: str
 ) -> None:
-    """A project's own domain, with its administrator; role: the id of an administrator's."""
+    """Make a project's own domain, with its administrator; role: the id of the role admin."""
     domain = keystone.create("domain", name=specs.SPECS[name].domain)
     admin, password = f"{name}_domain_admin", build.passwords[name]
     user = keystone.create("user", name=admin, domain_id=domain, password=password)
@@ -366,9 +366,9 @@ def _run(
     environment: Mapping[str, str] | None = None,
     api: str = "",
 ) -> None:
-    """Run one of the services' tools as its user, and in the namespace, to be ended with it.
+    """Run a tool of a service as its user, and in the namespace, so that it ends with that.
 
-    api: of the service; a tool has its configuration where that has its own.
+    api: of the service; a tool finds its configuration where the API does.
     """
     home, log = build.home(service), build.log(service)
     argv, user = command, build.users[service]

@@ -1,7 +1,7 @@
 """Start, find and stop one service of a lab: db, rabbit, an API or a worker.
 
 Called by `lab.openstack`, and by `lab.seed`, which needs a database and a Keystone for a
-moment. A started service is remembered in DIR/run by pid and birth.
+moment. A started service is recorded in DIR/run by pid and start time.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from lab.settings import APIS, OVS, RABBIT, RABBIT_PORT, Settings
 from lab.web import Server
 
 READY = 180.0  # seconds; a loaded machine is slow to import OpenStack
-GRACE = 8.0  # MariaDB has something to write down
+GRACE = 8.0  # seconds; MariaDB has data to write
 READY_PATHS = {"keystone": "/v3", "glance": "/healthcheck", "cinder": "/healthcheck"}
 KEYSTONE_SCRIPT = Path("/usr/bin/keystone-wsgi-public")
-UNASKED = ("ceilometer-agent-central",)  # it has no connection to anybody while it is idle
-ESTABLISHED = "01"  # as /proc/net/tcp says it
+UNASKED = ("ceilometer-agent-central",)  # it has no connection while it is idle
+ESTABLISHED = "01"  # in /proc/net/tcp
 AMQP = b"AMQP\0\0\x09\x01"
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 def start(settings: Settings, service: str) -> Process:
-    """Start a service and wait until it serves. One that does not is ended again."""
+    """Start a service and wait until it serves. If it does not, it is ended again."""
     if service == "db":
         settings.socket.unlink(missing_ok=True)  # of a MariaDB that was killed
     elif server := where(settings, service):
@@ -64,7 +64,7 @@ def start(settings: Settings, service: str) -> Process:
 
 def stop(settings: Settings, service: str) -> None:
     """End a service with its whole session, also when only workers are left of it."""
-    if service == RABBIT:  # its leader is a shell, which hands no TERM on
+    if service == RABBIT:  # its leader is a shell, which does not forward TERM
         for member in running(settings, service):
             member.send(signal.SIGTERM)
     if not process.end(lambda: running(settings, service), GRACE):
@@ -80,7 +80,7 @@ def running(settings: Settings, service: str) -> list[Process]:
         if record["boot"] != BOOT.read_text().strip():
             return []
         found = process.session(record["pid"], record["birth"])
-        if service == OVS:  # what Neutron's agents have started goes with it
+        if service == OVS:  # what Neutron's agents have started belongs to it
             known = {member.pid for member in found}
             found += [one for one in network.members(settings) if one.pid not in known]
         return found
@@ -95,7 +95,7 @@ def command(settings: Settings, service: str) -> list[str]:
     if service == "db":
         return mariadbd(settings, f"--socket={settings.socket}", "--max-connections=500")
     if service == RABBIT:
-        # The ports' mapper would be started as a daemon, and outlive everything.
+        # Otherwise RabbitMQ would start epmd as a daemon, which would outlive the lab.
         return ["sh", "-c", "epmd -address 127.0.0.1 & exec /usr/lib/rabbitmq/bin/rabbitmq-server"]
     if service == OVS:
         return network.command(settings)
@@ -132,11 +132,11 @@ def environment(settings: Settings, service: str) -> dict[str, str]:
 
 
 def _of_rabbit(settings: Settings) -> dict[str, str]:
-    """A RabbitMQ of our own, for one machine: as small as it gets."""
+    """Write the files of the lab's own small RabbitMQ; the variables that name them."""
     home = settings.home(RABBIT)
     enabled, configuration = home / "enabled_plugins", home / "rabbitmq.conf"
     enabled.write_text("[].\n")
-    # Only from its own machine may guest come by default; nodes of a cluster are others.
+    # By default, guest may connect only from RabbitMQ's own machine, not from a cluster's nodes.
     configuration.write_text("disk_free_limit.absolute = 50MB\nloopback_users = none\n")
     return {
         "RABBITMQ_NODENAME": "rabbit@localhost",
@@ -164,14 +164,14 @@ def where(settings: Settings, service: str) -> Server | None:
 
 
 def _keystone() -> str:
-    """Keystone's application, as uWSGI is told: a script, or a module where there is none."""
+    """uWSGI's option for Keystone's application: a script, or a module where there is none."""
     if KEYSTONE_SCRIPT.exists():
         return f"--wsgi-file={KEYSTONE_SCRIPT}"
     return "--module=keystone.wsgi.api:application"
 
 
 def mariadbd(settings: Settings, *options: str) -> list[str]:
-    """A MariaDB of our own: no port, small files, and no care for a loss of power."""
+    """The command line of the lab's MariaDB: no port, small files, not safe at a loss of power."""
     return [
         "mariadbd",
         "--no-defaults",
@@ -187,7 +187,7 @@ def mariadbd(settings: Settings, *options: str) -> list[str]:
 
 
 def uwsgi(settings: Settings, service: str, *application: str) -> list[str]:
-    """A service as Debian runs it, but with our number of processes."""
+    """The command line of a service as Debian runs it, but with our number of processes."""
     address = settings.bind[service]
     host = f"[{address}]" if ":" in address else address
     return [
@@ -210,7 +210,7 @@ def uwsgi(settings: Settings, service: str, *application: str) -> list[str]:
 
 
 def refuse_taken(server: Server, service: str) -> None:
-    """Fail when somebody listens there: he would answer in the new daemon's place."""
+    """LabError if the port is taken: that process would answer in the new daemon's place."""
     family = socket.AF_INET6 if ":" in server.address else socket.AF_INET
     where = f"in namespace {server.namespace}" if server.namespace else "on this machine"
     with netns.inside(server.namespace), socket.socket(family) as probe:
@@ -221,7 +221,7 @@ def refuse_taken(server: Server, service: str) -> None:
             if error.errno == errno.EADDRINUSE:
                 raise LabError(
                     f"{service}: port {server.port} is already taken {where}; "
-                    "end whoever listens there, or take the lab down first"
+                    "end the process that listens there, or take the lab down first"
                 ) from None
             if error.errno == errno.EADDRNOTAVAIL:
                 raise LabError(f"{service}: there is no address {server.address} {where}") from None
@@ -285,7 +285,7 @@ def connected(family: Sequence[Process]) -> bool:
 
 
 def _answers(server: Server, path: str) -> bool:
-    """Whether it answers: with 200 where a path is given that it has, else with anything."""
+    """Whether a server answers: with 200 if a path is given, else with any status."""
     try:
         status = server.get(path or "/", timeout=5.0).status
     except (OSError, http.client.HTTPException):
@@ -294,7 +294,7 @@ def _answers(server: Server, path: str) -> bool:
 
 
 def _takes_clients(server: Server) -> bool:
-    """RabbitMQ answers a client's greeting."""
+    """Whether RabbitMQ answers a client's greeting."""
     with netns.inside(server.namespace):
         try:
             connection = socket.create_connection((server.address, server.port), timeout=5.0)
@@ -309,7 +309,7 @@ def _takes_clients(server: Server) -> bool:
 
 
 def _greets(path: Path) -> bool:
-    """MariaDB speaks first: a packet's header, then the protocol's version, 10."""
+    """Whether MariaDB sends its greeting: a packet's header, then the protocol's version, 10."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(2.0)
         try:

@@ -71,13 +71,13 @@ CONFIG_FILES = {
 USERS = {"db": "nobody", "keystone": "keystone", "glance": "glance", "cinder": "cinder"}
 SOCKET_PATH_MAX = 107
 HASH_ROUNDS = 4
-"""Keystone hashes a password in two to this many rounds (bcrypt): the fewest that it allows."""
+"""log2 of the rounds (bcrypt) in which Keystone hashes a password: the fewest that it allows."""
 USUAL_HASH_ROUNDS = 12
-"""Its default. The hash is 0.2 s of a processor then, for each token that is given."""
+"""Keystone's default. The hash then takes 0.2 s of a processor, for each new token."""
 RELEASES = (DEBIAN, NEWEST) = ("debian", "newest")
 CACHE = Path("/var/cache/openstack-ocf-lab")  # what is made once for all labs
 SYSTEM_PYTHON = Path("/usr/bin/python3")
-# Debian's uWSGI has one Python in it, and runs no modules that are made for another.
+# Debian's uWSGI is built with one Python, and cannot load modules that are built for another.
 NEWEST_ENVIRONMENT = CACHE / f"{NEWEST}-{SYSTEM_PYTHON.resolve().name}"
 NEWEST_CONTROL_PLANE = CACHE / f"control-plane-{NEWEST}-{SYSTEM_PYTHON.resolve().name}"
 
@@ -86,7 +86,7 @@ Addresses = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Credentials:
-    """What Keystone wants to know before it gives a token."""
+    """What Keystone needs to give a token."""
 
     auth_url: str
     username: str
@@ -104,7 +104,7 @@ class Credentials:
 
 @dataclass(frozen=True)
 class Settings:
-    """A lab as it was asked for, and the passwords that came with its databases."""
+    """The settings that a lab is initialised with, and the passwords in its databases."""
 
     directory: Path
     db: str = "sqlite"
@@ -116,8 +116,8 @@ class Settings:
     region: str = "regionOne"
     release: str = DEBIAN
     projects: tuple[str, ...] = ()
-    database: str = ""  # the address of MariaDB; its socket where there is none
-    broker: str = ""  # that of RabbitMQ; Keystone's where there is none
+    database: str = ""  # the address of MariaDB; empty: its socket
+    broker: str = ""  # the address of RabbitMQ; empty: that of Keystone
     passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -145,19 +145,19 @@ class Settings:
 
     @property
     def users(self) -> dict[str, str]:
-        """Whose the folders of each project are; the projects' names, and the users'."""
+        """The user who owns the folders of each project, by the project's name."""
         rabbit = {RABBIT: "rabbitmq"} if self.projects else {}
         ovs = {OVS: "root"} if "neutron" in self.projects else {}
         return {**USERS, **rabbit, **ovs, **{name: name for name in self.projects}}
 
     def project(self, service: str) -> str:
-        """The project that a service is of; those that every lab has are their own."""
+        """The project of a service; each service that every lab has is a project of its own."""
         if service in (*SERVICES, RABBIT, OVS, *self.projects):
             return service
         return next(name for name, daemons in DAEMONS.items() if service in daemons)
 
     def own(self, path: Path) -> Path:
-        """What this lab has in the place of a file or folder of the machine's."""
+        """The path in this lab that takes the place of a file or folder of the machine."""
         return self.directory / path.relative_to("/")
 
     def config(self, service: str) -> Path:
@@ -168,7 +168,7 @@ class Settings:
 
     def parameters(self, service: str) -> dict[str, str]:
         """The agent's parameters with which it reads this lab's configuration."""
-        if declared.fixed_config(service):  # `lab.mounts` puts the lab's own there
+        if declared.fixed_config(service):  # `lab.mounts` mounts the lab's own there
             return declared.config_parameters(service)
         files = declared.config_parameters(service).items()
         return {name: str(self.own(Path(path))) for name, path in files}
@@ -191,13 +191,13 @@ class Settings:
         return self.directory / "lib" / self.project(service)
 
     def log(self, service: str) -> Path:
-        """What a service says on stdout and stderr."""
+        """The file of a service's stdout and stderr."""
         project = self.project(service)
         name = "output" if project == service else f"{service}-output"
         return self.directory / "log" / project / f"{name}.log"
 
     def record(self, service: str) -> Path:
-        """The file that remembers a started service."""
+        """The file that records a started service."""
         return self.directory / "run" / f"{service}.json"
 
     @property
@@ -207,7 +207,7 @@ class Settings:
 
     @property
     def socket(self) -> Path:
-        """Where MariaDB listens: reached from every network namespace."""
+        """MariaDB's Unix socket, which is reached from every network namespace."""
         return self.database_files / "mysql.sock"
 
     @property
@@ -235,11 +235,11 @@ class Settings:
         return self.endpoint.get(name, LOOPBACK)
 
     def keystone_url(self) -> str:
-        """Keystone, as the catalogue and the other services call it."""
+        """Keystone's URL for the catalogue and the other services."""
         return str(Server(self.endpoint["keystone"], PORTS["keystone"]))
 
     def credentials(self, username: str, project: str) -> Credentials:
-        """A user of this lab."""
+        """The credentials of a user of this lab."""
         if username not in self.passwords:
             raise LabError(f"{self.directory} is not initialised")
         return Credentials(
@@ -251,7 +251,7 @@ class Settings:
         )
 
     def write(self) -> None:
-        """Keep them, for root only: there are passwords in it."""
+        """Write the settings to their file, for root only: there are passwords in it."""
         content = {**asdict(self), "directory": str(self.directory)}
         write_private(self.file, json.dumps(content, indent=2) + "\n")
 
@@ -268,7 +268,7 @@ class Settings:
             raise LabError(f"{directory}/settings.json cannot be read: {error}") from None
 
     def check(self) -> None:
-        """Refuse what cannot work before anything is done about it."""
+        """Raise LabError for settings that cannot work, before anything is done."""
         if self.db not in ("sqlite", "mysql"):
             raise LabError(f"no such kind of database: {self.db} (sqlite or mysql)")
         if self.release not in RELEASES:
@@ -289,7 +289,7 @@ class Settings:
 
 
 def per_service(addresses: str | Addresses) -> dict[str, str]:
-    """An address for each API, from one for all or from some of them; further projects may be."""
+    """An address for each API, from one for all or from some of them; and for further projects."""
     if isinstance(addresses, str):
         return dict.fromkeys(APIS, addresses)
     if unknown := set(addresses) - {*APIS, *DAEMONS}:
@@ -298,12 +298,12 @@ def per_service(addresses: str | Addresses) -> dict[str, str]:
 
 
 def reachable(address: str) -> str:
-    """The address to call somebody who listens on this one."""
+    """The address to connect to, where a server listens on this one."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that nobody else can read, not even for a moment."""
+    """Write a file that no other user can read, not even for a moment."""
     path.unlink(missing_ok=True)
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)

@@ -1,6 +1,6 @@
-"""What a person at the terminal sees: a line for each step, with the seconds it took.
+"""The output for a person at the terminal: a line for each step, with the seconds it took.
 
-Called by whatever takes long enough to make a person wonder, and by the demo.
+Called by everything that takes long, and by the demo.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ _lines: ContextVar[list[str] | None] = ContextVar("_lines", default=None)
 
 
 def line(text: str) -> None:
-    """Say one thing now, also when the output is a pipe; whether or not anybody reads it."""
+    """Print text at once, also when the output is a pipe; a closed pipe is no error."""
     lines = _lines.get()
     if lines is not None:
         lines += COLOUR.sub("", text).split("\n")
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        # What is under way goes on, above all what cleans up.
+        # The work goes on, above all the cleaning up.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - to the end
 
 
 @contextmanager
 def step(text: str) -> Iterator[None]:
-    """Say what was done, after it was done. A step that failed is told by its exception."""
+    """Print what was done, after it was done. A failed step is reported by its exception."""
     begin = time.monotonic()
     yield
     took(begin, text)
 
 
 def took(begin: float, text: str) -> None:
-    """Say what was done since then, for a step that is no block of its own."""
+    """Print what was done since then, for a step that is not a `with` block."""
     if not _silent.get():
         line(f"{time.monotonic() - begin:7.2f} s  {text}")
 
 
 def watch(child: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait for a program that takes long, and say now and then what it said last."""
+    """Wait for a slow program, and print the last line of its log now and then."""
     begin = time.monotonic()
     while True:
         try:
@@ -63,7 +63,7 @@ def watch(child: subprocess.Popen[bytes], log: Path) -> None:
             latest = next((text for text in reversed(said) if text.strip()), "")
             line(f"{time.monotonic() - begin:7.0f} s  ... {latest[:80]}")
         except BaseException:
-            # Whoever leaves before apt-get does leaves dpkg's lock, and the policy, to nobody.
+            # If we ended before apt-get, dpkg's lock and our policy-rc.d would be left behind.
             child.send_signal(signal.SIGINT)
             child.wait()
             raise
@@ -71,7 +71,7 @@ def watch(child: subprocess.Popen[bytes], log: Path) -> None:
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Steps are not told for a while: somebody else has something to show."""
+    """Print no steps for a while: the caller prints something else."""
     before = _silent.set(True)
     try:
         yield
@@ -81,7 +81,7 @@ def silence() -> Iterator[None]:
 
 @contextmanager
 def collected() -> Iterator[list[str]]:
-    """Keep what is said for a while, line by line and without colours, besides saying it."""
+    """Collect what is printed for a while, line by line and without colours."""
     lines: list[str] = []
     before = _lines.set(lines)
     try:
@@ -91,7 +91,7 @@ def collected() -> Iterator[list[str]]:
 
 
 def coloured(text: str, *styles: str) -> str:
-    """The text in colour on a terminal, unless its owner has none of it; as it is elsewhere."""
+    """The text in colour on a terminal, unless NO_COLOR is set; unchanged elsewhere."""
     if not styles or not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
         return text
     if os.environ.get("TERM", "dumb") == "dumb":

@@ -1,8 +1,8 @@
 """The projects of a whole control plane beyond Keystone, Glance and Cinder's API: one Spec each.
 
-Called by `lab.openstack` and `lab.seed`. A lab has those of them that it was asked for, and a
-RabbitMQ then. What the daemons are called, where they listen and which files they read is what the
-agents declare (`lab.declared`).
+Called by `lab.openstack` and `lab.seed`. A lab has the projects that it is initialised with, and
+with any of them a RabbitMQ. The daemons' names, ports and files are those that the agents declare
+(`lab.declared`).
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from lab.settings import DAEMONS, LOOPBACK, Settings
 from lab.web import Server
 
 HOST = "node"
-"""The host of all services, for others of the cloud: whatever machine this is."""
+"""The name by which all services know their host, on whatever machine."""
 
 
 @dataclass(frozen=True)
 class Spec:
     """A project: its configuration, its databases and its place in the catalogue.
 
-    options: what each of its files says, by the path that Debian has the file at.
-    shipped: files of the package that are wanted beside them, in the same folder.
-    databases: besides SQL, who may use them is the project's user alone.
+    options: the content of each of its files, by the path of the file in Debian.
+    shipped: files of the package that are needed beside them, in the same folder.
+    databases: their names; only the project's user may use them.
     schema: command lines that make the tables; {etc} is the lab's own /etc.
     endpoint: name and type of the service in the catalogue, and the path of its URL.
-    api: whose port the endpoint has.
-    roles: those of its own that a user wants who may only read; the lab's monitoring user has them.
-    domain: a domain of Keystone's for users that it makes; NAME_domain_admin administers it, with
+    api: the agent of the daemon whose port the endpoint has.
+    roles: its own roles that are needed for reading; the lab's monitoring user has them.
+    domain: a domain in Keystone for users that it makes; NAME_domain_admin administers it, with
         the project's password.
     """
 
@@ -104,7 +104,7 @@ def endpoint(settings: Settings, name: str) -> tuple[str, str, str] | None:
     return service, kind, f"{server}{path}"
 
 
-# ---- what their files say
+# ---- the content of their files
 
 
 def _rabbit(settings: Settings) -> str:
@@ -127,7 +127,7 @@ def _common(settings: Settings, name: str, *, database: str = "database") -> Opt
 
 
 def _host(settings: Settings) -> dict[str, str]:
-    """What a daemon calls itself: each node by its own name, where there are several."""
+    """The host name that a daemon uses: the name of its own node, where there are several."""
     return {} if settings.several else {"host": HOST}
 
 
@@ -160,7 +160,7 @@ def _nova(settings: Settings) -> Mapping[str, Options]:
             "conductor": {"workers": "2"},
             "scheduler": {"workers": "1"},
             "placement": config.authtoken(settings, "placement"),
-            # One of it is on each node.
+            # A proxy runs on each node.
             "vnc": {"novncproxy_host": "0.0.0.0" if settings.several else LOOPBACK},
         },
         "/etc/nova/nova-compute.conf": {"DEFAULT": {"compute_driver": "fake.FakeDriver"}},
@@ -183,7 +183,7 @@ def _neutron(settings: Settings) -> Mapping[str, Options]:
         notify_nova_on_port_data_changes="false",
         interface_driver="openvswitch",
     )
-    rootwrap = "/etc/neutron/rootwrap.conf"  # of which Debian's sudoers file speaks
+    rootwrap = "/etc/neutron/rootwrap.conf"  # the path in Debian's sudoers file
     options["agent"] = {
         "root_helper": f"sudo neutron-rootwrap {rootwrap}",
         "root_helper_daemon": f"sudo neutron-rootwrap-daemon {rootwrap}",
@@ -242,7 +242,7 @@ def _cinder(settings: Settings) -> Mapping[str, Options]:
             "fake": {
                 "volume_driver": driver,
                 "volume_backend_name": "fake",
-                # The volumes are those of whichever node it runs on.
+                # The volumes belong to whichever node cinder-volume runs on.
                 **({"backend_host": HOST} if settings.several else {}),
             },
         }
@@ -306,7 +306,7 @@ def _designate(settings: Settings) -> Mapping[str, Options]:
 
 
 def _barbican(settings: Settings) -> Mapping[str, Options]:
-    # Its database has a name of its own in this release, and the usual one in later ones.
+    # The option for its database has a name of its own in this release, the usual one in later.
     options = _common(settings, "barbican")
     options = _with(
         options,
@@ -335,7 +335,7 @@ def _aodh(settings: Settings) -> Mapping[str, Options]:
 
 
 def _octavia(settings: Settings) -> Mapping[str, Options]:
-    # Nothing is made by it: no machines, no networks, no load balancers.
+    # It makes nothing: no machines, no networks, no load balancers.
     return {
         "/etc/octavia/octavia.conf": {
             **_with(_common(settings, "octavia"), **_host(settings)),
@@ -391,7 +391,8 @@ def _magnum(settings: Settings) -> Mapping[str, Options]:
             **_with(_common(settings, "magnum"), **_host(settings)),
             "api": {
                 "host": settings.listens_at("magnum"),
-                # One request each: with one worker "/" waits for a conductor that hangs, too.
+                # A worker serves one request at a time: a single one would make "/" wait, too, for
+                # a conductor that hangs.
                 "workers": "4",
                 "api_paste_config": f"{folder}/api-paste.ini",
             },
@@ -407,7 +408,7 @@ def _magnum(settings: Settings) -> Mapping[str, Options]:
     }
 
 
-# What nova-manage keeps of these is templates, which nova.conf fills in.
+# nova-manage stores these as templates, which nova.conf fills in.
 _CELL0 = "{scheme}://{username}:{password}@{hostname}/nova_cell0?{query}"
 _CELL1 = "{scheme}://{username}:{password}@{hostname}/nova?{query}"
 _CELL1_RABBIT = "{scheme}://{username}:{password}@{hostname}:{port}/"
@@ -497,7 +498,7 @@ SPECS = {
     "barbican": Spec(
         options=_barbican,
         databases=("barbican",),
-        # It takes --config-file, and goes to the database of the file in the usual place.
+        # It accepts --config-file, but uses the database in the file at the usual place.
         schema=(("barbican-manage", "db", "upgrade"),),
         shipped=("barbican-api-paste.ini",),
         endpoint=("barbican", "key-manager", ""),
@@ -525,7 +526,7 @@ SPECS = {
     "ironic": Spec(
         options=_ironic,
         databases=("ironic",),
-        # From nothing it makes the tables as they are today, without their history.
+        # In an empty database it makes the tables of today at once, without migrations.
         schema=(("ironic-dbsync", "--config-file={etc}/ironic/ironic.conf", "create_schema"),),
         endpoint=("ironic", "baremetal", ""),
         api="ironic-api",

@@ -1,7 +1,7 @@
-"""The playground with a client, as a chapter of the demo sees it: all is told, or awaited.
+"""The playground with a client, for the chapters of the demo: prints what happens, and waits.
 
-Called by `lab.demo`. Nothing is expected of who comes first: a monitor may be under way as a daemon
-is killed, and on a busy machine all takes longer. What is true of either case is accepted.
+Called by `lab.demo`. No order of events is expected: a monitor may be under way as a daemon is
+killed, and on a busy machine everything takes longer. Either case is accepted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ POLL = 0.2
 COLOURS = {"ok": show.GREEN, DEGRADED: show.YELLOW}
 
 # Run by sh with pids. The master is dead before its workers are killed: a monitor whose connection
-# dies with a worker finds that, too. And a signal that was sent is not yet taken.
+# ends with a worker finds the master dead, too. (A signal takes effect later than it is sent.)
 KILL = """
 kill -KILL $1; while kill -0 $1; do sleep 0.01; done 2>/dev/null
 [ $# = 1 ] || kill -KILL $* 2>/dev/null || :
@@ -38,7 +38,7 @@ done 2>/dev/null
 
 @dataclass(frozen=True)
 class Seen:
-    """What came of a row: whether it is as the row says, and what there is to add to it."""
+    """The result of a row: whether it is as the row says, and text to add to the row."""
 
     good: bool
     more: str = ""
@@ -46,7 +46,7 @@ class Seen:
 
 @dataclass
 class Stage:
-    """The playground with its client, and what a chapter has told since it began.
+    """The playground with its client, and what a chapter has printed since it began.
 
     A service is glance or cinder, which stand for their APIs, or one of Cinder's workers.
     """
@@ -61,18 +61,18 @@ class Stage:
         return journal.Follower(self.here.cluster)
 
     def say(self, text: str, at: float = 0.0) -> None:
-        """Tell one thing, with its time."""
+        """Print a line, with its time."""
         show.line(f"  {(at or time.time()) - self.since:+6.1f} s  {text}")
 
     def tell(self) -> None:
-        """Tell what Pacemaker has done since it was told last."""
+        """Print what Pacemaker has done since the last call."""
         for event in self.events():
             if event not in self.told and (text := worded(event)):
                 self.say(text, event.at)
             self.told.add(event)
 
     def until(self, condition: Callable[[], object]) -> None:
-        """Tell what Pacemaker does until a condition is fulfilled."""
+        """Print what Pacemaker does until a condition is fulfilled."""
         self._wait(condition, self.tell)
         self.tell()
 
@@ -93,11 +93,11 @@ class Stage:
     # What Pacemaker has done in this chapter
 
     def events(self) -> list[Event]:
-        """All of it."""
+        """All events since the chapter began."""
         return self._journal.events(self.since)
 
     def says(self, service: str, result: str, after: float = 0.0) -> list[Event]:
-        """The monitors of a service that came to this."""
+        """The monitors of a service with this result."""
         asked = ("monitor", resource(service), result)
         return [
             event
@@ -106,7 +106,7 @@ class Stage:
         ]
 
     def verdicts(self, service: str) -> list[Event]:
-        """What the monitors of a service came to that is not ok, before it was started again."""
+        """The monitors of a service whose result was not ok, before it was started again."""
         starts = [event.at for event in self.changes(service) if event.what == "start"]
         return [
             event
@@ -117,7 +117,7 @@ class Stage:
         ]
 
     def changes(self, *services: str) -> list[Event]:
-        """What was started and stopped of these services, with their addresses; or of all."""
+        """The starts and stops of these services, with their addresses; or of all."""
         names = {resource(service) for service in services or playground.ALL}
         names |= {name.replace("p_", "p_ip_", 1) for name in names}
         return [
@@ -149,7 +149,7 @@ class Stage:
     # What the client has seen
 
     def served(self, service: str, after: float) -> bool:
-        """Whether the client was served with what it asked after this."""
+        """Whether a request that the client sent after this was served."""
         return any(asked.served for asked in self.watch.asked(service, after))
 
     def undisturbed(self, *services: str, after: float = 0.0) -> Seen:
@@ -182,7 +182,7 @@ class Stage:
         }
 
     def left(self, node: str, pids: Sequence[int]) -> list[int]:
-        """Those of the processes that are still there."""
+        """The processes, of these, that are still there."""
         command = ["ps", "-o", "pid=,stat=", "-p", ",".join(map(str, pids))]
         said = self.here.cluster.exec(node, command).stdout
         return [int(pid) for pid, state in map(str.split, said.splitlines()) if state[0] != "Z"]
@@ -192,7 +192,7 @@ class Stage:
         self._script(node, KILL, pids)
 
     def introduce(self, service: str, path: str, workers: Sequence[int]) -> None:
-        """Have each worker meet the client's token: each alone, while the others are stopped."""
+        """Make each worker validate the client's token: alone, while the others are stopped."""
         node = self.here.node(service)
         for worker in workers:
             others = [other for other in workers if other != worker]
@@ -209,7 +209,7 @@ class Stage:
 
 
 def worded(event: Event) -> str:
-    """What Pacemaker did, for people; "" for what they need not know."""
+    """An event in plain words; "" for one that is not shown."""
     where = f"{event.node}:"
     if event.what in ("lost", "fenced"):
         return show.coloured(f"{where} {event.resource} is {event.what}", show.RED)
@@ -233,7 +233,7 @@ def orphaned(event: Event) -> bool:
 
 
 def found_dead(stage: Stage, *services: str) -> Seen:
-    """Whether monitors found that daemons were killed as a whole; this is not all at one moment."""
+    """Whether monitors found daemons that were killed, whose processes end one after another."""
     none = some = other = False
     for service in services:
         verdicts = stage.verdicts(service)

@@ -1,4 +1,4 @@
-"""The switch that the nodes of a cluster meet on: a bridge in a network namespace of its own.
+"""The switch that connects the nodes of a cluster: a bridge in a network namespace of its own.
 
 Called by `lab.node` to plug a node in, and by `lab.cluster`. The namespace has an address in the
 nodes' network: a client there sees the cluster from outside.
@@ -33,14 +33,14 @@ def addresses(number: int) -> list[str]:
 
 
 def create(name: str) -> None:
-    """Make the switch. One that is complete stays; one that was left half-made is made anew."""
+    """Make the switch. A complete one stays; an incomplete one is made anew."""
     bridge = _link(name, BRIDGE)
     if "UP" in bridge.get("flags", []):
         return
     netns.remove(name)
     netns.create(name)
     # Otherwise its MAC is that of one of its ports, and changes when a node comes or goes: for
-    # some seconds the others would send to where nobody is.
+    # some seconds the others would send to a MAC that is no longer there.
     netns.ip("-n", name, "link", "add", BRIDGE, "address", MAC, "type", "bridge")
     for own in addresses(NUMBER):
         _add(own, BRIDGE, "-n", name)
@@ -64,7 +64,7 @@ def await_carrier(name: str, port: str) -> None:
 
 
 def unplug(name: str, port: str) -> None:
-    """Take the cable away with both its ends. One that has gone with its node is gone."""
+    """Remove the cable with both its ends, unless it has gone with its node."""
     if _link(name, port):
         try:
             netns.ip("-n", name, "link", "delete", port)
@@ -79,7 +79,7 @@ def plugged(name: str, port: str) -> bool:
 
 
 def cut(name: str, port: str) -> None:
-    """Drop every frame of the port; the node sees a carrier still."""
+    """Drop every frame of the port; the node still sees a carrier."""
     _set(name, port, "disabled")
 
 
@@ -90,12 +90,12 @@ def heal(name: str, port: str) -> None:
 
 
 def state(name: str, port: str) -> str:
-    """`forwarding`, `disabled` when the port is cut, or what else its bridge calls it."""
+    """The state of a port: `forwarding`, `disabled` when it is cut, or another of the bridge's."""
     return ports(name).get(port, "unplugged")
 
 
 def ports(name: str) -> dict[str, str]:
-    """The ports that have a cable, and their states, in one question: it is asked often."""
+    """The ports that have a cable, and their states, by one call of ip: it is called often."""
     if not netns.exists(name):
         return {}
     try:
@@ -121,7 +121,7 @@ def _add(prefix: str, device: str, *where: str) -> None:
         netns.ip(*where, "address", "add", prefix, "broadcast", "+", "dev", device)
         return
     try:
-        # Without detection of duplicates it can be used at once.
+        # Without duplicate address detection the address can be used at once.
         netns.ip(*where, "address", "add", prefix, "dev", device, "nodad")
     except LabError:
         if _has_ipv6():
@@ -137,12 +137,12 @@ def _has_ipv6() -> bool:
 
 
 def _set(name: str, port: str, wanted: str) -> None:
-    # ip takes `bridge_slave state` without a word, and does nothing.
+    # ip accepts `bridge_slave state` without an error, but does nothing.
     netns.bridge("-n", name, "link", "set", "dev", port, "state", STATES[wanted])
 
 
 def _link(name: str, device: str) -> dict[str, Any]:
-    """What ip knows of a device of the switch; nothing if it is not there."""
+    """ip's data on a device of the switch; empty if there is no such device."""
     if not netns.exists(name):
         return {}
     try:

@@ -1,7 +1,7 @@
 """Replace the agents of a cluster under running monitors, as a package manager does it.
 
 Called by `lab.faults`. Each file is written beside the old one and renamed: the library first, then
-the agents; bytecode comes last. It takes no care of what runs.
+the agents; bytecode comes last. Agents that run are not waited for.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ NEW = ".new"
 
 
 def replace(agents: Path, mark: str) -> None:
-    """Install all agents of a folder, and their library, once more; mark: what is new in them."""
+    """Install all agents of a folder, and their library, once more; mark: written into each."""
     library = agents / LIBRARY
     for module in sorted(library.glob("*.py")):
         _renew(module, mark)
@@ -30,7 +30,7 @@ def replace(agents: Path, mark: str) -> None:
 
 
 def _renew(file: Path, mark: str) -> None:
-    """Put another file in the place of one; it says the same, with another last line."""
+    """Replace a file by one of the same content, but with another last line."""
     new = file.with_name(f"{file.name}{NEW}")
     text = file.read_text().partition("\n# installed again: ")[0].rstrip("\n")
     new.write_text(f"{text}\n\n# installed again: {mark}\n")

@@ -20,7 +20,7 @@ TIMEOUT = 60.0
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server said; headers by their names as X-Subject-Token."""
+    """The answer of a server; headers by their names, spelt as X-Subject-Token."""
 
     status: int
     headers: Mapping[str, str]
@@ -33,7 +33,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Server:
-    """Where somebody listens."""
+    """The address and port of a server, and the network namespace to reach it from."""
 
     address: str
     port: int
@@ -44,7 +44,7 @@ class Server:
         return f"http://{address}:{self.port}"
 
     def get(self, path: str, *, token: str = "", timeout: float = TIMEOUT) -> Answer:
-        """GET a path. Raises OSError or http.client.HTTPException when nothing usable comes."""
+        """GET a path. Raises OSError or http.client.HTTPException without a usable answer."""
         return self.request("GET", path, token=token, timeout=timeout)
 
     def request(
