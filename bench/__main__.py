@@ -41,18 +41,18 @@ VERSIONS = (
 LOOKS = ("make", "curl", "net-tools", "resource-agents", "python3-keystoneauth1")
 LOOKED_AT = ("curl", "net-tools", "resource-agents", "keystone", "mariadb-server-core",
              "rabbitmq-server")  # fmt: skip
-"""For --controller: packages beside the lab's, and those whose version is told."""
+"""For --controller: packages beside the lab's, and those whose version is on the page."""
 ROUNDS, PRESSED, COUNTED = 30, 100, 3
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 SCALE = "## Many resources on one node"
 CONTROLLER = "## A whole controller"
 PARTS = (SCALE, CONTROLLER)
-"""Those of the page that runs of their own write, by their headings; in order."""
+"""The parts of the page that separate runs write, by their headings; in order."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """All that came of one run."""
+    """All results of one run."""
 
     numbers: Mapping[str, Numbers]
     counts: Mapping[str, Counts]
@@ -157,7 +157,7 @@ def keystone(loads: Loads) -> list[str]:
 
 
 def under_pressure(late: Mapping[str, Late]) -> list[str]:
-    """How late each gets."""
+    """How long each takes."""
     dropped = all(one.dropped for one in late.values())
     rows = [
         [name, f"{one.median:.2f}", f"{one.percentile:.2f}", f"{one.worst:.2f}", str(one.runs)]
@@ -174,7 +174,7 @@ def under_pressure(late: Mapping[str, Late]) -> list[str]:
 
 
 def aims(run: Run) -> list[Aim]:
-    """What this run is held against."""
+    """The aims, and what this run has reached of them."""
 
     def wall(name: str, floor: str) -> float:
         return run.numbers[name].wall.median / run.numbers[floor].wall.median

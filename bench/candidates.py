@@ -41,7 +41,7 @@ SHELL_PROCESS = "a shell agent's look at the process"
 
 
 class Bench:
-    """All candidates, for a Glance that runs under our agent, and a Cinder that comes and goes."""
+    """All candidates: for a Glance that runs under our agent, and a Cinder that runs at times."""
 
     def __init__(self, glance: Resource, cinder: Resource) -> None:
         self.glance, self.cinder = glance, cinder
@@ -55,7 +55,7 @@ class Bench:
         return [*self.floors(), *self.ours(), *self.checks(), *self.shell()]
 
     def floors(self) -> list[Candidate]:
-        """What nobody can be quicker than."""
+        """The floors: no check can be quicker."""
         cloud = self.glance.cloud
         server, token = cloud.server("glance"), cloud.token()
         headers = self.glance.folder / "headers"
@@ -85,7 +85,7 @@ class Bench:
         ]
 
     def monitor(self, name: str, level: int, state: str) -> Candidate:
-        """A monitor of Glance that begins with this memory."""
+        """A monitor of Glance that begins with this state file."""
         command = [str(self.glance.agent), "monitor"]
 
         def remember() -> None:
@@ -103,7 +103,7 @@ class Bench:
             name, command, environment(self.cinder, 0), before=before, daemon=daemon)
 
     def checks(self) -> list[Candidate]:
-        """What else would do the same check."""
+        """Alternatives that do the same check."""
         user = self.glance.cloud.credentials.environment()
         url = f"{self.glance.cloud.server('glance')}{PATH}"
         home = {**user, "HOME": "/root"}
@@ -116,7 +116,7 @@ class Bench:
         ]
 
     def shell(self) -> list[Candidate]:
-        """A shell agent, where it asks nobody."""
+        """A shell agent, where it sends no request."""
         agent = ["/bin/sh", str(HERE / "shell-agent")]
         variables = {"OCF_ROOT": "/usr/lib/ocf", "OCF_RESKEY_pid": str(self.glance.pidfile)}
         return [
@@ -125,35 +125,35 @@ class Bench:
         ]
 
     def running(self) -> None:
-        """Have Cinder run."""
+        """Start Cinder unless it runs."""
         if not self.cinder.pids():
             act(self.cinder, "start")
 
     def stopped(self) -> None:
-        """Have Cinder not run."""
+        """Stop Cinder if it runs."""
         if self.cinder.pids():
             act(self.cinder, "stop")
 
 
 def environment(resource: Resource, interval: float, level: int | None = None) -> dict[str, str]:
-    """What Pacemaker would say."""
+    """The environment that Pacemaker would set."""
     return resource.environment(60 if not interval else 30, interval, level, resource.parameters)
 
 
 def state_file(resource: Resource) -> Path:
-    """What the agent remembers of the resource."""
+    """The file of what the agent remembers of the resource."""
     return resource.folder / "openstack" / f"{resource.agent.name}:{resource.name}.json"
 
 
 def act(resource: Resource, action: str) -> None:
-    """Run an action that has to work."""
+    """Run an action; LabError if it fails."""
     result = resource.run(action)
     if result.code != 0:
         raise LabError(f"{action} of {resource.name} gives {result.code}: {result.reason}")
 
 
 def birth(resource: Resource) -> Callable[[], float]:
-    """What a daemon needs to start: from its birth to its first answer."""
+    """What a daemon needs to start: from the start of its process to its first answer."""
     beside = ThreadPoolExecutor(1)
     answered = beside.submit(first_answer, resource.cloud.server(resource.service))
 
@@ -168,7 +168,8 @@ def birth(resource: Resource) -> Callable[[], float]:
 def death(resource: Resource) -> Callable[[], float]:
     """What a daemon needs to stop: from TERM until nothing of it is left.
 
-    When TERM comes is seen by a master that is stopped: the agent wakes it up first.
+    The master process is stopped (SIGSTOP) before: the agent sends CONT just before TERM, and that
+    shows the moment.
     """
     family = resource.processes()
     process.freeze(family[:1])

@@ -1,8 +1,8 @@
 """A whole controller, each of its resources monitored every 10 s: what that costs the node.
 
 Called by `bench.__main__` for --controller. The daemons are real and run under our agents; the
-monitors are started as Pacemaker's executor does it. Measured are minutes, with each of WAYS to
-monitor and without any, all of them once in a round: what differs is told within rounds.
+monitors are started as Pacemaker's executor does it. A round has a minute with each way to monitor,
+and one without monitors: the page has the differences within rounds.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ BASE = ("keystone", "glance-api", "cinder-api")
 """The agents of the services that every lab has, Keystone's first: all others ask it."""
 MINUTES, MINUTE = 3, 60.0
 INTERVAL, API_INTERVAL, TIMEOUT = 10.0, 30.0, 30.0
-"""Of the operations in crm/controller.crm: level 0, level 10, and both."""
+"""Seconds, as in crm/controller.crm: the intervals of level 0 and of level 10, their timeout."""
 START, AT_ONCE = 600.0, 8
-"""Seconds for a start, of which so many run at once."""
+"""Seconds for a start; how many starts run at once."""
 SETTLED = 300.0
-"""Seconds in which all have to be well, and in which daemons do what they do after a start."""
+"""Seconds in which all daemons have to become well, and finish their work after a start."""
 TICK = os.sysconf("SC_CLK_TCK")
 
 DATABASE_TOO = ("nova-conductor", "nova-scheduler")
 PROCESS_ONLY = ("ceilometer-agent-notification", "neutron-metadata-agent", "neutron-ovs-agent")
 """Daemons whose agents in shell also look for MariaDB's port, or for no port at all. All others
-that have no port of their own are looked at like the workers of the HA guide."""
+that have no port of their own are checked like the workers of the HA guide."""
 
 NONE = "no monitors"
 PLANNED = "as `openstack-ocf plan` has them"
@@ -61,7 +61,7 @@ DAEMONS_MEASURED = (KEYSTONE, BROKER, DATABASE, ALL) = (
 
 @dataclass(frozen=True)
 class Minute:
-    """What ran in a minute, and what the daemons spent: seconds of CPU, of DAEMONS_MEASURED."""
+    """The monitors of a minute, and the seconds of CPU that DAEMONS_MEASURED used meanwhile."""
 
     ran: Sequence[Ran]
     daemons: Mapping[str, float]
@@ -85,13 +85,13 @@ class Node:
         self.resources = {name: self._resource(home / name, folder) for name in names}
 
     def _resource(self, agent: Path, folder: Path) -> Resource:
-        # A process is known by the name of its resource, on the whole machine: not twice the same.
+        # The agents find processes by the resource's name, on the whole machine: it is unique.
         service, name = agents.service_of(agent.name), f"p_{agent.name}-{os.getpid()}"
         parameters = agents.parameters(self.cloud, agent.name, name)
         return Resource(self.cloud, service, agent, name, folder, parameters)
 
     def start(self) -> None:
-        """Start all of them, and find that all are well."""
+        """Start all resources, and wait until all are well."""
         self.cloud.up(*(name for name in ("db", RABBIT, OVS) if name in self.cloud.settings.users))
         if agents_of_ovs := set(self.resources) & {*network.AGENTS}:
             for name in agents_of_ovs:
@@ -118,17 +118,17 @@ class Node:
     # The monitors
 
     def planned(self) -> list[Operation]:
-        """Of level 0 every 10 s, and of level 10 every 30 s."""
+        """Monitors of level 0 every 10 s, and of level 10 every 30 s."""
         every = self.resources.values()
         return [*(monitor(one, INTERVAL, 0) for one in every),
                 *(monitor(one, API_INTERVAL, 10) for one in every)]  # fmt: skip
 
     def ours(self) -> list[Operation]:
-        """Of level 10 every 10 s: as much as those in shell do."""
+        """Monitors of level 10 every 10 s: as much as the agents in shell do."""
         return [monitor(one, INTERVAL, 10) for one in self.resources.values()]
 
     def shell(self) -> list[Operation]:
-        """Those of agents in shell, which know no levels."""
+        """Monitors of agents in shell, which have no levels."""
         token = self.cloud.token()
         headers = {"X-Subject-Token": token}
         server = self.cloud.server("keystone")
@@ -148,7 +148,7 @@ class Node:
 
 
 def looks(cloud: ControlPlane, name: str, ids: Mapping[str, str]) -> dict[str, str]:
-    """What an agent in shell looks at beside the pid, as bench/shell-agent is told.
+    """What an agent in shell looks at beside the pid, as parameters of bench/shell-agent.
 
     ids: project_id and user_id, for the path of an API's check.
     """
@@ -173,10 +173,10 @@ def monitor(resource: Resource, interval: float, level: int) -> Operation:
 
 
 def seconds(pid: int) -> float:
-    """Of CPU, a process and those of its children that are over and were waited for."""
+    """Seconds of CPU of a process, and of its children that have ended and were waited for."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-    except OSError:  # it has ended meanwhile, and its parent has what it spent
+    except OSError:  # it has ended meanwhile, and its time counts for its parent
         return 0.0
     return sum(map(int, fields[11:15])) / TICK
 
@@ -202,18 +202,18 @@ def _await_well(resource: Resource) -> None:
 
 
 def minute(node: Node, operations: Sequence[Operation], length: float = MINUTE) -> Minute:
-    """Run these for a minute, each kind spread over its interval; numbers are of a minute."""
+    """Run these for a minute, each kind spread over its interval; numbers are for a minute."""
     before, begin = node.spent(), time.monotonic()
     number = len(node.resources)
     first = [one.interval * (index % number) / number for index, one in enumerate(operations)]
     ran = Executor(operations).run(first, length)
-    part = (time.monotonic() - begin) / length  # those that were under way at its end took longer
+    part = (time.monotonic() - begin) / length  # monitors that ran at its end took longer
     spent = {name: (after - before[name]) / part for name, after in node.spent().items()}
     return Minute(ran, spent)
 
 
 def rounds(node: Node, minutes: int) -> list[Round]:
-    """So many rounds, each in an order of its own."""
+    """So many rounds, each in a random order."""
     ways: dict[str, Callable[[], list[Operation]]] = {
         NONE: list, PLANNED: node.planned, OURS: node.ours, SHELL: node.shell,
     }  # fmt: skip
@@ -229,7 +229,7 @@ def rounds(node: Node, minutes: int) -> list[Round]:
 
 
 def benchmark(minutes: int, projects: Sequence[str]) -> tuple[list[str], list[Round]]:
-    """The agents whose resources ran, and what came of it."""
+    """The agents whose resources ran, and the results."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="openstack-ocf-bench-")))
         folder.chmod(0o755)
@@ -257,7 +257,7 @@ def page(
 
 
 def told(names: Sequence[str], found: Sequence[Round]) -> list[str]:
-    """What was measured, and what came of it."""
+    """What was measured, and the results."""
     columns = ("monitors", "a minute", "not 0", "CPU of the agents, s", "of one monitor, ms",
                *DAEMONS_MEASURED, "all that monitoring costs")
     ways = [*found[0]]
@@ -266,8 +266,8 @@ def told(names: Sequence[str], found: Sequence[Round]) -> list[str]:
         *f"""{len(names)} resources on one node, each a real daemon with one worker, started by our
 agent:
 {which}.
-With them run MariaDB, RabbitMQ and, for Neutron's agents, Open vSwitch. Nobody else asks the cloud
-for anything. The monitors are run as Pacemaker's executor runs them, spread over their interval.
+With them run MariaDB, RabbitMQ and, for Neutron's agents, Open vSwitch. The cloud has no other
+clients. The monitors are run as Pacemaker's executor runs them, spread over their interval.
 
 - seconds of CPU in a minute, medians of {len(found)}. In each round every row has one minute, in
   random order; in brackets is what a daemon spent more than in its round's minute without monitors
@@ -309,12 +309,12 @@ def row(name: str, found: Sequence[Round]) -> list[str]:
 
 
 def complaints(name: str, found: Sequence[Round]) -> list[str]:
-    """What a way of monitoring has said of daemons that are well, where it was not 0."""
+    """The codes other than 0 that a way of monitoring gave, though all daemons were well."""
     codes = Counter((ran.name, ran.code) for one in found for ran in one[name].ran if ran.code)
     if not codes:
         return []
     counted = ", ".join(
-        f"{who} {code if code > 0 else 'killed after its timeout'} ({times} times)"
-        for (who, code), times in codes.items()
+        f"{agent} {code if code > 0 else 'killed after its timeout'} ({times} times)"
+        for (agent, code), times in codes.items()
     )
     return [f"- not 0 of {name}: {counted}"]

@@ -1,8 +1,8 @@
 """The cluster on which failovers are measured, and one service at a time on it.
 
 Used by `bench.failover`. Two nodes with fencing; MariaDB, RabbitMQ and Keystone outside of them.
-The nodes have the one service that is measured and nothing else, so that a node that is lost takes
-nothing with it that the client's answer needs, and its successor has the processors for itself.
+The nodes have the one service that is measured and nothing else: a lost node takes nothing else
+with it that the client's answer needs, and the other node has the processors for this service.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from lab.settings import USUAL_HASH_ROUNDS
 
 PAUSE = 0.1
 TIMEOUT = 10  # seconds, of the monitor of an API
-WORKERS_TIMEOUT = 30  # to tell that a worker hangs takes 10 s
+WORKERS_TIMEOUT = 30  # to find that a worker hangs takes 10 s
 LIMIT = 150.0
 POLL = 0.05
-TOKEN = 1200.0  # for which a token is used
+TOKEN = 1200.0  # seconds for which a token is used
 FEW = 3  # runs, where a fault lasts as long as we let it
-BLIND = 30.0  # seconds: for so long we wait for what is not going to be found
+BLIND = 30.0  # seconds that we wait for a monitor that is expected to find nothing
 TICKS = os.sysconf("SC_CLK_TCK")
 BORN = 'read pid <"$1" && cat "/proc/$pid/stat"'
 CRM = "crm_resource"
 
 
 class NotSeenError(LabError):
-    """What was waited for has not happened."""
+    """An awaited event has not happened."""
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Stage:
     @classmethod
     @contextmanager
     def temporary(cls) -> Iterator[Stage]:
-        """One without resources; nothing of it is left at the end."""
+        """A stage without resources; nothing of it is left at the end."""
         with Cluster.temporary() as nodes:
             bind = {**VIPS, "keystone": nodes.address}
             with ControlPlane.temporary(
@@ -73,7 +73,7 @@ class Stage:
 
     @contextmanager
     def serving(self, target: Target, interval: int, level: int) -> Iterator[Course]:
-        """Have the nodes run a service, and nothing else, with this monitor."""
+        """Make the nodes run a service, and nothing else, with this monitor."""
         try:
             self._up(target)
             course = Course(self, target)
@@ -85,10 +85,10 @@ class Stage:
         except LabError:
             self._leave(target)
             raise
-        self._leave(target)  # where the benchmark itself is ended, all is taken down at once
+        self._leave(target)  # if the benchmark itself is ended, all is taken down at once
 
     def _leave(self, target: Target) -> None:
-        """Have the nodes run nothing again."""
+        """Make the nodes run nothing again."""
         for node in self.here.cluster.nodes:
             if node not in self.here.cluster.running:
                 self.here.cluster.start(node)
@@ -96,7 +96,7 @@ class Stage:
         self._down(target)
 
     def _up(self, target: Target) -> None:
-        """Start what runs beside a service, with the address that one of them has."""
+        """Start what runs beside a service; an API among it gets its address."""
         for address in self._addresses(target):
             add = ["ip", "address", "add", address, "dev", "lo"]
             self.here.cluster.exec(SWITCH, add, check=True)
@@ -114,7 +114,7 @@ class Stage:
         return [f"{VIPS[name]}/32" for name in projects if name in VIPS]
 
     def authorize(self) -> None:
-        """Have a token of the administrator; Keystone's are good for an hour."""
+        """Fetch a token of the administrator when it is time; it would be valid for an hour."""
         if self.token and time.monotonic() - self._authorized < TOKEN:
             return
         self._authorized = time.monotonic()
@@ -143,7 +143,7 @@ class Course:
 
     @property
     def node(self) -> str:
-        """The node that is hit: where the client is served."""
+        """The node that gets the fault: where the client is served."""
         status = self.nodes.status()
         if self.target.kind == ACTIVE:
             return status.where(self.target.address)
@@ -152,7 +152,7 @@ class Course:
     # How it is configured, and watched
 
     def monitor(self, interval: int, level: int) -> None:
-        """Have the service monitored like this, and in no other way."""
+        """Configure this monitor of the service, and no other."""
         if (self.interval, self.level) == (interval, level):
             return
         cloud, name = self.stage.here.cloud, self.target.resource
@@ -165,14 +165,14 @@ class Course:
 
     @contextmanager
     def asking(self) -> Iterator[None]:
-        """Have the client of an API ask all the time."""
+        """Run the client of an API, which sends requests all the time."""
         self.stage.authorize()
         if not self.target.api:
             yield
             return
         name = self.target.name
         path = self.target.path.replace("{project}", self.stage.project)
-        # With two servers the client's next answer may come at once: none waits for another.
+        # With two servers the next answer may come at once: no request waits for another.
         crowd = int(PATIENCE / PAUSE) if self.target.kind == ACTIVE else CROWD
         watch = Watch({name: self.target.server(self.nodes.outside)}, self.stage.token, PAUSE,
                       paths={name: path}, crowd=crowd)
@@ -195,7 +195,7 @@ class Course:
         return self.stage.follower.events(since)
 
     def settle(self) -> None:
-        """Wait until all is well, and nothing is held against the service."""
+        """Wait until all is well, and Pacemaker has no failures of the service."""
         self.await_started()
         if self.nodes.status().failures:
             self.nodes.exec(self.nodes.asked, [CRM, "--cleanup"], check=True)
@@ -224,9 +224,9 @@ class Course:
         self.nodes.wait(LIMIT)
 
     def await_phase(self, phase: float) -> None:
-        """Wait until this part of the interval has gone by since a monitor.
+        """Wait until this part of the interval has passed since a monitor.
 
-        Otherwise every fault would come right after one, since the last failover ends with it.
+        Otherwise every fault would come right after a monitor: the last failover ends with one.
         """
         done = [event.at for event in self.events(0)
                 if (event.what, event.resource) == ("monitor", self.target.resource)]
@@ -269,7 +269,7 @@ class Course:
             split = self._measure(fault, begin, made)
         wanted = [self._hit] if fault == LOST else []
         if (fenced := self.nodes.fenced[len(before):]) != wanted:
-            raise LabError(f"fenced: {' '.join(fenced) or 'no node'}, which was not to be")
+            raise LabError(f"fenced: {' '.join(fenced) or 'no node'}, which was not expected")
         return split
 
     def _measure(self, fault: str, begin: float, volumes: Volumes | None) -> Split:
@@ -324,7 +324,7 @@ class Course:
     def unserved(
         self, around: Callable[[Course], AbstractContextManager[object]], phase: float
     ) -> float | None:
-        """After how many seconds a fault is found that lasts until then."""
+        """After how many seconds a lasting fault is found; None if it is not found."""
         self.settle()
         self.await_phase(phase)
         with around(self):
@@ -339,7 +339,7 @@ class Course:
     # The faults
 
     def prepared(self, fault: str) -> Callable[[], object]:
-        """Make a fault ready; what brings it about."""
+        """Prepare a fault; the function that makes it."""
         node = self._hit = self.node
         if not node:
             raise LabError(f"{self.target.resource} is not started")
@@ -357,13 +357,13 @@ class Course:
         return lambda: self.stage.here.send(signal, node, pids)
 
     def power(self) -> None:
-        """Turn on what is off."""
+        """Turn on all nodes that are off."""
         for node in self.nodes.nodes:
             if node not in self.nodes.running:
                 self.nodes.start(node)
 
     def restore(self) -> None:
-        """All nodes on, no constraint left of a move, nothing stopped, and the service well."""
+        """Turn nodes on, clear the constraint of a move, wake processes; wait until all is well."""
         self.power()
         self._clear()
         for node in self.nodes.running:
@@ -372,7 +372,7 @@ class Course:
         self.settle()
 
     def wake(self, node: str) -> None:
-        """Have the processes of the service go on that were stopped."""
+        """Continue the stopped processes of the service."""
         if pids := self.stage.here.pids(self.target.agent, node):
             self.nodes.exec(node, ["kill", "-CONT", *map(str, pids)])
 
@@ -394,7 +394,7 @@ def hung(course: Course) -> Iterator[None]:
 
 
 def without_database(course: Course) -> AbstractContextManager[None]:
-    """The database is down for a while: that of all, Keystone's too."""
+    """The database of all services, Keystone's too, is down for a while."""
     return course.stage.here.cloud.without_database("glance")
 
 
@@ -402,17 +402,17 @@ WAYS: Mapping[str, Callable[[Course], AbstractContextManager[object]]] = {
     HUNG: hung,
     "database gone": without_database,
 }
-"""What makes a service run and not serve."""
+"""Faults by which a service runs, but does not serve."""
 
 
 def planned(description: str, cloud: ControlPlane) -> str:
-    """What openstack-ocf plans for a description, as crm takes it."""
+    """What openstack-ocf plans for a description, in the syntax of crm."""
     file = cloud.directory / playground.DESCRIPTION
     file.write_text(description)
     return playground.planned(file)
 
 
 def phases(runs: int, of: str) -> list[float]:
-    """Evenly spread over the interval of a monitor, in an order that only `of` decides."""
+    """Times evenly spread over the interval of a monitor, in an order that only `of` decides."""
     chance = random.Random(of)  # noqa: S311 - no secret
     return chance.sample([(number + 0.5) / runs for number in range(runs)], runs)

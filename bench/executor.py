@@ -1,4 +1,4 @@
-"""Run recurring operations as Pacemaker's executor does, and tell what each of them took.
+"""Run recurring operations as Pacemaker's executor does, and measure each run.
 
 Called by `bench.scale` and `bench.controller`.
 """
@@ -43,7 +43,7 @@ class Executor:
 
     Each has a timer of its own, which is set again for a whole interval when the operation has
     ended. One thread starts them, each in a process group of its own; there is no limit to how
-    many run at once; who is not back in time is killed with its group.
+    many run at once; an operation that exceeds its timeout is killed with its group.
     """
 
     def __init__(self, operations: Sequence[Operation]) -> None:
@@ -52,7 +52,7 @@ class Executor:
         self._running: dict[int, tuple[float, int]] = {}
 
     def run(self, first: Sequence[float], seconds: float) -> list[Ran]:
-        """Run them for so long. first: seconds until each one's first."""
+        """Run the operations for so many seconds. first: seconds until the first run of each."""
         begin = time.monotonic()
         self._due = [(begin + wait, number) for number, wait in enumerate(first)]
         heapq.heapify(self._due)

@@ -2,12 +2,12 @@
 
 Run by `make bench-failover` (python3 -m bench.failover, as root), on a quiet machine. Each service
 in its turn is under real Pacemaker, on two nodes with fencing (`bench.course`): its processes are
-killed, or hang, its node loses its power, it is moved by hand. From the fault to the first answer
-the time is split by what the nodes wrote down. Beside it: what monitoring of processes alone finds,
-and what the agent itself adds to the daemon's own start and end (`bench.share`).
+killed, or hang, its node loses its power, it is moved by hand. The time from the fault to the first
+answer is split by the nodes' logs. Further: what monitoring of processes alone finds, and what the
+agent itself adds to the daemon's own start and end (`bench.share`).
 
-Each run is kept as soon as it is done; --resume goes on where a run was ended. Progress is told on
-standard error, and the page on standard output.
+Each run is kept as soon as it is done; --resume goes on where a run was ended. Progress is printed
+on standard error, and the page on standard output.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from lab.command import exit_code
 from lab.errors import LabError
 
 RUNS = 10
-TRIES = 3  # of a run that comes to nothing
+TRIES = 3  # of a run that fails
 LOAD = 1.0  # at most, at the beginning
-QUIET = 300.0  # seconds: for so long we wait for what went before to be forgotten
+QUIET = 300.0  # seconds that we wait for the load of earlier work to go
 LOOK = 5.0
 BRIEF = 200  # characters of an error that the page has
 MEMORY = 2.0  # GiB that all of it takes
@@ -49,11 +49,11 @@ PAGE = ROOT / "docs" / "failover.md"
 RESULTS = ROOT / "build" / "failover.json"
 CLUSTER = ("pacemaker", "corosync", "crmsh", "keystone", "mariadb-server-core", "rabbitmq-server")
 WORDS = {fault.replace(" by hand", "").replace(" ", "-"): fault for fault in FAULTS[PASSIVE]}
-"""The faults by what --faults knows."""
+"""The faults by their names in --faults."""
 
 
 class GivenUpError(LabError):
-    """What was to be measured came to nothing, again and again."""
+    """A measurement has failed in all its tries."""
 
 
 class Benchmark:
@@ -68,11 +68,11 @@ class Benchmark:
 
     @property
     def complete(self) -> bool:
-        """Whether the file has all that was asked for."""
+        """Whether the file has all that is to be measured."""
         return not self._unshared() and not any(map(self._left, self.targets))
 
     def measure(self) -> None:
-        """All that is not in the file yet."""
+        """Measure all that is not in the file yet."""
         self._shares()
         left = [target for target in self.targets if self._left(target)]
         if not left:
@@ -94,7 +94,7 @@ class Benchmark:
         return target.name == COMPARED and self.everything
 
     def _runs(self, row: Row) -> int:
-        """How many there have to be. A worker that hangs is found late: a few have to do."""
+        """The number of runs of a row. A worker that hangs is found late: a few have to do."""
         slow = row.fault == HUNG and not TARGETS[row.service].api
         return min(self.runs, FEW) if slow else self.runs
 
@@ -104,7 +104,7 @@ class Benchmark:
             not self.found.blindness(*each).found for each in BLIND))
 
     def _service(self, stage: Stage, target: Target) -> None:
-        """All rows of a service. What goes wrong with one leaves the others alone."""
+        """Measure all rows of a service. An error in one leaves the others alone."""
         try:
             with told(f"{target.name} is up") as said, stage.serving(target, *FIRST) as course:
                 said()
@@ -137,7 +137,7 @@ class Benchmark:
         course.restore()
 
     def _run(self, course: Course, row: Row, phase: float) -> None:
-        """One run, which may come to nothing now and then."""
+        """Measure one run, which is tried again if it fails."""
         for _ in range(TRIES):
             try:
                 row.splits.append(course.run(row.fault, phase))
@@ -151,7 +151,7 @@ class Benchmark:
         raise GivenUpError(f"{row.service}, {row.fault}: given up after {TRIES} runs")
 
     def _blindness(self, course: Course) -> None:
-        """What monitors of each level find of a service that runs and does not serve."""
+        """Measure what monitors of each level find of a service that runs and does not serve."""
         for fault, interval, level in BLIND:
             row = self.found.blindness(fault, interval, level)
             if row.found:
@@ -165,7 +165,7 @@ class Benchmark:
             self.found.keep()
 
     def _shares(self) -> None:
-        """The agent's own share."""
+        """Measure the agent's own share."""
         if wanted := self._unshared():
             with told(f"start and stop by themselves: {', '.join(wanted)}"):
                 for one in share.shares(wanted):
@@ -173,7 +173,7 @@ class Benchmark:
                     self.found.keep()
 
     def _unshared(self) -> list[str]:
-        """The services whose own share is wanted and not there."""
+        """The services whose own share is wanted, but not measured yet."""
         if not self.everything:
             return []
         names = {target.name for target in self.targets} - {
@@ -181,7 +181,7 @@ class Benchmark:
         return [service for service in SERVICES if f"{service}-api" in names]
 
 
-# What is told
+# Progress
 
 
 def brief(error: LabError) -> str:
@@ -197,7 +197,7 @@ def say(text: str, begin: float | None = None) -> None:
 
 @contextmanager
 def told(text: str) -> Iterator[Told]:
-    """One step; what it is made of is not told. It may be told before the block ends."""
+    """One step; its parts are not reported. It may be reported before the block ends."""
     step = Told(text)
     with show.silence(), redirect_stdout(sys.stderr):
         yield step
@@ -205,7 +205,7 @@ def told(text: str) -> Iterator[Told]:
 
 
 class Told:
-    """A step that is told once, with the seconds that it took."""
+    """A step that is reported once, with the seconds that it took."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -213,7 +213,7 @@ class Told:
         self._done = False
 
     def __call__(self) -> None:
-        """Tell it now."""
+        """Report it now."""
         if not self._done:
             say(self._text, self._begin)
         self._done = True
@@ -223,13 +223,13 @@ class Told:
 
 
 def sitting(command: str, runs: int, busy: bool) -> Sitting:
-    """What the machine is like now. LabError where it stays busy; busy: it may be."""
+    """The machine as it is now. LabError where it stays busy; busy: it may be busy."""
     deadline = time.monotonic() + QUIET
     while (load := os.getloadavg()[0]) > LOAD and not busy:
         if time.monotonic() > deadline:
             raise LabError(
-                f"the load average is {load:.2f}, and more than {LOAD}: what is measured now is "
-                "what else runs here; end that, or mark the page as one of a busy machine: --busy")
+                f"the load average is {load:.2f}, and more than {LOAD}: other work would be "
+                "measured as well; end it, or mark the page as one of a busy machine: --busy")
         say(f"load average {load:.2f}; waiting until it is {LOAD}")
         time.sleep(LOOK)
     installed = apt.versions((apt.owner(PYTHON), *CLUSTER, *controller.packages()))

@@ -1,7 +1,7 @@
 """docs/failover.md, made of what `bench.failover` has measured.
 
-Called by `bench.failover`. It asks nothing of the machine: a file of an earlier day, or of another
-machine, makes the same page.
+Called by `bench.failover`. It reads nothing from the machine: a file of an earlier day, or of
+another machine, makes the same page.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ COLUMNS = ("detection", "stop", "start", "answer", "total", "lost", "daemon")
 
 @dataclass(frozen=True)
 class Goal:
-    """What is aimed at. excess: what of a run has a limit; in seconds, as the limit is."""
+    """A goal. excess: the part of a run that has a limit; in seconds, as the limit is."""
 
     limit: float
     excess: Callable[[Split], float]
@@ -48,7 +48,7 @@ FOUND = Goal(float(SHORT), lambda split: split.total - split.daemon)
 
 
 def goal(row: Row) -> Goal | None:
-    """What is aimed at for a row; None where nothing is."""
+    """The goal of a row; None where there is none."""
     if row.fault == KILLED and (row.interval, row.level) == (SHORT, 10):
         return FOUND
     if row.fault == LOST:
@@ -74,7 +74,7 @@ def page(outcome: Outcome) -> str:
 
 
 def how() -> list[str]:
-    """What is measured, and how; docs/failover.md has it whatever numbers are in it."""
+    """What is measured, and how; docs/failover.md has this text with any numbers."""
     return f"""`make bench-failover` (as root, on a quiet machine) measures each service of the
 [control plane](controller.md), and with `ARGS=--write` makes this page of it. Two nodes with
 [fencing](fencing.md) run on one machine; corosync's token is {corosync.TOKEN} ms. All rows are of
@@ -216,14 +216,14 @@ median.""".splitlines(), "",
 
 
 def failures(rows: Iterable[Row]) -> list[str]:
-    """What came to nothing: without it the numbers would look better than what was seen."""
+    """Runs that failed: without them the numbers would look better than what was seen."""
     told = [f"- {_called(row)}, {row.fault}, {monitored(row.interval, row.level)}: {text}"
             for row in rows for text in row.failed]
     return told and ["## Runs that came to nothing", "", "They are in no number.", "", *told]
 
 
 def findings(found: Sequence[float | None]) -> str:
-    """What came of it, in words."""
+    """The findings, in words."""
     seen = [seconds for seconds in found if seconds is not None]
     if not seen:
         return f"**not found** in {BLIND:.0f} s"

@@ -1,7 +1,7 @@
-"""What monitoring puts on Keystone and on its database.
+"""The load of monitoring on Keystone and on its database.
 
-Called by `bench.__main__`. Measured is what one monitor costs them; what many come to is computed
-from that, and the page says so.
+Called by `bench.__main__`. The cost of one monitor is measured; that of many is computed from it,
+and the page says so.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lab.web import Server
 RUNS = 10
 RESOURCES, INTERVAL, DURATION = 30, 10, 600  # seconds
 TOKEN_LIFE = 3600  # Keystone's default, and the lab's
-CACHE_LIFE = 300  # for which a worker of a service remembers that a token is good
+CACHE_LIFE = 300  # seconds for which a worker of a service caches a valid token
 WORKERS = 2
 REQUEST = re.compile(rb"\] ([A-Z]+) (/\S*) => generated")
 SETTLED = 0.2  # seconds
@@ -54,7 +54,7 @@ class Load:
 @dataclass(frozen=True)
 class Loads:
     """one: of a monitor, by candidate. many: of all RESOURCES in DURATION. rule: token requests
-    of a resource whose memory was empty at first, in so many monitors."""
+    of a resource that had no token at first, and in how many monitors."""
 
     one: Mapping[str, Load]
     many: Mapping[str, Load]
@@ -91,7 +91,7 @@ def _rule(cloud: ControlPlane, known: Mapping[str, Candidate]) -> tuple[int, int
 
 
 def _validate(server: Server, token: str) -> None:
-    """Ask about a token as the services do, for which it is new, or was known for long enough."""
+    """Validate a token as the services do when it is new, or their cache of it has expired."""
     connection = HTTPConnection(server.address, server.port, timeout=30)
     headers = {"X-Auth-Token": token, "X-Subject-Token": token}
     connection.request("GET", "/v3/auth/tokens", headers=headers)
@@ -112,7 +112,7 @@ def _measured(cloud: ControlPlane, runs: int, work: Callable[[], object]) -> Loa
 
 
 def _seen(cloud: ControlPlane) -> Sequence[tuple[bytes, bytes]]:
-    """The requests in Keystone's log; it writes them down a little after it has answered."""
+    """The requests in Keystone's log; Keystone logs them a little after it has answered."""
     log, size = cloud.log("keystone"), -1
     while size != log.stat().st_size:
         size = log.stat().st_size

@@ -1,7 +1,7 @@
-"""Run candidates in turn, many times, and tell what came of it in numbers.
+"""Run candidates in turn, many times, and measure their times.
 
 Called by `bench.__main__`. All candidates run once in each round, in an order that changes with
-the round: what else the machine does meanwhile then falls on all of them alike.
+the round: so other work of the machine affects all of them alike.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 class Candidate:
     """A command to be measured.
 
-    before: makes things ready, outside the measured time.
-    daemon: of an action that waits for a daemon. Called right before, to watch it; what it
-        returns tells afterwards how many seconds the daemon itself needed.
+    before: prepares a run, outside the measured time.
+    daemon: for an action that waits for a daemon. Called right before the action, to watch the
+        daemon; it returns a function, which says afterwards how many seconds the daemon needed.
     """
 
     name: str
@@ -36,17 +36,17 @@ class Candidate:
     daemon: Callable[[], Callable[[], float]] | None = None
 
     def prepare(self) -> None:
-        """Make things ready."""
+        """Prepare a run."""
         if self.before:
             self.before()
 
     @property
     def variables(self) -> dict[str, str]:
-        """Its whole environment."""
+        """The whole environment of the command."""
         return {"PATH": PATH, **self.environment}
 
     def check(self, status: int) -> None:
-        """Fail if it did not do what was to be measured."""
+        """UnexpectedError if the command ended with another exit code than expected."""
         code = os.waitstatus_to_exitcode(status)
         if code != self.code:
             raise UnexpectedError(f"{self.name}: {' '.join(self.command)} ended with {code}")
@@ -54,7 +54,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Quartiles:
-    """Of many runs."""
+    """The quartiles of many runs."""
 
     low: float
     median: float
@@ -63,7 +63,7 @@ class Quartiles:
 
 @dataclass(frozen=True)
 class Numbers:
-    """Of one candidate. wall, cpu: milliseconds."""
+    """The times of one candidate. wall, cpu: milliseconds."""
 
     wall: Quartiles
     cpu: Quartiles
@@ -87,12 +87,12 @@ def measure(candidates: Sequence[Candidate], rounds: int) -> dict[str, Numbers]:
 
 
 def quartiles(values: Sequence[float]) -> Quartiles:
-    """What many runs come to."""
+    """The quartiles of some values."""
     return Quartiles(*statistics.quantiles(values, n=4, method="inclusive"))
 
 
 def percentile(values: Sequence[float]) -> float:
-    """The 99th."""
+    """The 99th percentile."""
     return statistics.quantiles(values, n=100, method="inclusive")[-1]
 
 
@@ -111,7 +111,7 @@ def run(candidate: Candidate) -> tuple[float, float]:
 
 
 def spawn(command: Sequence[str], environment: Mapping[str, str], **options: object) -> int:
-    """Start a command that reads nothing and whose output nobody reads; its pid."""
+    """Start a command, with its input and output at /dev/null; its pid."""
     quiet = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in (0, 1, 2)]
     return os.posix_spawn(
         command[0],

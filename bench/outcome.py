@@ -24,8 +24,9 @@ class Split:
 
     detection: from the fault until Pacemaker acts, or knows that the node is lost. stop: from then
     until the first start begins: a stop, or the fencing of the lost node. start: until the service
-    is started. answer: until the client is served. total: all of it. lost: what the client had to
-    do without. daemon: from the birth of the new daemon until it serves; 0 where none was started.
+    is started. answer: until the client is served. total: all of it. lost: the time in which the
+    client was not served. daemon: from the start of the new daemon's process until it serves; 0
+    where none was started.
     """
 
     detection: float
@@ -39,10 +40,10 @@ class Split:
 
 @dataclass
 class Row:
-    """A fault of a service under one kind of monitor, and what came of it, run by run.
+    """A fault of a service under one kind of monitor, and the results, run by run.
 
     service: a name of `bench.targets`. interval: of the monitor, in seconds. level: its check
-    level. failed: why runs came to nothing.
+    level. failed: why runs failed.
     """
 
     service: str
@@ -59,7 +60,7 @@ class Row:
 
 @dataclass
 class Blind:
-    """After how many seconds a monitor found what runs and does not serve; None: not found."""
+    """After how many seconds a monitor found that a service does not serve; None: not found."""
 
     fault: str
     interval: int
@@ -69,7 +70,7 @@ class Blind:
 
 @dataclass(frozen=True)
 class Own:
-    """Seconds of an action of the agent, and what of them the daemon itself needed."""
+    """Seconds of an action of the agent, and the part that the daemon itself needed."""
 
     what: str
     action: Sequence[float]
@@ -83,7 +84,7 @@ class Own:
 
 @dataclass
 class Sitting:
-    """One time that the benchmark was begun: when, with which command, on what.
+    """One start of the benchmark: the date, the command, the machine.
 
     runs: of each row. before, after: the load average of the machine. quiet: whether it was low
     enough at the beginning.
@@ -101,7 +102,7 @@ class Sitting:
 
 @dataclass
 class Outcome:
-    """All of it. file: where it is kept."""
+    """All results. file: where they are kept."""
 
     file: Path
     sittings: list[Sitting] = field(default_factory=list)
@@ -119,7 +120,7 @@ class Outcome:
         return self.rows[-1]
 
     def blindness(self, fault: str, interval: int, level: int) -> Blind:
-        """The same for what runs and does not serve."""
+        """The same for a `Blind`."""
         for row in self.blind:
             if (row.fault, row.interval, row.level) == (fault, interval, level):
                 return row
@@ -139,7 +140,7 @@ class Outcome:
 
 
 def read(file: Path) -> Outcome:
-    """What a file has; nothing where there is no file. LabError for one that is not ours."""
+    """The results in a file; none where there is no file. LabError for one that is not ours."""
     try:
         found = json.loads(file.read_text())
         if found["format"] != FORMAT:

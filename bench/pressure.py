@@ -1,4 +1,4 @@
-"""How late a check gets while the node is short of CPU and of memory for cached files.
+"""How long a check takes while the node is short of CPU and of memory for cached files.
 
 Called by `bench.__main__`. More loops than cores, and before each run the page cache is dropped: so
 the interpreter and all modules come from the disk, for the servers too.

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from lab import apt, show
 
-PYTHON = Path("/usr/bin/python3")  # each Debian calls its package otherwise
+PYTHON = Path("/usr/bin/python3")  # its package has another name in each Debian
 
 
 @dataclass(frozen=True)
 class Aim:
-    """What is aimed at, in words, and what came of it."""
+    """An aim in words, the value that was measured, and the limit."""
 
     text: str
     value: float
@@ -63,7 +63,7 @@ def processor() -> str:
 
 
 def tell(text: str, page: Path, write: bool) -> int:
-    """Show a page, and keep it if that is wanted; the exit code."""
+    """Print a page, and write its file if that is wanted; the exit code."""
     show.line("\n" + text)
     if write:
         page.write_text(text)

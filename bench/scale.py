@@ -46,7 +46,7 @@ PROBE, SCAN, SCAN_MORE = "probe", "scan of stat", "scan of stat and environ"
 
 @dataclass(frozen=True)
 class Course:
-    """A while of monitoring. busy: part of all cores that were busy, with whatever."""
+    """A while of monitoring. busy: the part of all cores that was busy, with any work."""
 
     name: str
     ran: Sequence[Ran]
@@ -55,13 +55,13 @@ class Course:
 
 
 def operation(resource: Resource) -> Operation:
-    """Its monitor, of the depth that it has by default."""
+    """The monitor of a resource, of the default depth."""
     command = [str(resource.agent), "monitor"]
     return Operation(resource.name, command, variables(resource), INTERVAL, TIMEOUT)
 
 
 def variables(resource: Resource, interval: float | None = INTERVAL) -> dict[str, str]:
-    """What Pacemaker would say."""
+    """The environment that Pacemaker would set."""
     said = resource._environment("monitor", TIMEOUT, interval, None)
     given = {f"OCF_RESKEY_{name}": value for name, value in resource.parameters.items()}
     return {name: str(value) for name, value in {**said, **given}.items()}
@@ -120,7 +120,7 @@ def _begin(resource: Resource) -> None:
 
 def course(name: str, resources: Sequence[Resource], first: Sequence[float], seconds: float
            ) -> Course:
-    """Monitor all of them for a while."""
+    """Monitor all resources for a while."""
     begin, (busy, every) = time.monotonic(), _jiffies()
     ran = Executor([operation(one) for one in resources]).run(first, seconds)
     busy, every = _jiffies()[0] - busy, _jiffies()[1] - every
@@ -128,7 +128,7 @@ def course(name: str, resources: Sequence[Resource], first: Sequence[float], sec
 
 
 def _jiffies() -> tuple[int, int]:
-    """Of all cores: those that were not idle, and all."""
+    """Jiffies of all cores: those that were not idle, and all."""
     fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
     return sum(fields) - fields[3] - fields[4], sum(fields)
 
@@ -177,7 +177,7 @@ def growth(found: dict[tuple[str, int], dict[str, Numbers]], owner: str, name: s
 
 
 def page(heading: str, number: int, seconds: int, before: float) -> str:
-    """Do all of it; its part of the page."""
+    """Do all measurements; their part of the page."""
     with node(number) as resources:
         spread = [INTERVAL * index / number for index in range(number)]
         courses = [
@@ -192,7 +192,7 @@ def page(heading: str, number: int, seconds: int, before: float) -> str:
 
 
 def monitored(courses: Sequence[Course], number: int) -> list[str]:
-    """What came of the monitoring."""
+    """The results of the monitoring."""
     rows = []
     for one in courses:
         seconds = [ran.seconds for ran in one.ran]
@@ -218,7 +218,7 @@ of {TIMEOUT:.0f} s. The time is from when it was due until it had ended. CPU: pa
 
 
 def probed(found: dict[tuple[str, int], dict[str, Numbers]]) -> list[str]:
-    """What came of the probes."""
+    """The results of the probes."""
     rows = [
         [str(number), owner, *(f"{numbers[name].cpu.median:.1f}"
                                for name in (PROBE, SCAN, SCAN_MORE))]

@@ -1,6 +1,6 @@
-"""The floor of every look for a process: read /proc/PID/stat of all there are.
+"""The floor of every search for a process: read /proc/PID/stat of all processes.
 
-Run by the benchmark: scan.py [FILE...], where FILE is what else is read of each, as environ.
+Run by the benchmark: scan.py [FILE...], where FILE is read of each as well, for instance environ.
 """
 
 import os

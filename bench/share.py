@@ -29,7 +29,7 @@ FINE = 0.002
 
 
 def shares(services: Sequence[str], runs: int = RUNS) -> Iterator[Own]:
-    """What start and stop take, and what of it the daemon needs in the very same run.
+    """What start and stop take, and how much of it the daemon needs in the same run.
 
     services: of lab.agents.SERVICES.
     """
@@ -47,7 +47,7 @@ def shares(services: Sequence[str], runs: int = RUNS) -> Iterator[Own]:
 
 
 def start(resource: Resource) -> tuple[float, float]:
-    """Seconds of the agent's start, and from the daemon's birth to its first answer."""
+    """Seconds of the agent's start, and from the start of the daemon to its first answer."""
     server = resource.cloud.server(resource.service)
     with ThreadPoolExecutor(1) as beside:
         answered = beside.submit(first_answer, server)
@@ -59,7 +59,8 @@ def start(resource: Resource) -> tuple[float, float]:
 def stop(resource: Resource) -> tuple[float, float]:
     """Seconds of the agent's stop, and from its TERM until nothing of the daemon is left.
 
-    When TERM comes is seen by a master that is stopped: the agent wakes it up first.
+    The master process is stopped (SIGSTOP) before: the agent sends CONT just before TERM, and that
+    shows the moment.
     """
     family = resource.processes()
     process.freeze(family[:1])
@@ -70,7 +71,7 @@ def stop(resource: Resource) -> tuple[float, float]:
 
 
 def act(resource: Resource, action: str) -> float:
-    """Run an action that has to work; the seconds it took."""
+    """Run an action, LabError if it fails; the seconds it took."""
     result = resource.run(action)
     if result.code != 0:
         raise LabError(f"{action} gives {result.code}: {result.reason}")
@@ -78,7 +79,7 @@ def act(resource: Resource, action: str) -> float:
 
 
 def first_answer(server: Server) -> float:
-    """When a server answers for the first time what needs no token, in seconds since boot."""
+    """When a server first answers a request that needs no token, in seconds since boot."""
     deadline = time.monotonic() + LIMIT
     while time.monotonic() < deadline:
         try:
@@ -91,7 +92,7 @@ def first_answer(server: Server) -> float:
 
 
 def last_breath(family: Sequence[Process]) -> float:
-    """Seconds from the awakening of a master that is stopped to the end of all its family."""
+    """Seconds from when a stopped master process is continued to the end of all its family."""
     deadline = time.monotonic() + LIMIT
     while family[0].frozen() and time.monotonic() < deadline:
         time.sleep(FINE)

@@ -1,8 +1,8 @@
 """The services whose failovers are measured: how each is configured, and what its client asks.
 
-Used by `bench.course`, `bench.failover` and `bench.failover_page`. What a service's client asks is
-what a whole controller's is asked (`lab.controller`); how it runs under Pacemaker is what
-`openstack-ocf plan` makes of a description.
+Used by `bench.course`, `bench.failover` and `bench.failover_page`. The clients' requests are those
+to a whole controller (`lab.controller`); Pacemaker's configuration is what `openstack-ocf plan`
+makes of a description.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FAULTS = {
     CLONE: (KILLED, HUNG),  # the instance of one node; the others go on
     ONE: (KILLED, HUNG, LOST),
 }
-"""What is done to a service, by how it runs."""
+"""The faults of a service, by how it runs."""
 
 VIPS = {
     "glance": "10.99.0.101",
@@ -44,7 +44,7 @@ class Target:
     """A service as it is measured.
 
     kind: how it runs. beside: what runs outside of the nodes, besides database, RabbitMQ and
-    Keystone, because it does not start without it, or its client is not served.
+    Keystone, because without it the service does not start, or does not serve its client.
     """
 
     name: str
@@ -54,36 +54,36 @@ class Target:
 
     @property
     def project(self) -> str:
-        """The project that it is of."""
+        """Its project."""
         return PARTS[self.agent].project
 
     @property
     def resource(self) -> str:
-        """What Pacemaker calls it."""
+        """The name of its resource."""
         return f"p_{self.agent}"
 
     @property
     def address(self) -> str:
-        """What Pacemaker calls its virtual IP; "" where it has none."""
+        """The resource name of its virtual IP; "" where it has none."""
         return f"p_ip_{self.agent}" if self.api else ""
 
     @property
     def moved(self) -> str:
-        """What an operator moves."""
+        """The resource that an operator moves."""
         return self.address if self.kind == ACTIVE else f"g_{self.agent}"
 
     @property
     def api(self) -> bool:
-        """Whether it has a virtual IP, where a client asks it."""
+        """Whether it has a virtual IP, to which a client sends requests."""
         return self.kind in (PASSIVE, ACTIVE)
 
     @property
     def path(self) -> str:
-        """What a client asks, of an API or a console; {project} is its own. "" for a worker."""
+        """The path that a client requests; {project} is the client's. "" for a worker."""
         return PARTS[self.agent].path
 
     def server(self, namespace: str) -> Server:
-        """Where the client of an API finds it."""
+        """The address of an API for its client."""
         port = PORTS.get(self.project) or declared.daemon(self.agent).port
         return Server(VIPS[self.project], port, namespace)
 
@@ -136,7 +136,7 @@ def _targets() -> list[Target]:
 
 
 TARGETS = {target.name: target for target in _targets()}
-"""By the name that --services knows."""
+"""The targets by their names in --services."""
 
 
 def monitors(interval: int, level: int, timeout: int) -> playground.Monitors:

@@ -20,7 +20,7 @@ from bench.measure import Candidate, UnexpectedError, spawn
 OPENS = ("open", "openat", "openat2", "creat")
 READS = ("read", "pread64", "readv", "preadv", "preadv2", "recvfrom", "recvmsg")
 BIRTHS = ("clone", "clone3", "fork", "vfork")
-# -s 0: what is read is counted, not written down. -I 2: a signal ends strace, not what it traces.
+# -s 0: bytes read are counted, not logged. -I 2: a signal ends strace, not the traced process.
 STRACE = ("/usr/bin/strace", "-f", "-q", "-I", "2", "-s", "0", "-e", "signal=none", "-e")
 LINE = re.compile(r"(\d+) +(?:<\.\.\. )?(\w+)(?:\(| resumed)(.*)")
 RESULT = re.compile(r"\) += (-?\d+)")
@@ -29,8 +29,8 @@ LIMIT, POLL = 120.0, 0.02  # seconds
 
 @dataclass(frozen=True)
 class Counts:
-    """Of one candidate. memory: its largest process, at its largest, in kB. read: bytes, also from
-    sockets; what is mapped (shared libraries) is not in it. processes: with the first."""
+    """Counts of one candidate. memory: the peak of its largest process, in kB. read: bytes, also
+    from sockets, but not of mapped files (shared libraries). processes: with the first."""
 
     memory: float
     files: float
@@ -48,7 +48,7 @@ def _once(candidate: Candidate) -> Counts:
     with TemporaryDirectory(prefix="openstack-ocf-bench-") as folder:
         out = Path(folder) / "out"
         candidate.prepare()
-        # A process inherits its peak from who started it, across exec: GNU time is a small one.
+        # A process inherits its peak from its parent, across exec: GNU time is a small parent.
         _run(candidate, ["/usr/bin/time", "--quiet", "-f", "%M", "-o", str(out)], None)
         memory = float(out.read_text().split()[-1])
         out.unlink()
@@ -59,7 +59,7 @@ def _once(candidate: Candidate) -> Counts:
 
 
 def _run(candidate: Candidate, tool: Sequence[str], over: Callable[[], bool] | None) -> None:
-    """Run it under a tool. over: of one that leaves a daemon behind, which strace would follow."""
+    """Run it under a tool. over: whether a candidate that leaves a daemon behind has ended."""
     pid = spawn([*tool, *candidate.command], candidate.variables)
     if over is None:
         candidate.check(os.waitpid(pid, 0)[1])
@@ -84,7 +84,7 @@ def _over(out: Path) -> bool:
 def read(lines: Iterable[str], *, own: bool = False) -> tuple[int, int, int]:
     """Files opened, bytes read and processes, from what strace wrote.
 
-    own: without what is done by processes that the first one starts: the daemon's is not its own.
+    own: without the calls of processes that the first one starts: those are the daemon's.
     """
     calls = list(_calls(lines))
     threads = {result for _, name, text, result in calls

@@ -1,8 +1,7 @@
 """When Cinder makes volumes again, as a client sees it.
 
-Called by `bench.course` for cinder-volume. A volume is asked for twice a second, since one that was
-asked for at a bad moment may wait in RabbitMQ for a worker that is gone, until RabbitMQ has found
-that out.
+Called by `bench.course` for cinder-volume. A volume is requested twice a second, since a request at
+a bad moment may wait in RabbitMQ for a worker that is gone, until RabbitMQ notices that.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from lab.web import Server
 PAUSE = 0.5  # seconds between two volumes
 POLL = 0.1
 PATIENCE = 10.0
-CROWD = 4  # volumes that are asked for and not made, at most; a project may have ten
+CROWD = 4  # volumes that are requested and not yet made, at most; a project may have ten
 ENDED = (MADE, _) = ("available", "error")
 NAME = "openstack-ocf-bench"
 
@@ -33,7 +32,7 @@ class Volumes:
         self._token = token
         self._path = f"/v3/{project}/volumes"
         self._made: list[tuple[float, float]] = []  # when each was asked for, and was there
-        self._since = 0.0  # what was asked for before may never be made, and is not counted
+        self._since = 0.0  # what was requested before may never be made, and is not counted
         self._ended = threading.Event()
 
     @contextmanager
@@ -51,7 +50,7 @@ class Volumes:
     def await_made(self, since: float, seconds: float) -> float:
         """Wait for a volume that was asked for after this; when it was there. Seconds of the epoch.
 
-        What hung, and is woken up to be stopped, makes those that were asked for before.
+        A hung cinder-volume that is continued, to be stopped, makes those of earlier requests.
         """
         self._since = since
         deadline = time.monotonic() + seconds

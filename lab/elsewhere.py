@@ -2,7 +2,7 @@
 
 Run by `make check-debian13`. The release's root, and what the project's Makefile installs in it,
 are kept (`lab.root`); the command runs over them, in namespaces of its own and without a network,
-in a copy of the files that git tracks. What it writes is removed at the end, except labs' databases.
+in a copy of the files that git tracks. What it writes is removed, except labs' databases.
 """
 
 from __future__ import annotations
