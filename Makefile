@@ -10,7 +10,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-# What the caller's shell happens to set has no say in what is built and tested here.
+# Variables that the caller's shell may have set must not change what is built and tested here.
 unexport PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONOPTIMIZE PYTHONPATH PYTHONPYCACHEPREFIX
 unexport PYTHONSAFEPATH PYTHONSTARTUP PYTHONWARNINGS PYTEST_ADDOPTS VIRTUAL_ENV FAULTS_AGENT
 unexport MAKEFLAGS MFLAGS
@@ -22,22 +22,22 @@ SBINDIR ?= /usr/sbin
 COMPLETIONDIR ?= /usr/share/bash-completion/completions
 CRMSHDIR ?= /usr/share/crmsh
 PYTHON ?= /usr/bin/python3
-# For packages: another folder of OCF_ROOT/lib than `openstack`, which the agents name then; empty: no
-# bytecode. And where archives and packages are written.
+# For packages: another folder of OCF_ROOT/lib than `openstack`, whose path is then in the agents;
+# whether there is bytecode (empty: no); the folder that archives and packages are written to.
 LIBRARY ?= openstack
 BYTECODE ?= yes
 DIST ?= dist
 # The key that `make single` signs the checksums with, for gpg; empty: none.
 SIGN_KEY ?=
 
-# Not whatever `python3` is first on PATH: this is the one that Debian's packages belong to.
+# Not the first `python3` on PATH: Debian's packages of Python modules are for this one.
 SYSTEM_PYTHON := /usr/bin/python3
 VENV_PYTHON := .venv/bin/python
 
 # The one list of agents: executable files in ocf/ without a suffix. (agentlib is a symlink.)
 AGENTS := $(shell find ocf -maxdepth 1 -type f -perm -u+x ! -name '*[.~]*' -printf '%f\n' \
 	| LC_ALL=C sort)
-# Others without a suffix, which no tool finds by itself either.
+# Other scripts without a suffix, which no tool finds by itself either.
 SCRIPTS := $(shell find bench bin docs lab tests -type f -perm -u+x ! -name '*[.~]*' \
 	-exec grep -lm1 '^\#!.*python' {} + 2>/dev/null | LC_ALL=C sort)
 CRM_SCRIPTS := $(notdir $(wildcard crm/scripts/*))
@@ -53,15 +53,15 @@ TEST_PACKAGES := $(RUN_PACKAGES) $(CLUSTER_PACKAGES) python3-venv groff-base lib
 PACKAGE_PACKAGES := debhelper dh-python dpkg-dev lintian rpm rpmlint debootstrap gpg gpg-agent
 OPENSTACK_PACKAGES := keystone glance-api cinder-api mariadb-server-core
 DEMO_PACKAGES = $(shell $(SYSTEM_PYTHON) -B -c 'from lab.playground import PACKAGES; print(*PACKAGES)')
-# Those of all other daemons are many, and for tests alone: lab/packages.py.
+# The packages of all other daemons are many, and for tests alone: lab/packages.py.
 CONTROL_PLANE_PACKAGES = $(shell $(SYSTEM_PYTHON) -B -m lab.packages)
 
 # What .venv holds: the tools, and what the agents use, in the newest releases.
 TOOLS := pytest pytest-subprocess pytest-xdist hypothesis mypy ruff vermin setuptools wheel \
 	keystoneauth1 psutil requests types-psutil types-requests
 
-# Tests that mostly wait, four at once. A lab or a cluster serves all tests of its file, and is busy;
-# the longest files come first (tests/seconds.py).
+# Tests that mostly wait, four at once. In the other tests a lab or a cluster serves all tests of a
+# file, and is busy; the longest files come first (tests/seconds.py).
 LIGHT := tests/unit tests/agents tests/kinds tests/install tests/lookalike tests/tool
 PARALLEL ?= --numprocesses 4 --dist worksteal
 PARALLEL_HEAVY ?= --numprocesses 3 --dist loadfile --no-loadscope-reorder
@@ -100,7 +100,7 @@ lab: run-packages cluster-packages openstack ## the demo's cluster, to play with
 	@exec $(SYSTEM_PYTHON) -m lab.playground up </dev/null
 
 .PHONY: lab-down
-lab-down: ## the end of that cluster
+lab-down: ## end and remove that cluster
 	@exec $(SYSTEM_PYTHON) -m lab.playground down </dev/null
 
 .PHONY: controller
@@ -108,7 +108,7 @@ controller: run-packages cluster-packages openstack control-plane ## a whole con
 	@exec $(SYSTEM_PYTHON) -m lab.controller up $(ARGS) </dev/null
 
 .PHONY: controller-down
-controller-down: ## the end of it
+controller-down: ## end and remove it
 	@exec $(SYSTEM_PYTHON) -m lab.controller down $(ARGS) </dev/null
 
 # An agent may run at any moment: everything is made ready under other names on the same file
@@ -171,8 +171,8 @@ install: ## install agents and openstack-ocf (DESTDIR, OCF_ROOT, MANDIR, SBINDIR
 	if [ ! "$(BYTECODE)" ]; then
 		:
 	elif [ -x "$$PYTHON" ]; then
-		# By time stamp, whatever SOURCE_DATE_EPOCH makes of it: whoever edits a module finds
-		# the change to work. The names in it are those of the installed files.
+		# By time stamp, even where SOURCE_DATE_EPOCH is set: a change of an installed module
+		# must take effect. The paths in the bytecode are those of the installed files.
 		"$$PYTHON" -Es -m compileall -qf --invalidation-mode timestamp \
 			-s "$$new" -p "$$OCF_ROOT/lib/$$LIBRARY" "$$new/agentlib" "$$new/openstack_ocf"
 	else
@@ -215,7 +215,7 @@ install: ## install agents and openstack-ocf (DESTDIR, OCF_ROOT, MANDIR, SBINDIR
 		install -m 644 -T "$$new/command/openstack-ocf.bash" \
 			"$$DESTDIR$$COMPLETIONDIR/openstack-ocf"
 	fi
-	# Where crmsh and Hawk look for scripts; their first step is the command.
+	# Where crmsh and Hawk look for scripts; the first step of each runs openstack-ocf.
 	for script in $(CRM_SCRIPTS); do
 		mkdir -p "$$DESTDIR$$CRMSHDIR/scripts/$$script"
 		install -m 644 -t "$$DESTDIR$$CRMSHDIR/scripts/$$script" "crm/scripts/$$script/main.yml"
@@ -235,7 +235,7 @@ uninstall: ## remove them again, and nothing else
 	@agents="$$DESTDIR$$OCF_ROOT/resource.d/openstack"
 	library="$$DESTDIR$$OCF_ROOT/lib/openstack"
 	for agent in $(AGENTS); do
-		# An agent of this name may be somebody else's: the HA guide has them, too.
+		# An agent of this name may be of another origin: the HA guide has them, too.
 		if grep -qs '^from agentlib' "$$agents/$$agent"; then
 			rm -f "$$agents/$$agent"
 			echo "removed $$agents/$$agent"
@@ -326,7 +326,7 @@ single: ## each agent with its library in one file, in dist/ (SIGN_KEY: of the c
 check: test-packages openstack control-plane tools lint types test ## lint, types and all tests but those of check-nightly (as root)
 
 # What is checked on another release, where `check` would take too long: every agent as a process,
-# make install, failovers with fencing. The packages are installed from here.
+# make install, failovers with fencing. The packages are tested from this release.
 ELSEWHERE := tests/agents/test_contract.py tests/install tests/cluster/test_daemon_faults.py \
 	tests/cluster/test_fencing.py
 
@@ -341,7 +341,7 @@ check-debian13: test-packages tools ## packages, agents and failovers on Debian 
 	@umask 022
 	[ '$(subst ','\'',$(ARGS))' ] ||
 		$(VENV_PYTHON) -m pytest --suite=trixie tests/packages/test_deb.py </dev/null
-	# It is killed with make, and all that it has begun with it.
+	# When make is killed, this is killed, too, with all that it has started.
 	exec setpriv --pdeathsig=KILL $(SYSTEM_PYTHON) -m lab.elsewhere trixie make elsewhere-test \
 		ARGS='$(subst ','\'',$(or $(ARGS),$(ELSEWHERE)))' </dev/null
 
@@ -349,7 +349,7 @@ check-debian13: test-packages tools ## packages, agents and failovers on Debian 
 lint: tools ## ruff, and vermin for Python 3.9
 	@echo "lint: $(AGENTS) and all modules"
 	$(VENV_PYTHON) -m ruff check $(SOURCES)
-	# No `-m vermin`; and .venv/bin/vermin would not survive a move of the folder.
+	# There is no `-m vermin`; and .venv/bin/vermin would fail after a move of the folder.
 	$(VENV_PYTHON) -c 'import vermin; vermin.main()' --quiet --violations --no-tips --target=3.9- $(SOURCES)
 
 .PHONY: fix
@@ -388,16 +388,16 @@ test-real: test-packages openstack control-plane tools ## what runs the real dae
 	@umask 022
 	$(VENV_PYTHON) -m pytest $(PARALLEL_HEAVY) -m real $(ARGS) </dev/null
 
-# A PID namespace, with a bash as init: it takes the dead from orphans at once, as the init of a node
-# does (that of a container may not), and nothing outlives it. Pids have seven digits there, if the
-# kernel has so many: no exit reason loses its cause by them.
+# A PID namespace, with a bash as init: it reaps orphans at once, as the init of a node does (that of
+# a container may not), and no process outlives it. Pids have seven digits there, if the kernel allows
+# it: the tests show that exit reasons have room for them.
 IN_ITS_OWN = unshare --pid --fork --kill-child --mount-proc /bin/bash -c \
 	'echo 3000000 2>/dev/null >/proc/sys/kernel/ns_last_pid || :; "$$@"; exit' bash
 
-# Most of them wait for an agent to find out: four at once are not too many for two cores.
+# Most of these tests wait for an agent's verdict: four at once are not too many for two cores.
 .PHONY: faults
 faults: export FAULTS_AGENT := $(AGENT)
-faults: test-packages tools ## what the agents make of faults, as a table (AGENT: path of another agent)
+faults: test-packages tools ## the agents' verdicts on faults, as a table (AGENT: path of another agent)
 	@umask 022
 	if [ "$$FAULTS_AGENT" ] && [ ! -x "$$FAULTS_AGENT" ]; then
 		echo "make faults: AGENT=$$FAULTS_AGENT is not an executable file" >&2
@@ -405,7 +405,7 @@ faults: test-packages tools ## what the agents make of faults, as a table (AGENT
 	fi
 	$(IN_ITS_OWN) $(VENV_PYTHON) -m pytest --quiet --no-header --no-summary --show-capture=no \
 		--faults --every-agent --numprocesses 4 --dist worksteal $(ARGS) tests/agents </dev/null ||
-		{ code=$$?; [ "$$FAULTS_AGENT" ] && [ $$code = 1 ]; } # what another gets wrong is no error here
+		{ code=$$?; [ "$$FAULTS_AGENT" ] && [ $$code = 1 ]; } # a wrong verdict of another agent is no error here
 
 .PHONY: reasons
 reasons: test-packages tools ## docs/reasons.md: every exit reason, from the tests that provoke it
@@ -413,7 +413,7 @@ reasons: test-packages tools ## docs/reasons.md: every exit reason, from the tes
 	$(VENV_PYTHON) -m pytest -q $(PARALLEL) --every-agent --reasons=docs/reasons.md $(wildcard tests/agents tests/kinds) </dev/null
 
 .PHONY: mistakes
-mistakes: test-packages openstack tools ## thirty mistakes in a CIB and in glance-api.conf: who finds each, as a table (ARGS: ids)
+mistakes: test-packages openstack tools ## thirty mistakes in a CIB and in glance-api.conf: which tool finds each, as a table (ARGS: ids)
 	@umask 022
 	exec $(IN_ITS_OWN) $(VENV_PYTHON) -B tests/mistakes.py $(ARGS) </dev/null
 
@@ -460,7 +460,7 @@ man: ## make man pages of the agents and of openstack-ocf in build/man, and its 
 	$(SYSTEM_PYTHON) -B docs/command.py build/man
 
 .PHONY: golden
-golden: test-packages tools ## take the agents' meta-data, and what an action costs, for what the tests expect
+golden: test-packages tools ## record the agents' meta-data, and what an action costs, as what the tests expect
 	@mkdir -p tests/golden
 	for golden in tests/golden/*.xml; do
 		agent=$$(basename "$$golden" .xml)
@@ -478,7 +478,7 @@ clean: ## remove what was built, and .venv
 	@rm -rf .venv build dist ./*.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-##### What the others need
+##### What other targets need
 
 .PHONY: run-packages cluster-packages package-packages test-packages openstack control-plane tools agents \
 	elsewhere-install elsewhere-contents elsewhere-test
@@ -501,8 +501,8 @@ openstack: run-packages
 control-plane: run-packages
 	@.ci/packages $(CONTROL_PLANE_PACKAGES)
 
-# On another release, run by lab.elsewhere: what needs the network (also for make demo), and what has
-# none. The names say whether that is what has been installed there.
+# Run by lab.elsewhere on another release: the installation, which needs the network (also for make
+# demo); names that show whether an earlier installation is still right; the tests, without network.
 elsewhere-install: test-packages openstack tools
 	@.ci/packages $(DEMO_PACKAGES)
 elsewhere-contents:
@@ -511,7 +511,7 @@ elsewhere-test:
 	@umask 022
 	exec $(IN_ITS_OWN) $(VENV_PYTHON) -m pytest $(PARALLEL_HEAVY) $(ARGS) </dev/null
 
-# The names in .venv/tools say that .venv is complete: the second time this takes no time.
+# The names in .venv/tools show that .venv is complete: a second run takes no time.
 tools:
 	@umask 022
 	$(SYSTEM_PYTHON) -c 'import ensurepip, venv' 2>/dev/null || .ci/packages python3-venv

@@ -5,9 +5,9 @@ Run by `make single`:
     python3 release/single.py FOLDER AGENT...   # FOLDER/AGENT, ..., and FOLDER/SHA256SUMS
 
 A file is a loader, the library, and the agent's own declaration. Of the library it has the sources,
-and their bytecode for the Python that made the file: another one compiles what it needs, each time.
-It is no zip archive, which Python opens again for each module: the file may have been replaced
-meanwhile. This one is read whole before its first line is run.
+and their bytecode for the Python that made the file: another Python compiles what it needs, at each
+run. It is no zip archive, which Python opens again for each module: the file may have been replaced
+meanwhile. This file is read as a whole before its first line is run.
 
 Same sources and same Python: same bytes. Needs nothing but Python.
 """
@@ -28,14 +28,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from release.sources import NAME, ROOT, ReleaseError, version, write
 
 FORMAT = 4
-"""Of marshal: what Python 3.9 and all that came since can read."""
+"""marshal's format, which Python 3.9 and all later ones can read."""
 
 FILE = '''\
 #!/usr/bin/python3 -ESs
 """{summary}
 
-One file, made from {name} {version}: the agent stands at its end, its library between. To upgrade,
-download the new one under another name, and rename it: an agent may be run at any moment.
+One file, made from {name} {version}: first its library, then the agent. To upgrade, download the
+new one under another name, and rename it: an agent may be run at any moment.
 """
 import marshal
 import sys

@@ -6,11 +6,11 @@ Run by `make dist`, `make deb` and `make rpm`, and by nothing that is installed:
     python3 release/sources.py epoch            # seconds since 1970 that all files get
     python3 release/sources.py dist FOLDER      # FOLDER/openstack-ocf-agents-VERSION.tar.gz
 
-The version stands in agentlib/agent.py, what has changed in CHANGELOG.md. Between two releases the
+The version is in agentlib/agent.py, what has changed in CHANGELOG.md. Between two releases the
 first heading there says "Unreleased": the version is then older than the release's for dpkg and
 rpm ("~"), and has the time of the last commit in it, so that one build after another upgrades.
 
-The archive holds the files that git knows, as they are in the tree, and two that are made here:
+The archive holds the files that git tracks, as they are in the tree, and two that are made here:
 debian/changelog and openstack-resource-agents.spec. Same files and same commit: same bytes.
 Needs Python, and git where the tree is a checkout.
 """
@@ -38,14 +38,14 @@ PACKAGE = "openstack-resource-agents"
 
 EPOCH = 1
 """Debian's and rpm's epoch: distributions had the shell agents under the package's name, with
-years for versions (2015.2), and apt would call ours older."""
+years for versions (2015.2), and apt would take ours for older."""
 
 LEFT_OUT = {".git", ".venv", "build", "dist", "__pycache__"}
 """Folders that are no source, in a tree that is not a checkout."""
 
 
 class ReleaseError(Exception):
-    """Something in the tree that no release can be made of; says what, and the remedy."""
+    """The tree is not fit for a release; says why, and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def _sections(body: str) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 @functools.cache
 def history() -> list[Release]:
-    """All releases; ReleaseError if the newest has not the version that the agents say."""
+    """All releases; ReleaseError if the newest has another version than the agents."""
     found = releases((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
     if found[0].version != declared():
         raise ReleaseError(f"CHANGELOG.md begins with {found[0].version}, agentlib/agent.py says "
@@ -108,7 +108,7 @@ def history() -> list[Release]:
 
 @functools.cache
 def epoch() -> int:
-    """Seconds since 1970 that stand for the time of this release."""
+    """The time of this release, in seconds since 1970."""
     newest = history()[0]
     if newest.date:
         return _noon(newest.date)
@@ -123,7 +123,7 @@ def epoch() -> int:
 
 
 def version() -> str:
-    """The version as packages have it."""
+    """The version in the form that packages have."""
     if history()[0].date:
         return declared()
     return declared() + time.strftime("~dev%Y%m%d%H%M%S", time.gmtime(epoch()))
@@ -238,7 +238,7 @@ def dist(folder: Path) -> Path:
 
 
 def write(path: Path, content: bytes, mode: int | None = None) -> None:
-    """Write a file, whole or not at all. mode: as the umask has it if not given."""
+    """Write a file, whole or not at all. mode: by the umask if not given."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         unfinished.write_bytes(content)
@@ -267,7 +267,7 @@ def _listed(*options: str) -> list[str]:
 
 
 def _git(*arguments: str) -> str:
-    # The tree may be another user's: what git reads of it here runs nothing of theirs.
+    # The tree may belong to another user: with these options git runs nothing from it.
     command = ["git", "-c", f"safe.directory={ROOT}", "-c", "core.fsmonitor=false", "-C", str(ROOT)]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
