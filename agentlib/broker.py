@@ -142,7 +142,7 @@ class Broker(Check):
         return None
 
     def explained(self, words: str) -> str:
-        """Whom RabbitMQ refuses (AMQP 0-9-1, reply codes 403 and 530), and where to look."""
+        """What RabbitMQ refuses (AMQP 0-9-1, reply codes 403 and 530), and where to look."""
         if "ACCESS_REFUSED" in words:
             return "RabbitMQ refuses user or password of transport_url (ACCESS_REFUSED)"
         if "NOT_ALLOWED" in words:
@@ -180,7 +180,7 @@ class Broker(Check):
         return OPTION.servers(subject, subject.memory(MEMORY), port)
 
     def _greeting(self, subject: Subject) -> bytes:
-        """What RabbitMQ answers: a listener for TLS may close to whoever greets it without."""
+        """What RabbitMQ answers: a listener for TLS may close a connection that begins without."""
         files = subject.daemon.read_files(subject.values)
         said = OPTION.query(files, TLS[0]) or option(files, "oslo_messaging_rabbit", *TLS)
         return tls_greeting() if said.lower() in YES else GREETING

@@ -1,4 +1,4 @@
-"""The verdict of an API check: does the API serve, and if not, whose fault is it?
+"""The verdict of an API check: does the API serve, and if not, which service is at fault?
 
 Called by `api`. What is not exactly right is examined, by asking Keystone and for the public
 version document, before the service is blamed: a restart of a healthy API mends nothing while
@@ -89,7 +89,7 @@ class Examination:
         if _well(outcome) and travels:
             outcome = self._round_trip(target, identity, deadline)
             if outcome.code == ExitCode.ERR_GENERIC:
-                # A token that nobody can verify any more looks alike.
+                # A token that cannot be verified any more looks the same.
                 again = self._examine(target, identity, deadline)
                 return outcome if _well(again) else again
         return outcome

@@ -41,7 +41,7 @@ class Client:
     OSError (timeouts, gaierror and ssl.SSLError are such) for all that fails, here and in the
     methods; NotHereError for an address that is not on this host, if only that may answer.
 
-    The resolver knows no timeout: whoever asks for a name sees to it that this ends in time.
+    The resolver has no timeout: the caller has to make sure that it ends in time.
     """
 
     __slots__ = ("_deadline", "_socket")

@@ -103,7 +103,7 @@ def listening(path: str) -> list[int]:
 def _ask(path: str, pids: set[int] | None, seconds: float) -> str:
     """Empty if it answers; else what it does.
 
-    pids: one of these processes must have made the socket listen; None: whoever it was.
+    pids: one of these processes must have made the socket listen; None: any process may have.
     """
     import socket
     import struct

@@ -132,7 +132,7 @@ def _keystone(name: str, url: str, where: str, subject: Subject,
 
 
 def _strategy(subject: Subject) -> tuple[str, str]:
-    """How an API finds out who calls, and where that stands."""
+    """How an API authenticates its clients, and the place of the option."""
     if subject.agent.name not in _STRATEGY:
         return "keystone", ""
     value = subject.config.get(*_STRATEGY[subject.agent.name], "keystone")

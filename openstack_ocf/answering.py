@@ -1,4 +1,4 @@
-"""Whether somebody has a virtual IP who is not the cluster: before it is taken, and afterwards.
+"""Whether a host outside of the cluster has a virtual IP: before it is taken, and afterwards.
 
 Called by `clusterverbs` for `check` and `apply`. IPaddr2 does not ask: two hosts would have the
 address, and clients would reach one or the other. Two clusters cannot know of each other.
@@ -57,12 +57,12 @@ def _free(description: Description, node: Node, held: Held) -> Iterator[Finding]
                           "say whether it holds it", "Look again on a node where the cluster runs.")
         elif answer:
             yield Finding("V4", ERROR, wanted[one], f"{one} answers already, and no resource of "
-                          "the cluster holds it", "Take an address that nobody has, or stop "
-                          "whoever has it (ip neigh shows its MAC address).")
+                          "the cluster holds it", "Take a free address, or stop the host that "
+                          "has it (ip neigh shows its MAC address).")
 
 
 def _answers(address: Address, node: Node) -> bool | CannotLookError:
-    """Whether somebody answers for an address: by ARP where that can be asked, else by ping."""
+    """Whether a host answers for an address: by ARP where that can be asked, else by ping."""
     try:
         if address.version == 4 and not os.geteuid():
             done = run(["arping", "-D", "-q", "-f", "-c", WAIT, "-w", WAIT,
@@ -102,9 +102,9 @@ def _alone(description: Description, node: Node, held: Held) -> Iterator[Finding
 
 
 def _hosts(address: Address, node: Node) -> list[str] | CannotLookError:
-    """The MAC addresses of who answers for an address, but those of this node."""
+    """The MAC addresses that answer for an address, except those of this node."""
     own = node.holds(address)
-    # Who has the address asks without one (-D): it does not hear itself.
+    # A node with the address asks without a source address (-D): it does not receive its own.
     words = ["arping", "-D" if own else "-b", "-c", WAIT, "-w", WAIT,
              "-I", own or _interface(address, node), str(address)]
     try:

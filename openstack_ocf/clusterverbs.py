@@ -65,8 +65,8 @@ def add_check(parser: argparse.ArgumentParser) -> None:
     of_a_cib(parser, "the CIB of the cluster (default: live, where it answers)")
     parser.add_argument("--quick", action="store_true",
                         help="leave out what takes seconds or asks over the network: the "
-                        "services' own options, database, Keystone, API, who answers for an "
-                        "address")
+                        "services' own options, database, Keystone, API, whether another host "
+                        "has an address")
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--facts", action="store_true",
                          help="print what is to be the same on all nodes, for --compare")
@@ -241,7 +241,7 @@ def _plan(options: argparse.Namespace) -> int:
 def _planned(options: argparse.Namespace, *, ask: bool = False) -> tuple[Plan | None, int]:
     """The plan, and the exit code of what was found; no plan where there are errors.
 
-    ask: whether anybody answers for the addresses, too.
+    ask: check whether a host answers for the addresses, too.
     """
     described = description.read(options.description)
     held = functools.cache(_held)
@@ -292,7 +292,7 @@ def _look() -> Node | CannotLookError:
 
 def _findings(described: Description, here: Node | CannotLookError, held: Held, *,
               ask: bool) -> list[Finding]:
-    """What is wrong with a description on this node. ask: whether anybody answers, too."""
+    """What is wrong with a description on this node. ask: check for other hosts, too."""
     if isinstance(here, CannotLookError):
         return [*validate(described, None, held), Finding(
             "V2", finding.UNKNOWN, described.path, f"this node's addresses: {here}",
@@ -310,4 +310,4 @@ def _held() -> list[str] | None:
 
 
 def _nobody() -> None:
-    """For who is elsewhere: the cluster is not asked."""
+    """The addresses held, for --elsewhere: the cluster is not asked."""

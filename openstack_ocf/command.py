@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(str(error))
         return error.code
     except BrokenPipeError:
-        # Whoever reads has enough.
+        # The reader has closed the pipe.
         _no_output()
         return 0
     except KeyboardInterrupt:

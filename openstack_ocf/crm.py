@@ -14,7 +14,7 @@ from .errors import CannotLookError
 
 _USER = ("os_username", "os_password", "os_project_name", "os_user_domain_name",
          "os_project_domain_name")
-"""Who asks: they stand in one line."""
+"""The parameters of the monitoring user, which are on one line."""
 _WIDTH = 90
 """Characters of a line that is not too long."""
 

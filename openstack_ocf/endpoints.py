@@ -35,7 +35,7 @@ def beside(description: Description, there: Sequence[Entry], region: str, scheme
 def read(keystone: Keystone) -> tuple[list[Entry], bool]:
     """The catalogue, and whether it is all of it.
 
-    Who may not list services gets what every user gets: it lacks what is switched off.
+    A user who may not list services gets the catalogue of every user: without disabled services.
     """
     try:
         return entries(keystone.all("services"), keystone.all("endpoints")), True
@@ -106,7 +106,7 @@ def verify(keystone: Keystone, wanted: Sequence[Change]) -> None:
 
 
 def agreed(question: str = "Change them?", *, yes: bool) -> bool:
-    """Whether the operator wants it; UsageError where nobody can be asked."""
+    """Whether the operator wants it; UsageError where there is no terminal to ask at."""
     if yes:
         return True
     if not sys.stdin.isatty():

@@ -1,4 +1,4 @@
-"""What is unsafe or obsolete in a CIB about virtual IPs and DNS names, whoever wrote it.
+"""What is unsafe or obsolete in a CIB about virtual IPs and DNS names, whatever tool wrote it.
 
 Called by `lint`; docs/openstack-ocf.md has the table.
 """
@@ -34,14 +34,14 @@ def _addresses(survey: Survey, root: ET.Element) -> Iterator[Finding]:
             yield Finding("L19", ERROR, one.id, f"{shown(one.address)} is the address of {first}, "
                           "too", "Remove one of them.")
     for name in _unmonitored(root, set(survey.addresses)):
-        yield Finding("L2", WARNING, name, "no monitor: nobody finds out that the address is gone",
+        yield Finding("L2", WARNING, name, "no monitor: it is not noticed when the address is gone",
                       'Add: op monitor interval="10s" timeout="20s"')
 
 
 def _names(root: ET.Element) -> Iterator[Finding]:
     """L2: a name that is not monitored, as Juju's charms write it."""
     for name in _unmonitored(root, set(cib.names(root))):
-        yield Finding("L2", WARNING, name, "no monitor: nobody finds out that the name leads "
+        yield Finding("L2", WARNING, name, "no monitor: it is not noticed when the name leads "
                       "elsewhere", 'Add: op monitor interval="30s" timeout="30s" on-fail="ignore"')
 
 

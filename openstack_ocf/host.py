@@ -155,7 +155,7 @@ def cluster(root: ET.Element | None) -> Iterator[Finding]:
 
 
 def _free(config: Configuration, section: str) -> bool:
-    """Whether options of a section may be those of a plugin, which nobody lists."""
+    """Whether options of a section may be those of a plugin, which are in no list."""
     names = set(config.known.get(section, ()))
     names |= {name for of, name in config.raw if of == section}
     return bool(names & {"auth_type", "auth_section", "volume_driver"})

@@ -217,7 +217,7 @@ def anonymous(url: str, cacert: str = "") -> int:
     import requests
 
     session = requests.Session()
-    # No proxy, and no login from ~/.netrc: it is to be asked as by nobody.
+    # No proxy, and no login from ~/.netrc: the request must be anonymous.
     session.trust_env = False
     try:
         with in_time(int(TIMEOUT)), session.get(

@@ -51,7 +51,7 @@ SERVICE = (
     Key("vip_cidr", "prefix", "", "The length of the virtual IPs' network prefix. Not needed: "
         "IPaddr2 finds it.", "24"),
     Key("allow_unroutable_vip", "boolean", "false", "Whether a virtual IP may be in no network of "
-        "a node. Nobody reaches it there, unless a router has been told.", "false"),
+        "a node. Clients reach it there only if a router has a route to it.", "false"),
     Key("shared_vip_group", "text", "", "Services with the same name here share their virtual "
         "IPs; give vip in one of them.", "controller"),
     Key("mode", "active-passive|active-active", "", "As in [DEFAULT], for this service.",

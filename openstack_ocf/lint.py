@@ -122,7 +122,7 @@ class _Lint:
         # Without a level the agents take the highest.
         level = {cib.level(op) or "10" for op in monitors}
         if not monitors:
-            yield Finding("L2", ERROR, one.id, "no monitor: nobody finds out that it is dead",
+            yield Finding("L2", ERROR, one.id, "no monitor: it is not noticed when it is dead",
                           'Add: op monitor interval="30s" timeout="30s" OCF_CHECK_LEVEL="10"')
         elif "0" in level and len(monitors) > 1 and level - {"0"}:
             pass

@@ -99,7 +99,7 @@ def port_taken(subject: Subject) -> Iterator[Finding]:
 
 
 def _bound(subject: Subject) -> tuple[str, str, tuple[str, str]]:
-    """Address and port, empty where nobody says them, and where each stands."""
+    """Address and port, empty where no option sets them, and the place of each option."""
     bind = subject.parameters.get("bind", "")
     if bind:
         host, _, port = bind.rpartition(":")

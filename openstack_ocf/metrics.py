@@ -1,6 +1,6 @@
 """What the monitors of this node have come to, for Prometheus, in its text format.
 
-Made for node_exporter's textfile collector. No agent is run and nobody is asked: it is all read
+Made for node_exporter's textfile collector. No agent is run and no request is sent: all is read
 from the files that the monitors leave.
 """
 

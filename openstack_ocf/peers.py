@@ -1,7 +1,7 @@
 """The layers of `explain` about what a daemon serves and what it depends on.
 
-Where it listens, who has that address, what a monitor asks and with which token; the connections
-of a worker. It is all seen from this node's own tables: nobody is asked.
+Where it listens, which node has that address, what a monitor asks and with which token; the
+connections of a worker. All is read from this node's own tables: no request is sent.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ def _asked(api: Api, subject: Subject, seen: str) -> Iterator[Line]:
         return
     if identity is None:
         yield Line(ASKED, WARNING, f"GET {split(asked)[0]}/ alone: without credentials "
-                   "(os_username, ...) nobody sees whether its database answers")
+                   "(os_username, ...) it does not show whether the database answers")
         return
     yield Line(ASKED, OK, f"GET {asked}, as user {identity.user} of project {identity.project}")
     yield Line(ASKED, OK, f"tokens come from Keystone at {identity.url}")

@@ -46,7 +46,7 @@ def prove(trip: Trip, resources: Sequence[str], wait: int) -> Generator[Finding 
                 yield from _moved(trip, resources, wait)
         finally:
             if resources and trip.id:
-                # A move may be under way still, which whoever interrupts us does not undo.
+                # A move may still be under way; an interrupt does not undo it.
                 _await(trip, wait)
             for id_ in trip.own():
                 trip.delete(id_)

@@ -23,12 +23,12 @@ class Row:
 
 ROWS = (
     Row("B1", ERROR, "an API listens on another address or port than clients are sent to",
-        "Nobody answers at the virtual IP, or the server does not start where the address is not. "
+        "No server is at the virtual IP, or the server does not start where the address is not. "
         "Behind haproxy: on all addresses it has haproxy's port."),
     Row("B2", ERROR, "several virtual IPs, and the API listens on one address",
-        "At the other addresses nobody answers."),
+        "At the other addresses there is no server."),
     Row("B3", WARNING, "the kernel lets servers bind to addresses that are not here",
-        "A server without its virtual IP starts, and nobody notices."),
+        "A server without its virtual IP starts, and it is not noticed."),
     Row("B4", ERROR, "haproxy's configuration lacks a port of a service behind it",
         "At the virtual IP clients are refused; without the file haproxy does not start."),
     Row("DB1", ERROR, "the database is on this node, on one node, or not set",
@@ -106,7 +106,7 @@ ROWS = (
     Row("E4", ERROR, "public and internal endpoints are exchanged",
         "Clients from outside get an address that they do not reach."),
     Row("E5", ERROR, "an endpoint has another port or scheme",
-        "Nobody answers there."),
+        "No server is there."),
     Row("E6", WARNING, "the path of an endpoint is not that of the API's version",
         "Clients add the version once more, or miss it."),
     Row("E7", WARNING, "an endpoint of an API version that is gone",

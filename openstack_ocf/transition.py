@@ -80,7 +80,7 @@ def _clients(actions: Iterable[Action], before: ET.Element, old: dict[str, str],
         if name in old:
             if new.get(name) == old[name]:
                 if one.what == "stop":
-                    yield f"Clients: nobody reaches {old[name]} any more"
+                    yield f"Clients: {old[name]} cannot be reached any more"
                 else:
                     yield f"Clients: connections to {old[name]} break; it is back in seconds"
             elif name in new:

@@ -78,7 +78,7 @@ def _choice(description: Description, place: Place) -> Iterator[Finding]:
 
 
 def _names(description: Description, service: Service, where: Where) -> Iterator[Finding]:
-    """D3, D4, D5: the names of dns_ha, and who is to change them."""
+    """D3, D4, D5: the names of dns_ha, and the user who is to change them."""
     if not service.dns_ha:
         return
     names = {face: name for face, name in service.hostnames.items() if face in FACES}
@@ -290,9 +290,9 @@ def _on_this_node(
 
 
 def _taken(where: str, one: Address, node: Node, held: Held) -> Iterator[Finding]:
-    """V3: an address that belongs to somebody."""
+    """V3: an address that is in use."""
     network, interface = node.network(one), node.holds(one)
-    free = "Take an address that nobody has."
+    free = "Take a free address."
     if network and one.version == 4 and network.prefixlen < 31 and one == network[0]:
         yield Finding("V3", ERROR, where, f"{one} is the address of the network {network}", free)
     elif network and one.version == 4 and network.prefixlen < 31 and one == network[-1]:

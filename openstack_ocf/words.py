@@ -13,7 +13,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def shown(text: str) -> str:
-    """A text of somebody else's as a message can carry it: one short line, nothing invisible."""
+    """A text from outside, made fit for a message: one short line, nothing invisible."""
     return text[:80] if text.isprintable() else ascii(text)[1:81]
 
 

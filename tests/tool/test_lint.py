@@ -243,7 +243,7 @@ def test_a_monitor_that_is_off() -> None:
         "p", "ocf:openstack:heat-engine", more='<operations><op id="o" name="monitor" '
         'interval="30s" timeout="30s" enabled="false"/></operations>'))) if one.id == "L2"]
 
-    assert "no monitor: nobody finds out that it is dead" == one.seen
+    assert "no monitor: it is not noticed when it is dead" == one.seen
 
 
 def test_an_id_with_quotes() -> None:
