@@ -40,10 +40,10 @@ def validate_all(resource: Resource) -> Outcome:
 
 
 def reload_agent(resource: Resource) -> Outcome:
-    """Parameters of the monitor have changed: they are looked at, and nothing is done.
+    """Parameters of the monitor have changed: they are checked, and nothing else is done.
 
-    The service goes on even if they are wrong. Pacemaker files the result of a reload as that
-    of a start, and takes anything but 0 for a failed one: a typing error would end the
+    The service goes on even if they are wrong. Pacemaker takes the result of a reload for that
+    of a start, and anything but 0 for a failed one: a typing error would end the
     service. The monitor that follows says 190, with the reason, until it is mended.
     """
     status = resource.instance.look()
@@ -64,7 +64,7 @@ def reload_agent(resource: Resource) -> Outcome:
 def monitor(resource: Resource) -> Outcome:
     """Is it there, and (check level 10, the default; not in a probe) does it serve?
 
-    What a level 20 adds is of a check (`api`).
+    What level 20 adds belongs to a check (`api`).
     """
     status = resource.instance.look()
     if status.orphans:
@@ -72,7 +72,7 @@ def monitor(resource: Resource) -> Outcome:
     if status.master is None:
         if resource.environment.probe:
             # Without the binary this node need not be tried. The rest, as a configuration on
-            # shared storage, may come before start does.
+            # shared storage, may be there by the time of a start.
             resource.daemon.executable(resource.values)
         return Outcome(ExitCode.NOT_RUNNING)
     if status.state.log:

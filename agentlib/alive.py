@@ -1,4 +1,4 @@
-"""The check of a daemon that cannot be asked anything: it lives, and that is all.
+"""The check of a daemon that takes no requests: its process lives, no more can be told.
 
 An Alive is part of a Service's declaration, for daemons without a port and without connections
 that they keep: ceilometer-agent-central, for one, has none while it is idle.

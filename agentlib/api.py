@@ -38,7 +38,7 @@ class Api(Check):
     headers: further headers of that GET.
     public: bytes that the answer to GET / has, which needs no token.
     authentication: the option that makes the service ask for a token, as `[section] name = value`.
-    behind: the service that answers the GET behind this one, which a restart does not mend.
+    behind: a service behind this one that answers the GET; a restart of this one mends nothing.
     hint: what a 404 to it may come from.
     images: where images are made; a monitor of level 20 sends one there and back.
     token_url: default of keystone_get_token_url.
@@ -112,7 +112,7 @@ class Api(Check):
         credentials.validate_host(values, self.own(LOCALHOST))
 
     def remarks(self, values: Values) -> Iterator[str]:
-        """What is allowed and may still surprise."""
+        """Warnings: what is allowed, but may surprise."""
         identity = credentials.identity(values, self.own(LOCALHOST))
         if identity and identity.port:
             yield (f"os_auth_url is not given: Keystone is asked at {identity.url}, and only "

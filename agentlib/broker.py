@@ -57,7 +57,7 @@ PATIENCE = 40.0
 oslo.messaging pauses for 30 s between two tries (rabbit_interval_max); then 9 s were measured."""
 
 WAITING = 15.0
-"""Seconds of them that one monitor waits at most."""
+"""How many of these seconds one monitor waits, at most."""
 
 READING = 10.0
 """Seconds for which a process has to leave all its connections unread to count as hung."""
@@ -66,14 +66,14 @@ LOOK = 0.5
 """Seconds between two looks at connections."""
 
 LEFT = 0.5
-"""Seconds that a wait leaves for other checks: one without time would blame the worker."""
+"""Seconds that a wait leaves for other checks: a check without time would blame the worker."""
 
 RETRANSMITS = 3
-"""The same bytes sent again so often: the peer does not take them."""
+"""After so many retransmissions of the same bytes the peer counts as not taking them."""
 
 LASTS = 1.0
-"""Seconds that a connection has to last at start. From a user whom it refuses (password, virtual
-host) RabbitMQ takes one, and closes it within a tenth of a second; the worker tries on and on."""
+"""Seconds that a connection has to last at start. RabbitMQ accepts one of a refused user (password,
+virtual host), and closes it within a tenth of a second; the worker tries again and again."""
 
 SETTLED = 10.0
 """Seconds after which a worker counts as started while RabbitMQ does not answer."""
@@ -254,5 +254,5 @@ def _unread(
 
 
 def _boot_time() -> float:
-    """Seconds since the node was started: no change of the clock has a part in it."""
+    """Seconds since the node was started, independent of changes of the clock."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)

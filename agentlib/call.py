@@ -48,7 +48,7 @@ class Call:
 
     @property
     def tag(self) -> str:
-        """By which files and processes of the instance are known: `agent:instance`."""
+        """The name of the instance's files, and in its processes' environment: `agent:instance`."""
         return f"{self.name}:{self.environment.instance}"
 
     @property

@@ -47,7 +47,7 @@ class Check:
         """Look at this node; NotInstalledError or ArgumentError if it lacks something."""
 
     def remarks(self, values: Values) -> Iterable[str]:
-        """What is allowed and may still surprise; validate-all logs it."""
+        """Warnings: what is allowed, but may surprise; validate-all logs them."""
         return ()
 
     def secrets(self, values: Values) -> Iterable[str]:

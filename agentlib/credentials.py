@@ -248,6 +248,6 @@ def _same(values: Values, name: str, older: str) -> str:
 
 
 def missing(package: str) -> str:
-    """That a Python package is missing, and where it comes from."""
+    """The error of a missing Python package, with the package of the system that has it."""
     return f"Python package {package} is missing: install python3-{package}"
 

@@ -1,8 +1,8 @@
 """The daemon that an agent manages: command line, user, working files.
 
 A Daemon is part of a Service's declaration; the actions in `service` and `start` call its methods
-with the parameters' Values. What serves it is asked of its server (`standalone`, `uwsgi`); what
-becomes of the process afterwards is the business of `instance`.
+with the parameters' Values. How it is served is known by its server (`standalone`, `uwsgi`); the
+running process is handled by `instance`.
 """
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Daemon:
         default that is not on the node is left out.
     arguments: that the binary always gets.
     options: parameters that become an option of the binary where they are given, by name.
-    one_session: what the daemon starts in a session of its own goes on when it is stopped.
+    one_session: what the daemon starts in another session goes on when the daemon is stopped.
     uwsgi: its WSGI application, where uWSGI can serve it.
     without_binary: what to do where the default binary is missing, since newer releases have none.
     host_options: options of which the configuration needs one, so that the service is the same
@@ -175,7 +175,7 @@ class Daemon:
         self._server(values).validate_host(values, self.port)
 
     def remarks(self, values: Values) -> Iterable[str]:
-        """What is allowed and may still surprise; validate-all logs it."""
+        """Warnings: what is allowed, but may surprise; validate-all logs them."""
         yield from self._server(values).remarks(values, self.port)
         if self._host_options and not any(
                 option(self.read_files(values), "DEFAULT", name) for name in self._host_options):
@@ -300,7 +300,7 @@ class Daemon:
             "PATH": program.PATH, "LANG": "C.UTF-8", "HOME": account.pw_dir,
             "USER": account.pw_name, "LOGNAME": account.pw_name,
             **self._server(values).environment(values, self.files(values)),
-            # The last: a program that gives itself a title writes over what comes first.
+            # It comes last: a program that sets its title overwrites the first variables.
             TAG: tag,
         }
         program.default_signals()

@@ -1,8 +1,8 @@
 """The check of a worker that needs its database: can it be reached from this node?
 
 A Database is part of a Service's declaration, mostly beside a Broker. It never blames the worker:
-one whose database is down waits, and a restart mends nothing. It is asked only while the worker
-itself has no connection to it, since each question costs the server a connection.
+a worker waits while its database is down, and a restart mends nothing. The database is asked only
+while the worker has no connection to it, since each check costs the server a connection.
 """
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class Pending:
 
 
 class Bell:
-    """Rung by each of several threads as it ends; one waits for them."""
+    """A bell that each of several threads rings as it ends, while one thread waits for them."""
 
     __slots__ = ("_lock",)
 

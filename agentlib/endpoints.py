@@ -102,7 +102,7 @@ def _asked(url: str, name: str) -> str:
 
 
 def _seal(path: str) -> list[object]:
-    """By what a change of the file is noticed."""
+    """What differs after a change of the file."""
     try:
         status = os.stat(path)
     except OSError:
@@ -154,7 +154,7 @@ def connections(subject: Subject, servers: Iterable[Server]) -> list[tuple[int, 
 
 def silent(what: str, servers: Sequence[Server], greeting: bytes | None, deadline: Deadline
            ) -> str:
-    """Empty if one of the servers answers; else what the last one of them does.
+    """Empty if one of the servers answers; else how the last one of them fails.
 
     what: their name. greeting: bytes to which a server answers; None where a connection is all
     that can be asked for.
@@ -206,7 +206,7 @@ def _connected(server: Server, seconds: float) -> socket:
 
 
 def _greet(server: Server, greeting: bytes | None, seconds: float) -> str:
-    """Empty if it answers; else what it does."""
+    """Empty if it answers; else how it fails."""
     import socket
 
     try:

@@ -66,7 +66,7 @@ class Examination:
                 trouble = listening.ensure(
                     self._subject, self._subject.daemon.port, self._serves, deadline)
             except PermissionDeniedError as error:
-                # 4 would move a service away of which nothing bad is known.
+                # 4 would move away a service that is not known to be bad.
                 return Outcome(ExitCode.DEGRADED, f"{self._name} runs; not checked: {error}")
             if trouble:
                 return trouble
@@ -146,7 +146,7 @@ class Examination:
             answer = questions.ask(token, deadline.share(API_SHARE))
             if answer.status not in (401, 503) and not answer.late:
                 break
-            # Is it Keystone, which the service asks about the token? A new token tells.
+            # Is it Keystone, which the service asks about the token? A request for one tells.
             token = None
         else:
             answer = questions.last(answer)

@@ -49,7 +49,7 @@ LOCAL_TROUBLE = (
 class Answer:
     """What came back: an HTTP status with its whole body; or none (0), and what happened.
 
-    local: whether this node is short of something, so that the question was never asked.
+    local: whether this node is short of something, so that the request was never sent.
     """
 
     __slots__ = ("body", "local", "status", "trouble")
@@ -184,7 +184,7 @@ def _status(line: bytes) -> int:
 
 
 def _framing(stream: _Stream) -> tuple[int | None, bool]:
-    """Of the headers what tells where the body ends: its length, if one is told; and whether it
+    """What the headers say about the end of the body: its length, if they have one; and whether it
     comes in chunks.
 
     A length that is no number is none, and of several the first counts.
@@ -244,7 +244,7 @@ def _chunks(stream: _Stream) -> bytes:
         count = int(size, 16)
         if not count:
             for _ in _fields(stream):
-                pass  # What follows says nothing of use; a peer that closes here has said all.
+                pass  # Trailers are of no use; a peer that closes here has sent the whole body.
             return bytes(body)
         piece = stream.block(min(count, BODY_LIMIT + 1 - len(body)))
         body += piece
@@ -284,7 +284,7 @@ def _failed(error: Exception, *, local: bool) -> Answer:
         return Answer(trouble="listens on an address that is not on this node (any more)")
     if isinstance(error, OSError):
         said = str(getattr(error, "verify_message", "") or error.strerror or error)
-        # What bind did not say is that the ephemeral ports are used up.
+        # From bind, EADDRNOTAVAIL is a NotHereError; else the ephemeral ports are used up.
         if error.errno in LOCAL_TROUBLE or (local and error.errno == errno.EADDRNOTAVAIL):
             return Answer(trouble=f"cannot be asked: this node is short ({said})", local=True)
         return Answer(trouble=f"cannot be asked: {said}")

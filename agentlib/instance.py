@@ -50,7 +50,7 @@ PATIENCE = 0.05
 """Seconds between two looks at processes that are to end."""
 
 LOOKS, QUIET = 50, 2
-"""Listings of /proc, at most, until so many show nothing new; on some nodes there always is."""
+"""Listings of /proc at most; after so many with nothing new the search ends before that."""
 
 DOUBT = 2.0
 """Seconds for which looks are repeated while it cannot be told whether a process is ours."""
@@ -114,7 +114,7 @@ class Instance:
             known in (0, p.pid) or 1 < len(family) == len(process.descendants(family, [p])))]
         master = min(leaders, key=lambda p: p.start, default=None) or self._from_pidfile(pidfile)
         if master is None:
-            if family:  # It may have ended while we looked, and orphans often do.
+            if family:  # The family may have ended meanwhile, as orphans often do.
                 family = process.living(family) or self._family(state, pidfile)
             return Status(state, None, family)
         return Status(self._adopt(master), master, [])
@@ -131,7 +131,7 @@ class Instance:
         limit = Deadline(DOUBT)
         while True:
             family, doubts = self._search(state, pidfile)
-            # What has no memory for a moment, or a busy one, may soon be known.
+            # A process whose memory is missing or busy for a moment may soon be known.
             if family or not doubts:
                 return family
             doubtful, why = doubts[0]
@@ -167,9 +167,9 @@ class Instance:
             else:
                 found, doubtful = self._look_at_new(seen, everyone, state, pidfile, users, False)
             doubts += doubtful
-            # One that was listed may have ended before it was looked at, and left a child that
-            # was not. Nothing is there only when no process began meanwhile; and a listing is
-            # not made at one moment: where pids begin anew, it can miss what takes a low one.
+            # A listed process may have ended before it was looked at, and left a child that was
+            # not listed. Nothing is there only when no process began meanwhile; and a listing is
+            # not made at one moment: where pids begin anew, it can miss a process with a low one.
             quiet = quiet + 1 if len(seen) == before else 0
             if found or quiet == QUIET:
                 break
@@ -185,7 +185,7 @@ class Instance:
         self, seen: set[int], everyone: list[Process], state: State, pidfile: int, users: Users,
         limited: bool,
     ) -> tuple[list[Process], list[tuple[Process, str]]]:
-        """Of the processes that were not seen before those with a sign; and the doubtful."""
+        """The processes with a sign, of those not seen before; and the doubtful ones."""
         born = process.everyone(seen)
         everyone += born
         # A process that has the leader's pid and is not the leader proves that the number, of

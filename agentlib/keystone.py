@@ -64,7 +64,7 @@ FOREVER = 1e11
 
 
 class Token:
-    """A token, and what stands in paths that name its owner.
+    """A token, and the ids of its owner that stand in paths.
 
     until: seconds since the epoch, by the clock of this node, after which it is not used.
     project, user: ids of the project and the user that it is for.
@@ -163,7 +163,7 @@ def _ask(identity: Identity, seconds: float) -> Token:
         raise _failed(identity, "cannot be reached") from None
     except BadAnswerError as error:
         raise _failed(identity, str(error)) from None
-    except OSError as error:  # so requests says it of os_cacert
+    except OSError as error:  # requests raises it for os_cacert
         raise NotInstalledError(
             f"os_cacert={shown(str(identity.verify))} cannot be used") from error
     except Exception as error:  # noqa: BLE001 - what a peer says can break it anywhere
@@ -190,7 +190,7 @@ def _failed(identity: Identity, *symptom: str) -> NoTokenError:
 
 
 def is_token(text: str) -> bool:
-    """Whether it can be one: it has to stand in a header."""
+    """Whether a text can be a token: it has to stand in a header."""
     return bool(text) and text.isascii() and text.isprintable()
 
 
@@ -237,7 +237,7 @@ def client(identity: Login, seconds: float, limit: int = ANSWER_LIMIT) -> tuple[
 
 
 def _let_go(error: BaseException | None) -> bool:
-    """Whether behind a failure is a peer that had taken the connection."""
+    """Whether the peer of a failed request had accepted the connection."""
     from http.client import RemoteDisconnected
 
     seen: set[int] = set()

@@ -31,7 +31,7 @@ FOOTNOTES = (
     r"\(Background on this error at:|/\S+:\d+: \w*Warning: "  # SQLAlchemy's, and Python's
     r"|Modules with known eventlet monkey patching issues "  # Nova's, at each start
     r"|" + uwsgi.NOISE)
-"""How lines begin that say nothing of a complaint."""
+"""Beginnings of lines that are no part of a complaint."""
 
 OSLO_PREFIX = r"\d{4}-\d\d-\d\d [\d:.,]+ (?P<pid>\d+) (?P<level>[A-Z]+) [\w.]+"
 """The time, pid, level and logger that oslo.log puts before the words."""
@@ -151,7 +151,7 @@ def _said(text: str, pids: set[int]) -> tuple[str, str]:
         lines = [line for line in lines
                  if (of := re.match(OSLO_PREFIX, line)) and int(of["pid"][:9]) in pids]
     if "uWSGI" in text and "Traceback (most recent" in text:
-        # They talk at once, and mix the lines of their tracebacks: what they end in stands.
+        # Workers write at once, and mix the lines of their tracebacks, but for the last lines.
         for line in reversed(lines):
             end = re.match(rf"({OSLO_PREFIX} )?(?P<words>(\w+\.)*[A-Z]\w+: .+)", line)
             if end:

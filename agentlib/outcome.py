@@ -1,4 +1,4 @@
-"""What an action or a check came to: an exit code, and why.
+"""The result of an action or a check: an exit code, and why.
 
 Returned by the actions in `service` and `start` and by every check; `runtime` turns it into the
 exit of the process.

@@ -59,7 +59,7 @@ class Process:
 
     @property
     def alive(self) -> bool:
-        """Not a zombie: that one only waits for its parent to take notice.
+        """Whether it is no zombie, which has ended and only waits for its parent.
 
         A process whose first thread has ended looks like one, while the others go on.
         """
@@ -132,7 +132,7 @@ class Process:
             except PermissionError:
                 raise
             except OSError:
-                pass  # It is gone, or all but gone.
+                pass  # It has ended, or is about to.
             if text:
                 return text
             there = find(self.pid, self.start)
@@ -316,7 +316,7 @@ def within(seconds: float, function: Callable[..., T], *arguments: Any) -> T:
     try:
         return Deadline(seconds).within(function, *arguments)
     except MemoryError:
-        return function(*arguments)  # There is too little for a thread.
+        return function(*arguments)  # There is too little memory for a thread.
 
 
 def _read(path: str) -> bytes:

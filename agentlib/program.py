@@ -74,7 +74,7 @@ def with_packages() -> None:
 
 
 def close_at_exec() -> None:
-    """Have the daemon inherit nothing but its output.
+    """Let the daemon inherit only its output.
 
     Not by Popen's close_fds: that closes before the exec, the lock included. An agent that is
     killed then leaves a child that holds nothing and has no tag yet: it could not be found.

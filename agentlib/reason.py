@@ -25,7 +25,7 @@ class Reason(str):
     parts: tuple[str, ...]
 
     def __new__(cls, *parts: str) -> Reason:
-        """A reason; what parts it is made of that are reasons themselves, is taken apart."""
+        """A reason of these parts; a part that is a reason itself is taken apart."""
         made = super().__new__(cls, "".join(parts))
         made.parts = tuple(
             small for part in parts

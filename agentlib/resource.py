@@ -46,7 +46,7 @@ class Resource:
 
     @property
     def name(self) -> str:
-        """Of the agent."""
+        """The name of the agent."""
         return self.call.name
 
     @property

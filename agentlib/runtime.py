@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .call import Call
 
 GRACE = 0.4
-"""Seconds after its deadline that an action may take to say what it has come to."""
+"""Seconds after its deadline in which an action may still report its result."""
 
 NO_MEMORY = "out of memory"
 
@@ -80,7 +80,7 @@ def _invoke(agent: Agent, arguments: list[str], environ: Mapping[str, str]) -> E
         code, reason = _verdict(error, action)
         log.reason(reason)
         return code
-    # Only here is free again what the frames of the action have held.
+    # Only here the memory that the frames of the action held is free again.
     try:
         log.reason(NO_MEMORY)
     except MemoryError:
@@ -196,7 +196,7 @@ def _print(text: str) -> ExitCode:
 
 
 def _open_standard_descriptors() -> None:
-    """See to it that 0, 1 and 2 are taken, or the daemon's log might become one of them."""
+    """Open what is closed of 0, 1 and 2: else the daemon's log might become one of them."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)

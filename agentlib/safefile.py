@@ -81,7 +81,7 @@ def replace(path: str, text: str, mode: int, folder: int | None = None) -> None:
 def opened_as(
     account: struct_passwd, path: str, how: int = os.O_RDWR | os.O_APPEND | os.O_CREAT,
 ) -> int:
-    """Open a regular file, or /dev/null, as this user: only what that user may use is used."""
+    """Open a regular file, or /dev/null, as this user, with no rights but that user's."""
     flags = how | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     switch = os.geteuid() == 0 and account.pw_uid != 0
     if switch:

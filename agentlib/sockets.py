@@ -172,7 +172,7 @@ def holds(pid: int, descriptor: int, inode: int) -> bool:
 
 
 def rivals(ours: Iterable[Listener], everything: Iterable[Listener]) -> Iterator[Listener]:
-    """Of all listeners those that take connections which are meant for ours.
+    """The listeners, of all, that take connections which are meant for ours.
 
     The kernel gives it to them where they share the address, and where theirs is narrower.
     """

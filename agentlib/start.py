@@ -1,4 +1,4 @@
-"""The action start: spawn the daemon, wait until it is ready, report why if it does not get so.
+"""The action start: spawn the daemon, wait until it is ready, report why it is not, if it fails.
 
 Called by `service`. It is the longest action, and the only one that reads a daemon's last words.
 """
@@ -153,7 +153,7 @@ def _await_ready(
 
     spawned: the daemon, if this start has spawned it.
     """
-    # What is kept back is for the end of a daemon that does not get ready.
+    # The time that is kept back is for ending a daemon that does not get ready.
     limit = Deadline(
         resource.deadline.remaining() - min(3.0, resource.deadline.remaining() * 0.2))
     subject = resource.subject(state, master)
@@ -166,7 +166,7 @@ def _await_ready(
         if outcome:
             if outcome.good and repr(state.checks) != before:
                 resource.store.write(state)
-            # What serves may be left of a master that has ended meanwhile.
+            # What serves may be workers of a master process that has ended meanwhile.
             return (outcome.good and _ended(resource, master, spawned)) or outcome
         if limit.remaining() < LAST_LOOK:
             break

@@ -236,7 +236,7 @@ class Store:
 
 
 def leave(rsctmp: str, tag: str, level: int, code: int, reason: str, seconds: float) -> None:
-    """Leave what a recurring monitor has come to. Where that cannot be, nothing is left.
+    """Write the verdict of a recurring monitor. Where that fails, nothing is written.
 
     level: its check level. seconds: that it took. Each level has a file of its own, written whole,
     so that no lock is needed; not synced, since after a crash of the node it is worth nothing. The

@@ -68,7 +68,7 @@ def environments(
                     break
         rest = rest[len(some):]
     unknown.update({process.pid: UNREADABLE for process in rest})
-    # Copies: what was stuck may come on, and write.
+    # Copies: a thread that was stuck may go on, and write.
     return dict(known), dict(unknown)
 
 

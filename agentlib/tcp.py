@@ -166,7 +166,7 @@ def _secured(
 
 
 def _limit(connection: socket.socket, deadline: Deadline) -> None:
-    """Have the socket wait no longer than the deadline; TimeoutError if that is over.
+    """Let the socket wait no longer than the deadline; TimeoutError if that is over.
 
     A timeout that was set once would begin anew with each byte that a peer drips, and would never
     be met by one that sends without end.

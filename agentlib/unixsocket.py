@@ -101,7 +101,7 @@ def listening(path: str) -> list[int]:
 
 
 def _ask(path: str, pids: set[int] | None, seconds: float) -> str:
-    """Empty if it answers; else what it does.
+    """Empty if it answers; else how it fails.
 
     pids: one of these processes must have made the socket listen; None: any process may have.
     """

@@ -28,7 +28,7 @@ WAIT = "2"
 
 
 def answering(description: Description, node: Node, held: Held) -> Iterator[Finding]:
-    """V4: an address that no resource of the cluster holds, and that of one that two hosts have.
+    """V4: an address that answers, though no resource holds it; an address that two hosts have.
 
     held: the addresses of the cluster's resources, None where it does not say.
     """
@@ -37,7 +37,7 @@ def answering(description: Description, node: Node, held: Held) -> Iterator[Find
 
 
 def _free(description: Description, node: Node, held: Held) -> Iterator[Finding]:
-    """Of each address that no resource of the cluster holds, nor this node."""
+    """V4 for each address that neither a resource of the cluster holds nor this node."""
     wanted = {}
     for place in places(description):
         for vip in place.vips:
@@ -78,7 +78,7 @@ def _answers(address: Address, node: Node) -> bool | CannotLookError:
 
 
 def _alone(description: Description, node: Node, held: Held) -> Iterator[Finding]:
-    """Of each address that the cluster holds: whether a second host has it, by ARP, as root."""
+    """V4 for each address that the cluster holds: has a second host it, too? By ARP, as root."""
     if os.geteuid():
         return
     resources = set(held() or ())

@@ -45,7 +45,7 @@ def apply(plan: Plan, manner: Manner, remove: Sequence[str] = ()) -> int:
 def undo(manner: Manner, *, discard: bool, to: int | None = None) -> int:
     """Bring back the resources and constraints from before a change; the exit code.
 
-    discard: what others have changed since is lost; without it, it keeps undo from being done.
+    discard: lose what others have changed since; otherwise such a change prevents undo.
     to: the number of the change; default: the last one that was made.
     """
     _need_root("undo")
@@ -120,7 +120,7 @@ def _staying(names: Iterable[str]) -> Iterator[str]:
 
 
 def _passwords(there: ET.Element, going: Iterable[str]) -> Iterator[str]:
-    """What cibsecret keeps of what goes stays on the nodes, and undo needs it."""
+    """Remarks on secrets of removed resources: they stay on the nodes, since undo needs them."""
     known = {one.get("id", ""): cibs.parameters(one) for one in cibs.resources(there)}
     for name in going:
         for what, value in known[name].items():
@@ -133,7 +133,7 @@ def _passwords(there: ET.Element, going: Iterable[str]) -> Iterator[str]:
 
 
 def _secrets(plan: ET.Element, there: ET.Element) -> Iterator[str]:
-    """What is to be known of secrets; RefusedError where a start would fail for want of one.
+    """Remarks on secrets; RefusedError where a start would fail without one.
 
     One that stands in the CIB stays there: nothing else on the nodes has it.
     """

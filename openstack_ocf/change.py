@@ -1,4 +1,4 @@
-"""A change of the CIB, shown first and made in one step, and what came of it. Called by `apply`.
+"""A change of the CIB, shown first and made in one step, and its result. Called by `apply`.
 
 Until the one step everything is as it was, whenever the command ends; after it the change is
 made, and the CIBs before and after are on the disk.

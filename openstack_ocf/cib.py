@@ -41,7 +41,7 @@ def load(source: str, *, exact: bool = False) -> ET.Element:
 
 
 def text(cib: ET.Element) -> str:
-    """As a file has it, or a program is given it."""
+    """A CIB as text, for a file or for a program."""
     return ET.tostring(cib, encoding="unicode") + "\n"
 
 

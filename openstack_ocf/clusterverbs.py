@@ -219,7 +219,7 @@ def _description(options: argparse.Namespace) -> Description | None:
 
 
 def _auth_url(described: Description | None) -> str:
-    """Keystone's URL by the credentials; empty where these are no help, which others say."""
+    """Keystone's URL by the credentials; empty where these are unusable: other checks say so."""
     try:
         return credentials(described).parameters.get("os_auth_url", "") if described else ""
     except ToolError:

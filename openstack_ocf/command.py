@@ -1,6 +1,6 @@
 """The command line: the verbs, what they say in --help, and the exit code.
 
-What a verb takes and does is in a room of its own, which is imported when the verb is asked for:
+What a verb takes and does is in a module of its own, which is imported when the verb is asked for:
 `metrics` is run by a timer.
 """
 
@@ -91,11 +91,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _streams() -> None:
-    """Standard streams that any text and any caller is good enough for.
+    """Make the standard streams take any text, whatever the caller's locale and open files are.
 
     What is read is UTF-8, and so is what is written, whatever the locale: crm, pcs and `check`
-    read it again. One that the caller has closed is the null device; else the next file that is
-    opened would stand in its place.
+    read it again. A stream that the caller has closed becomes the null device; else the next file
+    that is opened would take its place.
     """
     while os.open(os.devnull, os.O_RDWR) < 3:
         pass
@@ -129,7 +129,7 @@ def _unforeseen(error: Exception) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Of the command, or of a verb: that one gets its options when it is asked for."""
+    """The parser of the command, or of a verb; a verb's gets its options when it is used."""
 
     verb = ""
     room = ""

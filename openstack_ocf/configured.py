@@ -191,7 +191,7 @@ class _Reader:
     def _virtual_ips(
         self, primitive: ET.Element, above: list[ET.Element], found: Configured,
     ) -> None:
-        """Those in its group, and those that it is where they are, or that are where it is."""
+        """The virtual IPs in its group, and those that a colocation ties to it, either way."""
         known = cib.virtual_ips(self._root)
         own = {one.get("id", "") for one in (primitive, *above)}
         near = set()

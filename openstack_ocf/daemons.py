@@ -26,7 +26,7 @@ from .words import nearest, shown
 PARAMETERS, STATE, PROCESSES = "parameters", "what is remembered", "processes"
 
 MANY = 6
-"""So many pids are named."""
+"""At most so many pids are named."""
 
 
 def parameters(

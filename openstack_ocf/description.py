@@ -23,7 +23,7 @@ from .words import hidden, nearest, shown
 Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 PATH = "/etc/openstack-ocf.conf"
 LIMIT = 1 << 20
-"""Bytes of a description; what is larger is none."""
+"""Bytes of a description; a larger file is none."""
 _TRUE = ("true", "1", "yes", "on")
 _FALSE = ("false", "0", "no", "off")
 _NUMBERS = {"prefix": (0, 128), "port": (1, 65535), "seconds": (0, 86400)}

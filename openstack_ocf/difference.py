@@ -33,7 +33,7 @@ def difference(new: ET.Element, old: ET.Element) -> str:
 
 
 def told(new: ET.Element, old: ET.Element, *sections: str) -> str:
-    """The same for people; what it has no words for is said to be there.
+    """The same for people; a change that has no words here is only mentioned.
 
     sections: that are looked at for that; default: the whole configuration.
     """

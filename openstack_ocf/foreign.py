@@ -1,7 +1,7 @@
 """What a controller has beside OpenStack: MariaDB, RabbitMQ, haproxy, by the agents of others.
 
 A description names them as it names a service of OpenStack; their agents are bash, and describe
-themselves only to who runs them. Active/passive, database and queues on storage that all nodes
+themselves only when they are run. Active/passive, database and queues on storage that all nodes
 reach: the agents that make a cluster of MariaDB (galera) or RabbitMQ (rabbitmq-cluster) are another
 matter. What haproxy is started with is in `haproxy`.
 """

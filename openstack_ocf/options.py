@@ -1,6 +1,6 @@
 """Options that several verbs have.
 
-Called by the rooms of the verbs: `clusterverbs`, `cloudverbs`, `nodeverbs`.
+Called by the modules of the verbs: `clusterverbs`, `cloudverbs`, `nodeverbs`.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from typing import Any
 
 _LIBRARIES = ("oslo.", "keystonemiddleware.", "osprofiler", "cotyledon")
-"""What the options of libraries are called among the entry points oslo.config.opts."""
+"""The names of libraries' options among the entry points oslo.config.opts."""
 _FURTHER = {"cinder": ("castellan.config", "os_brick"), "glance": ("castellan.config",),
             "nova": ("castellan.config", "os_brick", "os_vif")}
 _BUILT_IN = "oslo.config"

@@ -81,7 +81,7 @@ def movable(root: ET.Element, service: str) -> list[str]:
 
 
 def _free(resources: Sequence[str], wait: int, *, killed: bool) -> Steps:
-    """Have no constraint of an earlier move on what is moved: with ours it would run nowhere.
+    """Clear the constraint of an earlier move: with ours, the resource would run nowhere.
 
     killed: an earlier run has left what it made, so the constraint is its as well. CannotLookError
     for one of an operator's.

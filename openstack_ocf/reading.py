@@ -44,7 +44,7 @@ def _at_once(path: str, flags: int) -> int:
 
 
 def reason(error: OSError) -> str:
-    """Why something is not to be had, for the middle of a sentence."""
+    """Why something cannot be read, for the middle of a sentence."""
     return (error.strerror or str(error)).lower()
 
 

@@ -86,7 +86,7 @@ def waiting(what: str) -> Iterator[None]:
 
 @contextmanager
 def tool(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A program that runs beside this one, says nothing, and is ended if it has not by then."""
+    """A program that runs beside this one, without output; at the end it is killed if it runs."""
     try:
         process = subprocess.Popen(list(command), env=_environment(), stdin=subprocess.DEVNULL,
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -1,7 +1,7 @@
 """The CIBs before and after each change, kept for `undo`. Called by `change` and `apply`.
 
 A change has a number, and two files: NUMBER-TIME-PID.before.xml and .after.xml. Both are complete
-before the CIB is changed, so that one that was killed is told by the CIB: it is still the first.
+before the CIB is changed. After a command that was killed before that, the CIB is still the first.
 They have the passwords that the CIB has: root's alone, in a folder that is root's alone.
 """
 

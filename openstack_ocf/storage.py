@@ -33,7 +33,7 @@ _LEGACY = {"file": "file", "filesystem": "file", "rbd": "rbd", "swift": "swift",
 _NEEDED = {
     "s3": ("s3_store_host", "s3_store_access_key", "s3_store_secret_key", "s3_store_bucket"),
 }
-"""Options that a store does not do without."""
+"""Options that a store needs."""
 
 
 LIMIT = 1 << 20
@@ -86,7 +86,7 @@ def storage(subject: Subject) -> Iterator[Finding]:
 
 @functools.cache
 def readable(path: str, user: str) -> bool:
-    """Whether a user can read a file, asked as that user; CannotLookError where that is not to be.
+    """Whether a user can read a file, tried as that user; CannotLookError where that is impossible.
 
     Permissions alone would not do: there are folders above, groups and access lists.
     """

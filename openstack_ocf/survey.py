@@ -1,4 +1,4 @@
-"""What a CIB has of the services that a description knows, whoever wrote it.
+"""What a CIB has of the services that a description knows, whatever tool wrote it.
 
 Known are the shell agents' and our own resources (one type), the names of the HA guide, those of
 Juju's charms (`res_glance_8534040_vip`, `grp_glance_vips`) and of TripleO (`ip-10.0.0.12`). Called

@@ -31,8 +31,8 @@ OLDER: Mapping[str, Mapping[str, str]] = {
     "neutron-server": {
         "plugin_config": "/etc/neutron/plugins/openvswitch/ovs_neutron_plugin.ini"},
 }
-"""Where a default of the older agents is not ours, of what says which process it is, and what it is
-started with; `pid` is ours where it is not named: $HA_RSCTMP/$OCF_RESOURCE_INSTANCE.pid."""
+"""Defaults of the older agents that differ from ours, of the parameters that identify a process or
+start it; a `pid` that is not here is as ours: $HA_RSCTMP/$OCF_RESOURCE_INSTANCE.pid."""
 STARTED_WITH = ("binary", "config", "user", "pid", "plugin_config", "agent_config")
 OURS_ALONE = ("os_project_name", "os_user_domain_name", "os_project_domain_name", "server", "bind",
               "keystone_failure", "shutdown_timeout", "allow_anonymous")

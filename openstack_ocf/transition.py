@@ -28,7 +28,7 @@ _WORDS = {
 
 
 def foretell(before: ET.Element, after: ET.Element) -> Simulated:
-    """What a change brings about, without what Pacemaker is about to do anyway."""
+    """The actions that a change causes, without those that Pacemaker would do anyway."""
     anyway = pacemaker.simulate(before).actions
     found = pacemaker.simulate(after)
     return Simulated(tuple(one for one in found.actions if one not in anyway), found.active)
@@ -43,7 +43,7 @@ def without_maintenance(cib: ET.Element) -> ET.Element:
 
 
 def disruptive(actions: Iterable[Action]) -> list[Action]:
-    """Those that what runs does not survive."""
+    """The actions that end what runs."""
     return [one for one in actions if one.what not in _HARMLESS]
 
 

@@ -88,7 +88,7 @@ class Trip(ABC):
                 if one.get("name") == self.name} | ({self.id} - {""})
 
     def left(self) -> list[str]:
-        """Ids of what runs have left that are over: of this node by their process, else by age."""
+        """Ids of what earlier runs have left: of this node by their process, of others by age."""
         found_ = []
         for one in self.listed():
             words = str(one.get("name")).split()
