@@ -462,7 +462,7 @@ class Cluster:
         return None
 
     def _idle(self, status: Status) -> bool:
-        """Whether the node that decides waits for news, and would not change anything."""
+        """Whether the DC is idle, and a simulated transition would do nothing."""
         if not status.dc:
             return False
         state = ["crmadmin", "--quiet", f"--status={status.dc}"]

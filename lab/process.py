@@ -183,7 +183,7 @@ def freeze(processes: Sequence[Process]) -> None:
 
 
 def rest(since: float) -> None:
-    """Sleep before the next look at what is awaited.
+    """Sleep until the next look at an awaited condition.
 
     since: what time.monotonic() said before the last look. A look that starts commands costs some
     30 ms of CPU, and a busy machine has less to give: the pause is REST times as long, in bounds.
