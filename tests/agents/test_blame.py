@@ -215,7 +215,7 @@ def test_keystone_in_trouble(watched: Service, case: Case) -> None:
 @pytest.mark.parametrize("interpreter", ["pypi"])
 @pytest.mark.parametrize("mode", ["dead", "refuse", 503, "nonsense", "no_subject"])
 def test_keystoneauth_releases(make_service: MakeService, mode: str | int) -> None:
-    """With every release of keystoneauth1, Keystone's faults are told from those of the service."""
+    """With every release of keystoneauth1 Keystone's faults are not taken for the service's."""
     case = Case("", 190, ("answers", "Keystone"), keystone=mode)
     judge(make_service(credentials=True), case)
 

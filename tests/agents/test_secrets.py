@@ -115,7 +115,7 @@ def test_password(make_service: MakeService, kind: str, interpreter: str, locale
 
 @pytest.mark.parametrize("locale", [None, "", "C", "POSIX", "C.UTF-8", "xx_YY.KOI9"])
 def test_password_in_any_locale(make_service: MakeService, locale: str | None) -> None:
-    """A password beyond ASCII is the same in every locale, and in none."""
+    """A non-ASCII password is sent unchanged in every locale, and without one."""
     service = make_service(credentials=True, password=PASSWORDS["non-ascii"])
     environ = {"LANG": locale, "LC_ALL": locale, "LC_CTYPE": locale}
     expect(service.start(environ=environ), 0)

@@ -36,7 +36,7 @@ def test_transcript_is_of_this_demo() -> None:
 
 
 def test_transcript_is_plain() -> None:
-    """It has no colours, and no secrets: only the crm shell gets passwords."""
+    """The transcript has no colours, and no secrets: only the crm shell gets passwords."""
     text = TRANSCRIPT.read_text()
 
     assert "\033" not in text

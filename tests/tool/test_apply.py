@@ -652,7 +652,7 @@ def test_no_start_without_the_password(file: File) -> None:
 
 
 def test_no_name_without_its_key(file: File) -> None:
-    """It is the same with MAAS's key; the message says where to write the names' addresses."""
+    """Without MAAS's key no name is planned; the message says where to write their addresses."""
     file.description.write_text(
         "[glance]\ndns_ha = true\nos_internal_hostname = images.example.org\n"
         "[dns]\nagent = maas\nmaas_url = http://10.0.0.9/MAAS\n")

@@ -279,7 +279,7 @@ def test_junk_seal(junk: str) -> None:
 @given(password=st.text(st.characters(codec="utf-8", exclude_characters="\0"),
                         min_size=1), junk=st.text(st.characters()))
 def test_any_seal(password: str, junk: str) -> None:
-    """Whatever the password, its seal is known again; whatever the junk, it is no seal."""
+    """The seal of any password is accepted with it; any junk is no seal."""
     who = Identity(values_for(**{**CREDENTIALS, "os_password": password}))
     assert who.sealed(who.seal())
     assert not who.sealed(junk)

@@ -33,7 +33,7 @@ def test_head() -> None:
 
 
 def test_standard() -> None:
-    """It is a document of OCF 1.1, with the agent's own version in an attribute."""
+    """The meta-data is an OCF 1.1 document, with the agent's own version in an attribute."""
     root = parsed()
     assert ("resource-agent", {"name": "unit-api", "version": "1.2.3"}) == (root.tag, root.attrib)
     assert "1.1" == root.findtext("version")

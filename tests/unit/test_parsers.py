@@ -291,7 +291,7 @@ def test_any_port(text: str) -> None:
 
 @given(line=st.binary() | st.from_regex(rb"\d{1,3} \(.{0,9}\) [SRZ]( -?\d{1,9}){0,30}"))
 def test_any_stat(line: bytes) -> None:
-    """Whatever /proc says of a process: a process, or an error that find() takes for its end."""
+    """Whatever /proc says of a process: a process, or what find() takes for its end."""
     with contextlib.suppress(ValueError, IndexError):
         assert repr(Process(42, line)).isprintable()
 
@@ -427,7 +427,7 @@ def test_any_cut_secret(
     lambda secret: not set(secret) & set(b"\0xyz *\n")))
 @example(secret=b"p\xe4ssword")
 def test_any_bytes_for_a_secret(secret: bytes, tmp_path: Path) -> None:
-    """A password that is no UTF-8 is not repeated either, if the daemon writes it as it is."""
+    """A password that is no UTF-8 is not told either, when the daemon says it as it stands."""
     path = tmp_path / "log"
     path.write_bytes(b"xyz " + secret + b" zyx\n")
     with path.open("rb") as log:

@@ -273,7 +273,7 @@ def test_present(zoo: Zoo) -> None:
 
 @ROOT_ONLY
 def test_local(zoo: Zoo) -> None:
-    """A process of a child PID namespace is told from one of the caller's own."""
+    """A process of a child PID namespace is not local, a process of the caller's own is."""
     child = zoo.run(["unshare", "--pid", "--fork", "--kill-child", "/bin/sleep", "3600"])
     inner = Path(f"/proc/{child.pid}/task/{child.pid}/children")
     eventually(inner.read_text)

@@ -88,7 +88,7 @@ def test_name(service: Service) -> None:
 
 
 def test_no_name() -> None:
-    """A name that does not resolve is told from a peer that does not answer."""
+    """A name that does not resolve is another error than a peer that does not answer."""
     for host in ("api.invalid", "a..b", "x" * 64 + ".invalid", "\\"):
         with pytest.raises(socket.gaierror) as caught:
             Client(Url(f"http://{host}:9"), Deadline(PLENTY))
