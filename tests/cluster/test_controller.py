@@ -193,7 +193,7 @@ def test_node_lost(controller: Controller) -> None:
 
 
 def assert_spared(ran: Processes, run: Processes, status: Status) -> None:
-    """Assert that on each node the processes of all resources are the same, except of failed ones."""
+    """Assert that on each node all resources but failed ones have the same processes."""
     for node, found in ran.items():
         spared = {*found} - blamed(status)
         assert {name: found[name] for name in spared} == {
