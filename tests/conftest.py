@@ -35,8 +35,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "shared(one_in=1): of what agentlib does alike for all; each case, or one in so many where"
-        " a unit test takes the function behind through all, is walked by one agent, by turns",
+        "shared(one_in=1): what agentlib does alike for all agents; each case, or one in so many"
+        " where a unit test covers all of them, is run by one agent, in turn",
     )
     config.addinivalue_line(
         "markers",
@@ -49,7 +49,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if FOREIGN or config.getoption("every_agent"):
         return
     names = [agent.name for agent in AGENTS]
-    turn: dict[str, int] = {}  # a case, and whose it is
+    turn: dict[str, int] = {}  # a case, and the number of its agent
     cases: dict[str, dict[str, int]] = {}  # a test, and its cases in their order
     others = []
     for item in items:
@@ -83,7 +83,7 @@ def pytest_runtest_makereport(
 def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """So is a file that is skipped as a whole, as by importorskip."""
+    """A file that is skipped as a whole, as by importorskip, is a failure as well."""
     report = yield
     if report.skipped:
         report.outcome, report.longrepr = "failed", not_to_be_skipped(report.longrepr)
@@ -91,7 +91,7 @@ def pytest_make_collect_report(
 
 
 def not_to_be_skipped(skipped: object) -> str:
-    """Where it was, and the reason; pytest's own account is a tuple of file, line and reason."""
+    """The place and the reason of a skip; pytest gives a tuple of file, line and reason."""
     file, line, reason = skipped if isinstance(skipped, tuple) else ("?", 0, skipped)
     return f"{file}:{line}: no test may be skipped: {str(reason).removeprefix('Skipped: ')}"
 
@@ -109,12 +109,12 @@ def need(path: str, package: str) -> str:
 
 @pytest.fixture(scope="session")
 def need_packages() -> Callable[[Iterable[str], str], None]:
-    """Fail unless root has these Debian packages; the remedy is what installs them."""
+    """Fail unless run by root, with these Debian packages; the remedy is what installs them."""
     from lab import apt
 
     def need_them(names: Iterable[str], remedy: str) -> None:
         if os.geteuid() != 0:
-            pytest.fail("daemons and nodes are run as others: this needs root", pytrace=False)
+            pytest.fail("daemons and nodes run as other users: this needs root", pytrace=False)
         need("make", "make")
         missing = {*names} - {*apt.versions(sorted({*names}))}
         if missing:
@@ -180,7 +180,7 @@ def service(make_service: MakeService) -> Service:
 
 @pytest.fixture
 def stranger() -> Iterator[Strangers]:
-    """Starts processes that are none of the agents' business; at the end all must be alive."""
+    """Starts processes that do not belong to the agents; at the end all must be alive."""
     strangers = Strangers()
     yield strangers
     strangers.close()

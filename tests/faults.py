@@ -1,11 +1,11 @@
 """The table of `make faults`: fault, what happened, verdict, time; and the count. A pytest plugin.
 
-The faults are the tests of tests/agents, whatever agent they are shown to:
+The faults are the tests of tests/agents, whatever agent they are run with:
 
-    make faults                             ours, each through all of them
-    make faults AGENT=/path/to/cinder-api   a shell agent of the HA guide, through the same
+    make faults                             our agents, each with all faults
+    make faults AGENT=/path/to/cinder-api   a shell agent of the HA guide, with the same faults
 
-conftest.py loads it; with --faults it leaves out what is no fault, and prints.
+conftest.py loads it; with --faults it leaves out tests that are no faults, and prints the table.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pytest
 from harness import FOREIGN, HISTORY, Result
 
 NO_FAULTS = ("test_contract.py", "test_cost.py")
-"""Files of tests/agents that are about what an agent is, and not about what befalls it."""
+"""Files of tests/agents that are about what an agent is, not about faults."""
 
 FAULT, STORY = 46, 66
 """Columns of the table, in characters."""
@@ -34,7 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is no fault, and what another's agent cannot be asked for."""
+    """Leave out tests that are no faults, and those that a foreign agent cannot pass."""
 
     def wanted(item: pytest.Item) -> bool:
         if config.getoption("faults") and item.path.name in NO_FAULTS:
@@ -49,7 +49,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Note in the test's report what its actions have come to; it travels with it."""
+    """Begin each test with an empty list of results."""
     HISTORY.clear()
     return (yield)
 
@@ -127,7 +127,7 @@ def label(name: str, agent: str) -> str:
 
 
 def complaint(report: pytest.TestReport) -> str:
-    """The first line of why a test failed."""
+    """The first line of the reason for which a test failed."""
     crash = getattr(report.longrepr, "reprcrash", None)
     text = crash.message if crash else str(report.longrepr)
     return text.strip().partition("\n")[0].removeprefix("AssertionError: ")

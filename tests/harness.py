@@ -4,14 +4,14 @@
         expect(resource.start(), 0)
         expect(resource.monitor(), 190, "Keystone")     # code, words of the exit reason
         expect(resource.stop(), 0)
-    # whatever carries the resource's name is gone, by pid
+    # every process that carries the resource's name has been killed
 
-EVERY_AGENT are all executables in ocf/; AGENTS are those of them that are taken through all faults
+EVERY_AGENT are all executables in ocf/; AGENTS are those of them that are tested with all faults
 of their kind (API). declaration() reads an agent as a module. With FAULTS_AGENT=path in the
 environment both are that agent alone, which may be a shell agent of the HA guide: `make faults`
-shows what it makes of the same faults.
+shows how it deals with the same faults.
 
-This is the one way in which tests run an agent; what they see of its processes is in looks.py.
+Tests run an agent only by this module; to look at its processes they use looks.py.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OCF = ROOT / "ocf"
 
 FOREIGN = bool(os.environ.get("FAULTS_AGENT"))
-"""Whether it is not our agents that are taken through the tests, but another."""
+"""Whether the tests run a foreign agent instead of ours."""
 
 # whatever is a file there is an agent, executable or not: test_metadata.py asks for the mode
 EVERY_AGENT = sorted(
@@ -68,7 +68,7 @@ TIMEOUT = 20.0
 """Seconds that an action has, unless a test says otherwise: what Pacemaker gives by default."""
 
 SHORT = 6
-"""Seconds for an action that cannot succeed, and is to say so before they are over."""
+"""Seconds for an action that cannot succeed; it must say so within them."""
 
 
 @cache
@@ -98,12 +98,12 @@ def installed(agent: Path, folder: Path) -> Path:
     return copy
 
 
-# ---- what an action comes to
+# ---- the result of an action
 
 
 @dataclass
 class Result:
-    """What one action came to.
+    """The result of one action.
 
     code: the exit code, -9 if `killed`: the time was over, and Pacemaker would have killed it.
     reason: the text of the last exit reason, "" without one.
@@ -117,7 +117,7 @@ class Result:
     killed: bool = False
 
     def __str__(self) -> str:
-        """In a line: what it came to. Then all that was said."""
+        """The result in one line, then the whole output."""
         came = "was killed" if self.killed else f"is {self.code}"
         brief = f"{self.action} {came} after {self.seconds:.2f} s"
         return f"{brief}: {self.reason}\n{self.stdout}{self.stderr}".rstrip(": \n")
@@ -133,17 +133,17 @@ class Result:
 
 
 HISTORY: list[Result] = []
-"""What the actions of the test that runs have come to, in the order of their ends; faults.py
-shows it."""
+"""The results of the actions of the running test, in the order of their ends; faults.py
+shows them."""
 
 AS_GOOD = {190: (0, 190), 2: (2, 5, 6), 5: (2, 5, 6), 6: (2, 5, 6)}
-"""Codes that do as well where another's agent is judged: 190 is younger than most of them."""
+"""Codes that a foreign agent may give instead: most of them are older than the code 190."""
 
 
 def expect(result: Result, code: int, *words: str) -> Result:
-    """Assert the code, a decent exit reason where one is due, and what it must contain.
+    """Assert the code, a well-formed exit reason where one is due, and the words in it.
 
-    Of an agent that is not ours the code is asked alone: what Pacemaker does depends on it.
+    Of a foreign agent only the code is checked: what Pacemaker does depends on it.
     """
     assert not result.killed, f"not back in time: {result}"
     if FOREIGN:
@@ -200,11 +200,11 @@ class Running:
             if self.process.poll() is None:
                 killed = True
                 self.kill()
-            try:  # else it has ended by itself meanwhile, and what it said is there to be read
+            try:  # else it has ended by itself meanwhile, and its output can be read
                 out, err = self.process.communicate(timeout=PATIENCE)
             except subprocess.TimeoutExpired:
                 raise AssertionError(
-                    f"{self.action} ended, but left its stdout or stderr open to somebody"
+                    f"{self.action} ended, but another process has its stdout or stderr open"
                 ) from None
         result = Result(
             self.action,
@@ -226,8 +226,8 @@ class Resource:
 
     agent: path of the executable. folder: takes HA_RSCTMP and the agents' log.
     parameters: the instance parameters; may be changed between actions.
-    name: OCF_RESOURCE_INSTANCE. The tag made of it is known on the whole machine, so by default
-        it is a name that nobody else has.
+    name: OCF_RESOURCE_INSTANCE. The tag made of it is seen on the whole machine, so by default
+        it is unique.
     interpreter: one of INTERPRETERS.
     prefix: what runs the agent, as ["ip", "netns", "exec", "lab"].
     """
@@ -243,7 +243,7 @@ class Resource:
         prefix: Sequence[str] = (),
     ) -> None:
         self.agent = agent
-        # As long as a name in a CIB may reasonably be: no exit reason loses its cause by it.
+        # As long as a name in a CIB may reasonably be: exit reasons must still show their cause.
         self.name = name or f"p_{agent.name}-{os.getpid()}-{uuid.uuid4().hex[:8]}".ljust(64, "_")
         self.parameters: dict[str, object] = dict(parameters or {})
         self.interpreter = interpreter
@@ -281,7 +281,7 @@ class Resource:
         return having(f"{TAG}={self.tag}")
 
     def pids(self) -> list[int]:
-        """The daemon's processes, by all that a test knows of it: a look-alike's by more than the
+        """The daemon's processes, by every mark that a test knows: a look-alike has more than the
         tag."""
         return self.processes()
 
@@ -307,15 +307,15 @@ class Resource:
         user: str | None = None,
         cwd: Path | None = None,
     ) -> Running:
-        """Let an action run. `action` "" calls the agent without one.
+        """Begin an action. With `action` "" the agent is called without one.
 
-        timeout: seconds that Pacemaker gives it; None: says nothing, as somebody at a shell.
+        timeout: seconds that Pacemaker gives it; None: not set, as in a shell.
         interval: of a recurring monitor, in seconds. Without one a monitor is a probe;
             Pacemaker says nothing then, ocf-tester 0.
         level: OCF_CHECK_LEVEL.
         parameters, environ: for this action alone; None takes one away.
         limit: seconds after which it is killed, by default the timeout, as by Pacemaker.
-        user: who runs it, with no other groups than the user's first.
+        user: the account that runs it, with its primary group only.
         """
         environment = self._environment(action, timeout, interval, level)
         given = {**self.parameters, **(parameters or {})}
@@ -360,7 +360,7 @@ class Resource:
         return self.call("stop", **{"timeout": 60, **options})
 
     def probe(self, **options: Any) -> Result:
-        """The monitor by which Pacemaker asks what is there: it says no interval then."""
+        """A probe: a monitor for which Pacemaker sets no interval."""
         return self.call("monitor", **options)
 
     def monitor(self, **options: Any) -> Result:

@@ -1,10 +1,10 @@
-"""Looks at processes, by /proc alone: what each one is, which there are, and the end of them.
+"""Looks at processes, by /proc alone: one process, lists of processes, and how to end them.
 
     eventually(lambda: not lives(pid))
     pids = having("NAME=VALUE")         # what was started with this in its environment
 
-For every kit, and for the harness: nothing here is of agentlib, which is tested with it, and
-nothing knows of agents.
+For every kit, and for the harness: nothing here uses agentlib, which is tested with it, or
+knows agents.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ T = TypeVar("T")
 
 
 def eventually(look: Callable[[], T], patience: float = PATIENCE) -> T:
-    """Look until something is seen, and return it.
+    """Call look() until its result is true, and return that.
 
-    The pause is four times what the last look took, up to half a second: a look may start a
-    command, and what is awaited needs the machine more.
+    The pause is four times the duration of the last call, up to half a second: a call may start a
+    command, and the awaited process needs the machine more.
     """
     until = time.monotonic() + patience
     while True:
@@ -93,11 +93,11 @@ def children_of(pid: int) -> list[int]:
     return [int(child) for child in children.split()]
 
 
-# ---- which there are
+# ---- lists of processes
 
 
 def every_pid() -> list[int]:
-    """All processes that this one can see, and itself."""
+    """All processes that this process can see, itself included."""
     return sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
 
 
@@ -110,11 +110,11 @@ def having(*marks: str) -> list[int]:
 
 
 def masters(pids: Sequence[int]) -> list[int]:
-    """Those of the processes whose parent is none of them."""
+    """Those of the processes whose parent is not among them."""
     return [pid for pid in pids if parent_of(pid) not in pids]
 
 
-# ---- the end of them
+# ---- how to end processes
 
 
 def kill(pid: int, *marks: str) -> int:
@@ -124,7 +124,7 @@ def kill(pid: int, *marks: str) -> int:
     except ProcessLookupError:
         return pid
     try:
-        # the descriptor holds on to whoever has the pid now: is it the one that was meant?
+        # the descriptor refers to the process that has the pid now: is that the right one?
         if {os.fsencode(mark) for mark in marks} & set(environ_of(pid)):
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
     except ProcessLookupError:
@@ -144,7 +144,7 @@ def signal_all(pids: Iterable[int], signum: int) -> None:
 
 
 def end_all(look: Callable[[], Sequence[int]]) -> None:
-    """KILL whatever a look finds until it finds nothing: a master may start a worker meanwhile."""
+    """KILL what look() finds until it finds nothing: a master may start a worker meanwhile."""
 
     def none_left() -> bool:
         pids = look()

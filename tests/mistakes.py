@@ -1,11 +1,11 @@
-"""Thirty mistakes, one at a time: who finds each, and how long that takes. Run by `make mistakes`.
+"""Thirty mistakes, one at a time: which tool finds each, in which time. Run by `make mistakes`.
 
     python3 tests/mistakes.py [ID...]    # only these ids
 
-The mistakes are those of tests/tool, which say the id that ours has to find: half of them in a CIB,
-half in glance-api.conf. Another tool has found a mistake when it says something that it does not
-say of the sound configuration. Exit code 1: ours has missed one, or has something against the sound
-configuration.
+The mistakes are those of tests/tool, which name the id that ours has to find: half of them in a
+CIB, half in glance-api.conf. Another tool has found a mistake when it says something that it does
+not say of the sound configuration. Exit code 1: ours has missed a mistake, or complains about the
+sound configuration.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ COUNT = 15
 """Of each kind."""
 TOOLS = ("crmsh", "pcs", "Pacemaker", "oslo", "ours")
 SOUND = "(the sound one)"
-# crmsh and pcs ask the agents for their meta-data: they are where these look, for this process.
+# crmsh and pcs read the agents' meta-data: for this process the agents are where both look.
 AGENTS = """
 cp -r --no-dereference /usr/lib/ocf/resource.d "$0"/all; rm -rf "$0"/all/openstack
 ln -s "$1" "$0"/all/openstack; mount --bind "$0"/all /usr/lib/ocf/resource.d; shift; exec "$@"
@@ -64,7 +64,7 @@ def ours(*words: str | Path) -> tuple[set[str], float]:
 
 
 def of_a_cib(text: str, folder: Path) -> Said:
-    """What is said of a CIB, from the text that an operator gives to crmsh."""
+    """What each tool says of a CIB, made from the text that an operator gives to crmsh."""
     (folder / "some.crm").write_text(text)
     cib = folder / "cib.xml"
     cib.write_text(EMPTY)
@@ -78,7 +78,7 @@ def of_a_cib(text: str, folder: Path) -> Said:
 
 
 def of_a_file(change: tuple[str, str], folder: Path) -> Said:
-    """What is said of glance-api.conf with a text in the place of another one."""
+    """What each tool says of glance-api.conf with one text replaced by another."""
     (folder / "bin").mkdir()
     host = test_nodecheck.Host(folder)
     host.program("systemctl", "echo disabled; exit 1")
@@ -146,7 +146,7 @@ def table(only: Sequence[str]) -> int:
                 cells.append("-")
                 continue
             lines, seconds = said[tool]
-            # What is said of the sound configuration, too, is not about the mistake.
+            # A line that is also said of the sound configuration is not about the mistake.
             new = row in lines if tool == "ours" and row else lines - (
                 sound[tool][0] if row else set())
             cells.append(f"{seconds:.1f} s" if new and row else "no" if row else "")
@@ -161,7 +161,7 @@ def table(only: Sequence[str]) -> int:
 
 
 def main(words: Sequence[str]) -> int:
-    """With the agents where crmsh looks for them."""
+    """Print the table, with the agents mounted where crmsh looks for them."""
     if words[:1] == ["inside"]:
         return table(words[1:])
     if os.geteuid():

@@ -1,8 +1,8 @@
 """The page docs/reasons.md: every exit reason, with its code and the situation that provokes it.
 
-A pytest plugin: conftest.py loads it, `make reasons` runs the tests with --reasons=FILE. What is of
-one machine or one moment in a reason is taken out; a reason that several tests provoke stands once,
-with the sentence of the first.
+A pytest plugin: conftest.py loads it, `make reasons` runs the tests with --reasons=FILE. Parts of a
+reason that depend on the machine or the moment are taken out; a reason that several tests provoke
+is there once, with the sentence that sorts first.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ VARIABLE = (
     (r"\b\d+ of its", "N of its"),
     (r"\b\d+ processes", "N processes"),
 )
-"""What is of one moment, and what stands in its place."""
+"""Patterns of parts that change from run to run, and what replaces them."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -53,7 +53,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Note the reasons in the test's report; it travels with it."""
+    """Note the reasons in the test's report, which takes them to pytest's main process."""
     report = yield
     wanted = report.when == "call" and report.passed and item.path.name != "test_search.py"
     if wanted and item.config.getoption("reasons"):
@@ -68,7 +68,7 @@ def pytest_runtest_makereport(
 
 
 def plain(reason: str, agent: str) -> str:
-    """A reason without what is of one machine, one moment and one agent."""
+    """A reason without the parts that depend on machine, moment and agent."""
     for pattern, instead in VARIABLE:
         reason = re.sub(pattern, instead, reason)
     return reason.replace(agent, "glance-api") if agent else reason
@@ -84,7 +84,7 @@ class Page:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         noted = dict(report.user_properties)
         for action, code, reason in noted.get("reasons", ()):  # type: ignore[attr-defined]
-            # Of two tests the same one is taken, whichever was first.
+            # Of two tests the same one is taken in every run, whichever ended first.
             key, sentence = (action, code, reason), str(noted["sentence"])
             self._rows[key] = min(self._rows.get(key, sentence), sentence)
 

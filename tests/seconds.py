@@ -1,8 +1,8 @@
 """Where the time of a run goes: the seconds of each file, at its end. A pytest plugin.
 
-conftest.py loads it. Several workers share the machine: what is told of a file is how long a
-worker was busy with it. LONGEST is the order in which `make test` gives files to its workers: one
-that takes three minutes and is begun last is waited for by all others.
+conftest.py loads it. Several workers share the machine: the seconds of a file are those that a
+worker spent on it. LONGEST is the order in which `make test` gives files to its workers: a file of
+three minutes that is begun last keeps all other workers waiting.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Search for what breaks the agents, for an hour (`make soak`): agents/search.py without an end.
+"""Search for what breaks the agents, for an hour (`make soak`): agents/search.py, seed by seed.
 
     .venv/bin/python tests/soak.py --minutes 10 --agent glance-api
     .venv/bin/python tests/soak.py --agent glance-api --replay "start; master killed; stop"
 
 A line of progress a minute, and a report at the end; the exit code is 1 if a promise was broken.
-A violation comes with the seed that led to it and with its shortest history, which --replay takes
-again. Ctrl-C ends it, with the report. Needs root.
+A violation comes with the seed that led to it and with its shortest history, which --replay
+repeats. Ctrl-C ends the search, with the report. Needs root.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Soak:
 
     def __init__(self, minutes: float) -> None:
         self.tally = Tally()
-        self.found: dict[str, str] = {}  # how to take it again: what it breaks
+        self.found: dict[str, str] = {}  # the options that repeat it: the promise that it breaks
         self.begin = time.monotonic()
         self.end = self.begin + minutes * 60
         self.told = self.begin
@@ -66,7 +66,7 @@ class Soak:
         except BaseException as error:
             if len(self.tally.violations) == before:
                 self.report_found(agent, chance, [], f"the search itself failed: {error!r}")
-        # hypothesis takes a violation once more, to see that it comes again
+        # hypothesis repeats a violation, to see that it comes again
         known: list[list[str]] = []
         for history, story in self.tally.violations[before:]:
             if history not in known:
@@ -114,7 +114,7 @@ def _counted(counter: Counter[str]) -> str:
 
 
 def replay(agents: list[Path], text: str) -> int:
-    """Take one history again, with every agent that was chosen; step by step."""
+    """Repeat one history, step by step, with every agent that was chosen."""
     broken = 0
     for agent in agents:
         with World(agent) as world:
@@ -133,14 +133,14 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60, help="how long (60)")
     parser.add_argument("--seed", type=int, help="begin with this one, and go on by one")
     parser.add_argument("--agent", help="only this one, by its name")
-    parser.add_argument("--replay", metavar="STEPS", help="take one history again")
+    parser.add_argument("--replay", metavar="STEPS", help="repeat one history")
     options = parser.parse_args()
     agents = [agent for agent in AGENTS if options.agent in (None, agent.name)]
     if not agents:
         parser.error(f"no such agent: {options.agent}")
     if os.geteuid() != 0:
         parser.error("the agents need root, and so does this")
-    # a port is kept for each look-alike, by a descriptor
+    # each look-alike keeps its port by an open descriptor
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     signal.signal(signal.SIGTERM, signal.default_int_handler)

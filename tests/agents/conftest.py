@@ -1,4 +1,4 @@
-"""What every file here may ask for."""
+"""Fixtures for all files here."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from lookalike.case import Together
 
 @pytest.fixture(scope="module")
 def together() -> Iterator[Together]:
-    """Where the slow cases of a file are begun at once."""
+    """Begins the slow cases of a file at the same time."""
     with Together() as together:
         yield together

@@ -1,4 +1,4 @@
-"""What the tests of processes and identity share: judgements, junk, namespaces.
+"""Shared by the tests of processes and identity: judgements, junk, namespaces.
 
     one_daemon(service)                 # its master's pid, if it runs once, and serves
     with Mounts(service.rsctmp, "size=4k") as mounts:       # a file system of its own
@@ -30,12 +30,12 @@ def one_daemon(service: Service) -> int:
 
 
 def truth(service: Service) -> int:
-    """What a probe has to say at this moment: 0 with a master, 1 with workers alone, else 7."""
+    """The code that is right for a probe now: 0 with a master, 1 with workers alone, else 7."""
     pids = service.pids()
     if not pids:
         return 7
     known = service.config.report()["pid"] if service.config.report_path.exists() else 0
-    # who has just been born is not in the report, but leads the session that start gave it
+    # a master that was just started is not in the report, but leads the session that start gave it
     return 0 if any(pid == known or _leads(pid) for pid in pids) else 1
 
 
@@ -49,9 +49,9 @@ def _leads(pid: int) -> bool:
 def tells_the_truth(
     service: Service, look: Callable[[], Result], *, serves: bool = True
 ) -> Result:
-    """The look's code is what there was before, or after it, or an end or a birth between.
+    """The code of the look was right before it, or after it, or processes ended or began meanwhile.
 
-    serves: whether a master that lives serves, too; who asks for that may say 1 otherwise.
+    serves: whether a living master serves, too; otherwise a monitor may be 1.
     """
     before = truth(service)
     result = look()
@@ -61,7 +61,7 @@ def tells_the_truth(
 
 
 def start_cut_short(service: Service) -> int:
-    """Have the agent killed while its start waits for the daemon; the pid of the master."""
+    """Kill the agent while its start waits for the daemon; return the pid of the master."""
     starting = service.begin("start")
     master = eventually(service.master_or_none)
     starting.kill()
@@ -76,7 +76,7 @@ PRECIOUS = "precious\n"
 
 
 def put_junk(path: Path, junk: object) -> None:
-    """Junk of every kind in the place of a file."""
+    """Put junk of any kind in the place of a file."""
     if junk == "directory":
         path.mkdir()
         (path / "precious").write_text(PRECIOUS, encoding="utf-8")
@@ -90,7 +90,7 @@ def put_junk(path: Path, junk: object) -> None:
         os.mkfifo(path)
     elif junk == "socket":
         with socket.socket(socket.AF_UNIX) as server:
-            here = os.open(path.parent, os.O_PATH)  # the name of a socket has 107 characters
+            here = os.open(path.parent, os.O_PATH)  # a socket's name: at most 107 bytes
             server.bind(f"/proc/self/fd/{here}/{path.name[:40]}")
             os.close(here)
         path.with_name(path.name[:40]).rename(path)
@@ -118,9 +118,9 @@ N = TypeVar("N", bound="Namespace")
 
 
 class Namespace:
-    """A namespace that nobody else sees; it is gone when its holder and the processes in it are.
+    """A namespace of a test's own; it is gone when its holder and the processes in it are.
 
-    kind: of `unshare --KIND`. script: commands of a shell that make it as a test wants it, with
+    kind: as in `unshare --KIND`. script: shell commands that set it up as a test needs it, with
     further words as $0 and so on.
     """
 
@@ -137,7 +137,7 @@ class Namespace:
         self.prefix = [
             "/usr/bin/nsenter", f"--{kind}=/proc/{self._holder.pid}/ns/{file}", "--"
         ]  # fmt: skip
-        """What runs a command in there."""
+        """Runs a command in the namespace."""
 
     def __enter__(self: N) -> N:
         assert self._holder.stdout
@@ -163,7 +163,7 @@ class Mounts(Namespace):
         self.folder = folder
 
     def run(self, script: str) -> int:
-        """A shell script in there, with the folder as $0."""
+        """Run a shell script in it, with the folder as $0."""
         command = [*self.prefix, "/bin/sh", "-c", script, str(self.folder)]
         return subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode
 
@@ -178,7 +178,7 @@ class Network(Namespace):
         super().__init__("net", f"ip link set lo up\n{script}")
 
     def run(self, *command: str) -> str:
-        """What a command says in there."""
+        """The output of a command in it."""
         return subprocess.run(
             [*self.prefix, *command], stdout=subprocess.PIPE, text=True, check=True
         ).stdout

@@ -1,14 +1,14 @@
 """The state machine of an instance, searched: random actions and faults, and what always holds.
 
-A history is a list of steps, each a few words, so that a human can read it, and take it again:
+A history is a list of steps, each a few words, so that people can read it, and repeat it:
 
     with World(agent) as world:
         for step in steps("start; master killed; probe; stop"):
             world.take(step)            # raises Violation
 
-What was promised is judged after every step, and from the outside: by exit codes, processes,
-sockets and what clients are answered. Hypothesis only chooses the steps (machine()). To add a
-fault is a line in FAULTS, to add a misbehaviour a word in BEHAVIOURS.
+The promises are checked after every step, and from the outside: by exit codes, processes,
+sockets and the answers that clients get. Hypothesis only chooses the steps (machine()). To add
+a fault is a line in FAULTS, to add a misbehaviour a word in BEHAVIOURS.
 
 Called by test_search.py, for a little while, and by soak.py, for an hour.
 """
@@ -73,12 +73,12 @@ KEYSTONES = (
 UNREADY = {"never_listen", "exit_at_once", "exit_after", "public"}
 """Behaviours with which a start need not succeed."""
 MORTAL = {"exit_after", "exit_after_ready"}
-"""Behaviours with which a daemon may end at any moment, all by itself."""
+"""Behaviours with which a daemon may end at any moment, by itself."""
 SLOW = {"hang", "drip", "endless_body"}
 
 PLENTY, SHORT = 30.0, {"start": 6.0, "monitor": 10.0}
-"""Seconds for an action that is to succeed, and for one that may have to wait in vain; even then
-there must be time for a token on a busy machine."""
+"""Seconds for an action that should succeed, and for actions that may wait for something that
+never comes; even they must have time for a token on a busy machine."""
 
 TOGETHER: dict[str, set[int]] = {
     "start": {0, 1, 2, 5},
@@ -87,11 +87,11 @@ TOGETHER: dict[str, set[int]] = {
     "probe": {0, 1, 5, 7},
     "reload-agent": {0, 1, 7},
 }
-"""Codes of actions that run at once, and may see each other half done."""
+"""Codes of actions that run at the same time, and may see each other half done."""
 
 
 class Violation(AssertionError):
-    """A promise was broken; the message has the history, to be taken again."""
+    """A promise was broken; the message has the history, to be repeated."""
 
 
 @dataclass
@@ -109,10 +109,10 @@ class Tally:
 
 @dataclass(frozen=True)
 class Sight:
-    """What is alive of the instance.
+    """The living processes of the instance.
 
-    masters: processes that lead a daemon. orphans: workers whose master is gone. unsure: those
-    of which one look cannot tell, since they have just been born.
+    masters: processes that lead a daemon. orphans: workers whose master is gone. unsure: processes
+    that were just started, so that one look cannot tell. frozen: those stopped by SIGSTOP.
     """
 
     pids: tuple[int, ...]
@@ -128,7 +128,7 @@ class Sight:
 
 
 def steps(text: str) -> list[str]:
-    """The steps of a history that was written down."""
+    """The steps of a history in one text."""
     return [step.strip() for step in text.split(";") if step.strip()]
 
 
@@ -167,7 +167,7 @@ class World:
         self._stack.close()
 
     def take(self, step: str) -> None:
-        """Take a step, and judge; Violation where a promise is broken."""
+        """Take a step, and check the promises; raises Violation if one is broken."""
         self.history.append(step)
         self.tally.steps += 1
         try:
@@ -194,10 +194,10 @@ class World:
             log.splitlines()[-5:]
         )
 
-    # -- what there is, seen from the outside
+    # -- the instance, seen from the outside
 
     def look(self) -> Sight:
-        """What is alive of the instance this moment."""
+        """The processes of the instance that are alive at this moment."""
         alive = sorted({*self.service.pids(), *self.service.processes()})
         found: dict[str, list[int]] = {"masters": [], "orphans": [], "unsure": []}
         for pid in masters(alive):
@@ -213,7 +213,7 @@ class World:
         )
 
     def settle(self) -> None:
-        """Let what a fault has set off come to rest: children are born, orphans end."""
+        """Wait until the effects of a fault are over: children are started, orphans end."""
         until = time.monotonic() + 3
         last = self.look()
         while time.monotonic() < until:
@@ -224,7 +224,7 @@ class World:
             last = now
 
     def listening(self, pids: Sequence[int]) -> list[tuple[str, int]]:
-        """Where these processes listen."""
+        """The addresses on which these processes listen."""
         found = []
         for pid in pids:
             try:
@@ -259,7 +259,7 @@ class World:
 
     @property
     def slow(self) -> bool:
-        """Whether somebody takes all the time that there is, and an action need not have much."""
+        """Whether a peer or the daemon takes all the time, so that an action need not have much."""
         behaviour = self.service.config.behaviour
         return bool(
             SLOW & {str(self.service.keystone.mode), *map(str, behaviour.values())}
@@ -287,7 +287,7 @@ class World:
         if before != after:
             allowed |= self.allowed(step, after, before)
             if words[0] in ("probe", "monitor"):
-                allowed |= {0, 1, 7}  # it came between; what 7 means is asked below
+                allowed |= {0, 1, 7}  # it came between; 7 is checked below
         expect_in(allowed, result)
         getattr(self, "_after_" + words[0].replace("-", "_"), self._after)(
             result, before, after, asked
@@ -308,7 +308,7 @@ class World:
         return self.service.begin(action, timeout=timeout)
 
     def _judged(self, step: str, result: Result) -> Result:
-        """What holds of every action: in time, one decent reason, no bug, no secret."""
+        """Promises of every action: in time, one well-formed reason, no bug, no secret."""
         tally = self.tally
         tally.actions[f"{step.partition(' ')[0] if 'killed' in step else step}: {result.code}"] += 1
         tally.slowest = max(tally.slowest, (result.seconds, f"{step}, {result.code}"))
@@ -316,7 +316,7 @@ class World:
         return expect(result, result.code)
 
     def allowed(self, step: str, seen: Sight, before: Sight) -> set[int]:
-        """The codes that are right if this is what there is."""
+        """The codes that are right for these processes."""
         action = step.split()[0]
         if action == "stop":
             return {0}
@@ -336,7 +336,7 @@ class World:
         return self._allowed_monitor(seen)
 
     def _installation(self) -> set[int]:
-        """The codes with which an action may refuse this node; none if all is there."""
+        """The codes with which an action may refuse this node; none if nothing is missing."""
         service = self.service
         there = (
             (service.binary.exists(), 5),
@@ -379,11 +379,11 @@ class World:
         if api in ("401", "503"):
             return {1} if keystone else {190}
         if api in SLOW:
-            return {1, 190}  # two that are slow: who is found to be depends on the time left
+            return {1, 190}  # both are slow: which of them is blamed depends on the time left
         return {1} if keystone else {1, 190}
 
     def _after(self, result: Result, before: Sight, after: Sight, _: int) -> None:
-        """What any action but start and stop leaves as it was, and what 7 means."""
+        """Any action but start and stop changes nothing, and 7 means that no process lives."""
         if result.code == 7:
             assert not after.pids, f"{result.code}, but {after}"
         if not self.mortal:
@@ -411,7 +411,7 @@ class World:
         assert not after.pids, f"0, but {after}"
 
     def _at_once(self, actions: list[str]) -> None:
-        """Two actions at the same moment: each does what it should, and never two daemons."""
+        """Two actions at the same time: each does what it should, and never two daemons run."""
         self.last = None
         before = self.look()
         certain = self.allowed("start", before, before) == {0}
@@ -438,14 +438,14 @@ class World:
         time.sleep(milliseconds / 1000)  # not a wait for something: the place of the fault
         running.kill()
         result = running.wait()
-        # "killed" is no code of the agent's: only what was done before is judged
+        # "killed" is no code of the agent's: only its effects are checked
         self.tally.actions[f"{action} killed: {result.code}"] += 1
-        # a daemon amid its birth still looks like the agent
+        # a daemon between fork and exec still looks like the agent
         mark = f"OCF_RESOURCE_INSTANCE={self.service.name}"
         eventually(lambda: not having(mark))
         self.settle()
 
-    # -- what holds at any time
+    # -- promises that hold at any time
 
     def _everywhere(self) -> None:
         self._one_daemon()
@@ -480,7 +480,7 @@ class World:
         self.settle()
 
     def told_to_end(self) -> None:
-        """Somebody else sends TERM to the master: it may take its time, or not hear it."""
+        """TERM to the master, not by the agent: the master may end late, or ignore it."""
         self.mortal = True
         self.signal("master", signal.SIGTERM)
 
@@ -501,7 +501,7 @@ class World:
             path.write_text(text, encoding="utf-8")
 
     def hide(self, path: Path) -> None:
-        """Take something away that mend() brings back."""
+        """Hide a file or folder; mend() brings it back."""
         if path.exists():
             path.rename(path.with_name(path.name + ".hidden"))
 
@@ -513,7 +513,7 @@ class World:
             hidden.rename(path)
 
     def mend_all(self) -> None:
-        """All is well again, but for what the faults have done to the instance."""
+        """Undo all faults, but not what they have done to the instance."""
         service = self.service
         for path in (service.binary, service.config.path, service.log_file.parent):
             self.mend(path)
@@ -568,7 +568,7 @@ class World:
         self.stranger()
 
     def stranger_on_port(self) -> None:
-        """Our port is taken, if it is free."""
+        """Another daemon takes our port, if it is free."""
         if not self.look().pids:
             self.stranger(self.service.config.port)
 
@@ -579,13 +579,13 @@ class World:
             process.wait()
 
     def state_of(self, pid: int, age: int) -> None:
-        """A state that names a stranger; its daemon, long ago, had the same pid."""
+        """A state that names another process: the daemon had the same pid, but started earlier."""
         uid = pwd.getpwnam(USER).pw_uid
         record = {"pid": pid, "start": start_of(pid) - age, "session": pid, "uid": uid}
         self.write(self.service.state_file, json.dumps(record))
 
     def outdated(self) -> None:
-        """The state is that of a daemon which ran once, and is no more."""
+        """The state is that of a daemon which no longer runs."""
         with subprocess.Popen(["/bin/true"], start_new_session=True) as gone:
             pass
         self.write(self.service.state_file, json.dumps({
@@ -607,7 +607,7 @@ def _status(pid: int) -> dict[str, str]:
 
 
 def _role(pid: int, alive: Sequence[int]) -> str:
-    """What a process without a parent among the others is, by what look-alikes do to signals."""
+    """The role of a process without a parent among the others, by a look-alike's signal masks."""
     status = _status(pid)
     if any(parent_of(other) == pid for other in alive):
         return "masters"
@@ -692,10 +692,10 @@ FAULTS = {**PROCESSES, **_behaviours(), **MEMORY, **INSTALLATION, **PEERS, **MEN
 # ---- the search
 
 THEN = st.sampled_from(("monitor", "start", "probe", "stop", ""))
-"""What may follow a fault at once."""
+"""Actions that may follow a fault at once."""
 
 IN_RUN = st.sampled_from([*PROCESSES, *MEMORY, *(f"set {how}" for how in AT_REQUEST)])
-"""What befalls a daemon that runs."""
+"""Faults of a daemon that runs."""
 
 
 def machine(agent: Path, tally: Tally) -> type[RuleBasedStateMachine]:
@@ -714,7 +714,7 @@ def machine(agent: Path, tally: Tally) -> type[RuleBasedStateMachine]:
                 tally.watch()
                 self.world.take(step)
 
-        # Several rules for what matters more: hypothesis takes them with equal chances, and
+        # Several rules for steps that matter more: hypothesis takes rules with equal chances, and
         # leaves some of them out of an example altogether.
         @initialize(step=st.sampled_from(("start", "start", "probe", "start killed after 60")))
         def begin(self, step: str) -> None:
@@ -768,7 +768,7 @@ def machine(agent: Path, tally: Tally) -> type[RuleBasedStateMachine]:
 
 
 def search(agent: Path, tally: Tally, chance: int, *, examples: int, length: int) -> None:
-    """Search as many histories of this length; chance: the seed, which tells which."""
+    """Search `examples` histories of this length; chance: the seed that decides which."""
     searched = seed(chance)(machine(agent, tally))
     run_state_machine_as_test(
         searched,
@@ -779,15 +779,15 @@ def search(agent: Path, tally: Tally, chance: int, *, examples: int, length: int
             # processes take their time, all the more on a busy machine
             deadline=None,
             suppress_health_check=list(HealthCheck),
-            # hypothesis would shrink for minutes, and take a race for a fault of the test's
-            # that does not come again: shortened() is made for such histories
+            # hypothesis would shrink for minutes, and take a race that does not come again
+            # for a fault of the test: shortened() is made for such histories
             phases=[Phase.generate],
         ),
     )
 
 
 def shortened(agent: Path, history: Sequence[str], seconds: float = 60) -> list[str]:
-    """The history without the steps that a violation does not need, as far as there is time."""
+    """The history without the steps that the violation does not need, as far as there is time."""
     until = time.monotonic() + seconds
     kept = list(history)
     size = max(1, len(kept) // 2)
@@ -801,7 +801,7 @@ def shortened(agent: Path, history: Sequence[str], seconds: float = 60) -> list[
 
 
 def violation(agent: Path, history: Sequence[str]) -> str:
-    """What a history breaks; empty if it breaks nothing."""
+    """The promise that a history breaks; empty if it breaks none."""
     with World(agent) as world:
         try:
             for step in history:

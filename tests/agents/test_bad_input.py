@@ -1,7 +1,7 @@
 """Bad input: every parameter wrong in every way.
 
-The codes follow one thought: what no node could do better is 6, what another node might have is
-2 or 5, and what only the monitor uses must not stop a healthy service: degraded, 190.
+The codes follow one rule: a value that is wrong on every node is 6, a file or user that another
+node may have is 2 or 5, and parameters of the monitor must not stop a healthy service: 190.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.shared
 
 SECRET = "s3kr1t-pa55"
 
-# parts of the monitor alone: while the service runs, nothing worse than 190 comes of them
+# used by the monitor alone: while the service runs, wrong values give nothing worse than 190
 MONITOR_ONLY = {
     "os_username", "os_password", "os_project_name", "os_tenant_name", "os_auth_url",
     "keystone_get_token_url", "os_user_domain_name", "os_project_domain_name", "os_region_name",
@@ -30,8 +30,8 @@ MONITOR_ONLY = {
 class Bad:
     """Bad parameters, the code of start and validate-all, and what the reason must contain.
 
-    credentials: whether those of a monitor are given beside them. {folder} in a value stands
-    for the service's folder. None takes a parameter away.
+    credentials: whether a monitor's credentials are given as well. {folder} in a value means
+    the service's folder. None takes a parameter away.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Bad:
         return 190 if self.code == 6 and set(self.parameters) & CHECKED else 0
 
 
-# what the recurring monitor itself makes use of
+# used by the recurring monitor itself
 CHECKED = MONITOR_ONLY - {"shutdown_timeout", "client_binary"}
 
 FULL = {
@@ -68,7 +68,7 @@ def without(name: str) -> dict[str, str | None]:
 
 
 def path(name: str) -> list[Bad]:
-    """What a parameter that is a path must not be."""
+    """Wrong values of a parameter that is a path."""
     return [
         Bad(f"{name}-relative", {name: "here/it.is"}, 6, (name, "absolute path")),
         Bad(f"{name}-bell", {name: "/tmp/\a"}, 6, (name,)),
@@ -79,7 +79,7 @@ def path(name: str) -> list[Bad]:
 
 
 def url(name: str) -> list[Bad]:
-    """What a parameter that is a URL must not be."""
+    """Wrong values of a parameter that is a URL."""
     bad = {
         "word": "nonsense",
         "ftp": "ftp://127.0.0.1/",
@@ -173,11 +173,11 @@ bad = pytest.mark.parametrize("case", BAD, ids=lambda case: case.name)
 
 @bad
 def test_refused(service: Service, case: Bad) -> None:
-    """start and validate-all name the parameter, and nothing is run; stop is 0 all the same."""
+    """start and validate-all name the parameter, and run nothing; stop is 0 all the same."""
     given = case.given(service)
     for action in ("start", "validate-all"):
         if case.name == "log-forbidden" and action == "validate-all":
-            continue  # only who opens it can tell
+            continue  # only start opens it
         result = expect(service.call(action, parameters=given), case.code, *case.words)
         assert SECRET not in result.stdout + result.stderr
     if case.code == 6:
@@ -189,9 +189,9 @@ def test_refused(service: Service, case: Bad) -> None:
 
 
 def test_running_goes_on(service: Service) -> None:
-    """A running service is left alone, whatever its parameters have become; the monitor tells.
+    """A running service is left alone, whatever its parameters have become; the monitor says so.
 
-    A 6 would stop it everywhere, and a 5 move it away, for a slip of the pen.
+    A 6 would stop it on all nodes, and a 5 move it away, for a typing mistake.
     """
     expect(service.start(), 0)
     before = service.master()
@@ -214,9 +214,9 @@ def test_running_goes_on(service: Service) -> None:
 
 
 def test_running_reloads(service: Service) -> None:
-    """reload-agent is 0 even for wrong parameters, and logs them: anything else ends the service.
+    """reload-agent is 0 even for wrong parameters, and logs them: any other code ends the service.
 
-    (Pacemaker files the result as that of a start. The monitor that follows is 190.)
+    (Pacemaker records the result as that of a start. The monitor that follows is 190.)
     """
     expect(service.start(), 0)
     before = service.master()
@@ -243,7 +243,7 @@ def test_stops_whatever_the_parameters(service: Service, kind: str) -> None:
 
 
 def test_missing_auth_url(make_service: MakeService) -> None:
-    """Credentials without a Keystone are half of the credentials, unless there is a default."""
+    """Credentials without Keystone's URL are incomplete, unless the URL has a default."""
     service = make_service()
     code = 0 if defaults(service.agent)["keystone_get_token_url"] else 6
     result = service.call("validate-all", parameters=without("os_auth_url"))
@@ -251,7 +251,7 @@ def test_missing_auth_url(make_service: MakeService) -> None:
 
 
 def test_cacert_lost_while_running(make_service: MakeService, certificate: Path) -> None:
-    """A CA file that has gone is a fault of the monitor's, not of the service: degraded."""
+    """A CA file that is gone is a fault of the monitor, not of the service: degraded."""
     service = make_service(credentials=True, tls=certificate)
     service.parameters["url"] = f"https://localhost:{service.config.port}"
     service.parameters["os_cacert"] = certificate
@@ -261,7 +261,7 @@ def test_cacert_lost_while_running(make_service: MakeService, certificate: Path)
 
 
 def test_empty_is_default(service: Service) -> None:
-    """An empty parameter is one that was not given."""
+    """An empty parameter counts as not given."""
     empty = {name: "" for name in defaults(service.agent) if name not in service.parameters}
     expect(service.start(parameters=empty), 0)
     expect(service.monitor(parameters=empty), 0)
@@ -269,7 +269,7 @@ def test_empty_is_default(service: Service) -> None:
 
 
 def test_unknown_parameters(service: Service) -> None:
-    """Parameters that nobody knows are none of the agent's business."""
+    """Unknown parameters are ignored."""
     strange = {"": "x", "crm_feature_set": "x", "nonsense": "\a", "OS_PASSWORD": "x"}
     expect(service.start(parameters=strange), 0)
     expect(service.monitor(parameters=strange), 0)

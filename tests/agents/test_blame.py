@@ -1,8 +1,8 @@
-"""The verdict table: whose fault is it, and what does the monitor say?
+"""The verdict table: what is at fault, and what does the monitor say?
 
 Every case is one recurring monitor of a running daemon: the monitor has a token or gets one;
-Keystone is in trouble; the service is; both, in every pair; nobody gave credentials. Then what
-changes while the monitor looks, and where it asks.
+Keystone is in trouble; the service is; both, in every pair; there are no credentials. Then
+changes during a monitor, and the address that it asks.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.shared
 
 @pytest.fixture(scope="module", params=AGENTS, ids=lambda agent: agent.name)
 def watched(request: pytest.FixtureRequest) -> Iterator[Service]:
-    """A running service with credentials, which goes from case to case of the tables."""
+    """A running service with credentials, one for all cases of the tables."""
     with watched_service(request.param) as service:
         yield service
 
@@ -54,12 +54,12 @@ TOKENS = [
 @quick(TOKENS)
 @pytest.mark.parametrize("interpreter", INTERPRETERS)
 def test_token(make_service: MakeService, case: Case) -> None:
-    """A healthy service is 0, by the token that is remembered or by one new one."""
+    """A healthy service is 0, with the remembered token or with a new one."""
     judge(make_service(credentials=True), case)
 
 
 def test_one_get(make_service: MakeService) -> None:
-    """A monitor with a remembered token is one GET, of what reads the database."""
+    """A monitor with a remembered token is one GET, of a path that reads the database."""
     service = make_service(credentials=True)
     expect(service.start(), 0)
     expect(service.monitor(), 0)
@@ -71,7 +71,7 @@ def test_one_get(make_service: MakeService) -> None:
 
 
 def test_token_life(make_service: MakeService) -> None:
-    """Keystone is asked once a token life, before its end, and the service is 0 throughout."""
+    """Keystone is asked once in a token's life, before its end, and the service is always 0."""
     service = make_service(credentials=True, accept_tokens="any")
     service.keystone.token_life = 3
     expect(service.start(), 0)
@@ -87,7 +87,7 @@ def test_token_life(make_service: MakeService) -> None:
 
 @pytest.mark.parametrize("skew", [-86400, 86400], ids=["behind", "ahead"])
 def test_clock_skew(make_service: MakeService, skew: int) -> None:
-    """A Keystone whose clock is a day off costs no token more."""
+    """A Keystone whose clock is a day off is not asked for more tokens."""
     service = make_service(credentials=True)
     service.keystone.clock_skew = skew
     expect(service.start(), 0)
@@ -97,7 +97,7 @@ def test_clock_skew(make_service: MakeService, skew: int) -> None:
 
 
 def test_other_credentials(make_service: MakeService) -> None:
-    """A token that other credentials got is not used: a new password is tried at once."""
+    """A token of other credentials is not used: a new password is tried at once."""
     service = make_service(credentials=True)
     service.keystone.users["other"] = "battery staple"
     expect(service.start(), 0)
@@ -154,7 +154,7 @@ LEVELS = [(None, 1), (10, 1), (11, 1), (19, 1), (0, 0), (5, 0), (9, 0)]
 @pytest.mark.parametrize(("level", "requests"), LEVELS)
 @pytest.mark.shared(one_in=3)
 def test_check_level(make_service: MakeService, level: int | None, requests: int) -> None:
-    """From level 10 on, and by default, the API is asked; below, the process is looked at."""
+    """From level 10 on, and by default, the API is asked; below, only the process is checked."""
     service = make_service(credentials=True)
     expect(service.start(), 0)
     before = len(service.config.requests())
@@ -165,7 +165,7 @@ def test_check_level(make_service: MakeService, level: int | None, requests: int
 
 
 def test_probe_asks_nobody(make_service: MakeService) -> None:
-    """A probe says what is there, whatever API and Keystone are up to, and asks neither."""
+    """A probe says what runs, whatever API and Keystone do, and asks neither."""
     service = make_service(credentials=True)
     expect(service.start(), 0)
     service.config.set(api="hang", public="hang")
@@ -201,21 +201,21 @@ KEYSTONE = [
         keystone="dead", remembered=True,
     ),
     Case("refused-public-500", 1, ("answers 500", "refuses"), {"public": "500"}, keystone="refuse"),
-    # what is the service's own fault is no better for Keystone's being in trouble
+    # the service's own fault stays its fault while Keystone is in trouble
     Case("nonsense", 1, ("HTTP",), {"api": "nonsense"}, keystone="dead", remembered=True),
 ]  # fmt: skip
 
 
 @quick(KEYSTONE)
 def test_keystone_in_trouble(watched: Service, case: Case) -> None:
-    """A service that answers while Keystone does not help is degraded; else it is at fault."""
+    """A service that answers while Keystone is in trouble is degraded; otherwise it is at fault."""
     judge(watched, case)
 
 
 @pytest.mark.parametrize("interpreter", ["pypi"])
 @pytest.mark.parametrize("mode", ["dead", "refuse", 503, "nonsense", "no_subject"])
 def test_keystoneauth_releases(make_service: MakeService, mode: str | int) -> None:
-    """Every release of keystoneauth1 fails in a way that is told from a fault of the service."""
+    """With every release of keystoneauth1 Keystone's faults are not taken for the service's."""
     case = Case("", 190, ("answers", "Keystone"), keystone=mode)
     judge(make_service(credentials=True), case)
 
@@ -228,7 +228,7 @@ POLICY = [
     Case("fail-500", 1, ("500",), keystone=500),
     Case("ignore-401", 0, (), {"api": "401"}, keystone="dead", remembered=True),
     Case("fail-401", 1, ("Keystone",), {"api": "401"}, keystone="dead", remembered=True),
-    # the policy is for a Keystone in trouble, and for that alone
+    # the policy is only for a Keystone in trouble
     Case("ignore-public-500", 1, (), {"public": "500"}, keystone="dead"),
     Case("ignore-api-500", 1, ("500",), {"api": "500"}),
     Case("ignore-403", 190, ("403",), {"api": "403"}),
@@ -241,13 +241,13 @@ POLICY = [
 
 @quick(POLICY)
 def test_keystone_failure(watched: Service, case: Case) -> None:
-    """keystone_failure says what is made of a Keystone in trouble, and of nothing else."""
+    """keystone_failure decides the code when Keystone is in trouble, and only then."""
     case.parameters = {"keystone_failure": case.name.partition("-")[0]}
     judge(watched, case)
 
 
 def test_ignored_is_logged(make_service: MakeService) -> None:
-    """What keystone_failure=ignore keeps from Pacemaker stands in the log."""
+    """Trouble that keystone_failure=ignore keeps from Pacemaker is in the log."""
     service = make_service(credentials=True)
     service.keystone.mode = "dead"
     service.parameters["keystone_failure"] = "ignore"
@@ -275,7 +275,7 @@ API = [
     Case("503-remembered", 1, ("503",), {"api": "503"}, remembered=True, tokens=1),
     Case("500-remembered", 1, ("500",), {"api": "500"}, remembered=True, tokens=0),
     Case("403", 190, ("403", "monitor"), {"api": "403"}, tokens=1),
-    # the version document has no say while the request that counts is answered
+    # the version document does not matter while the request that counts is answered
     Case("public-hang", 0, (), {"public": "hang"}),
     Case("public-500", 0, (), {"public": "500"}),
     Case("healthcheck-500", 0, (), {"healthcheck": "500"}),
@@ -285,22 +285,22 @@ API = [
 
 @quick(API)
 def test_service_in_trouble(watched: Service, case: Case) -> None:
-    """Whatever is not exactly 200 is the service's fault, when Keystone is well."""
+    """Any answer but 200 (and 403) is the service's fault, when Keystone is well."""
     judge(watched, case)
 
 
-# ---- the open door
+# ---- an API without authentication
 
 
 def anonymous(service: Service) -> int:
-    """How many requests for what needs a token came without one."""
+    """How many requests to the checked path came without a token."""
     path = declaration(service.agent).manages.checks[0].path
     return service.config.requests().count(("GET", path, "token:-"))
 
 
 @pytest.mark.own
 def test_open_door(make_service: MakeService) -> None:
-    """A service that asks nobody for a token is degraded, with the remedy, until it is mended."""
+    """A service that needs no token is degraded, with the remedy, until it is mended."""
     service = make_service(credentials=True)
     expect(service.start(), 0)
     service.config.set(api="200")
@@ -314,7 +314,7 @@ def test_open_door(make_service: MakeService) -> None:
 
 @pytest.mark.own
 def test_open_door_costs_little(make_service: MakeService) -> None:
-    """One request without a token is made in a token's life, and none where that is meant."""
+    """One request without a token is made in a token's life, and none with allow_anonymous."""
     service = make_service(credentials=True)
     expect(service.start(), 0)
     expect(service.monitor(parameters={"allow_anonymous": "yes"}), 0)
@@ -330,7 +330,7 @@ def test_open_door_costs_little(make_service: MakeService) -> None:
 @pytest.mark.own
 @pytest.mark.parametrize("answer", ["500", "503", "404", "close", "hang"])
 def test_door_that_cannot_be_tried(make_service: MakeService, answer: str) -> None:
-    """What else comes of the request without a token says nothing, and is tried again."""
+    """Any other answer to the request without a token is ignored, and the request repeated."""
     service = make_service(credentials=True)
     service.config.set(no_token=answer)
     expect(service.start(), 0)
@@ -344,7 +344,7 @@ def test_door_that_cannot_be_tried(make_service: MakeService, answer: str) -> No
 
 @pytest.mark.parametrize("remembered", [True, False], ids=["remembered", "new"])
 def test_slow_is_not_dead(make_service: MakeService, remembered: bool) -> None:
-    """An API that needs most of the monitor's time, and answers, is well."""
+    """An API that needs most of the monitor's time, and answers, is healthy."""
     service = make_service(credentials=True)
     expect(service.start(), 0)
     if remembered:
@@ -386,7 +386,7 @@ KEYSTONES: dict[str, tuple[str | int, tuple[str, ...]]] = {
     "hung": ("hang", ("answers; Keystone at http://", "does not answer in time")),
     "dead": ("dead", ("answers; Keystone at http://", "cannot be reached")),
 }
-"""How Keystone is; and what is said where it alone is named."""
+"""The state of Keystone; and the words of the reason that names it alone."""
 
 APIS: dict[str, tuple[dict[str, object], str]] = {
     "fine": ({}, ""),
@@ -398,10 +398,10 @@ APIS: dict[str, tuple[dict[str, object], str]] = {
     "all-hung": ({"api": "hang", "public": "hang"}, "does not answer in time"),
     "dead": ({}, "refuses connections"),
 }
-"""How the daemon is; and what is said where it alone is named."""
+"""The state of the daemon; and the words of the reason that names it alone."""
 
-# 0 fine; K Keystone is to blame, and the service answers: 190; F the token was taken and the user
-# forbidden: 190; 1 the service is to blame
+# 0 fine; K Keystone is at fault, and the service answers: 190; F the token was accepted, and the
+# user forbidden: 190; 1 the service is at fault
 VERDICTS = {
     "no-token": """
                fine  refuses  500  hung  dead
@@ -426,8 +426,8 @@ VERDICTS = {
         dead      1        1    1     1     1
     """,
 }
-"""Of a monitor that has no token, and of one that remembers one: design by hand, row API, column
-Keystone."""
+"""For a monitor without a token, and with a remembered one, written by hand: rows are the API,
+columns Keystone."""
 
 
 def pairs() -> Iterator[Case]:
@@ -445,7 +445,7 @@ def pairs() -> Iterator[Case]:
                     daemon,
                     keystone,
                     remembered=token == "token",
-                    # nothing is hung that is not asked
+                    # only what is asked can hang
                     slow=hung
                     or api == "all-hung"
                     or (column == "hung" and (token == "no-token" or verdict == "K")),
@@ -458,11 +458,11 @@ PAIRS = list(pairs())
 
 @quick(PAIRS)
 def test_pair(watched: Service, case: Case) -> None:
-    """Whatever is wrong with both at once, the guilty is found."""
+    """Whatever is wrong with service and Keystone at once, the right one is named."""
     judge(watched, case)
 
 
-# ---- what changes between two questions
+# ---- changes between two requests
 
 Change = Callable[[Service], None]
 
@@ -483,7 +483,7 @@ def revoke(service: Service) -> None:
 
 
 CHANGES: list[Any] = [
-    # the daemon asks Keystone too, and is well when Keystone is back
+    # the daemon asks Keystone too, and is healthy when Keystone is back
     pytest.param(True, "401", then_api(None), 0, (), id="401-then-fine"),
     pytest.param(True, "503", then_api(None), 0, (), id="503-then-fine"),
     pytest.param(True, "503", then_api("500"), 1, ("answers 500",), id="503-then-500"),
@@ -491,11 +491,11 @@ CHANGES: list[Any] = [
     pytest.param(True, "401", then_api("close"), 1, ("cuts the connection",), id="401-then-cut"),
     pytest.param(True, "503", then_api("401"), 1, ("answers 401",), id="503-then-401"),
     pytest.param(False, None, then_api("500"), 1, ("answers 500",), id="fine-then-500"),
-    # Keystone goes, or learns a new password, amid the monitor
+    # Keystone fails, or gets a new password, during the monitor
     pytest.param(True, "401", then_keystone(503), 190, ("Keystone at", "503"), id="401-then-503"),
     pytest.param(False, None, then_keystone(500), 190, ("Keystone at", "500"), id="new-then-500"),
     pytest.param(True, "401", then_keystone("refuse"), 190, ("refuses",), id="401-then-refused"),
-    # all tokens so far are worthless when a new one is asked for
+    # all former tokens are revoked when a new one is asked for
     pytest.param(True, None, revoke, 0, (), id="revoked"),
 ]
 
@@ -509,14 +509,14 @@ def test_change(
     code: int,
     words: tuple[str, ...],
 ) -> None:
-    """What has changed by the time that Keystone is asked is what counts."""
+    """A change that comes when Keystone is asked counts for the verdict."""
     prepare(watched, Case("", 0, daemon={"api": api}, remembered=remembered))
     watched.keystone.when_asked = lambda: change(watched)
     expect(watched.monitor(), code, *words)
 
 
 def test_second_token(watched: Service) -> None:
-    """Keystone gave a token, the service does not know it, and Keystone is gone: not its fault."""
+    """If Keystone fails after it gave a token that the service refuses, Keystone is at fault."""
     prepare(watched, Case("", 0, daemon={"api": "503"}))
 
     def second() -> None:
@@ -534,7 +534,7 @@ def test_second_token(watched: Service) -> None:
 def test_slow(
     agent: Path, case: Case, together: Together, request: pytest.FixtureRequest
 ) -> None:
-    """Whatever takes for ever is found out before Pacemaker's timeout, with the right verdict."""
+    """A peer that never answers is noticed before Pacemaker's timeout, with the right verdict."""
     together.judge(agent, case, chosen(request))
 
 
@@ -542,7 +542,7 @@ def test_slow(
 
 
 def test_local(make_service: MakeService) -> None:
-    """Asked is where the daemon's own processes listen, even if another serves better."""
+    """The daemon's own socket is asked, even if another daemon serves better."""
     service, other = make_service(), make_service()
     expect(other.start(), 0)
     expect(service.start(), 0)
@@ -556,7 +556,7 @@ FORMS = ["{}", "{}/", "{}/v1/", "{}/v2", "{}PATH"]
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.shared(one_in=4)
 def test_url(make_service: MakeService, form: str) -> None:
-    """url overrides where it is asked; without a path, or with a mere version, it is completed."""
+    """url overrides the address that is asked; without a path after a version it is completed."""
     service = make_service(credentials=True)
     path = declaration(service.agent).manages.checks[0].path
     root = f"http://localhost:{service.config.port}"
@@ -567,7 +567,7 @@ def test_url(make_service: MakeService, form: str) -> None:
 
 
 def test_url_is_remembered(service: Service) -> None:
-    """The URL is learned at start, and stands in the state."""
+    """The URL is learned at start, and stored in the state."""
     expect(service.start(), 0)
     state: dict[str, Any] = json.loads(service.state_file.read_text(encoding="utf-8"))
     assert f"http://127.0.0.1:{service.config.port}" == state["checks"]["address"]["url"]
@@ -584,7 +584,7 @@ def test_https(make_service: MakeService, certificate: Path, how: str) -> None:
 
 
 def test_no_proxy(make_service: MakeService) -> None:
-    """A proxy in the environment has no say in who is monitored."""
+    """A proxy in the environment is ignored."""
     service = make_service(credentials=True)
     proxy = f"http://127.0.0.1:{free_port()}"
     environ = dict.fromkeys(("http_proxy", "HTTP_PROXY", "all_proxy", "https_proxy"), proxy)

@@ -1,4 +1,4 @@
-"""What Pacemaker, crmsh, pcs and ocf-tester may expect of an agent's actions."""
+"""The contract of an agent's actions with Pacemaker, crmsh, pcs and ocf-tester."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ GUIDE = (
 )  # fmt: skip
 """Names of the HA guide's parameters; a CIB that has them must go on working."""
 
-# Their defaults in the guide's agents. Not taken over: that of cinder-api's url (a /v1/ that no
-# Cinder has any more, on an address that another node may answer).
+# Their defaults in the guide's agents. Not taken over: that of cinder-api's url (a /v1/ that
+# Cinder no longer has, on an address where another node may answer).
 GUIDE_DEFAULTS = {
     "glance-api": {
         "binary": "glance-api",
@@ -62,7 +62,7 @@ def document(agent: Path) -> str:
 @pytest.mark.parametrize("form", ["text", "html", "xml", "nonsense", ""])
 @pytest.mark.shared
 def test_output_format(resource: Resource, form: str) -> None:
-    """meta-data is XML, which is the one format there has to be, whatever is asked for."""
+    """meta-data is XML, the only format that the standard requires, whatever is asked for."""
     done = expect(resource.call("meta-data", environ={"OCF_OUTPUT_FORMAT": form}), 0)
     assert document(resource.agent) == done.stdout
 
@@ -90,7 +90,7 @@ def test_state_sequence(service: Service) -> None:
     expect(service.call("status", level=0), 7)
     expect(service.call("reload-agent"), 7)
     expect(service.call("validate-all"), 0)
-    # a node without the binary need not be tried; what is to run there has not run
+    # a probe may say that a node lacks the binary; a recurring monitor says that nothing runs
     missing = {"binary": "/nowhere/server"}
     expect(service.probe(parameters=missing), 5, "binary=/nowhere/server")
     expect(service.monitor(parameters=missing), 7)
@@ -114,11 +114,11 @@ def test_state_sequence(service: Service) -> None:
 
 
 def test_left_after_stop(make_service: MakeService) -> None:
-    """stop leaves nothing behind but the lock, which is empty, the last verdict of a monitor, for
-    whoever asks why it was stopped, and the daemon's own log.
+    """stop leaves only the empty lock, the last verdict of a monitor, for operators that ask why
+    it was stopped, and the daemon's own log.
 
-    Who removed the lock would let two start at once: one that waits for it, and one that makes
-    it anew.
+    If it removed the lock, two starts could run at once: one that waits for it, and one that
+    makes it anew.
     """
     service = make_service(credentials=True)
     expect(service.start(), 0)
@@ -141,7 +141,7 @@ NOT_HERE = {
 @pytest.mark.parametrize("name", NOT_HERE)
 @pytest.mark.shared
 def test_validate_all_elsewhere(make_service: MakeService, name: str) -> None:
-    """validate-all of level 0 says the same on a node that will never run it; level 10 looks."""
+    """validate-all of level 0 does not depend on the node; level 10 checks the node."""
     service = make_service(credentials=True)
     expect(service.call("validate-all", level=0, parameters=NOT_HERE), 0)
     for level in (10, None):
@@ -178,14 +178,14 @@ def test_validate_all_elsewhere(make_service: MakeService, name: str) -> None:
 )
 @pytest.mark.shared
 def test_unknown_action(resource: Resource, arguments: tuple[str, ...]) -> None:
-    """An unknown action, or none, is 3, before any parameter, folder or user is looked at."""
+    """An unknown action, or none, is 3, before any parameter, folder or user is checked."""
     bad = {"config": "\x07", "url": "no"}
     done = resource.call("", *arguments, parameters=bad, environ={"HA_RSCTMP": "/nowhere"})
     assert "" == expect(done, 3).stdout
 
 
 def test_more_arguments(service: Service) -> None:
-    """What follows the action is ignored: it is left for extensions of the standard to come."""
+    """Words after the action are ignored: they are reserved for extensions of the standard."""
     more = ("stop", "", "--force", "\udcff")
     expect(service.call("monitor", *more), 7)
     expect(service.call("start", *more), 0)
@@ -202,7 +202,7 @@ def test_more_arguments(service: Service) -> None:
 )
 @pytest.mark.shared
 def test_foreign_api(service: Service, version: str) -> None:
-    """Another major version of the API is refused, and nothing done, but for stop."""
+    """Another major version of the API is refused, and nothing is done, except by stop."""
     foreign = {"OCF_RA_VERSION_MAJOR": version}
     refused = ("start", "monitor", "status", "reload-agent", "validate-all")
     for action in refused:
@@ -225,7 +225,7 @@ def test_foreign_api(service: Service, version: str) -> None:
 
 
 PLANS = {
-    # what ended in the code: what Pacemaker plans
+    # operation=code: what Pacemaker plans after it
     "monitor_0=3": ["Recover", "node1 -> node2"],
     "monitor_0=1": ["Recover", "node1"],
     "monitor_0=2": ["Start", "node2"],
@@ -242,7 +242,7 @@ PLANS = {
 @pytest.mark.own
 @pytest.mark.parametrize("ended", PLANS)
 def test_pacemaker_on_codes(ended: str, tmp_path: Path, need: Need) -> None:
-    """Pacemaker makes of a code what the choice of 3 for a foreign API rests on."""
+    """Pacemaker reacts to the codes in the way for which 3 was chosen for a foreign API."""
     need("crm_simulate", "pacemaker")
     action, _, code = ended.partition("=")
     operations = [("monitor_0", 7), ("start_0", 0), ("monitor_30000", 0)]
@@ -295,7 +295,7 @@ def history(operations: list[tuple[str, int]]) -> str:
 @pytest.mark.parametrize("action", ["meta-data", "usage", "help", "--help", "-h"])
 @pytest.mark.shared
 def test_talk(resource: Resource, action: str) -> None:
-    """meta-data and usage speak on stdout, and nothing on stderr."""
+    """meta-data and usage write to stdout, and nothing to stderr."""
     result = expect(resource.call(action), 0)
     assert result.stdout
     assert "" == result.stderr
@@ -308,7 +308,7 @@ def test_usage_names_the_actions(resource: Resource) -> None:
         assert word in usage
 
 
-# ---- the surroundings
+# ---- the environment
 
 # default instance, default folder: only actions that change nothing
 EMPTY = {"meta-data": 0, "usage": 0, "monitor": 7, "": 3, "promote": 3}
@@ -317,7 +317,7 @@ EMPTY = {"meta-data": 0, "usage": 0, "monitor": 7, "": 3, "promote": 3}
 @pytest.mark.parametrize("action", EMPTY, ids=lambda action: action or "none")
 @pytest.mark.shared
 def test_empty_environment(resource: Resource, action: str) -> None:
-    """With an empty environment (env -i) the agent does what can be done."""
+    """With an empty environment (env -i) each action does what is possible."""
     expect(resource.call(action, prefix=["/usr/bin/env", "-i"]), EMPTY[action])
 
 
@@ -330,7 +330,7 @@ UNPRIVILEGED = {
 @pytest.mark.parametrize("action", UNPRIVILEGED)
 @pytest.mark.shared
 def test_nobody(agent: Path, folder: Path, action: str) -> None:
-    """Anybody may ask for meta-data and usage; what needs root says so, and does nothing."""
+    """Every user may call meta-data and usage; actions that need root say so, and do nothing."""
     resource = Resource(installed(agent, folder), folder)
     code = UNPRIVILEGED[action]
     words = ["must be run as root"] if code == 4 else []
@@ -354,7 +354,7 @@ SOMEWHERE_ELSE = {
 
 @pytest.mark.parametrize("where", SOMEWHERE_ELSE)
 def test_working_folder(service: Service, where: str) -> None:
-    """The agent does not care for the folder that it is run in, nor whether that is there."""
+    """The working folder does not matter to the agent, nor whether it exists."""
     prefix = SOMEWHERE_ELSE[where]
     if where == "gone":
         prefix = [*prefix, str(service.folder / "gone")]
@@ -375,7 +375,7 @@ NAKED: dict[str, str | None] = dict.fromkeys(
 
 
 def test_bare_environment(service: Service) -> None:
-    """Instance, parameters and folder are all that an agent needs to be told."""
+    """Instance, parameters and folder are all the variables that an agent needs."""
     expect(service.start(environ=NAKED, timeout=None), 0)
     expect(service.call("monitor", environ=NAKED, timeout=None), 0)
     expect(service.stop(environ=NAKED, timeout=None), 0)
@@ -397,8 +397,8 @@ def test_daemon_environment(service: Service) -> None:
     assert groups == report["groups"]
     assert not [name for name in report["environ"] if name.startswith(("OCF_", "HA_", "PCMK_"))]
     assert 0 == int(report["signals_blocked"], 16)
-    # SIGPIPE and SIGXFSZ are ignored by the look-alike itself, being in Python; 32 and 33 are
-    # glibc's own, which nobody can set.
+    # SIGPIPE and SIGXFSZ are ignored by the look-alike itself, as by any Python; 32 and 33 are
+    # glibc's own, which no program can set.
     assert not int(report["signals_ignored"], 16) & ~0x1_8100_1000
     expect(service.stop(), 0)
 
@@ -414,7 +414,7 @@ def test_daemon_environment(service: Service) -> None:
 )
 @pytest.mark.shared
 def test_additional_parameters(service: Service, text: str, arguments: list[str] | None) -> None:
-    """additional_parameters are split as a shell would, and run by none."""
+    """additional_parameters are split as by a shell, but no shell runs them."""
     expect(service.start(parameters={"additional_parameters": text}), 0)
     assert (arguments or text.split()) == service.config.report()["argv"][3:]
     expect(service.stop(), 0)

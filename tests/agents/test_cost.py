@@ -1,8 +1,8 @@
 """What an action costs, counted: modules loaded, files opened, processes and connections made.
 
-A guard that no clock has a say in: what creeps in is found by its name. What each action may do
-stands in tests/golden/cost.json, for every agent alike; `make golden` (RECORD_COST=1) records
-it anew. How long an action takes is measured by bench/.
+No clock is used: a new module, file or process is found by its name. The list of what each action
+may do is in tests/golden/cost.json, the same for every agent; `make golden` (RECORD_COST=1)
+records it anew. How long an action takes is measured by bench/.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from harness import ROOT, Result, declaration, expect, installed
 from lookalike.service import MakeService, Service
 
 GOLDEN = ROOT / "tests" / "golden" / "cost.json"
-RECORDED_WITH = (3, 11)  # in another Python, a module may bring others along
+RECORDED_WITH = (3, 11)  # in another Python, a module may import others
 
-# The agent is run by this, in a bare interpreter: what `site` has loaded on one machine and not on
-# another would hide what the agent itself loads. Debian's packages are found all the same.
+# This runs the agent, in a bare interpreter: modules that `site` loads on some machines only
+# would hide what the agent itself loads. Debian's packages are found all the same.
 RECORDER = """
 import os, sys
 out, agent = sys.argv[1:3]
@@ -55,7 +55,7 @@ sys.addaudithook(hook)
 exec(code, {"__name__": "__main__"})
 """
 
-# What the modules of the list bring along in this Python, if it has them.
+# All that the modules of the list import in this Python, if it has them.
 BROUGHT = """
 import importlib, sys
 sys.path.append("/usr/lib/python3/dist-packages")
@@ -72,8 +72,8 @@ Cost = dict[str, list[str]]
 
 @dataclass(frozen=True)
 class Action:
-    """One row of the list. waits: until something comes about, so that nobody can say how often
-    it looks: what it opens is recorded without a number."""
+    """One row of the list. waits: whether the action waits for something, and so looks more often
+    or less: the files that it opens are recorded without a number."""
 
     name: str
     prepare: Callable[[Service], object] = lambda service: None
@@ -112,7 +112,7 @@ ACTIONS = (
 
 
 def record(service: Service, row: Action, agent: Path) -> tuple[Result, Cost]:
-    """Run an action, and see what it does."""
+    """Run an action, and record what it does."""
     out = service.folder / "cost"
     family = set(service.pids())
     result = service.call(
@@ -131,7 +131,7 @@ def record(service: Service, row: Action, agent: Path) -> tuple[Result, Cost]:
 
 
 def without_brought(modules: Iterable[str], listed: list[str]) -> set[str]:
-    """The listed modules, and those of an action that none of the listed brings along."""
+    """The listed modules, and those of an action that none of the listed imports."""
     libraries = [name for name in listed if name.partition(".")[0] != "agentlib"]
     brought = subprocess.run(["/usr/bin/python3", "-EsS", "-c", BROUGHT, *libraries],
                              capture_output=True, text=True, check=True).stdout.split()
@@ -154,10 +154,10 @@ def sorted_out(
             counts["processes"][named(what, owners, service)] += 1
         elif not is_of_import(what, home):
             name = named(what, owners, service)
-            # How many others there are, and whether some are born meanwhile, so that the list is
-            # read again, is the machine's affair; what is read of them is not.
+            # The number of other processes, and whether new ones come meanwhile (then the list is
+            # read again), depends on the machine; the files that are read of them do not.
             if name == "/proc" or name.startswith("/proc/OTHER"):
-                # So is whether some are of the daemon's user, of which more is read than of others.
+                # Whether some are of the daemon's user, of which more files are read, does as well.
                 if not name.endswith(("/status", "/environ", "/cmdline")):
                     others.add(name)
             else:
@@ -170,14 +170,14 @@ def sorted_out(
 
 
 def is_of_import(path: str, home: Path) -> bool:
-    """Whether it is opened or listed to import a module, which the list of modules tells."""
+    """Whether a path is opened or listed to import a module: that is in the list of modules."""
     return (path.startswith(("/usr/lib/python", "/usr/local/lib/python", str(home),
                              str(ROOT / "agentlib")))
             or path.endswith((".py", ".pyc", ".so")))
 
 
 def named(path: str, owners: dict[int, str], service: Service) -> str:
-    """A path without what is of this machine, of this moment and of one agent alone."""
+    """A path without the parts that depend on machine, moment and agent."""
     path = re.sub(
         r"^/proc/(\d+)", lambda match: f"/proc/{owners.get(int(match[1]), 'OTHER')}", path)
     for found, name in ((declaration(service.agent).manages.daemon.log_folder, "LOGS"),
@@ -189,7 +189,7 @@ def named(path: str, owners: dict[int, str], service: Service) -> str:
 
 
 def differences(expected: Cost, actual: Cost) -> list[str]:
-    """What has come and what has gone, by name."""
+    """What is new and what is gone, by name."""
     lines = []
     for kind in sorted({*expected, *actual}):
         before, now = set(expected.get(kind, ())), set(actual.get(kind, ()))
@@ -199,7 +199,7 @@ def differences(expected: Cost, actual: Cost) -> list[str]:
 
 
 def recorded() -> dict[str, Cost]:
-    """The list; where there is none, nothing may be done."""
+    """The list; without one, actions may do nothing."""
     listed: Any = json.loads(GOLDEN.read_text(encoding="utf-8")) if GOLDEN.exists() else {}
     return dict(listed)
 
@@ -207,7 +207,7 @@ def recorded() -> dict[str, Cost]:
 @pytest.mark.own
 @pytest.mark.parametrize("row", ACTIONS, ids=str)
 def test_cost(agent: Path, make_service: MakeService, row: Action) -> None:
-    """An action loads, opens and starts what is on its list, and nothing else."""
+    """An action loads, opens and starts exactly what is on its list."""
     service = make_service(credentials=row.credentials)
     row.prepare(service)
     result, cost = record(service, row, agent)
@@ -237,7 +237,7 @@ CREPT_IN = {
 def test_what_creeps_in_is_named(
     agent: Path, make_service: MakeService, kind: str,
 ) -> None:
-    """A module, file or process that an agent takes up is found, and by its name."""
+    """A new module, file or process of an agent is found, by its name."""
     before, after, complaint = CREPT_IN[kind]
     row = ACTIONS[0]
     service = make_service()

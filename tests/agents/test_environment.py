@@ -1,8 +1,8 @@
 """A strange environment changes nothing that Pacemaker sees: no code, no hang, no secret.
 
-Each row of STRANGE is one thing that is odd about how an agent is called, and every action is
-walked through it: stopped, started, monitored with a new token and with the remembered one,
-reloaded, stopped. What cannot succeed there says why, and what can succeeds.
+Each row of STRANGE is one strange way to call an agent, and every action is tested with it:
+stopped, started, monitored with a new token and with the remembered one, reloaded, stopped.
+Actions that cannot succeed there say why, and all others succeed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ except BlockingIOError:
     os.set_blocking(writer, True)
 os.dup2(writer, 2)
 """
-"""A reader that never reads: the agent itself."""
+"""stderr is a full pipe, which no process reads: its reader is the agent itself."""
 
 TWICE = """
 import ctypes
@@ -70,11 +70,11 @@ NO_PROC = "mount -t tmpfs none /proc"
 
 @dataclass
 class Strange:
-    """One row: what is strange, and what comes of it.
+    """One row: what is strange, and what it changes.
 
     environ, parameters: added; None takes a variable away.
     codes: of steps (STEPS) that cannot succeed there; words: of their exit reasons.
-    tokens: that Keystone is asked for, in two monitors.
+    tokens: how many Keystone is asked for, in two monitors.
     traps: whether the working folder is the one with the traps.
     mute: whether stdout or stderr do not come through to us.
     """
@@ -94,10 +94,10 @@ class Strange:
 PROXY = "http://127.0.0.1:1/"
 TIMEOUT = "OCF_RESKEY_CRM_meta_timeout"
 
-# Variables that have no say have none together, too. What a number may look like that Pacemaker
-# says is in tests/unit/test_environment.py.
+# Variables that are ignored are tested together. Forms of the numbers that Pacemaker gives are
+# in tests/unit/test_environment.py.
 STRANGE = [
-    # what shells and tools look at
+    # variables for shells and tools
     Strange("no-path", {"PATH": None}),
     Strange("empty-path", {"PATH": ""}),
     Strange("path-of-traps", {"PATH": "{trap}:/usr/bin:/bin"}),
@@ -111,7 +111,7 @@ STRANGE = [
             "ENV": "{trap}/sh", "BASH_ENV": "{trap}/sh", "SHELLOPTS": "xtrace",
         },
     ),
-    # what Python, its libraries and the dynamic linker look at
+    # variables for Python, its libraries and the dynamic linker
     Strange(
         "python",
         {
@@ -125,7 +125,7 @@ STRANGE = [
     Strange("folder-of-traps", traps=True),
     Strange("ld-preload", {"LD_PRELOAD": "/nowhere/x.so", "LD_LIBRARY_PATH": "/nowhere"}),
     Strange("openssl", {"OPENSSL_CONF": "{trap}/json.py", "OPENSSL_MODULES": "/nowhere"}),
-    # what HTTP clients look at
+    # variables for HTTP clients
     Strange(
         "http-clients",
         {
@@ -147,7 +147,7 @@ STRANGE = [
             "OS_CLOUD": "x", "OS_ENDPOINT": PROXY, "OS_USER_DOMAIN_NAME": "x",
         },
     ),
-    # what OCF and Pacemaker say
+    # variables of OCF and Pacemaker
     Strange(
         "ocf-says-nothing",
         dict.fromkeys(
@@ -223,7 +223,7 @@ STRANGE = [
     Strange("512-mb", prefix=sh("ulimit -v 524288")),
     Strange("small-stack", prefix=sh("ulimit -s 256")),
     Strange("10-s-of-cpu", prefix=sh("ulimit -t 10")),
-    # (At 19 it would get nothing at all for as long as others keep the machine busy.)
+    # (At 19 it would get no CPU at all while other processes keep the machine busy.)
     Strange("nice", prefix=("/usr/bin/nice", "-n", "5")),
     Strange(
         "no-file-size", prefix=sh("ulimit -f 0"), codes={"start": 1},
@@ -274,7 +274,7 @@ STEPS: list[tuple[str, str, dict[str, Any], int]] = [
 
 
 def lay_traps(folder: Path) -> Path:
-    """A folder of programs and modules that nobody should run."""
+    """A folder of programs and modules that must not be run."""
     trap = folder / "trap"
     trap.mkdir()
     for name in ("sh", "su", "curl", "python3", "env", "ps", "kill", "awk", "id"):
@@ -331,7 +331,7 @@ class Caller:
 
 @pytest.mark.parametrize("case", STRANGE, ids=lambda case: case.name)
 def test_strange(make_service: MakeService, case: Strange) -> None:
-    """Every action comes to what it should, by itself and with no trap sprung."""
+    """Every action gives its usual code, ends by itself, and runs no trap."""
     service = make_service(credentials=True, password=SECRET)
     caller = Caller(service, case)
     before = {path: path.stat().st_size for path in caller.trap.rglob("*")}
@@ -355,7 +355,7 @@ def test_strange(make_service: MakeService, case: Strange) -> None:
         assert SECRET not in service.log.read_text(encoding="utf-8")
 
 
-# ---- what fails, fails as it does elsewhere
+# ---- failures are the usual ones
 
 FAILING = [
     "path-of-traps", "locale-c", "locale-nonsense", "folder-of-traps", "no-log", "log-fifo",
@@ -369,7 +369,7 @@ FAILING = [
     "case", [case for case in STRANGE if case.name in FAILING], ids=lambda case: case.name
 )
 def test_strange_failure(make_service: MakeService, case: Strange) -> None:
-    """A daemon that dies at start, and an unknown action, are reported as they are elsewhere."""
+    """A daemon that ends at start, and an unknown action, are reported as usual."""
     service = make_service(exit_at_once=3, last_words="n\u00f6 such table")
     caller = Caller(service, case)
     caller.expect(caller.call("start", timeout=20), 1, "ended with 3", "such table")
@@ -399,14 +399,14 @@ def syslog(service: Service) -> Iterator[socket.socket]:
 
 
 def to_syslog(service: Service) -> dict[str, Any]:
-    """Options of a call whose messages go to syslog, and there alone."""
+    """Options of a call whose messages go to syslog only."""
     environ = {"HA_LOGFACILITY": "daemon", "HA_LOGFILE": None}
     return {"prefix": with_syslog(service.folder), "environ": environ}
 
 
 @pytest.mark.own
 def test_syslog(service: Service, syslog: socket.socket) -> None:
-    """What was done, and what failed, is in syslog, under the names of agent and instance."""
+    """Actions and failures are in syslog, under the names of agent and instance."""
     options = to_syslog(service)
     started = expect(service.start(**options), 0)
     assert b"started, pid" in (line := syslog.recv(4096))
@@ -419,7 +419,7 @@ def test_syslog(service: Service, syslog: socket.socket) -> None:
 
 
 def test_syslog_hangs(service: Service, syslog: socket.socket) -> None:
-    """A syslog that takes nothing any more (its daemon is stopped) holds up no action."""
+    """A syslog that takes no more messages (its daemon is stopped) does not delay an action."""
     options = to_syslog(service)
     clog(syslog)
     expect(service.start(timeout=20, **options), 0)
@@ -428,7 +428,7 @@ def test_syslog_hangs(service: Service, syslog: socket.socket) -> None:
     expect(service.start(**options, timeout=20, parameters={"config": "/nowhere/x"}), 5, "config")
 
 
-# ---- what HTTP clients would find in the environment, or in root's home
+# ---- settings for HTTP clients in the environment, or in root's home
 
 
 class Attentive(Keystone):
@@ -444,7 +444,7 @@ class Attentive(Keystone):
 
 
 def test_netrc(make_service: MakeService) -> None:
-    """A .netrc of root's with Keystone's host in it has no say in who asks."""
+    """A .netrc of root's with Keystone's host in it does not change the user that asks."""
     service = make_service(credentials=True)
     netrc = service.folder / ".netrc"
     netrc.write_text(f"machine 127.0.0.1 login admin password {SECRET}\n", encoding="utf-8")
@@ -461,7 +461,7 @@ def test_netrc(make_service: MakeService) -> None:
 
 
 def test_openrc_is_not_credentials(service: Service) -> None:
-    """OS_* variables, as an openrc file sets them, are not the parameters: nobody is asked."""
+    """OS_* variables, as an openrc file sets them, are no parameters: Keystone is not asked."""
     environ = {name.upper(): str(value) for name, value in service.credentials.items()}
     expect(service.start(environ=environ), 0)
     expect(service.monitor(environ=environ), 0)
@@ -492,7 +492,7 @@ def test_key_log(with_tls: Service, certificate: Path) -> None:
 
 
 def test_ca_variables(with_tls: Service, certificate: Path) -> None:
-    """Whom to trust is the parameters' business: a variable neither adds a CA nor takes one."""
+    """Only parameters say which CA to trust: a variable neither adds a CA nor takes one away."""
     names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
     trusted = {"os_cacert": certificate}
     expect(with_tls.start(parameters=trusted), 0)
@@ -510,9 +510,9 @@ def test_ca_variables(with_tls: Service, certificate: Path) -> None:
 @pytest.mark.parametrize("step", [86400, -86400], ids=["forward", "back"])
 @pytest.mark.parametrize("revoked", [False, True], ids=["token-good", "token-expired"])
 def test_clock_stepped(make_service: MakeService, step: int, revoked: bool) -> None:
-    """A clock that was set by a day costs one token at most, and no verdict.
+    """A clock that was set by a day costs one token at most, and changes no verdict.
 
-    What the remembered token's end says then is what a step of the clock would make of it.
+    Instead of the clock, the test changes the end of the remembered token.
     """
     service = make_service(credentials=True)
     expect(service.start(), 0)
@@ -527,11 +527,11 @@ def test_clock_stepped(make_service: MakeService, step: int, revoked: bool) -> N
     assert service.asked() == (2 if revoked or step > 0 else 1)
 
 
-# ---- who the instance is
+# ---- the name of the instance
 
 
 def test_no_instance(service: Service) -> None:
-    """Without OCF_RESOURCE_INSTANCE nothing breaks, and nobody else's daemon is touched."""
+    """Without OCF_RESOURCE_INSTANCE nothing fails, and no other instance's daemon is touched."""
     expect(service.start(), 0)
     before = service.pids()
     environ = {"OCF_RESOURCE_INSTANCE": None, "HA_RSCTMP": str(service.folder / "other")}
@@ -548,7 +548,7 @@ INSTANCES = ["a/b", "../../etc/x", "a\nb", "a\x1bb", "\udcff"]
 
 @pytest.mark.parametrize("name", INSTANCES, ids=lambda name: ascii(name)[1:20])
 def test_instance_name(service: Service, name: str) -> None:
-    """What is not the name of a resource makes no file anywhere."""
+    """A text that cannot be the name of a resource makes no file anywhere."""
     before = sorted(service.folder.rglob("*"))
     environ = {"OCF_RESOURCE_INSTANCE": name}
     expect(service.start(environ=environ), 6, "OCF_RESOURCE_INSTANCE")
@@ -556,7 +556,7 @@ def test_instance_name(service: Service, name: str) -> None:
     assert set(service.folder.rglob("*")) - {service.log} == set(before)
 
 
-# ---- what the daemon inherits
+# ---- descriptors that the daemon inherits
 
 
 @pytest.mark.parametrize("script", ["exec <&-", "exec >&-", "exec 2>&-", "exec <&- >&- 2>&-",
@@ -571,7 +571,7 @@ def test_inherited_descriptors(service: Service, script: str) -> None:
 
 
 def test_rsctmp_is_a_file(service: Service) -> None:
-    """An HA_RSCTMP that cannot be one is reported; stop does without."""
+    """An HA_RSCTMP that is no folder is reported by start; stop does not need it."""
     file = service.folder / "file"
     file.write_text("", encoding="utf-8")
     environ = {"HA_RSCTMP": str(file)}
@@ -587,14 +587,14 @@ def test_rsctmp_is_a_file(service: Service) -> None:
 @pytest.mark.parametrize("action", ["start", "stop", "monitor", "reload-agent", "validate-all"])
 @pytest.mark.parametrize("milliseconds", ["1", "100"])
 def test_no_time(service: Service, action: str, milliseconds: str) -> None:
-    """With no time to speak of an action ends soon, with one reason or with success."""
+    """With hardly any time an action ends soon, with one reason or with success."""
     if action != "start":
         expect(service.start(), 0)
     environ = {TIMEOUT: milliseconds}
     result = service.call(action, timeout=None, limit=20, interval=30, environ=environ)
     assert result.code in (0, 1)
     expect(result, result.code)
-    # What is killed may go after the agent's last look: 1 says that it was still there.
+    # A killed process may end after the agent's last look: 1 says that it was still there.
     assert action != "stop" or result.code or not service.pids()
     expect(service.stop(), 0)
     assert not service.pids()
@@ -606,12 +606,12 @@ def test_no_bytecode(service: Service) -> None:
     assert "__pycache__" not in os.listdir(service.agent.parent)
 
 
-# ---- /proc, without which nobody can tell what runs
+# ---- /proc, without which no agent can tell what runs
 
 
 @pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
 def test_no_proc(service: Service, running: bool) -> None:
-    """Where no processes can be seen, nothing is certain: 1 to every question, and no harm."""
+    """Without /proc nothing is certain: every action is 1, and no process is touched."""
     if running:
         expect(service.start(), 0)
     before = service.pids()
@@ -633,9 +633,9 @@ NO_PTRACE = ("/usr/bin/setpriv", "--bounding-set", "-sys_ptrace")
 
 
 def test_no_ptrace(make_service: MakeService) -> None:
-    """Without CAP_SYS_PTRACE (as in containers) start says so; what runs is told from its state.
+    """Without CAP_SYS_PTRACE (as in containers) start says so; what runs is known by its state.
 
-    Nobody can see there whose a socket is.
+    There an agent cannot see which process has a socket.
     """
     service = make_service(credentials=True)
     expect(service.start(prefix=NO_PTRACE, timeout=10), 4, "CAP_SYS_PTRACE")
@@ -653,13 +653,13 @@ def test_no_ptrace(make_service: MakeService) -> None:
 
 
 GIVEN_UP = (-signal.SIGABRT, -signal.SIGKILL)
-"""Pacemaker takes it for a failure: the interpreter has aborted, or was at a loss until killed."""
+"""Failures to Pacemaker: the interpreter has aborted, or did not end until it was killed."""
 
 
 def test_little_memory(make_service: MakeService) -> None:
-    """With too little memory nobody says 7 of what runs, nor 0 of what was not stopped.
+    """With too little memory no action says 7 while the daemon runs, nor 0 if it was not stopped.
 
-    Python 3.13 itself is not always up to it: it may corrupt its memory, or go round in circles.
+    Python 3.13 itself may fail then: it may corrupt its memory, or loop without end.
     """
     service = make_service(credentials=True)
     tried = 0

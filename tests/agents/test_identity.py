@@ -1,7 +1,7 @@
 """Which processes are the instance's own: pidfile, state, reused pids, namesakes, adoption.
 
-The promises: whatever lies in the place of what we remember, no stranger is harmed, our own daemon
-is found again and never doubled, and stop ends all of it.
+The promises: whatever is in the place of state and pidfile, no other process is harmed, our own
+daemon is found again and never doubled, and stop ends all of it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from looks import eventually, having, kill, start_of
 
 pytestmark = pytest.mark.shared
 
-# ---- junk in the place of what we remember
+# ---- junk in the place of pidfile and state
 
 PIDFILES: dict[str, object] = {
     "empty": "",
@@ -52,13 +52,13 @@ PIDFILES: dict[str, object] = {
 
 @pytest.mark.parametrize("kind", PIDFILES)
 def test_pidfile_junk(service: Service, kind: str) -> None:
-    """Junk in the place of the pidfile is nothing: not followed, not killed, not in the way."""
+    """Junk in the place of the pidfile is ignored: it is not followed, and hinders no action."""
     put_junk(service.pidfile, PIDFILES[kind])
     expect(service.probe(), 7)
     expect(service.stop(), 0)
     expect(service.start(), 0)
     master = one_daemon(service)
-    if kind != "directory":  # somebody's folder stays where it is, and start does without
+    if kind != "directory":  # a folder stays where it is, and start does without a pidfile
         assert f"{master}\n" == service.pidfile.read_text(encoding="utf-8")
     stops(service)
     assert unharmed(service.rsctmp)
@@ -67,7 +67,7 @@ def test_pidfile_junk(service: Service, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["symlink", "directory", "megabyte", "device", "fifo"])
 def test_pidfile_junk_while_running(service: Service, kind: str) -> None:
-    """Junk that took the pidfile's place while the daemon runs changes nothing."""
+    """Junk that replaces the pidfile while the daemon runs changes nothing."""
     expect(service.start(), 0)
     before = one_daemon(service)
     service.pidfile.unlink()
@@ -81,7 +81,7 @@ def test_pidfile_junk_while_running(service: Service, kind: str) -> None:
 
 @pytest.mark.parametrize("whose", ["root", "nobody"])
 def test_pidfile_unreadable(service: Service, whose: str) -> None:
-    """A pidfile of mode 000, whoever owns it, is as good as any to root."""
+    """A pidfile of mode 000, of whatever owner, works like any other, as agents run as root."""
     expect(service.start(), 0)
     before = one_daemon(service)
     service.pidfile.chmod(0)
@@ -121,7 +121,7 @@ STATES: dict[str, object] = {
 @pytest.mark.own
 @pytest.mark.parametrize("action", ["start", "stop"])
 def test_precious_number(service: Service, stranger: Strangers, action: str) -> None:
-    """A file with a number in it, that pid= names by mistake, is not removed by stop."""
+    """A file with a number in it, which pid= names by mistake, is not removed by stop."""
     counter = service.folder / "counter"
     counter.write_text(f"{stranger()}\n", encoding="utf-8")
     content = counter.read_bytes()
@@ -137,7 +137,7 @@ def test_precious_number(service: Service, stranger: Strangers, action: str) -> 
 
 
 def test_own_pidfile_goes(service: Service) -> None:
-    """A pidfile of the agent's own, wherever pid= puts it, is gone after stop."""
+    """A pidfile that the agent has written, wherever pid= puts it, is gone after stop."""
     service.parameters["pid"] = service.folder / "x.pid"
     expect(service.start(), 0)
     assert service.pidfile.exists()
@@ -149,7 +149,7 @@ def test_own_pidfile_goes(service: Service) -> None:
 @pytest.mark.own
 @pytest.mark.parametrize("length", [199, 255, 1000])
 def test_long_name(make_service: MakeService, length: int) -> None:
-    """A resource's name may be as long as Pacemaker takes it."""
+    """A resource's name may be as long as Pacemaker accepts it."""
     service = make_service(name=f"p_{os.getpid()}_".ljust(length, "x"))
     expect(service.stop(), 0)
     expect(service.start(), 0)
@@ -161,7 +161,7 @@ def test_long_name(make_service: MakeService, length: int) -> None:
 @pytest.mark.own
 @pytest.mark.parametrize("kind", STATES)
 def test_state_junk(service: Service, kind: str) -> None:
-    """Junk in the place of the state is nothing: not followed, not killed, not in the way."""
+    """Junk in the place of the state is ignored: it is not followed, and hinders no action."""
     service.state_folder.mkdir(mode=0o700)
     put_junk(service.state_file, STATES[kind])
     expect(service.probe(), 7)
@@ -189,7 +189,7 @@ def test_state_junk_while_running(service: Service, kind: str) -> None:
 @pytest.mark.own
 @pytest.mark.parametrize("part", [0.02, 0.3, 0.6, 0.98])
 def test_state_truncated(service: Service, part: float) -> None:
-    """A state that was cut off, as by a power loss, is no state: the daemon is found again."""
+    """A state that was cut off, as by a power loss, is ignored: the daemon is found again."""
     expect(service.start(), 0)
     before = service.master()
     os.truncate(service.state_file, int(service.state_file.stat().st_size * part))
@@ -203,7 +203,7 @@ FOLDERS = ["open", "foreign", "file", "symlink"]
 @pytest.mark.own
 @pytest.mark.parametrize("kind", FOLDERS)
 def test_state_folder_of_others(service: Service, kind: str) -> None:
-    """A state folder that others can write is not believed: start says so, stop does without."""
+    """A state folder that other users can write is not used: start says so, stop does without."""
     elsewhere = service.rsctmp / "elsewhere"
     if kind == "file":
         service.state_folder.write_text(PRECIOUS, encoding="utf-8")
@@ -223,7 +223,7 @@ def test_state_folder_of_others(service: Service, kind: str) -> None:
 
 
 def test_folder_missing(service: Service) -> None:
-    """HA_RSCTMP lives in memory: after a boot it is made anew."""
+    """HA_RSCTMP, which is in memory, is made anew after a boot."""
     service.rsctmp.rmdir()
     expect(service.probe(), 7)
     expect(service.stop(), 0)
@@ -238,7 +238,7 @@ def test_folder_missing(service: Service) -> None:
 
 @dataclass(frozen=True)
 class Disk:
-    """A file system for HA_RSCTMP, and what befalls it.
+    """A file system for HA_RSCTMP, and its fault.
 
     options: of its mount. fault: a shell script, $0 is the folder. words: of start's reason.
     """
@@ -265,14 +265,14 @@ def disk(request: pytest.FixtureRequest) -> Disk:
 
 @pytest.fixture
 def mounts(service: Service, disk: Disk) -> Iterator[Mounts]:
-    """The file system at the service's HA_RSCTMP, still in order; all actions run in it."""
+    """The file system at the service's HA_RSCTMP, before its fault; all actions run in it."""
     with Mounts(service.rsctmp, disk.options) as mounted:
         service.prefix = tuple(mounted.prefix)
         yield mounted
 
 
 def test_disk_bad_before_start(service: Service, mounts: Mounts, disk: Disk) -> None:
-    """Nothing is started that could not be remembered; stop and probe do without."""
+    """A daemon that could not be remembered is not started; stop and probe need no memory."""
     assert 0 == mounts.run(disk.fault)
     expect(service.probe(), 7)
     expect(service.monitor(), 7)
@@ -290,7 +290,7 @@ def test_disk_bad_before_start(service: Service, mounts: Mounts, disk: Disk) -> 
 def test_disk_bad_while_running(
     service: Service, mounts: Mounts, disk: Disk, fault: str
 ) -> None:
-    """A daemon that runs is monitored and stopped though nothing can be written any more."""
+    """A daemon that runs is monitored and stopped even if nothing can be written any more."""
     service.config.set(orphans="live")
     expect(service.start(), 0)
     eventually(lambda: len(service.pids()) == 3)
@@ -310,8 +310,8 @@ def test_disk_bad_while_running(
 
 
 def test_disk_bad_while_adopting(service: Service, mounts: Mounts, disk: Disk) -> None:
-    """A daemon that a shell agent has started is seen and ended though it cannot be noted."""
-    pid = start_by_shell(service)  # not in the mount, so its pidfile is to be repeated there
+    """A daemon that a shell agent has started is seen and ended even if it cannot be remembered."""
+    pid = start_by_shell(service)  # its pidfile is not in the mount, and is repeated there
     assert 0 == mounts.run(f'echo {pid} >"$0/{service.pidfile.name}"')
     assert 0 == mounts.run(disk.fault)
     expect(service.probe(), 0)
@@ -322,7 +322,7 @@ def test_disk_bad_while_adopting(service: Service, mounts: Mounts, disk: Disk) -
 
 @pytest.mark.parametrize("limit", [0, 1])
 def test_file_size_limited(service: Service, limit: int) -> None:
-    """Under RLIMIT_FSIZE, too, nothing is started that could not be remembered."""
+    """Under RLIMIT_FSIZE, too, a daemon that could not be remembered is not started."""
     prefix = ["/usr/bin/prlimit", f"--fsize={limit}"]
     expect(service.start(prefix=prefix), 1)
     assert not service.pids()
@@ -334,7 +334,7 @@ def test_file_size_limited(service: Service, limit: int) -> None:
 
 @pytest.mark.parametrize("kind", ["a file", "dangling", "fifo"])
 def test_folder_is_none(service: Service, kind: str) -> None:
-    """Where HA_RSCTMP is no folder, nothing is started, nothing is broken, and stop is 0."""
+    """Where HA_RSCTMP is no folder, nothing is started, and stop is 0."""
     service.rsctmp.rmdir()
     put_junk(service.rsctmp, kind)
     expect(service.probe(), 7)
@@ -343,7 +343,7 @@ def test_folder_is_none(service: Service, kind: str) -> None:
     stops(service)
 
 
-# ---- what we remember is lost
+# ---- state or pidfile is lost
 
 LOSSES: dict[str, Callable[[Service], None]] = {
     "pidfile": lambda service: service.pidfile.unlink(),
@@ -354,7 +354,7 @@ LOSSES: dict[str, Callable[[Service], None]] = {
 
 
 def _kinds() -> list[object]:
-    """The state is ours; pidfile and folder are everybody's."""
+    """Every loss; a state and its folder only our agents have, a pidfile every agent."""
     return [pytest.param(k, marks=[pytest.mark.own] * (k in ("state", "folder"))) for k in LOSSES]
 
 
@@ -374,11 +374,11 @@ def test_memory_lost(service: Service, kind: str, action: str) -> None:
     stops(service)
 
 
-# ---- a stranger has the old pid
+# ---- another process has the old pid
 
 
 def dead(service: Service) -> int:
-    """A daemon that is gone, whole, and is remembered: the pid that it had."""
+    """Kill a daemon, all of it, which stays remembered; return the pid that it had."""
     expect(service.start(), 0)
     pid = service.master()
     service.config.kill()
@@ -396,7 +396,7 @@ def of_root(service: Service, stranger: Strangers, folder: Path, pid: int) -> No
 
 
 def same_binary(service: Service, stranger: Strangers, folder: Path, pid: int) -> None:
-    """The same program under another configuration, of the same user, with no agent."""
+    """The same program with another configuration, of the same user, without an agent."""
     stranger(service.binary, "--config-file", sister_daemon(folder).path, pid=pid)
 
 
@@ -415,7 +415,7 @@ WHO = [sleeps, of_root, same_binary, sister]
 def test_pid_reused(
     service: Service, stranger: Strangers, folder: Path, who: Callable[..., None], first: str
 ) -> None:
-    """A stranger who has really been given the dead master's pid is never taken for it."""
+    """Another process that has really got the dead master's pid is never taken for it."""
     pid = dead(service)
     who(service, stranger, folder, pid)
     if first in ("probe", "monitor"):
@@ -429,7 +429,7 @@ def test_pid_reused(
 
 @pytest.mark.parametrize("action", ["probe", "monitor", "stop", "start"])
 def test_pid_reused_by_the_agent(service: Service, action: str) -> None:
-    """An agent that has itself been given the dead master's pid neither sees nor ends itself."""
+    """An agent that has itself got the dead master's pid neither reports nor ends itself."""
     pid = dead(service)
     options = {"interval": 30} if action == "monitor" else {}
     name = "monitor" if action == "probe" else action
@@ -443,7 +443,7 @@ def test_pid_reused_by_the_agent(service: Service, action: str) -> None:
 @pytest.mark.own
 @pytest.mark.parametrize("reused", [True, False], ids=["pid-reused", "by-chance"])
 def test_tag_of_others(service: Service, stranger: Strangers, reused: bool) -> None:
-    """Our own tag in another user's process is no claim: anybody can put it into his own."""
+    """Our tag in another user's process is no evidence: any user can set it."""
     old = dead(service) if reused else 0
     pid = stranger(pid=old, user="daemon", env={TAG: service.tag})
     expect(service.probe(), 7)
@@ -457,7 +457,7 @@ def test_tag_of_others(service: Service, stranger: Strangers, reused: bool) -> N
 
 
 def test_session_reused(service: Service) -> None:
-    """Nor is a stranger whose session has the dead master's number, its leader gone as well."""
+    """A process in a session with the dead master's number, without a leader, is not ours."""
     mark = f"STRANGER={uuid.uuid4().hex}"
     pid = dead(service)
     strangers = Strangers()
@@ -484,7 +484,7 @@ def test_session_reused(service: Service) -> None:
 def test_remembered_pid_is_a_strangers(
     service: Service, stranger: Strangers, folder: Path, where: str, who: str
 ) -> None:
-    """What is remembered names a stranger, with another moment of birth: he is left alone."""
+    """A process with the remembered pid, but another start time, is left alone."""
     expect(service.start(), 0)
     state = json.loads(service.state_file.read_text(encoding="utf-8"))
     service.config.kill()
@@ -513,7 +513,7 @@ def test_remembered_pid_is_a_strangers(
 
 
 def kernel_thread() -> int:
-    """A thread of the kernel's, which pid 2 is unless this is a container; else init."""
+    """A kernel thread, which pid 2 is outside of containers; else init."""
     command = Path("/proc/2/cmdline")
     return 2 if command.exists() and not command.read_bytes() else 1
 
@@ -542,7 +542,7 @@ def died(service: Service) -> None:
 def test_memory_of_another_instance(
     make_service: MakeService, before: Callable[[Service], None], what: str, how: str
 ) -> None:
-    """Who copies, or links, what another instance remembers does not hand its daemon over."""
+    """A copy of, or link to, another instance's state and pidfile does not take over its daemon."""
     service, other = make_service(), make_service()
     expect(other.start(), 0)
     pid = one_daemon(other)
@@ -564,7 +564,7 @@ def test_memory_of_another_instance(
 
 @pytest.mark.parametrize("shared", [True, False], ids=["one-folder", "two-folders"])
 def test_one_name_under_two_agents(agent: Path, folder: Path, shared: bool) -> None:
-    """Two agents with instances of the same name do not end each other's daemons."""
+    """Instances of the same name under two agents do not end each other's daemons."""
     name = f"p-{uuid.uuid4().hex[:8]}"
     second = next((a for a in AGENTS if a != agent), agent)
     for place in ("one", "other"):
@@ -611,7 +611,7 @@ def test_two_instances(make_service: MakeService, names: tuple[str, str], shared
 @pytest.mark.parametrize("form", ["--config-file {}", "--config-file={}"])
 @pytest.mark.parametrize("first", ["monitor", "probe", "start"])
 def test_adoption(make_service: MakeService, form: str, first: str) -> None:
-    """A daemon that the shell agent has started is taken over as it runs, by whatever comes."""
+    """A daemon that the shell agent has started is taken over by the first action, and runs on."""
     service = make_service(credentials=True)
     pid = start_by_shell(service, form)
     result = {"monitor": service.monitor, "probe": service.probe, "start": service.start}[first]()
@@ -625,14 +625,14 @@ def test_adoption(make_service: MakeService, form: str, first: str) -> None:
 
 
 def test_adopted_by_stop(service: Service) -> None:
-    """A daemon that the shell agent has started is stopped by the first that we do."""
+    """A daemon that the shell agent has started is stopped even if stop is our first action."""
     start_by_shell(service)
     stops(service)
 
 
 @pytest.mark.parametrize("then", ["stop", "start"])
 def test_orphans_after_adoption(make_service: MakeService, then: str) -> None:
-    """The workers of an adopted daemon are known when their master has gone."""
+    """The workers of an adopted daemon are known when their master is gone."""
     service = make_service(orphans="live")
     pid = start_by_shell(service)
     expect(service.monitor(), 0)
@@ -662,7 +662,7 @@ def test_adopted_memory_lost(service: Service, kind: str) -> None:
 
 @pytest.mark.parametrize("fault", ["", "orphaned"])
 def test_adopted_sister_is_spared(make_service: MakeService, fault: str) -> None:
-    """Shell agents leave all daemons in one session: only our own is ended, not its sister."""
+    """Shell agents leave all daemons in one session: stop ends our own, and no other of them."""
     one, sister = make_service(orphans="live"), make_service()
     pid = start_by_shell(one)
     start_by_shell(sister)  # later: it may be taken for a worker
@@ -678,7 +678,7 @@ def test_adopted_sister_is_spared(make_service: MakeService, fault: str) -> None
 
 @pytest.mark.parametrize("what", ["config", "binary", "user", "instance"])
 def test_not_adopted(make_service: MakeService, what: str) -> None:
-    """What only the pidfile claims, but is another's daemon, is left alone."""
+    """A daemon of another instance is left alone, even if the pidfile names it."""
     service, other = make_service(), make_service()
     pid = start_by_shell(other)
     shutil.copyfile(other.pidfile, service.pidfile)

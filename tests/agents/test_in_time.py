@@ -1,8 +1,8 @@
 """Always in time: an action ends by itself, with its exit reason, before Pacemaker ends it.
 
 At least half a second before, down to a timeout of 5 s, whatever the peers and the daemon do.
-Each row is a fault, the action that meets it, and the code that it comes to. Many that have one
-timeout are under way at once; a test hears its own.
+Each row is a fault, the action that meets it, and the code of that action. Many actions with the
+same timeout run at once; each test gets the result of its own.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ HURRIED = (5, 6, 10)
 """Timeouts with which a busy machine may leave no time for more than 1 and `in time`."""
 
 WAVE = 12
-"""Actions that are under way at once. Of three times as many some had lost half of their 10 s on a
-busy machine before they were more than a fork of the test's own process."""
+"""Actions that run at once. With three times as many, some lost half of their 10 s on a busy
+machine between the fork and the exec of the agent."""
 
 PATIENCE = 10
-"""Seconds after its timeout when an action is killed here; how late it was is told before."""
+"""Seconds after its timeout when an action is killed here, so that its lateness is known."""
 
 Prepare = Callable[[Service, ExitStack], "dict[str, object]"]
 
@@ -51,10 +51,10 @@ Prepare = Callable[[Service, ExitStack], "dict[str, object]"]
 class Fault:
     """One row.
 
-    action, code, words: what is called, and what comes of it. busy: whether a machine too busy
-        for Keystone's answer to come in time may make it 190; whose fault it is, others ask.
+    action, code, words: the action, its code and its reason. busy: whether 190 is right as well,
+        on a machine too busy for Keystone's answer to come in time; other tests ask for the fault.
     daemon: behaviour from the start on; peers: of the daemon when it runs; keystone: its mode.
-    prepare: does what else is to be done; returns options of the call.
+    prepare: makes the rest of the fault; returns options of the call.
     timeouts: that Pacemaker gives, in seconds.
     """
 
@@ -70,11 +70,11 @@ class Fault:
     busy: bool = False
 
 
-# ---- what is to be done for some
+# ---- preparations of some faults
 
 
 def with_token(service: Service, stack: ExitStack) -> dict[str, object]:
-    """A monitor before has got a token."""
+    """An earlier monitor has got a token."""
     expect(service.monitor(), 0)
     return {}
 
@@ -98,7 +98,7 @@ def orphaned(service: Service, stack: ExitStack) -> dict[str, object]:
 
 
 def mute_resolver(parameter: str) -> Prepare:
-    """The name in a URL is asked of a nameserver that does not answer."""
+    """The nameserver for the name in a URL does not answer."""
 
     def prepare(service: Service, stack: ExitStack) -> dict[str, object]:
         nameserver = stack.enter_context(Nameserver("mute", service.folder))
@@ -109,7 +109,7 @@ def mute_resolver(parameter: str) -> Prepare:
 
 
 def another_start(service: Service, stack: ExitStack) -> dict[str, object]:
-    """Another start is under way, and has all the time in the world."""
+    """Another start is running, with a very long timeout."""
     other = service.begin("start", timeout=600)
     stack.callback(other.wait)
     stack.callback(other.kill)
@@ -118,13 +118,13 @@ def another_start(service: Service, stack: ExitStack) -> dict[str, object]:
 
 
 def mute_syslog(service: Service, stack: ExitStack) -> dict[str, object]:
-    """What reads /dev/log has stopped, and its queue is full."""
+    """The reader of /dev/log has stopped, and its queue is full."""
     clog(stack.enter_context(listening_syslog(service.folder)))
     return {"prefix": with_syslog(service.folder), "environ": {"HA_LOGFACILITY": "daemon"}}
 
 
 def full_fifo(service: Service, stack: ExitStack) -> dict[str, object]:
-    """HA_LOGFILE is a fifo that somebody has open, and does not read."""
+    """HA_LOGFILE is a fifo that another process has open, and does not read."""
     path = service.folder / "fifo"
     stack.callback(os.close, clogged_fifo(path))
     return {"environ": {"HA_LOGFILE": str(path)}}
@@ -161,7 +161,7 @@ FAULTS = [
     Fault("hangs", "start", 1, ("in time",), HANGS, timeouts=ALL),
     Fault("drips", "start", 1, ("in time",), DRIPS),
     Fault("1xx", "start", 1, (), {"public": "endless_1xx"}),
-    # Expressions over what a daemon says must not take longer than it is long.
+    # Regular expressions over a daemon's output must take linear time.
     Fault("says-many-urls", "start", 1, ("no such table",),
           {"exit_at_once": 1, "last_words": "://" * 20_000 + " no such table"}),
     Fault("says-many-parentheses", "start", 1, ("uWSGI",),
@@ -193,7 +193,7 @@ CASES = [
 
 @dataclass
 class Ready:
-    """A service in the state of its fault, and how it will be called."""
+    """A service with its fault, and the call to be made."""
 
     service: Service
     action: str
@@ -201,7 +201,7 @@ class Ready:
     stack: ExitStack
 
     def run(self) -> Result:
-        """Call it, see that a stop told the truth, and tidy up."""
+        """Call the action, check that a stop with 0 has ended all, and clean up."""
         with self.stack:
             result = self.service.call(self.action, **self.options)
             if self.action == "stop" and result.code == 0:
@@ -210,7 +210,7 @@ class Ready:
 
 
 def ready(agent: Path, fault: Fault, timeout: int) -> Ready:
-    """Bring a service of its own to the state of a fault."""
+    """Make a service with a fault."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="agents-"))
         os.chmod(folder, 0o755)
@@ -229,7 +229,7 @@ def ready(agent: Path, fault: Fault, timeout: int) -> Ready:
 
 
 class Waves:
-    """WAVE of those that have one timeout, begun at once when the first of them is asked for."""
+    """Up to WAVE actions with one timeout, begun at once when the first result is asked for."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
@@ -237,11 +237,11 @@ class Waves:
         self._late: dict[str, Future[float]] = {}
 
     def result(self, item: pytest.Item, timeout: int) -> tuple[Result, float]:
-        """What came of it, and how late the machine was meanwhile, in seconds."""
+        """The result of a test's action, and how late the machine was meanwhile, in seconds."""
         if item.nodeid not in self._begun:
             self._begin(_alike(item), timeout)
         result, late = self._begun[item.nodeid].result(), self._late[item.nodeid].result()
-        HISTORY[:] = [result]  # those that ended meanwhile are of other tests
+        HISTORY[:] = [result]  # results that came meanwhile are of other tests
         return result, late
 
     def _begin(self, items: list[pytest.Function], timeout: int) -> None:
@@ -251,7 +251,7 @@ class Waves:
                 few.submit(ready, given["agent"], given["fault"], given["timeout"])
                 for given in arguments
             ]
-        # heard at once by a thread each, or a late one would not be noticed
+        # a thread for each, or a late result would not be noticed
         threads = self._stack.enter_context(ThreadPoolExecutor(len(items) + 1))
         late = threads.submit(lateness, timeout)
         for item, prepared in zip(items, preparing):
@@ -263,8 +263,8 @@ class Waves:
 
 
 def lateness(seconds: float) -> float:
-    """The most by which a process comes late that has only to wake up and end, in the second half
-    of these seconds: in the first half the machine is busy with all that begins."""
+    """The greatest delay of a process that only sleeps and ends, in the second half of these
+    seconds: in the first half the machine is busy with the start of all actions."""
     most, middle = 0.0, time.monotonic() + seconds / 2
     while (begin := time.monotonic()) < middle + seconds / 2:
         subprocess.run(["/bin/sleep", "0.3"], check=True)
@@ -278,7 +278,7 @@ def _raise(error: BaseException) -> NoReturn:
 
 
 def _alike(item: pytest.Item) -> list[pytest.Function]:
-    """The tests of this run that are in one wave with it: they have the same timeout."""
+    """The tests of this run in the same wave as the item: they have the same timeout."""
     found = [
         other
         for other in item.session.items
@@ -300,7 +300,7 @@ def waves() -> Iterator[Waves]:
 def test_in_time(
     agent: Path, fault: Fault, timeout: int, waves: Waves, request: pytest.FixtureRequest
 ) -> None:
-    """Whatever happens, the action says what it has come to, half a second before its timeout."""
+    """Whatever happens, the action gives its result half a second before its timeout."""
     result, late = waves.result(request.node, timeout)
     assert result.seconds - late <= timeout - SPARE, f"{late:.2f} s of it by the machine: {result}"
     usual = {fault.code, *((190,) if fault.busy else ()), *((1,) if timeout in HURRIED else ())}

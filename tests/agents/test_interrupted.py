@@ -1,8 +1,8 @@
 """The agent killed: between any two system calls of start, stop and adoption, then called again.
 
 strace kills it (`--inject`), at the entrance of each system call in turn that changes something;
-the next action is told nothing of it. The promises: a probe tells what there is, a start makes
-it one daemon that serves, a stop ends all of it, and no file of the killed is left for ever.
+the next action does not know of it. The promises: a probe says what runs, after a start one daemon
+serves, a stop ends all of it, and no file of the killed agent is left for ever.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ CHANGES = (
     "rmdir,flock,fcntl,chmod,fchmod,chown,fchown,ftruncate,truncate,setresuid,setresgid,"
     "fork,vfork,clone,clone3,kill,pidfd_send_signal,connect,sendto"
 )
-"""System calls that change a file or a process, or ask somebody to. Between two of them nothing
-changes, so that to be killed there is to be killed before the second."""
+"""System calls that change a file or a process, or ask another process to. Between two of them
+nothing changes, so that a kill there is the same as a kill before the second."""
 
 Boundary = tuple[str, int]
-"""The entrance of a system call: its name, and how many of this name it makes."""
+"""The entrance of a system call: its name, and its number among the calls of this name."""
 
 
 @pytest.fixture
@@ -45,9 +45,9 @@ def strace(need: Need) -> str:
 
 
 def killing(strace: str, boundary: Boundary) -> list[str]:
-    """A prefix by which a program dies at the boundary.
+    """A prefix by which a program is killed at the boundary.
 
-    Its first thread alone is traced, and never the daemon. strace ends as the program does.
+    Only its first thread is traced, never the daemon. strace ends as the program does.
     """
     call, number = boundary
     inject = f"--inject={call}:signal=SIGKILL:when={number}"
@@ -55,7 +55,7 @@ def killing(strace: str, boundary: Boundary) -> list[str]:
 
 
 def boundaries(strace: str, service: Service, action: str, **options: Any) -> list[Boundary]:
-    """Let an action run, undisturbed, and return what calls it made, less those that failed."""
+    """Run an action, undisturbed, and return the calls that it made, without those that failed."""
     trace = service.folder / "trace"
     prefix = [strace, "-qq", "-o", str(trace), f"--trace={CHANGES}"]
     expect(service.call(action, prefix=prefix, **options), 0)
@@ -70,16 +70,16 @@ def boundaries(strace: str, service: Service, action: str, **options: Any) -> li
 
 
 def files(service: Service) -> set[str]:
-    """What there is in HA_RSCTMP, but the last verdicts of its monitors: these stay."""
+    """The files in HA_RSCTMP, without the last verdicts of its monitors, which stay."""
     last = {f"openstack/{service.tag}.{level}.last" for level in (0, 10)}
     return {str(path.relative_to(service.rsctmp)) for path in service.rsctmp.rglob("*")} - last
 
 
-# ---- what is interrupted
+# ---- the actions that are interrupted
 
 
 def nothing(service: Service) -> None:
-    """The state before a first start."""
+    """Nothing was ever started."""
 
 
 def running(service: Service) -> None:
@@ -101,8 +101,8 @@ def adoptable(service: Service) -> None:
 class Walk:
     """An action that is killed at every boundary, from the same state each time.
 
-    parts: into which the boundaries are dealt, so that the agents can take turns.
-    calls: those that matter, where other walks have the rest.
+    parts: into how many the boundaries are divided, so that the agents can take turns.
+    calls: the system calls that matter, if other walks have the rest.
     """
 
     action: str
@@ -145,7 +145,7 @@ def _cases() -> list[Any]:
 def test_killed_at_every_boundary(
     make_service: MakeService, strace: str, walk: Walk, part: int
 ) -> None:
-    """Wherever an action is killed: probe tells the truth, start makes it one, stop ends all."""
+    """Wherever an action is killed: probe is right, after start one daemon runs, stop ends all."""
     service = make_service(**walk.behaviour)
     options = {"timeout": 60, **walk.options}
     walk.before(service)
@@ -160,14 +160,14 @@ def test_killed_at_every_boundary(
         if result.code == -signal.SIGKILL:
             killed += 1
         else:
-            expect(result, 0)  # it had to look less often this time
+            expect(result, 0)  # it made fewer calls this time
         recovers(service, turn)
     assert killed >= 2, "strace has killed too few"
-    assert clean == files(service), "files of the killed are left for ever"
+    assert clean == files(service), "files of a killed agent are left for ever"
 
 
 def recovers(service: Service, turn: int) -> None:
-    """All that may follow on a kill: the actions in one order or the other."""
+    """The actions that may follow a kill, in one order or the other."""
     look: dict[str, Any] = {} if turn % 2 else {"interval": 10, "level": 0}
     tells_the_truth(service, lambda: service.call(**look))
     if turn % 3:
@@ -179,12 +179,12 @@ def recovers(service: Service, turn: int) -> None:
     expect(service.probe(), 7)
 
 
-# ---- killed in the middle of what takes long
+# ---- killed in the middle of a long wait
 
 
 @pytest.mark.parametrize("then", ["start", "stop", "probe"])
 def test_start_killed_while_it_waits(make_service: MakeService, then: str) -> None:
-    """After the agent was killed in the middle of a start, every action does what it should."""
+    """After an agent was killed in the middle of a start, every action does what it should."""
     service = make_service(listen_after=1.5)
     before = start_cut_short(service)
     if then == "start":
@@ -197,11 +197,11 @@ def test_start_killed_while_it_waits(make_service: MakeService, then: str) -> No
 
 @pytest.mark.parametrize("then", ["start", "stop"])
 def test_killed_between_fork_and_exec(service: Service, strace: str, then: str) -> None:
-    """A daemon that is not one yet when its agent is killed is waited for: one, or none."""
+    """The next action waits for a child that is between fork and exec: one daemon runs, or none."""
     slow = [strace, "-f", "-qq", "-o", "/dev/null", "--trace=execve"]
     starting = service.begin("start", prefix=[*slow, "--inject=execve:delay_enter=2000000"])
     agent = eventually(lambda: _agent(service, starting.process.pid))
-    child = eventually(lambda: children_of(agent))  # on its way to become the daemon
+    child = eventually(lambda: children_of(agent))  # before its exec of the daemon
     os.kill(agent, signal.SIGKILL)
     result = service.call(then, timeout=60)
     expect(result, 0)
@@ -225,7 +225,7 @@ def _agent(service: Service, tracer: int) -> int:
 
 
 def test_start_killed_at_any_time(service: Service) -> None:
-    """A start that is killed after any time, within whatever it does: as between two calls."""
+    """A start may be killed after any time: the effect is the same as between two calls."""
     for milliseconds in range(10, 130, 24):
         starting = service.begin("start")
         time.sleep(milliseconds / 1000)  # not a wait for something: the place of the fault
@@ -239,17 +239,17 @@ def test_start_killed_at_any_time(service: Service) -> None:
 
 @pytest.mark.parametrize("then", ["stop", "start", "probe"])
 def test_stop_killed_while_it_waits(make_service: MakeService, then: str) -> None:
-    """After the agent was killed in the middle of a stop, what lives is seen, and then ended."""
+    """After an agent was killed during a stop, living processes are seen, and then ended."""
     service = make_service(slow_term=60)
     expect(service.start(), 0)
     before = service.master()
     stopping = service.begin("stop")
-    # the daemon has heard TERM
+    # the daemon has got TERM
     eventually(lambda: "ending" in service.log_file.read_text(encoding="utf-8"))
     stopping.kill()
     stopping.wait()
     if then == "start":
-        expect(service.start(), 0)  # it serves on, and nobody says how long
+        expect(service.start(), 0)  # it serves until it ends
         assert before == service.master()
     elif then == "probe":
         expect(service.probe(), 0)
@@ -258,7 +258,7 @@ def test_stop_killed_while_it_waits(make_service: MakeService, then: str) -> Non
 
 
 def test_killed_again_and_again(service: Service, strace: str) -> None:
-    """Starts that are killed one after the other, each a call later, leave one daemon or none."""
+    """Starts that are killed one after the other, each one call later, leave one daemon or none."""
     points = boundaries(strace, service, "start", timeout=60)
     expect(service.stop(), 0)
     for boundary in points:
@@ -271,7 +271,7 @@ def test_killed_again_and_again(service: Service, strace: str) -> None:
 
 
 def test_killed_and_the_daemon_too(service: Service) -> None:
-    """Agent and daemon killed at once, as by the kernel out of memory: nothing runs, all works."""
+    """After agent and daemon were killed at once, as by the OOM killer, all actions work."""
     starting = service.begin("start")
     eventually(service.master_or_none)
     starting.kill()

@@ -1,8 +1,8 @@
 """Two actions of one instance at once, and the lock between them.
 
-The promises: never two daemons; whoever comes second waits, and says so where the time does not
-suffice; a look at a daemon that is being started or stopped never calls it gone; the death of a
-lock's holder, however it dies, is the end of the lock.
+The promises: never two daemons; the second action waits, and says so if the time is not enough;
+no monitor calls a daemon gone that is being started or stopped; when the agent that has the lock
+ends, however it ends, the lock is free.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def together(service: Service, *actions: str) -> list[Running]:
 
 @pytest.mark.parametrize("count", [2, 10])
 def test_starts_at_once(service: Service, count: int) -> None:
-    """However many starts come at once, they all succeed, by one daemon."""
+    """However many starts come at once, they all succeed, with one daemon."""
     for one in together(service, *["start"] * count):
         expect(one.wait(), 0)
     assert [one_daemon(service)] == masters(service.pids())
@@ -78,7 +78,7 @@ MIXTURES = [
 @pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
 @pytest.mark.parametrize("actions", MIXTURES, ids="-".join)
 def test_mixture_at_once(service: Service, actions: tuple[str, ...], running: bool) -> None:
-    """Starts and stops that come at once all succeed, in whatever order, and leave one or none."""
+    """Starts and stops at once all succeed, in whatever order, and leave one daemon or none."""
     if running:
         expect(service.start(), 0)
     for one in together(service, *actions):
@@ -93,7 +93,7 @@ def test_mixture_at_once(service: Service, actions: tuple[str, ...], running: bo
 
 @pytest.mark.parametrize("ready", [True, False], ids=["gets-ready", "never-ready"])
 def test_stop_during_start(make_service: MakeService, ready: bool) -> None:
-    """A stop that meets a start ends what that has begun."""
+    """A stop during a start ends the daemon that the start has begun."""
     service = make_service(**({"listen_after": 1} if ready else {"never_listen": "yes"}))
     starting = service.begin("start", timeout=SHORT)
     eventually(service.pids)
@@ -105,7 +105,7 @@ def test_stop_during_start(make_service: MakeService, ready: bool) -> None:
 
 
 def test_start_during_stop(make_service: MakeService) -> None:
-    """A start that meets a slow stop waits for its end, and starts another daemon."""
+    """A start during a slow stop waits for its end, and starts another daemon."""
     service = make_service(slow_term=2)
     expect(service.start(), 0)
     before = service.master()
@@ -128,7 +128,7 @@ LOOKS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("look", LOOKS)
 def test_monitor_during_start(make_service: MakeService, look: str) -> None:
-    """While a daemon is being started no monitor calls it gone, or takes it out of memory."""
+    """While a daemon is being started no monitor calls it gone, or forgets it."""
     service = make_service(listen_after=3)
     starting = service.begin("start", timeout=60)
     eventually(service.pids)
@@ -144,14 +144,14 @@ def test_monitor_during_start(make_service: MakeService, look: str) -> None:
 
 @pytest.mark.parametrize("look", LOOKS)
 def test_monitor_during_stop(make_service: MakeService, look: str) -> None:
-    """While a daemon is being stopped no monitor calls it gone before it is, nor revives it."""
+    """While a daemon is being stopped no monitor calls it gone too early, or remembers it anew."""
     service = make_service(slow_term=3)
     expect(service.start(), 0)
     stopping = service.begin("stop", timeout=60)
     eventually(lambda: "ending" in service.log_file.read_text(encoding="utf-8"))
     looks = 0
     while stopping.process.poll() is None:
-        # The workers end before their master: it does not serve for a moment.
+        # The workers end before their master, which then does not serve for a moment.
         tells_the_truth(service, lambda: service.call(**LOOKS[look]), serves=look != "api")
         looks += 1
     assert looks
@@ -164,7 +164,7 @@ def test_monitor_during_stop(make_service: MakeService, look: str) -> None:
 @pytest.mark.own
 @pytest.mark.parametrize("look", LOOKS)
 def test_monitor_against_stop(service: Service, look: str) -> None:
-    """Monitors that take over a daemon while it is stopped leave nothing that lies afterwards."""
+    """Monitors that take over a daemon while it is stopped leave no wrong state behind."""
     for _ in range(3):
         expect(service.start(), 0)
         service.state_file.unlink()
@@ -195,7 +195,7 @@ def test_reload_during_start(make_service: MakeService) -> None:
 
 @pytest.fixture
 def holder(make_service: MakeService) -> tuple[Service, Running]:
-    """A start that is under way, and will be for some time: another action can come meanwhile."""
+    """A start that runs for some seconds more: another action can come meanwhile."""
     service = make_service(listen_after=6)
     starting = service.begin("start", timeout=60)
     eventually(service.pids)
@@ -204,7 +204,7 @@ def holder(make_service: MakeService) -> tuple[Service, Running]:
 
 @pytest.mark.parametrize("action", ["start", "stop"])
 def test_holder_stopped(holder: tuple[Service, Running], action: str) -> None:
-    """Whoever waits for an agent that hangs says so in time, and changes nothing."""
+    """An action that waits for an agent that hangs says so in time, and changes nothing."""
     service, starting = holder
     os.kill(starting.process.pid, signal.SIGSTOP)
     before = service.master()
@@ -220,7 +220,7 @@ def test_holder_stopped(holder: tuple[Service, Running], action: str) -> None:
 @pytest.mark.parametrize("action", ["start", "stop"])
 @pytest.mark.parametrize("stopped", [True, False], ids=["stopped", "at-work"])
 def test_holder_killed(holder: tuple[Service, Running], action: str, stopped: bool) -> None:
-    """Whoever waits for an agent that is killed goes on at once."""
+    """An action that waits for an agent goes on at once when that is killed."""
     service, starting = holder
     if stopped:
         os.kill(starting.process.pid, signal.SIGSTOP)
@@ -235,7 +235,7 @@ def test_holder_killed(holder: tuple[Service, Running], action: str, stopped: bo
 
 @pytest.mark.own
 def test_daemon_does_not_hold_it(service: Service) -> None:
-    """The lock is the agent's alone: a daemon that runs is not in anybody's way."""
+    """The daemon does not inherit the lock: while it runs, no action waits for it."""
     expect(service.start(), 0)
     locks = {os.stat(path).st_ino for path in service.state_folder.glob("*.lock")}
     for pid in service.pids():
@@ -256,7 +256,7 @@ def lock_of(service: Service) -> Path:
 @pytest.mark.parametrize("kind", ["directory", "symlink", "dangling", "fifo", "socket", "device"])
 @pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
 def test_lock_junk(service: Service, kind: str, running: bool) -> None:
-    """Junk in the place of the lock: stop does without, start does too or says what is wrong."""
+    """With junk in place of the lock stop works without it; start does as well, or says why not."""
     service.state_folder.mkdir(mode=0o700)
     if running:
         expect(service.start(), 0)
@@ -273,7 +273,7 @@ def test_lock_junk(service: Service, kind: str, running: bool) -> None:
 
 @pytest.mark.own
 def test_lock_of_others(service: Service) -> None:
-    """A lock that another user owns, in a folder that is root's alone, is as good as any."""
+    """A lock that another user owns, in a folder that is root's alone, works like any other."""
     service.state_folder.mkdir(mode=0o700)
     put_junk(lock_of(service), "junk")
     shutil.chown(lock_of(service), USER)
@@ -287,7 +287,7 @@ def test_lock_of_others(service: Service) -> None:
 @pytest.mark.own
 @pytest.mark.parametrize("second", ["start", "stop"])
 def test_lock_unlinked(holder: tuple[Service, Running], second: str) -> None:
-    """Who removes the lock of a running start makes two at once: still one daemon, or none."""
+    """If the lock of a running start is removed, two actions run at once: still no two daemons."""
     service, starting = holder
     lock_of(service).unlink()
     result = service.call(second, timeout=30)
@@ -305,7 +305,7 @@ def test_lock_unlinked(holder: tuple[Service, Running], second: str) -> None:
 @pytest.mark.own
 @pytest.mark.parametrize("lost", ["lock", "folder"])
 def test_lock_unlinked_before_fork(service: Service, need: Need, lost: str) -> None:
-    """The lock is removed while its holder has not yet started anything: never two daemons."""
+    """If the lock is removed before its holder has started the daemon, there are no two daemons."""
     slow = [need("strace", "strace"), "-qq", "-o", "/dev/null", "--trace=fork,vfork,clone"]
     prefix = [*slow, "--inject=fork,vfork,clone:delay_enter=2000000"]
     expect(service.probe(), 7)
@@ -324,7 +324,7 @@ def test_lock_unlinked_before_fork(service: Service, need: Need, lost: str) -> N
 
 
 def _free(lock: Path) -> bool:
-    """Whether nobody holds it."""
+    """Whether no process holds the lock."""
     import fcntl
 
     with lock.open("rb") as file:

@@ -1,8 +1,8 @@
-"""Peers that misbehave: the API and Keystone, their TLS, the resolver between. Whose fault is it?
+"""Peers that misbehave: the API and Keystone, their TLS, the resolver between. What is at fault?
 
-The tables hold one fault a row. A row of WIRE (lookalike/wires.py) befalls the authenticated
-request, Keystone's answer and the public version document in turn; one of FRONTS and NAMES the ways
-to both peers. tests/unit/test_api.py takes the check itself through all answers; here the agents
+The tables have one fault a row. A row of WIRE (lookalike/wires.py) is applied to the authenticated
+request, Keystone's answer and the public version document in turn; a row of WAYS and NAMES to the
+ways to both peers. tests/unit/test_api.py tests the check itself with all answers; here the agents
 share a few of them, or have all with --every-agent.
 """
 
@@ -39,12 +39,12 @@ pytestmark = pytest.mark.shared
 
 
 LEAN = ("prlimit", "--as=600000000")
-"""Runs an agent with memory for what it needs, and not for what a peer would make of it: bytes."""
+"""Runs an agent with enough memory (in bytes) for its work, not for the answers of a bad peer."""
 
 
 @pytest.fixture(scope="module", params=AGENTS, ids=lambda agent: agent.name)
 def watched(request: pytest.FixtureRequest) -> Iterator[Service]:
-    """A running service with credentials, whose agent has little memory: from row to row."""
+    """A running service with credentials, whose agent has little memory; one for all rows."""
     with watched_service(request.param, prefix=LEAN) as service:
         yield service
 
@@ -53,7 +53,7 @@ def watched(request: pytest.FixtureRequest) -> Iterator[Service]:
 
 
 def test_api_status(watched: Service) -> None:
-    """Of all that the API can answer 200 is well and 403 the user's; the rest is its own fault."""
+    """Of the API's statuses 200 is well and 403 the user's fault; the rest is its own fault."""
     prepare(watched, Case("", 0, remembered=True))
     for status in (100, 199, 200, 201, 299, 300, 400, 403, 404, 499, 500, 599):
         watched.config.set(api=status)
@@ -99,7 +99,7 @@ ON_THE_WIRE = list(befallen(WIRE))
 @quick(ON_THE_WIRE)
 @pytest.mark.shared(one_in=8)
 def test_wire(watched: Service, case: Case) -> None:
-    """An answer that is none is the fault of who gave it."""
+    """An invalid answer is the fault of the peer that gave it."""
     judge(watched, case)
 
 
@@ -107,12 +107,12 @@ def test_wire(watched: Service, case: Case) -> None:
 def test_slow(
     agent: Path, case: Case, together: Together, request: pytest.FixtureRequest
 ) -> None:
-    """A peer that wastes the time is found out before it is over."""
+    """A peer that wastes the time is noticed before the time is over."""
     together.judge(agent, case, chosen(request))
 
 
 def test_bomb_is_not_unpacked(watched: Service) -> None:
-    """What unpacks to gigabytes takes none of the node's memory."""
+    """An answer that unpacks to gigabytes takes none of the node's memory."""
     prepare(watched, Case("", 0))
     watched.keystone.mode = str(said(watched.folder, bomb))
     result = expect(watched.monitor(), 190, "answers; Keystone at")
@@ -122,7 +122,7 @@ def test_bomb_is_not_unpacked(watched: Service) -> None:
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("place", ["api", "keystone"])
 def test_redirect_elsewhere(watched: Service, status: int, place: str) -> None:
-    """Whoever is named by a redirect is not asked, and gets neither token nor password."""
+    """The target of a redirect is not asked, and gets neither token nor password."""
     prepare(watched, Case("", 0, remembered=place == "api"))
     with Keystone(users=watched.keystone.users) as elsewhere:
         there = f"Location: {elsewhere.url}/v3/auth/tokens"
@@ -138,26 +138,26 @@ def test_redirect_elsewhere(watched: Service, status: int, place: str) -> None:
 
 
 def test_port_refused(watched: Service) -> None:
-    """A port where nobody listens: the API's is its fault, Keystone's is not."""
+    """A port on which nothing listens is the API's fault, unless it is Keystone's port."""
     prepare(watched, Case("", 0, remembered=True))
     nowhere = f"http://127.0.0.1:{free_port()}"
     expect(watched.monitor(parameters={"url": nowhere}), 1, "refuses connections")
     expect(watched.monitor(parameters={"os_auth_url": nowhere}), 190, "answers; Keystone at")
 
 
-# ---- what Keystone grants
+# ---- Keystone's grants
 
 
 @pytest.mark.parametrize(("answer", "code"), GRANTS)
 @pytest.mark.shared(one_in=9)
 def test_grant(watched: Service, answer: bytes, code: int) -> None:
-    """A grant that is nonsense is Keystone's fault; a token that can be one is used."""
+    """A grant that is nonsense is Keystone's fault; a possible token is used."""
     words = ("answers; Keystone at http",) if code else ()
     judge(watched, Case("", code, words, {"accept_tokens": "any"}, keystone=answer))
 
 
 def test_token_of_two_lines(watched: Service) -> None:
-    """A token that goes on in a second line is none. (Newer releases of urllib3 make it one.)"""
+    """A token that goes on in a second line is refused. (Newer urllib3 joins the lines.)"""
     answer = grant(subject="a\r\n b")
     judge(watched, Case("", 190, ("answers; Keystone at http",), keystone=answer))
 
@@ -173,7 +173,7 @@ def test_long_token_is_remembered(watched: Service) -> None:
 
 
 def test_empty_catalog(watched: Service) -> None:
-    """Where the service listens is not asked of the catalog."""
+    """The service's address is not taken from the catalog."""
     prepare(watched, Case("", 0))
     before, watched.keystone.catalog = watched.keystone.catalog, []
     try:
@@ -187,7 +187,7 @@ def test_empty_catalog(watched: Service) -> None:
 
 @pytest.mark.parametrize("life", [-86400, -1, 0])
 def test_born_expired(make_service: MakeService, life: int) -> None:
-    """A Keystone that gives nothing but expired tokens is in trouble, not the service."""
+    """If Keystone gives only expired tokens, Keystone is in trouble, not the service."""
     service = make_service(credentials=True)
     service.keystone.token_life = life
     expect(service.start(), 0)
@@ -195,7 +195,7 @@ def test_born_expired(make_service: MakeService, life: int) -> None:
 
 
 def test_long_life(make_service: MakeService) -> None:
-    """A token of a year is used until the service does not take it any more."""
+    """A token of a year is used until the service refuses it."""
     service = make_service(credentials=True)
     service.keystone.token_life = 365 * 86400
     expect(service.start(), 0)
@@ -207,13 +207,13 @@ def test_long_life(make_service: MakeService) -> None:
 
 
 def test_expires_within_the_request(make_service: MakeService) -> None:
-    """A token whose life ends while the service looks at it is renewed, and nobody is blamed."""
+    """A token that expires while the service verifies it is renewed, and the code is 0."""
     service = make_service(credentials=True)
     service.keystone.token_life = 4
     expect(service.start(), 0)
     expect(service.monitor(), 0)
     service.keystone.token_life = 3600
-    service.config.set(api_slow=4)  # it is read after the wait whether the token is good
+    service.config.set(api_slow=4)  # the token is verified after the wait
     running = service.begin("monitor", interval=30, timeout=30)
     eventually(lambda: service.asked() == 2)
     service.config.set(api_slow=None)
@@ -222,7 +222,7 @@ def test_expires_within_the_request(make_service: MakeService) -> None:
 
 @pytest.mark.parametrize("first", [-86400, 86400], ids=["behind-then-ahead", "ahead-then-behind"])
 def test_skew_changes(make_service: MakeService, first: int) -> None:
-    """A Keystone whose clock is set by two days between two tokens costs none more."""
+    """A Keystone whose clock is set by two days between two tokens is not asked for more."""
     service = make_service(credentials=True)
     expect(service.start(), 0)
     for skew in (first, -first):
@@ -240,8 +240,8 @@ def test_skew_changes(make_service: MakeService, first: int) -> None:
 class Certificates:
     """Files with a certificate and its key each, made by one authority but for `self_signed`.
 
-    They are as operators make them: not by the letter of RFC 5280, which would have the extension
-    of an authority critical, and its key named.
+    They are as operators make them: not as strict as RFC 5280, in which an authority's extension is
+    critical, and its key named.
     """
 
     folder: Path
@@ -272,7 +272,7 @@ class Certificates:
 def certificates(
     tmp_path_factory: pytest.TempPathFactory, need: Callable[[str, str], str]
 ) -> Certificates:
-    """What operators have put in front of an API, by name."""
+    """Certificates that operators have put in front of an API, by name."""
     need("openssl", "openssl")
     made = Certificates(tmp_path_factory.mktemp("tls"))
     made.make("ca", "ca.example.org", authority=None)
@@ -297,7 +297,7 @@ class Way:
     """How a peer is reached through a Front.
 
     name: of the row. front, certificate: of Front. ca: os_cacert. scheme: of the URL.
-    api, keystone: what the monitor says when it is the way to either.
+    api, keystone: the monitor's code if it is the way to that peer.
     """
 
     name: str
@@ -341,7 +341,7 @@ WAYS = [
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1 is deprecated")
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
 def test_tls(watched: Service, certificates: Certificates, way: Way) -> None:
-    """TLS that fails is the fault of the peer that it leads to, or of os_cacert."""
+    """TLS that fails is the fault of the peer at its end, or of os_cacert."""
     prepare(watched, Case("", 0, remembered=True))
     parameters: dict[str, object] = dict(way.parameters)
     if way.ca:
@@ -376,7 +376,7 @@ NAMES = [
 
 @pytest.mark.parametrize(("how", "words"), NAMES)
 def test_resolver(watched: Service, folder: Path, how: str, words: str) -> None:
-    """A name that does not resolve, or a resolver that hangs, is told from a peer that is well."""
+    """A name that does not resolve, or a resolver that hangs, is named as the fault."""
     prepare(watched, Case("", 0, remembered=True))
     with Nameserver(how, folder) as nameserver:
         timeout = 20 if how == "nxdomain" else SLOW
@@ -427,7 +427,7 @@ def test_ipv6(make_service: MakeService) -> None:
 
 
 def test_ipv6_for_ipv4(make_service: MakeService) -> None:
-    """A url of the wrong family leads to nobody."""
+    """A url of the wrong address family cannot be reached."""
     service = on_ipv6(make_service)
     expect(service.start(), 0)
     url = {"url": f"http://127.0.0.1:{service.config.port}"}

@@ -1,7 +1,7 @@
 """The state machine of an instance, with faults: stopped, starting, running, orphaned, adopted.
 
 The promises: stop 0 and monitor 7 mean that nothing of the instance is alive; start 0 means that
-it serves; there are never two daemons; a stranger is never harmed; an action ends by itself.
+it serves; there are never two daemons; no other process is harmed; an action ends by itself.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ DEATHS = [
 def test_dies_at_start(
     make_service: MakeService, behaviour: dict[str, object], words: tuple[str, ...]
 ) -> None:
-    """A daemon that dies is reported with its own last words, long before the timeout."""
+    """A daemon that ends at start is reported with its own last words, long before the timeout."""
     service = make_service(last_words="OperationalError: no such table", **behaviour)
     result = expect(service.start(timeout=120), 1, *words)
     assert result.seconds < 100, "waited for the dead"
@@ -50,7 +50,7 @@ def test_dies_at_start(
 
 
 def test_dies_of_the_first_question(make_service: MakeService) -> None:
-    """A daemon whose workers serve, and whose master has died meanwhile, has not started."""
+    """A daemon whose workers serve, but whose master has ended meanwhile, has not started."""
     service = make_service(fatal_request="yes")
     expect(service.start(), 1, "was killed by signal 9")
     assert service.gone()
@@ -59,7 +59,7 @@ def test_dies_of_the_first_question(make_service: MakeService) -> None:
 
 @pytest.mark.parametrize("seconds", [0.001, 0.02, 0.05, 0.1, 0.2])
 def test_dies_as_it_gets_ready(make_service: MakeService, seconds: float) -> None:
-    """A daemon that dies between its first answer and the end of start is there or is not."""
+    """If a daemon ends between its first answer and the end of start, that is 0 or 1, monitor 7."""
     service = make_service(exit_after_ready=seconds)
     result = service.start()
     expect(result, result.code if result.code == 1 else 0)
@@ -70,7 +70,7 @@ def test_dies_as_it_gets_ready(make_service: MakeService, seconds: float) -> Non
 
 
 def test_dies_silently(make_service: MakeService) -> None:
-    """A daemon that is killed by a signal as it starts is reported as such."""
+    """A daemon that is killed by a signal during start is reported with the signal."""
     service = make_service(never_listen="yes")
     running = service.begin("start", timeout=120)
     os.kill(eventually(service.pids)[0], signal.SIGKILL)
@@ -132,7 +132,7 @@ def test_gets_ready_late(make_service: MakeService) -> None:
 
 
 def test_other_port(make_service: MakeService) -> None:
-    """Where the daemon listens is seen, not assumed."""
+    """The daemon's address is looked up, not assumed."""
     port = free_port()
     service = make_service(listen_port=port)
     expect(service.start(), 0)
@@ -143,7 +143,7 @@ def test_other_port(make_service: MakeService) -> None:
 
 @contextmanager
 def mute(service: Service, host: str = "127.0.0.1") -> Iterator[None]:
-    """Somebody who listens on the service's port, and answers nobody."""
+    """Listen on the service's port, and never answer."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -154,7 +154,7 @@ def mute(service: Service, host: str = "127.0.0.1") -> Iterator[None]:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::"])
 def test_port_taken(make_service: MakeService, host: str) -> None:
-    """A daemon whose port somebody has is not called started."""
+    """If another process has the port, start fails."""
     service = make_service()
     with mute(service, host):
         expect(service.start(timeout=SHORT), 1, service.agent.name)
@@ -167,7 +167,7 @@ def test_port_taken(make_service: MakeService, host: str) -> None:
 def test_port_answers(
     make_service: MakeService, stranger: Strangers, folder: Path, reuse_port: str | None
 ) -> None:
-    """Another daemon on its port, however well it answers and willing to share, is not ours."""
+    """Another daemon on the port is not taken for ours, even if it answers and shares the port."""
     service = make_service(reuse_port=reuse_port)
     other = sister_daemon(folder, port=service.config.port, reuse_port=reuse_port)
     stranger(service.binary, "--config-file", other.path)
@@ -182,7 +182,7 @@ def test_port_answers(
 
 
 def test_dies_when_ready(service: Service) -> None:
-    """A daemon that is gone, whole, is not running, and can be started again."""
+    """A daemon whose processes are all gone is not running, and can be started again."""
     expect(service.start(), 0)
     service.config.kill()
     expect(service.probe(), 7)
@@ -193,7 +193,7 @@ def test_dies_when_ready(service: Service) -> None:
 
 @pytest.mark.parametrize(("orphans", "code"), [("end", 7), ("live", 1)])
 def test_dies_under_the_question(make_service: MakeService, orphans: str, code: int) -> None:
-    """A daemon that dies while the monitor asks is gone or orphaned: not "cuts the connection"."""
+    """A daemon that ends while the monitor asks is gone or orphaned: not "cuts the connection"."""
     service = make_service(credentials=True, orphans=orphans)
     expect(service.start(), 0)
     expect(service.monitor(), 0)
@@ -201,7 +201,7 @@ def test_dies_under_the_question(make_service: MakeService, orphans: str, code: 
     words = ["stop ends them"] if code == 1 else []
     result = service.monitor()
     if orphans == "end" and result.code == 1:
-        # Its workers were there still, at the moment of the second look.
+        # Its workers still lived at the time of the second look.
         expect(result, 1, "stop ends them")
         eventually(lambda: not service.pids())
         result = service.monitor()
@@ -210,7 +210,7 @@ def test_dies_under_the_question(make_service: MakeService, orphans: str, code: 
 
 
 def test_workers_die(service: Service) -> None:
-    """A daemon that has lost its workers, and has others, is well."""
+    """A daemon that has replaced its lost workers is healthy."""
     expect(service.start(), 0)
     before = service.workers()
     signal_all(before, signal.SIGKILL)
@@ -220,8 +220,8 @@ def test_workers_die(service: Service) -> None:
 
 
 def test_dies_by_itself(make_service: MakeService) -> None:
-    """A daemon that dies a while after it was ready is not running."""
-    service = make_service(exit_after_ready=8)  # start needs some of it, on a busy machine
+    """A daemon that ends some time after it was ready is not running."""
+    service = make_service(exit_after_ready=8)  # start needs some of them on a busy machine
     expect(service.start(), 0)
     eventually(lambda: not service.pids())
     expect(service.monitor(), 7)
@@ -251,11 +251,11 @@ def test_installation_gone(service: Service, kind: str, lost: str) -> None:
     assert not service.pids()
 
 
-# ---- running: hung, and unwilling to end
+# ---- running: hung, or not ended by TERM
 
 
 def test_stopped_by_signal(service: Service) -> None:
-    """Processes that are all stopped are there, do not serve, and are ended by stop."""
+    """A daemon stopped by SIGSTOP runs, but does not serve, and stop ends it."""
     expect(service.start(), 0)
     signal_all(service.pids(), signal.SIGSTOP)
     expect(service.probe(), 0)
@@ -277,7 +277,7 @@ UNWILLING = [
     ),
     pytest.param({"slow_term": 600}, id="too-slow"),
     pytest.param({"storm": 100}, id="forks-at-term"),
-    # all that was seen is gone within the time for grace, and what was born meanwhile is not
+    # all processes that were seen end within the time for grace, but not those started meanwhile
     pytest.param({"storm": 5, "request_grace": 0}, id="forks-and-ends"),
     pytest.param({"storm": 100, "ignore_term": "master"}, id="forks-and-ignores"),
     pytest.param(
@@ -288,7 +288,7 @@ UNWILLING = [
 
 @pytest.mark.parametrize("behaviour", UNWILLING)
 def test_unwilling(make_service: MakeService, behaviour: dict[str, object]) -> None:
-    """Whoever does not end by TERM in shutdown_timeout is killed, and stop is 0."""
+    """Processes that do not end by TERM in shutdown_timeout are killed, and stop is 0."""
     service = make_service(**behaviour)
     expect(service.start(), 0)
     expect(service.stop(timeout=120, parameters={"shutdown_timeout": 1}), 0)
@@ -298,7 +298,7 @@ def test_unwilling(make_service: MakeService, behaviour: dict[str, object]) -> N
 
 @pytest.mark.parametrize("timeout", [3, 5])
 def test_short_stop(make_service: MakeService, timeout: float) -> None:
-    """However short the timeout of stop is, the unwilling are gone before it."""
+    """However short the timeout of stop is, processes that ignore TERM are gone before it."""
     service = make_service(ignore_term="both")
     expect(service.start(), 0)
     expect(service.stop(timeout=timeout), 0)
@@ -307,7 +307,7 @@ def test_short_stop(make_service: MakeService, timeout: float) -> None:
 
 
 def test_graceful(make_service: MakeService) -> None:
-    """Whoever ends by TERM in time is not killed."""
+    """A daemon that ends by TERM in time is not killed."""
     service = make_service(slow_term=1)
     expect(service.start(), 0)
     stops(service)
@@ -315,7 +315,7 @@ def test_graceful(make_service: MakeService) -> None:
 
 
 def test_request_under_way(make_service: MakeService) -> None:
-    """A request under way may be finished before the end."""
+    """A request that is being answered may be finished before the end."""
     service = make_service(public_slow=2, request_grace=30)
     service.config.set(public_slow=None)
     expect(service.start(), 0)
@@ -353,7 +353,7 @@ def orphaned(request: pytest.FixtureRequest, make_service: MakeService) -> Servi
 
 
 def test_orphans_seen(orphaned: Service) -> None:
-    """Workers without their master are neither running nor stopped: 1 at every look."""
+    """Workers without their master are neither running nor stopped: every monitor is 1."""
     for _ in range(2):
         expect(orphaned.probe(), 1, "master process is gone")
         expect(orphaned.monitor(), 1, "master process is gone")
@@ -367,7 +367,7 @@ def test_orphans_stopped(orphaned: Service) -> None:
 
 
 def test_orphans_replaced(orphaned: Service) -> None:
-    """start ends workers without a master, and starts a daemon."""
+    """start ends workers without a master, and starts a new daemon."""
     before = orphaned.pids()
     expect(orphaned.start(), 0)
     one_daemon(orphaned)
@@ -387,7 +387,7 @@ def test_deaf_orphans_replaced(make_service: MakeService) -> None:
 
 
 def test_orphans_stopped_by_signal(make_service: MakeService) -> None:
-    """Orphans that are stopped, too, are ended."""
+    """stop also ends orphans that are stopped by SIGSTOP."""
     service = make_service(orphans="live")
     expect(service.start(), 0)
     workers = service.workers()
@@ -408,7 +408,7 @@ HIDING = [
 
 @pytest.mark.parametrize("ways", HIDING, ids=lambda ways: ways.replace(" ", "-"))
 def test_hidden(make_service: MakeService, ways: str) -> None:
-    """A child without session, environment or parent is found by what it has left of the three."""
+    """A child that has lost some of session, environment and parent is found by the others."""
     service = make_service(worker_hides=ways)
     expect(service.start(), 0)
     eventually(lambda: len(service.pids()) == 4)
@@ -420,7 +420,7 @@ def test_hidden(make_service: MakeService, ways: str) -> None:
 
 @pytest.mark.parametrize("ways", ["session", "environment", "parent", "session parent"])
 def test_hidden_orphan(make_service: MakeService, ways: str) -> None:
-    """So it is when the master is dead and nothing else is left."""
+    """Such a child is found when the master is dead and no other process is left."""
     service = make_service(worker_hides=ways)
     expect(service.start(), 0)
     (hidden,) = eventually(lambda: [pid for pid in service.pids() if _holds(pid)])
@@ -436,14 +436,14 @@ def _holds(pid: int) -> bool:
 
 
 def test_hidden_altogether(make_service: MakeService) -> None:
-    """Without all three it is a stranger and left alone; but start names who has the port.
+    """A child that has lost all three is left alone; but start names the process that has the port.
 
     Nothing tells such a process from another of the same user: by its command line alone, a
     daemon that an operator has started by hand for a test would have to be killed as well.
     """
     service = make_service(worker_hides="session environment parent")
     result = service.start()
-    if result.code:  # it was quick: start has noticed it already
+    if result.code:  # the child was quick: start has noticed it already
         expect(result, 1, "not of this resource")
     eventually(lambda: [pid for pid in service.pids() if _holds(pid)])
     expect(service.stop(), 0)
@@ -462,13 +462,13 @@ def test_hidden_altogether(make_service: MakeService) -> None:
 
 POWERLESS = ("/usr/bin/setpriv", "--bounding-set=-kill", "--inh-caps=-kill")
 """Runs an agent as root without CAP_KILL, as some containers do: the kernel refuses every signal
-to another user's process (EPERM). To the agent that is a process which no signal ends, as one
-that hangs in the kernel (state D, an NFS server gone) is; that cannot be had without a kernel
-module."""
+to another user's process (EPERM). To the agent that is a process which no signal ends, like one
+that hangs in the kernel (state D, an NFS server gone). A test could make a real one only by a
+kernel module."""
 
 
 def test_unkillable(service: Service) -> None:
-    """stop says 1 in time, with the pid, for what it cannot kill; monitors still see it."""
+    """stop is 1 in time, with the pid, if it cannot kill a process; monitors still see it."""
     expect(service.start(), 0)
     before = one_daemon(service)
     result = expect(service.stop(timeout=SHORT, prefix=POWERLESS), 1, "do not end")
@@ -480,7 +480,7 @@ def test_unkillable(service: Service) -> None:
 
 
 def test_unkillable_orphans(make_service: MakeService) -> None:
-    """start says 1 in time for orphans that it cannot kill, and starts nothing over them."""
+    """start is 1 in time for orphans that it cannot kill, and starts no daemon beside them."""
     service = make_service(orphans="live")
     expect(service.start(), 0)
     eventually(lambda: len(service.pids()) == 3)
@@ -495,7 +495,7 @@ def test_unkillable_orphans(make_service: MakeService) -> None:
 
 
 def test_unkillable_at_start(make_service: MakeService) -> None:
-    """A daemon that does not get ready and cannot be killed stays known: stop can end it."""
+    """A daemon that does not get ready and cannot be killed is remembered: a stop can end it."""
     service = make_service(never_listen="yes")
     expect(service.start(timeout=SHORT, prefix=POWERLESS), 1)
     expect(service.probe(), 0 if service.pids() else 7)
@@ -515,10 +515,10 @@ while True:
 
 @pytest.fixture
 def hydra(service: Service) -> Iterator[subprocess.Popen[bytes]]:
-    """Three processes of the service's, made anew at once by root when they have been killed.
+    """Three processes of the service; root starts them anew at once when they have been killed.
 
-    Its maker, whom the agent cannot know, has the processor before everybody else: so there are
-    new ones long before the agent looks again. (As if systemd restarted what a stop has ended.)
+    Their parent, which the agent cannot know, runs with real-time priority: so there are new ones
+    long before the agent looks again. (As if systemd restarted what a stop has ended.)
     """
     uid = str(os.stat(service.folder / "etc").st_uid)
     maker = subprocess.Popen(
@@ -532,7 +532,7 @@ def hydra(service: Service) -> Iterator[subprocess.Popen[bytes]]:
 
 @pytest.mark.own
 def test_hydra(service: Service, hydra: subprocess.Popen[bytes]) -> None:
-    """stop says 1 in time where something makes processes anew as fast as they are killed."""
+    """stop is 1 in time if another process starts new ones as fast as they are killed."""
     eventually(lambda: len(service.processes()) == 3)
     expect(service.stop(timeout=SHORT), 1, "do not end", "pid ")
     expect(service.probe(), 1)

@@ -1,6 +1,6 @@
-"""The search for what breaks an agent (search.py): a little of it, and what it has found before.
+"""The search for what breaks an agent (search.py): a short run, and its former findings.
 
-Whatever it finds goes into FOUND, one line each, as `make soak` prints it: it stays mended.
+Each finding is added to FOUND, as a line that `make soak` prints, so that it stays mended.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FOUND = [
         "start; state outdated; pidfile removed; probe; monitor; start; stop",
         id="state-outdated-pidfile-lost",
     ),
-    # 7, which is for what is certain to be gone
+    # 7 while processes lived: 7 is only for instances that are certainly gone
     pytest.param("start; master killed; reload-agent; stop", id="reload-with-orphans"),
 ]
 
@@ -57,7 +57,7 @@ LIVES = [
 @pytest.mark.own
 @pytest.mark.shared
 def test_found(agent: Path, history: str) -> None:
-    """What the search has found once is not found again."""
+    """A violation that the search has found does not come back."""
     assert "" == violation(agent, steps(history))
 
 
@@ -65,7 +65,7 @@ def test_found(agent: Path, history: str) -> None:
 @pytest.mark.own
 @pytest.mark.shared
 def test_lives(agent: Path, history: str) -> None:
-    """Through all that befalls an instance, every action keeps what is promised of it."""
+    """In a long history with many faults, every action keeps its promises."""
     assert "" == violation(agent, steps(history))
 
 
@@ -80,12 +80,12 @@ def test_search(agent: Path, chance: int) -> None:
     assert 3 == tally.examples
 
 
-# ---- the search itself: an agent that breaks a promise does not get away with it
+# ---- the search itself: it notices an agent that breaks a promise
 
 
 @dataclass
 class Lie:
-    """What an agent does instead of an action, as shell commands, and the history that shows it."""
+    """Shell commands that replace an action of an agent, and the history that shows it."""
 
     name: str
     action: str
@@ -118,7 +118,7 @@ LIES = [
 
 
 def liar(agent: Path, folder: Path, lie: Lie) -> Path:
-    """The agent, with another behind one of its actions."""
+    """The agent, with one of its actions replaced."""
     path = folder / agent.name
     path.write_text(
         f'#!/bin/sh\nreal="{agent}" pidfile="$HA_RSCTMP/$OCF_RESOURCE_INSTANCE.pid"\n'
@@ -132,7 +132,7 @@ def liar(agent: Path, folder: Path, lie: Lie) -> Path:
 @pytest.mark.own
 @pytest.mark.shared
 def test_lies(agent: Path, folder: Path, lie: Lie) -> None:
-    """An agent that breaks a promise is found out, by the history that shows it, at its end."""
+    """An agent that breaks a promise is noticed at the last step of the history that shows it."""
     *before, last = steps(lie.history)
     with World(liar(agent, folder, lie)) as world:
         for step in before:
@@ -145,7 +145,7 @@ def test_lies(agent: Path, folder: Path, lie: Lie) -> None:
 @pytest.mark.own
 @pytest.mark.shared
 def test_shortened(agent: Path, folder: Path) -> None:
-    """Of a history that breaks a promise, only the steps that it takes are left."""
+    """A history that breaks a promise is reduced to the steps that it needs."""
     lie = next(lie for lie in LIES if lie.name == "stop-nothing")
     long = steps("validate-all; start; tokens revoked; probe; password changed; stop")
     assert ["start", "stop"] == shortened(liar(agent, folder, lie), long)
@@ -154,7 +154,7 @@ def test_shortened(agent: Path, folder: Path) -> None:
 @pytest.mark.own
 @pytest.mark.shared
 def test_every_fault(agent: Path) -> None:
-    """Every fault can befall an instance that runs, and one that does not."""
+    """Every fault can be applied to an instance that runs, and to one that does not."""
     with World(agent) as world:
         for step in FAULTS:
             if not step.startswith("keystone"):

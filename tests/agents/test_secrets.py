@@ -80,7 +80,7 @@ def readable_by_all(folder: Path) -> list[Path]:
 
 
 def holding(service: Service, secret: str) -> set[Path]:
-    """Files of the service that hold a secret; where the look-alike Keystone has it is left out."""
+    """Files of the service that hold a secret, without the look-alike Keystone's own file."""
     files = [path for path in service.folder.rglob("*") if path.is_file()]
     holders = {path for path in files if secret.encode() in path.read_bytes()}
     return holders - {service.folder / "tokens"}
@@ -115,7 +115,7 @@ def test_password(make_service: MakeService, kind: str, interpreter: str, locale
 
 @pytest.mark.parametrize("locale", [None, "", "C", "POSIX", "C.UTF-8", "xx_YY.KOI9"])
 def test_password_in_any_locale(make_service: MakeService, locale: str | None) -> None:
-    """A password beyond ASCII is the same in every locale, and in none."""
+    """A non-ASCII password is sent unchanged in every locale, and without one."""
     service = make_service(credentials=True, password=PASSWORDS["non-ascii"])
     environ = {"LANG": locale, "LC_ALL": locale, "LC_CTYPE": locale}
     expect(service.start(environ=environ), 0)
@@ -131,12 +131,12 @@ DEBUG: dict[str, str | None] = dict.fromkeys(
     ),
     "1",
 )  # fmt: skip
-"""What makes one program or another talk."""
+"""Variables that turn on debug output of one program or another."""
 
 
 @pytest.mark.parametrize("environ", [{}, DEBUG], ids=["usual", "debug"])
 def test_not_in_arguments(make_service: MakeService, environ: dict[str, str | None]) -> None:
-    """Nobody sees password or token in a list of processes, or hears it, while an action runs."""
+    """While an action runs, password and token are in no list of processes and no output."""
     service = make_service(credentials=True, password=MARK * 3, api_slow=0.3, public_slow=0.2)
     service.keystone.delay = 0.5
     for action in ("validate-all", "start", "monitor", "monitor", "reload-agent", "stop"):
@@ -152,7 +152,7 @@ def test_not_in_arguments(make_service: MakeService, environ: dict[str, str | No
 
 @pytest.mark.own
 def test_token_only_in_state(make_service: MakeService) -> None:
-    """The token stands in the state, which is root's, and nowhere else."""
+    """The token is in the state, which is root's, and nowhere else."""
     service = make_service(credentials=True)
     expect(service.start(), 0)
     expect(service.monitor(), 0)
@@ -181,7 +181,7 @@ def test_modes(make_service: MakeService, umask: int) -> None:
 
 
 def test_no_world_readable_secret(make_service: MakeService) -> None:
-    """No file that all can read holds password or token, though the umask is 000."""
+    """No file that all users can read holds password or token, even if the umask is 000."""
     service = make_service(credentials=True, password=MARK * 3)
     expect(service.start(umask=0), 0)
     expect(service.monitor(umask=0), 0)
@@ -217,7 +217,7 @@ def test_refused_password(
     behaviour: dict[str, object],
     code: int,
 ) -> None:
-    """A password that Keystone refuses stands in no exit reason and no log."""
+    """A password that Keystone refuses is in no exit reason and no log."""
     service = make_service(credentials=True)
     expect(service.start(), 0)
     service.config.set(**behaviour)
@@ -227,7 +227,7 @@ def test_refused_password(
 
 
 class Echo(Keystone):
-    """A Keystone that says back what it was told, as one with debug on does."""
+    """A Keystone whose answer repeats the request, as with debug on."""
 
     status = 401
 
@@ -244,7 +244,7 @@ class Echo(Keystone):
 
 @pytest.mark.parametrize("status", [200, 201, 300, 302, 400, 401, 403, 404, 413, 500, 503])
 def test_keystone_echoes(make_service: MakeService, status: int) -> None:
-    """What Keystone says back of a request gets no further, whatever the status."""
+    """The request in Keystone's answer is not passed on, whatever the status."""
     service = make_service(credentials=True, password=MARK)
     expect(service.start(), 0)
     keystone = Echo(users={"monitor": MARK})
@@ -259,7 +259,7 @@ def test_keystone_echoes(make_service: MakeService, status: int) -> None:
 
 @pytest.mark.own
 def test_not_in_syslog(make_service: MakeService) -> None:
-    """Failures, and what a monitor keeps from Pacemaker, get to syslog without the password."""
+    """Failures, also those that a monitor does not report, are logged without the password."""
     service = make_service(credentials=True, password=MARK)
     service.keystone.users["monitor"] = "another"
     calls: list[tuple[str, dict[str, object], int]] = [
@@ -284,7 +284,7 @@ def test_not_in_syslog(make_service: MakeService) -> None:
 def test_core(make_service: MakeService) -> None:
     """A core file of a monitor is where the kernel puts it, for root alone, and not in the state.
 
-    Pacemaker's folder of core files is the working folder then, and only root enters it.
+    The working folder is then Pacemaker's folder of core files, which only root can enter.
     """
     service = make_service(credentials=True, password=MARK)
     expect(service.start(), 0)
@@ -319,7 +319,7 @@ FORMS: dict[str, Callable[[str], str]] = {
 
 @pytest.mark.parametrize("form", FORMS)
 def test_last_words_in_any_form(make_service: MakeService, form: str) -> None:
-    """A daemon's last words lose the password in every form that programs like to give it."""
+    """A daemon's last words lose the password in every form that programs write it in."""
     words = FORMS[form](AWKWARD)
     service = make_service(
         credentials=True, password=AWKWARD, exit_at_once=1, last_words=f"login as {words} failed"
@@ -344,7 +344,7 @@ def test_last_words(make_service: MakeService, words: str) -> None:
 
 
 def test_cib_secret_missing(make_service: MakeService) -> None:
-    """stop works when Pacemaker's executor could not resolve the password."""
+    """stop works even if Pacemaker's executor could not resolve the password."""
     service = make_service(credentials=True)
     expect(service.start(), 0)
     expect(service.stop(parameters={"os_password": "lrm://"}), 0)
@@ -352,7 +352,7 @@ def test_cib_secret_missing(make_service: MakeService) -> None:
 
 
 def test_daemon_environment(make_service: MakeService) -> None:
-    """The daemon's environment holds the tag, what a login would, and nothing of the agent's."""
+    """The daemon's environment has the tag, the variables of a login, and none of the agent's."""
     service = make_service(credentials=True, password=MARK)
     expect(service.start(environ={"OS_PASSWORD": MARK, "http_proxy": "http://x"}), 0)
     environ = service.config.report()["environ"]
@@ -366,7 +366,7 @@ def test_daemon_environment(make_service: MakeService) -> None:
 
 
 def plant(service: Service, attack: str) -> Path:
-    """Prepare an attack by the daemon's user; the file that must not change."""
+    """Prepare an attack by the daemon's user; return the file that must not change."""
     precious = service.folder / "precious"
     precious.write_text("precious\n", encoding="utf-8")
     precious.chmod(0o600)
@@ -395,7 +395,7 @@ ATTACKS = ["symlink", "hard-link", "dangling", "folder", "fifo"]
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_log_attack(service: Service, attack: str) -> None:
-    """The daemon's user cannot make root write, or wait, anywhere by means of the log file."""
+    """By means of the log file the daemon's user cannot make root write elsewhere, or wait."""
     precious = plant(service, attack)
     before = precious.stat()
     expect(service.start(), 2, "log_file")
@@ -408,7 +408,7 @@ def test_log_attack(service: Service, attack: str) -> None:
 
 @pytest.mark.own
 def test_log_by_default(service: Service) -> None:
-    """Where the service's own log folder cannot be written, root has one, and not in memory."""
+    """Where the service's log folder cannot be written, root's own is used, which is on disk."""
     del service.parameters["log_file"]
     log = Path("/var/log/openstack-ocf") / f"{service.tag}.log"
     try:
@@ -424,7 +424,7 @@ def test_log_by_default(service: Service) -> None:
 
 
 def test_output_to_nowhere(service: Service) -> None:
-    """log_file=/dev/null throws the output away, and is well in every action."""
+    """log_file=/dev/null throws the output away, and every action accepts it."""
     service.parameters["log_file"] = "/dev/null"
     expect(service.call("validate-all"), 0)
     expect(service.start(), 0)
@@ -435,7 +435,7 @@ def test_output_to_nowhere(service: Service) -> None:
 
 @pytest.mark.parametrize("name", ["daemon.log", "{instance}.log"])
 def test_log_is_appended(service: Service, name: str) -> None:
-    """The log is the daemon's own file, and a restart keeps what stands in it."""
+    """The log belongs to the daemon's user, and a restart keeps its content."""
     log = service.log_file.with_name(name.format(instance=service.name))
     service.parameters["log_file"] = log
     for _ in range(2):

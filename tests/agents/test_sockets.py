@@ -1,7 +1,7 @@
-"""Whose socket answers, where the daemon listens, and a node without ports or IPv6.
+"""Which socket answers, where the daemon listens, and a node without ports or IPv6.
 
-A token goes to the instance's own processes alone; what else listens at the port is no daemon of
-ours, however well it answers. What this node is short of is no fault of the service.
+A token is sent to the instance's own processes alone; another process that listens at the port is
+not our daemon, even if it answers. A shortage of this node is no fault of the service.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def anywhere(service: Service) -> None:
     service.config.set()
 
 
-# ---- what else listens at the port
+# ---- other processes that listen at the port
 
 
 def test_narrower_address_at_start(
@@ -49,9 +49,9 @@ def test_narrower_address_at_start(
 def test_narrower_address_later(
     make_service: MakeService, stranger: Strangers, folder: Path
 ) -> None:
-    """A daemon that serves while another takes its requests is degraded; one that hangs fails.
+    """While another daemon takes its requests, a daemon that serves is degraded; if it hangs: 1.
 
-    The other is sent no token.
+    No token is sent to the other daemon.
     """
     service = make_service(credentials=True, reuse_port="yes")
     anywhere(service)
@@ -71,7 +71,7 @@ def test_narrower_address_later(
 def test_second_resource_on_the_port(
     make_service: MakeService, stranger: Strangers, folder: Path
 ) -> None:
-    """A daemon on the very same address and port leaves the first one well enough to go on."""
+    """If another daemon shares address and port, the first one is degraded, and goes on."""
     service = make_service(credentials=True, reuse_port="yes")
     expect(service.start(), 0)
     expect(service.monitor(), 0)
@@ -87,7 +87,7 @@ def test_second_resource_on_the_port(
 def test_remembered_address_is_anothers(
     make_service: MakeService, stranger: Strangers, folder: Path, inode: int | None
 ) -> None:
-    """What listens at an address that the daemon has left is sent no token; ours is found anew."""
+    """A process at an address that the daemon has left gets no token; ours is found anew."""
     service = make_service(credentials=True)
     expect(service.start(), 0)
     expect(service.monitor(), 0)
@@ -109,7 +109,7 @@ def test_remembered_address_is_anothers(
 def test_listens_nowhere(
     make_service: MakeService, stranger: Strangers, folder: Path
 ) -> None:
-    """A daemon without a socket is at fault, and not asked at an address that is remembered."""
+    """A daemon without a socket is at fault, and the remembered address is not asked."""
     service = make_service(credentials=True, never_listen="yes")
     starting = service.begin("start", timeout=60)
     eventually(lambda: service.state_file.exists() and service.config.report_path.exists())
@@ -161,7 +161,7 @@ def test_link_local(make_service: MakeService) -> None:
 
 TAKE_ALL = """\
 import socket, sys, time
-server = socket.create_server(("127.0.0.1", 0))  # takes one of them, too
+server = socket.create_server(("127.0.0.1", 0))  # takes a port, too
 taken = []
 while True:
     client = socket.socket()
@@ -179,9 +179,9 @@ time.sleep(3600)
 
 @pytest.mark.parametrize(("how", "code"), [("connected", 0), ("bound", 190)])
 def test_no_ephemeral_port(make_service: MakeService, how: str, code: int) -> None:
-    """Ports of this node that others have used up are no fault of the service.
+    """If other processes have used up the node's ports, it is no fault of the service.
 
-    Ports of connections can be had once more, for another destination; those of bound sockets
+    A port of a connection can be used again, for another destination; a port of a bound socket
     cannot, and then the monitor says that it could not ask.
     """
     with Network("sysctl -qw 'net.ipv4.ip_local_port_range=20000 20009'") as network:
@@ -215,7 +215,7 @@ http.server.HTTPServer(("127.0.0.1", 5000), Thief).serve_forever()
 
 
 DEFAULTED = [agent for agent in AGENTS if defaults(agent).get("keystone_get_token_url")]
-"""The agents of which the guide has a default."""
+"""The agents for which the guide has a default."""
 
 
 @pytest.mark.own
@@ -224,7 +224,7 @@ DEFAULTED = [agent for agent in AGENTS if defaults(agent).get("keystone_get_toke
 def test_default_keystone(
     make_service: MakeService, agent: Path, folder: Path, user: str
 ) -> None:
-    """The password goes to the guide's default URL only where a system's service listens there."""
+    """The guide's default URL gets the password only if a system user's service listens there."""
     with Network() as network:
         service = make_service(credentials=True, prefix=network.prefix)
         del service.parameters["os_auth_url"]
@@ -242,7 +242,7 @@ def test_default_keystone(
         )  # fmt: skip
         try:
             eventually(lambda: ":5000" in network.run("ss", "-Hltn"))
-            if user == "nobody":  # no user of the system's
+            if user == "nobody":  # no system user
                 expect(service.monitor(), 190, "port 5000", "give os_auth_url")
                 assert "" == seen.read_text(encoding="utf-8")
             else:
@@ -256,7 +256,7 @@ def test_default_keystone(
 @pytest.mark.own
 @pytest.mark.parametrize("agent", DEFAULTED, ids=lambda agent: agent.name)
 def test_default_keystone_is_told(make_service: MakeService, agent: Path) -> None:
-    """validate-all asks for the URL where a default would be used."""
+    """validate-all advises to give the URL if the default would be used."""
     service = make_service(credentials=True)
     del service.parameters["os_auth_url"]
     expect(service.call("validate-all"), 0)

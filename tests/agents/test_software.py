@@ -1,4 +1,4 @@
-"""Python packages that are missing or broken: what needs them says so, and nothing else does."""
+"""Python packages that are missing or broken: actions that need them say so, no others fail."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def test_validate_without_packages(make_service: MakeService, bare: tuple[str, s
 
 
 def test_running_service_is_left_alone(make_service: MakeService, bare: tuple[str, str]) -> None:
-    """A package that has gone is no fault of the service: 190, and the process level says 0."""
+    """A package that is gone is no fault of the service: 190, and 0 at check level 0."""
     service = make_service(credentials=True)
     expect(service.start(), 0)
     expect(service.monitor(prefix=bare), 190, "python3-requests")
-    fail = {"keystone_failure": "fail"}  # which is for Keystone's failures alone
+    fail = {"keystone_failure": "fail"}  # it is for Keystone's failures alone
     expect(service.monitor(prefix=bare, parameters=fail), 190, "python3-requests")
     expect(service.monitor(prefix=bare, level=0), 0)
     expect(service.probe(prefix=bare), 0)
@@ -58,7 +58,7 @@ def test_stop_needs_no_package(service: Service, bare: tuple[str, str]) -> None:
     expect(service.monitor(prefix=bare), 7)
 
 
-# ---- packages that are there, and broken: half of an upgrade, a library of another release
+# ---- packages that are installed, but broken: half an upgrade, a library of another release
 
 BREAKAGES = {
     "import-error": "import nothing_of_that_name",
@@ -70,7 +70,7 @@ BREAKAGES = {
 
 
 def broken(bare: tuple[str, str], package: str, breakage: str) -> tuple[str, str]:
-    """The interpreter, with a package that cannot be imported, or is not what it was."""
+    """The interpreter, with a package that is broken."""
     (site,) = Path(bare[0]).parent.parent.glob("lib/python3*/site-packages")
     for name in ("requests", "keystoneauth1", package):
         code = breakage if name == package else ""
@@ -92,7 +92,7 @@ def test_broken_keystoneauth(
 
 
 def test_import_that_hangs(make_service: MakeService, bare: tuple[str, str]) -> None:
-    """A package on a file system that hangs costs a verdict, and not the timeout."""
+    """A package on a file system that hangs makes the verdict 190, and no timeout."""
     service = make_service(credentials=True)
     expect(service.start(), 0)
     prefix = broken(bare, "requests", "import time; time.sleep(3600)")

@@ -1,8 +1,8 @@
-"""What a look at /proc may open, what it believes, and what it must not guess.
+"""Which files of /proc an agent may open, what it takes as evidence, and what it must not guess.
 
-The promises: no local user makes an action wait or fail by what his processes do; the daemon of a
-container is not ours, whatever its environment says; and where an agent cannot look, it says so
-instead of "not running" or "stopped".
+The promises: no process of another user makes an action wait or fail; the daemon of a container
+is not ours, whatever its environment says; and where an agent cannot look, it says so instead of
+"not running" or "stopped".
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ pytestmark = pytest.mark.shared
 ANOTHER = "daemon"
 
 UNDUMPABLE = "import ctypes, signal; ctypes.CDLL(None).prctl(4, 0); signal.pause()"
-"""Of such a process all files in /proc/PID are root's, as of one that has used setuid."""
+"""All files in /proc/PID of such a process are root's, as if it had used setuid."""
 
 
 def undumpable(stranger: Strangers) -> int:
-    """A stranger whose user only its folder in /proc tells."""
+    """A process of another user whose files in /proc belong to root; wait for that."""
     pid = stranger("/usr/bin/python3", "-ESsc", UNDUMPABLE, user=ANOTHER)
     eventually(lambda: os.stat(f"/proc/{pid}/stat").st_uid == 0)
     return pid
 
 
 def stuck(service: Service, pid: int) -> list[str]:
-    """A prefix under which whoever opens a process's environment or arguments does not come back.
+    """A prefix under which an open of a process's environment or arguments blocks for ever.
 
-    So it is with one whose exec does not end, or which keeps the lock of its memory busy.
+    It is the same with a process whose exec does not end, or that keeps its memory's lock busy.
     """
     fifo = service.folder / f"fifo-{pid}"
     os.mkfifo(fifo)
@@ -51,7 +51,7 @@ def stuck(service: Service, pid: int) -> list[str]:
 
 
 def run_as(service: Service, user: str) -> None:
-    """Let the daemon run as a user that nothing else on this machine runs as."""
+    """Let the daemon run as a user without other processes on this machine."""
     service.parameters["user"] = user
     for folder in ("etc", "log"):
         for path in (service.folder / folder, *(service.folder / folder).iterdir()):
@@ -64,7 +64,7 @@ def run_as(service: Service, user: str) -> None:
 @pytest.mark.own
 @pytest.mark.parametrize("lost", ["", "state", "all"])
 def test_nothing_of_a_stranger_is_opened(service: Service, stranger: Strangers, lost: str) -> None:
-    """Of another user's process nothing is looked at but what cannot block: ids, kinship, state."""
+    """Of another user's process only files that cannot block are opened: ids, parent, state."""
     pid = undumpable(stranger)
     trace = service.folder / "trace"
     prefix = ["strace", "-f", "-qq", "-o", str(trace), "-e", "trace=%file"]
@@ -87,7 +87,7 @@ def test_nothing_of_a_stranger_is_opened(service: Service, stranger: Strangers, 
 
 @pytest.mark.parametrize("fault", ["", "orphaned", "lost"])
 def test_stuck_stranger(make_service: MakeService, stranger: Strangers, fault: str) -> None:
-    """A local user whose process blocks whoever looks into it keeps no action from its end."""
+    """Another user's process whose files in /proc block does not delay any action."""
     service = make_service(orphans="live")
     service.prefix = tuple(stuck(service, undumpable(stranger)))
     expect(service.probe(), 7)
@@ -106,9 +106,9 @@ def test_stuck_stranger(make_service: MakeService, stranger: Strangers, fault: s
 
 @pytest.mark.own
 def test_stuck_of_our_user(service: Service, stranger: Strangers) -> None:
-    """One of the daemon's user that cannot be looked at is a doubt, in time, and with its pid.
+    """A process of the daemon's user that cannot be read makes the code 1, in time, with its pid.
 
-    But it is none once a daemon is remembered that is younger.
+    But it does not matter if a younger daemon is remembered.
     """
     run_as(service, "games")
     pid = stranger(user="games")
@@ -124,7 +124,7 @@ def test_stuck_of_our_user(service: Service, stranger: Strangers) -> None:
 
 @pytest.mark.own
 def test_stuck_and_younger(service: Service, stranger: Strangers) -> None:
-    """If it is younger it may be left of the daemon: the daemon is ended, and stop is 1."""
+    """If such a process is younger it may be the daemon's child: the daemon is ended, stop is 1."""
     run_as(service, "news")
     expect(service.start(), 0)
     pid = stranger(user="news")
@@ -140,7 +140,7 @@ MakeContained = Callable[..., int]
 
 @pytest.fixture
 def contained() -> Iterator[MakeContained]:
-    """Runs a command in a PID namespace of its own, as the daemon's user; its pid out here."""
+    """Runs a command in a PID namespace of its own, as the daemon's user; returns its pid here."""
     holders = []
 
     def run(*command: object, env: dict[str, str]) -> int:
@@ -198,7 +198,7 @@ alone away does nothing: since Linux 6.15 CAP_PERFMON, or CAP_SYS_ADMIN, may rea
 
 @pytest.mark.own
 def test_blind(service: Service) -> None:
-    """Where no environment may be read, what is remembered is told from the rest by other signs."""
+    """Where no environment may be read, a remembered daemon is known by other evidence."""
     run_as(service, "uucp")
     service.prefix = DOCKER
     expect(service.probe(), 7)
@@ -215,7 +215,7 @@ def test_blind(service: Service) -> None:
 
 @pytest.mark.own
 def test_blind_and_orphaned(make_service: MakeService) -> None:
-    """Workers without their master are still known by its session and their command line."""
+    """Without environments, workers without a master are known by its session and command line."""
     service = make_service(orphans="live")
     run_as(service, "proxy")
     service.prefix = DOCKER
@@ -231,7 +231,7 @@ def test_blind_and_orphaned(make_service: MakeService) -> None:
 @pytest.mark.own
 @pytest.mark.parametrize(("fault", "user"), [("", "list"), ("orphaned", "irc")])
 def test_blind_and_forgetful(make_service: MakeService, fault: str, user: str) -> None:
-    """Where nothing is remembered, either, nobody says that nothing is there, or was ended."""
+    """Without environments and without a state, no action says "not running" or "stopped"."""
     service = make_service(orphans="live")
     run_as(service, user)
     expect(service.start(), 0)

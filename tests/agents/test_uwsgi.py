@@ -1,7 +1,7 @@
-"""server=uwsgi: what is promised of a standalone daemon holds for a real uWSGI.
+"""server=uwsgi: the promises for a standalone daemon hold for a real uWSGI.
 
-The application is a look-alike; the tables of standalone servers are walked again where uWSGI may
-come out otherwise. What is uWSGI's own follows: loading, reloading, ini files, adoption.
+The application is a look-alike; the tests of standalone servers are repeated where uWSGI may
+behave otherwise. Tests of uWSGI's own features follow: loading, reloading, ini files, adoption.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MakeService = Callable[..., UwsgiService]
 
 
 def remembered_url(service: Service) -> str:
-    """Where the agent has seen the daemon listen."""
+    """The address where the agent has seen the daemon listen."""
     state = json.loads(service.state_file.read_text("utf-8"))
     return str(state["checks"]["address"]["url"])
 
@@ -67,7 +67,7 @@ def service(make_service: MakeService) -> UwsgiService:
 
 
 def workers(service: UwsgiService, count: int = 2) -> list[int]:
-    """The processes below the master, once they are there."""
+    """The processes below the master, once all have started."""
     return eventually(
         lambda: found
         if service.master_or_none() and len(found := service.workers()) == count
@@ -76,25 +76,25 @@ def workers(service: UwsgiService, count: int = 2) -> list[int]:
 
 
 def loaded(service: UwsgiService) -> list[int]:
-    """The two workers, once both have loaded the application: before, they do not hear HUP."""
+    """The two workers, once both have loaded the application: before that they ignore HUP."""
     eventually(lambda: service.log_file.read_text(encoding="utf-8").count("WSGI app 0 ") >= 2)
     return workers(service)
 
 
 def renewed(service: UwsgiService, before: list[int]) -> bool:
-    """Whether other workers stand where these were."""
+    """Whether other workers have replaced these."""
     pids = service.pids()
     return len(pids) == 3 and not set(before) & set(pids)
 
 
 def checks_well(service: UwsgiService) -> bool:
-    """A monitor that finds no fault, for where one is looked at again and again."""
+    """A monitor that must be 0; True, for use in eventually()."""
     expect(service.monitor(), 0)
     return True
 
 
 def connected(service: UwsgiService, path: str = "/v2/hang") -> socket.socket:
-    """A client whose request is under way."""
+    """A client whose request is being answered."""
     before = len(service.config.requests())
     client = socket.create_connection((service.config.host, service.config.port))
     client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
@@ -102,12 +102,12 @@ def connected(service: UwsgiService, path: str = "/v2/hang") -> socket.socket:
     return client
 
 
-# ---- the walk
+# ---- the life cycle
 
 
 @pytest.mark.parametrize("kind", ["script", "module", "ini"])
 def test_life_cycle(make_service: MakeService, kind: str) -> None:
-    """A script, a module or an ini file: started once, serving where config says, stopped."""
+    """With a script, a module or an ini file: one start, service at config's address, stop."""
     service = make_service(
         credentials=True, module=kind == "module", ini={} if kind == "ini" else None
     )
@@ -128,7 +128,7 @@ def test_life_cycle(make_service: MakeService, kind: str) -> None:
 
 @pytest.mark.shared
 def test_starts_at_once(service: UwsgiService) -> None:
-    """However many starts come at once, they all succeed, by one uWSGI."""
+    """However many starts come at once, they all succeed, with one uWSGI."""
     locking.test_starts_at_once(service, 3)
 
 
@@ -168,11 +168,11 @@ def test_installation_gone(make_service: MakeService, lost: str) -> None:
     assert not service.pids()
 
 
-# ---- stopped: what is wrong is said
+# ---- stopped: the reason says what is wrong
 
 
 def hidden(*paths: str) -> list[str]:
-    """A prefix under which these files are not there."""
+    """A prefix under which these files are empty and not executable."""
     mounts = " && ".join(f"mount --bind /dev/null {path}" for path in paths)
     return ["unshare", "--mount", "sh", "-c", f'{mounts} && exec "$0" "$@"']
 
@@ -181,7 +181,7 @@ WITHOUT_UWSGI = hidden(os.path.realpath(PROGRAM))
 
 
 def test_not_installed(service: UwsgiService) -> None:
-    """Without uWSGI it is not installed, and the reason names the package."""
+    """Without uWSGI the code is 5 (not installed), and the reason names the package."""
     expect(service.start(prefix=WITHOUT_UWSGI), 5, PACKAGE)
     expect(service.call("validate-all", prefix=WITHOUT_UWSGI), 5, PACKAGE)
     expect(service.probe(prefix=WITHOUT_UWSGI), 5, PACKAGE)
@@ -207,7 +207,7 @@ WRONG = [
 def test_wrong_parameter(
     service: UwsgiService, parameters: dict[str, object], code: int, words: tuple[str, ...]
 ) -> None:
-    """A parameter that cannot be used is named, by validate-all as by start; stop is no matter."""
+    """A wrong parameter is named, by validate-all and by start; stop is 0 all the same."""
     expect(service.call("validate-all", parameters=parameters), code, *words)
     expect(service.start(parameters=parameters), code, *words)
     expect(service.stop(parameters=parameters), 0)
@@ -225,7 +225,7 @@ WRONG_INIS = [
 def test_refused_ini(
     make_service: MakeService, ini: dict[str, object], words: tuple[str, ...]
 ) -> None:
-    """An ini file whose uWSGI would not be the one that was started is refused, nowhere run."""
+    """An ini file with which another process than the started one would serve is refused."""
     service = make_service(ini=ini)
     expect(service.call("validate-all", level=0), 0)
     expect(service.call("validate-all"), 2, str(service.ini)[:20], *words)
@@ -248,7 +248,7 @@ REMARKS = [
 @pytest.mark.parametrize("ini", REMARKS)
 @pytest.mark.shared
 def test_contradiction(make_service: MakeService, ini: dict[str, object]) -> None:
-    """What an ini file says against the agent's needs does not count, and validate-all says so."""
+    """An ini option that contradicts the agent's needs does not count, and validate-all says so."""
     service = make_service(ini=ini)
     said = expect(service.call("validate-all"), 0).stderr + service.log.read_text("utf-8")
     assert all(name in said for name in ini), said
@@ -256,7 +256,7 @@ def test_contradiction(make_service: MakeService, ini: dict[str, object]) -> Non
 
 @pytest.mark.shared
 def test_contradicted(make_service: MakeService) -> None:
-    """However an ini file contradicts: a master with workers, which TERM ends for good."""
+    """Even if the ini file contradicts, uWSGI has a master with workers, and TERM ends it."""
     service = make_service(
         ini={
             "exit-on-reload": "true", "master": "false", "die-on-term": "false",
@@ -280,7 +280,7 @@ def test_contradicted(make_service: MakeService) -> None:
 )
 @pytest.mark.shared
 def test_no_standalone_server(agent: Path, folder: Path, words: str) -> None:
-    """A release that has no server of its own is not installed, and the reason says what to do."""
+    """A release without a server of its own is 5 (not installed), with what to do."""
     with Service(agent, folder, exit_at_once=1, last_words=words) as service:
         expect(service.start(), 5, "set server=uwsgi")
         expect(service.probe(), 7)
@@ -331,7 +331,7 @@ DEATHS = [
 def test_does_not_load(
     make_service: MakeService, behaviour: dict[str, object], ini: dict[str, object], words: str
 ) -> None:
-    """An application that does not load is reported at once, in its own words."""
+    """An application that does not load is reported at once, with its own error."""
     service = make_service(ini={"lazy-apps": "true", **ini}, **behaviour)
     result = expect(service.start(timeout=120), 1, words)
     assert result.seconds < 100, "waited for the dead"
@@ -341,7 +341,7 @@ def test_does_not_load(
 
 @pytest.mark.shared
 def test_daemonizes(service: UwsgiService) -> None:
-    """A uWSGI that is told by its arguments to leave its parent is not left behind."""
+    """A uWSGI whose arguments make it daemonize is ended, and start fails."""
     further = f"{service.parameters['additional_parameters']} --daemonize=/dev/null"
     expect(service.start(parameters={"additional_parameters": further}), 1)
     assert service.gone()
@@ -351,7 +351,7 @@ def test_daemonizes(service: UwsgiService) -> None:
 @pytest.mark.parametrize("lazy", ["true", "false"], ids=["lazy", "in-master"])
 @pytest.mark.shared
 def test_loads_late(make_service: MakeService, lazy: str) -> None:
-    """start waits for an application that takes its time, though the socket is long there."""
+    """start waits for an application that loads slowly, even if the socket already listens."""
     service = make_service(ini={"lazy-apps": lazy}, listen_after=2)
     starting = service.begin("start", timeout=60)
     eventually(service.pids)
@@ -382,7 +382,7 @@ def test_never_ready(
 @pytest.mark.parametrize("lazy", ["true", "false"], ids=["lazy", "in-master"])
 @pytest.mark.shared
 def test_stop_while_loading(make_service: MakeService, first: str, lazy: str) -> None:
-    """stop comes back in time while the application loads; uWSGI by itself would take 60 s."""
+    """stop ends in time while the application loads; uWSGI by itself would take 60 s."""
     service = make_service(ini={"lazy-apps": lazy})
     if first == "loading":
         service.config.set(never_listen="yes")
@@ -403,14 +403,14 @@ def test_stop_while_loading(make_service: MakeService, first: str, lazy: str) ->
 @pytest.mark.parametrize("ready", [True, False], ids=["gets-ready", "never-ready"])
 @pytest.mark.shared
 def test_stop_during_start(make_service: MakeService, ready: bool) -> None:
-    """A stop that meets a start ends what that has begun."""
+    """A stop during a start ends the uWSGI that the start has begun."""
     locking.test_stop_during_start(make_service, ready)
 
 
 @pytest.mark.parametrize("action", ["start", "probe"])
 @pytest.mark.shared
 def test_start_killed(make_service: MakeService, action: str) -> None:
-    """After the agent was killed in the middle of a start, every action does what it should."""
+    """After an agent was killed in the middle of a start, every action does what it should."""
     service = make_service(listen_after=1.5)
     before = start_cut_short(service)
     if action == "start":
@@ -425,7 +425,7 @@ def test_start_killed(make_service: MakeService, action: str) -> None:
 @pytest.mark.parametrize("who", ["mute", "uwsgi"])
 @pytest.mark.shared
 def test_port_taken(make_service: MakeService, who: str) -> None:
-    """A port that another has is reported at once, in uWSGI's own words."""
+    """If another process has the port it is reported at once, with uWSGI's own message."""
     service = make_service()
     with ExitStack() as stack:
         if who == "mute":
@@ -448,7 +448,7 @@ def test_port_taken(make_service: MakeService, who: str) -> None:
 
 @pytest.mark.shared
 def test_worker_killed(service: UwsgiService) -> None:
-    """Workers that are killed are replaced by the master, and that is its own business."""
+    """The master replaces killed workers, and monitors stay 0."""
     expect(service.start(), 0)
     master = service.master()
     for count in (1, 2):
@@ -463,7 +463,7 @@ def test_worker_killed(service: UwsgiService) -> None:
 @pytest.mark.parametrize("lost", ["", "state"])
 @pytest.mark.shared
 def test_master_killed(make_service: MakeService, stopped: bool, lost: str) -> None:
-    """Without the master the workers go; until they have gone nobody says not running."""
+    """Without the master the workers end; until the last has ended no probe says "not running"."""
     service = make_service(ini={"no-orphans": "false"})
     expect(service.start(), 0)
     below = workers(service)
@@ -478,7 +478,7 @@ def test_master_killed(make_service: MakeService, stopped: bool, lost: str) -> N
 
 
 def expect_gone_or_orphaned(service: UwsgiService) -> bool:
-    """One look: 1 while anything lives, 7 when nothing does."""
+    """One probe: 1 while a process lives, 7 when none does."""
     result = service.probe()
     if result.code == 7:
         assert not service.pids()
@@ -493,7 +493,7 @@ def expect_gone_or_orphaned(service: UwsgiService) -> bool:
 @pytest.mark.parametrize("lost", ["", "state"])
 @pytest.mark.shared
 def test_reload(make_service: MakeService, ini: dict[str, object] | None, lost: str) -> None:
-    """HUP loads the application anew under the same master; monitors see no fault meanwhile."""
+    """HUP loads the application anew under the same master; monitors are 0 meanwhile."""
     service = make_service(ini=ini)
     expect(service.start(), 0)
     before, master = loaded(service), service.master()
@@ -506,7 +506,7 @@ def test_reload(make_service: MakeService, ini: dict[str, object] | None, lost: 
 
 @pytest.mark.shared
 def test_terminated(service: UwsgiService) -> None:
-    """Whoever ends the master from outside has ended it: not running."""
+    """After a TERM to the master, not by the agent, uWSGI is not running."""
     expect(service.start(), 0)
     loaded(service)
     os.kill(service.master(), signal.SIGTERM)
@@ -517,7 +517,7 @@ def test_terminated(service: UwsgiService) -> None:
 @pytest.mark.parametrize("who", ["workers", "all"])
 @pytest.mark.shared
 def test_stopped_by_signal(service: UwsgiService, who: str) -> None:
-    """Processes that are stopped are there, do not serve, and are ended by stop."""
+    """Processes stopped by SIGSTOP run, but do not serve, and stop ends them."""
     expect(service.start(), 0)
     below = workers(service)
     signal_all(below if who == "workers" else service.pids(), signal.SIGSTOP)
@@ -530,7 +530,7 @@ def test_stopped_by_signal(service: UwsgiService, who: str) -> None:
 @pytest.mark.parametrize("timeout", [5, 60])
 @pytest.mark.shared
 def test_stuck_requests(service: UwsgiService, timeout: float) -> None:
-    """Requests that do not end have shutdown_timeout, or what the stop operation allows."""
+    """stop waits for stuck requests for shutdown_timeout, or as its own timeout allows."""
     expect(service.start(), 0)
     service.config.set(api="hang")
     with ExitStack() as stack:
@@ -545,11 +545,11 @@ def test_stuck_requests(service: UwsgiService, timeout: float) -> None:
 
 @pytest.mark.shared
 def test_deadlocked(service: UwsgiService) -> None:
-    """A worker that locks itself up when it is told to end is not waited for.
+    """stop does not wait for a worker that gets into a deadlock when it is told to end.
 
-    Some uWSGI wait in a signal handler for their threads. They wait for Python's lock, if that is
-    where the signal found the first of them; and after the processes were stopped it often does.
-    In others the handler comes back: there the requests have their end, and the worker has its own.
+    Some releases of uWSGI wait in a signal handler for their threads. They wait for Python's lock,
+    if the first thread was there when the signal came; this is frequent after a SIGSTOP.
+    In other releases the handler returns: there the requests end, and then the worker does.
     """
     service.parameters["processes"] = 1
     expect(service.start(), 0)
@@ -569,7 +569,7 @@ def test_deadlocked(service: UwsgiService) -> None:
 @pytest.mark.parametrize("ini", [None, {}], ids=["own", "ini"])
 @pytest.mark.shared
 def test_request_under_way(make_service: MakeService, ini: dict[str, object] | None) -> None:
-    """A request under way may be finished before the end."""
+    """A request that is being answered may be finished before the end."""
     service = make_service(ini=ini)
     expect(service.start(), 0)
     service.config.set(public_slow=2)
@@ -581,7 +581,7 @@ def test_request_under_way(make_service: MakeService, ini: dict[str, object] | N
     assert b'"versions"' in answer
 
 
-# ---- ini files as they are found
+# ---- ini files from the field
 
 
 DEBIAN = {
@@ -617,7 +617,7 @@ INIS = [
 @pytest.mark.parametrize("ini", INIS)
 @pytest.mark.shared
 def test_ini(make_service: MakeService, ini: dict[str, object]) -> None:
-    """Whatever an ini file makes of uWSGI: it serves, is known, and goes whole."""
+    """Whatever options an ini file has: uWSGI serves, is recognised, and stop ends all of it."""
     service, spare = make_service(credentials=True, ini={}), make_service()
     service.write_ini(
         {
@@ -640,7 +640,7 @@ def test_ini(make_service: MakeService, ini: dict[str, object]) -> None:
 
 @pytest.mark.shared
 def test_address_taken_from_ini(make_service: MakeService) -> None:
-    """The socket that the ini file names counts, and bind beside it is refused."""
+    """If the ini file names a socket it counts, and the parameter bind is refused."""
     spare = make_service()
     address = f"127.0.0.1:{spare.config.port}"
     service = make_service(ini={"http-socket": address})
@@ -652,7 +652,7 @@ def test_address_taken_from_ini(make_service: MakeService) -> None:
 @pytest.mark.parametrize("named", ["config", "bind", "both"])
 @pytest.mark.shared
 def test_address(make_service: MakeService, named: str) -> None:
-    """uWSGI listens where the configuration says; where it says nothing, where bind does."""
+    """uWSGI listens at the address in the configuration; without one, at bind."""
     service, spare = make_service(), make_service()
     ports = {"config": service.config.port, "bind": spare.config.port}
     if named == "bind":
@@ -667,7 +667,7 @@ def test_address(make_service: MakeService, named: str) -> None:
 
 @pytest.mark.shared
 def test_harakiri(make_service: MakeService) -> None:
-    """Requests that harakiri ends are uWSGI's business: afterwards all is well again."""
+    """After uWSGI's harakiri has ended a stuck request, the monitor is 0 again."""
     service = make_service(ini={"harakiri": 3})
     expect(service.start(), 0)
     master, before = service.master(), workers(service)
@@ -681,14 +681,14 @@ def test_harakiri(make_service: MakeService) -> None:
 
 @pytest.mark.shared
 def test_touch_reload(make_service: MakeService) -> None:
-    """A reload by touch-reload is seen as little as one by HUP."""
+    """Monitors are 0 during a reload by touch-reload, as during one by HUP."""
     service = make_service(ini={})
     service.write_ini({"touch-reload": service.app, "exit-on-reload": "true"})
     expect(service.start(), 0)
     before, master = workers(service), service.master()
 
     def reloaded() -> bool:
-        os.utime(service.app)  # the first may come before uWSGI has looked
+        os.utime(service.app)  # the first touch may come before uWSGI looks
         return checks_well(service) and renewed(service, before)
 
     eventually(reloaded)
@@ -699,7 +699,7 @@ def test_touch_reload(make_service: MakeService) -> None:
 
 
 def start_by_init(service: UwsgiService, *arguments: object) -> int:
-    """What Debian's init scripts do at start; the master's pid."""
+    """Start uWSGI as Debian's init scripts do; return the master's pid."""
     account = pwd.getpwnam(USER)
     child = subprocess.Popen(
         [
@@ -722,7 +722,7 @@ def start_by_init(service: UwsgiService, *arguments: object) -> int:
 
 
 def answers(service: UwsgiService) -> bool:
-    """Whether a plain request is answered; the socket is there long before the application."""
+    """Whether a plain request is answered; the socket listens long before the application does."""
     try:
         with connected(service, "/") as client:
             return client.recv(9) == b"HTTP/1.1 "
@@ -735,14 +735,14 @@ _ADOPTED: list[subprocess.Popen[bytes]] = []
 
 @pytest.fixture(autouse=True)
 def _reaped() -> Iterator[None]:
-    """Zombies are nobody's orphans: who started a uWSGI by hand takes notice of its end."""
+    """Reap each uWSGI that a test has started by hand, so that no zombie is left."""
     yield
     while _ADOPTED:
         _ADOPTED.pop().wait()
 
 
 def arguments_of(service: UwsgiService, form: str) -> list[object]:
-    """How the uWSGI was told what to serve."""
+    """The arguments by which uWSGI knows what to serve."""
     service.write_ini(
         {
             "master": "true", "die-on-term": "true", "lazy-apps": "true", "processes": 2,
@@ -771,7 +771,7 @@ def arguments_of(service: UwsgiService, form: str) -> list[object]:
 )  # fmt: skip
 @pytest.mark.shared
 def test_adoption(make_service: MakeService, form: str, first: str) -> None:
-    """A uWSGI that an init script has started is taken over as it runs, by whatever comes."""
+    """A uWSGI that an init script has started is taken over by the first action, and runs on."""
     service = make_service(credentials=True)
     pid = start_by_init(service, *arguments_of(service, form))
     if first == "stop":
@@ -799,7 +799,7 @@ def test_adopted_memory_lost(make_service: MakeService, lost: str) -> None:
 
 @pytest.mark.shared
 def test_orphans_after_adoption(make_service: MakeService) -> None:
-    """The workers of an adopted uWSGI are known when their master has gone."""
+    """The workers of an adopted uWSGI are known when their master is gone."""
     service = make_service()
     pid = start_by_init(service, *arguments_of(service, "ini"))
     expect(service.monitor(), 0)
@@ -816,7 +816,7 @@ def test_orphans_after_adoption(make_service: MakeService) -> None:
 @pytest.mark.parametrize("what", ["ini", "user", "server"])
 @pytest.mark.shared
 def test_not_adopted(make_service: MakeService, what: str) -> None:
-    """What only the pidfile claims, but is another's uWSGI, is left alone."""
+    """A uWSGI of another instance is left alone, even if the pidfile names it."""
     other, service = make_service(), make_service(ini={})
     pid = start_by_init(other, *arguments_of(other, "ini"))
     shutil.copyfile(other.pidfile, service.pidfile)

@@ -1,4 +1,4 @@
-"""Strange ways to call an agent: prefixes, and what clogs.
+"""Strange ways to call an agent: prefixes, and full queues.
 
 service.start(prefix=sh("ulimit -n 20"))
 service.stop(prefix=mounted("mount -t tmpfs none /proc"))
@@ -16,18 +16,18 @@ from pathlib import Path
 
 
 def sh(script: str) -> tuple[str, ...]:
-    """A shell does something, and becomes the agent."""
+    """A shell runs the script, and then execs the agent."""
     return ("/bin/sh", "-ec", f'{script}\nexec "$@"', "sh")
 
 
 def py(script: str) -> tuple[str, ...]:
-    """Python does something, and becomes the agent."""
+    """Python runs the script, and then execs the agent."""
     become = "os.execv(sys.argv[1], sys.argv[1:])"
     return ("/usr/bin/python3", "-ISc", f"import os, sys\n{script}\n{become}")
 
 
 def mounted(script: str) -> tuple[str, ...]:
-    """A mount namespace of its own, in which a shell changes something."""
+    """A mount namespace of its own, in which a shell runs the script."""
     return ("/usr/bin/unshare", "--mount", *sh(f"PATH=/usr/sbin:/usr/bin:/sbin:/bin\n{script}"))
 
 
@@ -58,7 +58,7 @@ def listening_syslog(folder: Path) -> Iterator[socket.socket]:
 
 
 def clog(log: socket.socket) -> None:
-    """Let it be as when its reader has stopped: the queue is full."""
+    """Fill its queue, as if its reader had stopped."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as noise:
         noise.setblocking(False)
         noise.connect(log.getsockname())
@@ -66,7 +66,7 @@ def clog(log: socket.socket) -> None:
 
 
 def clogged_fifo(path: Path) -> int:
-    """A full fifo that somebody has open and does not read; his descriptor."""
+    """Make a full fifo; return the descriptor that has it open, and does not read."""
     os.mkfifo(path)
     descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK)
     until_full(lambda: os.write(descriptor, b"." * 4096))

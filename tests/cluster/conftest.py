@@ -1,6 +1,7 @@
 """Two real nodes and a real control plane, which the tests of this folder share.
 
-Each test finds its service serving and clean, and may leave it as it likes: the next one mends it.
+Each test finds its service running and clean, and may leave it in any state: the next test
+repairs it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from lab.openstack import ControlPlane
 
 @pytest.fixture(scope="session")
 def prerequisites(need_packages: Callable[[Iterable[str], str], None]) -> None:
-    """What a cluster with a control plane is made of."""
+    """The packages of a cluster with a control plane."""
     need_packages(
         [*PACKAGES, *seed.packages("sqlite"), "python3-keystoneauth1"],
         "python3 -m lab.cluster install, python3 -m lab.openstack install",

@@ -1,7 +1,7 @@
-"""Where a client finds a service: what keystoneauth1 makes of the catalogue, asked several times.
+"""Where a client finds a service: the URL that keystoneauth1 chooses from the catalogue.
 
-keystoneauth1 is what every OpenStack service and the openstack client use. This is run with the
-agents' own Python, where the clients are, and with the administrator's OS_ variables. Called by
+Every OpenStack service and the openstack client use keystoneauth1. It is asked several times, with
+the agents' own Python, where the clients are, and with the administrator's OS_ variables. Called by
 tests/cluster/test_docs.py and tests/real/test_guides.py.
 """
 
@@ -33,9 +33,9 @@ print(json.dumps(found))
 
 
 def listing(say: Callable[[Sequence[str]], str], kind: str, region: str) -> list[str]:
-    """Each interface and the URL that is found for it; the same one as often as it is looked for.
+    """A line for each interface, with the URL that is found for it; "or" between several URLs.
 
-    say: runs a command, and returns what it says. kind: a type of service.
+    say: runs a command, and returns its output. kind: a type of service.
     """
     said = say([PYTHON, "-c", SCRIPT, kind, region, str(TIMES), *INTERFACES])
     found: dict[str, list[str]] = json.loads(said)

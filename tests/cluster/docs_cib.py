@@ -1,4 +1,4 @@
-"""A CIB as what it means: the same for crmsh and pcs, whatever ids they give."""
+"""The meaning of a CIB: the same for crmsh and pcs, whatever ids they give."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def meaning(cib: Element) -> dict[str, Any]:
 
 
 def _constraint(element: Element) -> dict[str, str]:
-    """Its attributes, without what pcs writes and is so by default: start, then start."""
+    """Its attributes, without the defaults that pcs writes out: start, then start."""
     return {name: value for name, value in element.attrib.items()
             if (name, value) not in {("first-action", "start"), ("then-action", "start")}}
 
@@ -68,6 +68,6 @@ def _pairs(element: Element | None, section: str = "*") -> dict[str, Any]:
 
 
 def _value(text: str) -> float | str:
-    """A time in seconds, whatever its unit; all else as it is."""
+    """A time in seconds, whatever its unit; any other value unchanged."""
     time = re.fullmatch(r"(\d+)(ms|s|min|m|h|)", text)
     return int(time[1]) * SECONDS[time[2]] if time else text

@@ -1,21 +1,21 @@
-"""Pages of docs/ as what a test can run: their fenced blocks, each with its mark.
+"""Pages of docs/, for tests that run them: their fenced blocks, each with its mark.
 
-A mark is an HTML comment on the line before a block. What a reader does not see of it, a test goes
-by:
+A mark is an HTML comment on the line before a block. Readers do not see it; it tells a test what to
+do with the block:
 
-    run: node1               a shell script, run in that node; or on `every node`, or as `client`
-    run: node1, exit 1       the same, and this is how it ends
+    run: node1               a shell script, run on that node; or on `every node`, or as `client`
+    run: node1, exit 1       the same, and its exit code
     run: node1, edit: s/a/b/ the same, where the operator's editor makes this change
-    output                   what the block before has said; `...` stands for anything
+    output                   the output of the block before; `...` stands for anything
     found: image             the same, and where clients find such a service in the catalogue
     set: glance              options of a service's configuration file, set for what follows
     checked: glance          the same, not set: tests/real/test_guides.py asks the service's code
-    shown: crm_mon           what crm_mon says at this place, sooner or later
+    shown: crm_mon           what crm_mon shows at this place, sooner or later
     twin: glance-api.crm     pcs commands that do what the snippet does
-    like: PAGE, SNIPPET      pcs commands that do what a page does to what the snippet has made
-    undo: client             the way back, run when the page is over
+    like: PAGE, SNIPPET      pcs commands that change the snippet's CIB as the page does
+    undo: client             undoes the page, run at its end
     case: no service         run as client, but in this case only, by tests/real/test_guides.py
-    not run: why             nobody runs it
+    not run: why             it is not run, and why
 
 One mark stands without a block: `given: node1, COMMAND` is what the reader's cluster has already.
 """
@@ -32,7 +32,7 @@ MARK = re.compile(r"<!-- (.*) -->")
 GIVEN = re.compile(r"<!-- given: (\w+), (.*) -->")
 HEADING = re.compile(r"#+ (.*)")
 FENCE = re.compile(r"```(\w*)")
-# What Pacemaker 3 calls an exit code, and what Pacemaker 2 does, as the pages have it.
+# Pacemaker 3's name of each exit code, and Pacemaker 2's, which the pages have.
 CALLED = {
     "OK": "ok",
     "Error occurred": "error",
@@ -65,7 +65,7 @@ class Block:
 
     @property
     def place(self) -> str:
-        """Who runs it: node1, every node, client."""
+        """Where it is run: node1, every node, client."""
         return self.argument.partition(",")[0]
 
     @property
@@ -109,13 +109,13 @@ def blocks(page: Path) -> list[Block]:
 
 
 def matches(said: str, wanted: str) -> bool:
-    """Whether somebody said what is wanted, where `...` stands for anything."""
+    """Whether an output is the wanted one, where `...` stands for anything."""
     pattern = ".*".join(map(re.escape, re.split(r" ?\.{3} ?", _plain(wanted))))
     return re.fullmatch(pattern, _plain(said), re.DOTALL) is not None
 
 
 def shows(said: str, wanted: str) -> bool:
-    """Whether what is wanted is somewhere in what was said."""
+    """Whether the wanted text is somewhere in an output."""
     return matches(said, f"...{wanted}...")
 
 

@@ -1,7 +1,7 @@
-"""A service with its virtual IP in a real cluster: what a test wants to know of it, or do to it.
+"""A service with its virtual IP in a real cluster: its state, and what a test may do to it.
 
-What is asserted is seen from three places: what Pacemaker says (`Cluster.status`, `history`), what
-a client at the switch is answered by the virtual IP, and which processes there are in which node.
+Tests look at three places: what Pacemaker says (`Cluster.status`, `history`), what the virtual IP
+answers a client at the switch, and which processes run on which node.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ VIPS = {"glance": "10.99.0.101", "cinder": "10.99.0.102"}
 CHECKS = {"glance": "/v2/images?limit=1", "cinder": "/v3/volumes?limit=1"}
 LOGS = {"glance": "/var/log/glance/glance-api.log", "cinder": "/var/log/cinder/cinder.log"}
 PATIENCE = 300.0
-"""Seconds that a test waits for what must come; only a busy machine needs them."""
+"""Seconds that a test waits for an event that must come; only a busy machine needs them."""
 CALM = 20.0
-"""Seconds within which what an earlier test left behind is well, or made anew."""
+"""Seconds in which a service of an earlier test is well; otherwise it is configured anew."""
 TOKEN = 3000
-"""Corosync's token in ms, by default: on a busy machine no node is to be lost for being slow."""
+"""Corosync's token in ms, by default: on a busy machine no node must be lost for being slow."""
 TRIES = 5
-"""How often a service is made anew where a busy machine's Keystone has kept it from being clean."""
+"""How often a service is configured anew if Keystone, on a busy machine, made a monitor fail."""
 FOREVER = 1000000
 """Pacemaker's infinity: a fail count that keeps a resource off a node."""
 DEGRADED = 190
@@ -60,10 +60,10 @@ done
 
 @dataclass(frozen=True)
 class Group:
-    """A virtual IP and an API behind it, as one group, and the control plane that it is part of.
+    """A virtual IP and an API behind it, as one group, and their control plane.
 
-    token: of a client, who is not the monitoring user. label: what it is called after, where this
-    is not the service. parameters: of its resource, besides the usual ones.
+    token: a client's, not the monitoring user's. label: the stem of its names, if not the
+    service. parameters: of its resource, besides the usual ones.
     """
 
     cluster: Cluster
@@ -79,7 +79,7 @@ class Group:
         name = f"{self.label or self.service}-node"
         return self.cloud.twin(self.service, name, log_file=LOGS[self.service])
 
-    # What it is called
+    # Its names
 
     @property
     def name(self) -> str:
@@ -106,7 +106,7 @@ class Group:
         )
 
     def text(self) -> str:
-        """The group, as crm takes it. Failures stay until somebody cleans up."""
+        """The group, as crm takes it. Failures stay until a cleanup."""
         user = self.cloud.credentials
         known = {
             "config": self.config,
@@ -131,7 +131,7 @@ class Group:
         return self.cluster.status()
 
     def node(self) -> str:
-        """The node that it is started on; "" unless address and API are on one and the same."""
+        """The node on which it is started; "" unless address and API are on the same node."""
         return self.started(self.status())
 
     def started(self, status: Status) -> str:
@@ -139,43 +139,43 @@ class Group:
         return where if where == status.where(self.ip) else ""
 
     def other(self, node: str) -> str:
-        """The other one of two nodes."""
+        """The other of two nodes."""
         return next(name for name in self.cluster.nodes if name != node)
 
     def failures(self) -> list[Failure]:
-        """What has failed, or found trouble; but see `timely`."""
+        """The failed operations, without those that `timely` leaves out."""
         return timely(self.status().failed(self.name))
 
     def fail_counts(self) -> Mapping[str, int]:
-        """By node; those that are not there are 0."""
+        """By node; a node that is not listed has 0."""
         counts = self.status().fail_counts
         return {node: count for (name, node), count in counts.items() if name == self.name}
 
     def forgiven(self, status: Status) -> bool:
-        """Whether no failure is remembered."""
+        """Whether Pacemaker remembers no failure."""
         return not status.failed(self.name) and self.name not in {n for n, _ in status.fail_counts}
 
     def history(self, operation: str, node: str) -> list[Operation]:
-        """What the CIB remembers of one kind of operation in a node: the last one, or none.
+        """What the CIB has of one kind of operation on a node: the last one, or none.
 
-        monitor: the recurring one; probe: the one without an interval.
+        monitor: the recurring monitor; probe: the monitor without an interval.
         """
         found = {
-            # A probe that finds something is filed as the last failure, too.
+            # A probe that finds something is listed as the last failure, too.
             done.call: done
             for done in self.cluster.history(self.name)
             if done.node == node and done.status != -1
             if ("probe" if done.probe else done.operation) == operation
         }
-        # A monitor keeps its call as its result changes: the latest is what counts.
+        # A monitor keeps its call id when its result changes: the latest result counts.
         return list(found.values())
 
     def codes(self, operation: str, node: str) -> list[int]:
-        """The exit codes of one kind of operation in a node; of a monitor the latest."""
+        """The exit codes of one kind of operation on a node; of a monitor the latest."""
         return [done.code for done in self.history(operation, node)][-1:]
 
     def await_failure(self, operation: str, code: int | None = 1) -> Failure:
-        """Wait until crm_mon shows a failure of the operation (of any code: None); the latest."""
+        """Wait until crm_mon shows a failure of the operation (None: any code); return the last."""
         status = self.cluster.until(
             lambda status: self._failed(status, operation, code), timeout=PATIENCE
         )
@@ -189,10 +189,10 @@ class Group:
         ]
 
     def await_death(self) -> Failure:
-        """Wait until crm_mon shows that a monitor found its master dead; which monitor it was.
+        """Wait until crm_mon shows that a monitor found its master dead; return that failure.
 
-        What it found depends on when it looked: nothing (7), or what had not yet died with the
-        master, or holds on without it (1). Anything else is wrong, such as a trouble of the API.
+        The code depends on the moment: 7 if no process was left, 1 if workers had not ended yet,
+        or run on without the master. Any other code or reason is wrong, such as one of the API.
         """
         failure = self.await_failure("monitor", None)
         if failure.code == 7:
@@ -203,22 +203,22 @@ class Group:
         return failure
 
     def await_monitor(self, code: int) -> None:
-        """Wait until the recurring monitor has come to a code, where it runs."""
+        """Wait until the recurring monitor, on the node where it runs, has this exit code."""
         eventually(lambda: [code] == self.codes("monitor", self.node()), PATIENCE)
 
     def await_on(self, *nodes: str) -> str:
-        """Wait until it is started on one of the nodes, and serves there; which node it is.
+        """Wait until it is started on one of the nodes, and serves there; return that node.
 
-        Pacemaker must have noticed what happened before: what it has not noticed is not awaited.
+        Call this after Pacemaker has noticed the fault: otherwise the state before it counts.
         """
         status = self.cluster.until(lambda status: self.started(status) in nodes, timeout=PATIENCE)
         self.await_served()
         return self.started(status)
 
     def await_settled(self) -> str:
-        """Wait until Pacemaker has nothing left to do, and it serves; on which node.
+        """Wait until Pacemaker has nothing left to do, and it serves; return the node.
 
-        Nothing of it is anywhere else.
+        No other node has one of its processes or its address.
         """
         self.cluster.wait()
         node = self.node()
@@ -229,12 +229,12 @@ class Group:
         assert [node] == self.nodes_with_address()
         return node
 
-    # What a client sees
+    # The client's view
 
     def get(self, path: str = "", *, token: str | None = None, timeout: float = 60.0) -> int:
         """The status that a client at the switch gets from the virtual IP; 0 for no answer.
 
-        Without a path: of what the monitor asks, too, with a token of the client's own.
+        Without a path: the monitor's own request, with the client's token.
         """
         sent = self.token if token is None else token
         server = self.cloud.server(self.service)
@@ -247,16 +247,16 @@ class Group:
         """Wait until a client's authenticated request is answered."""
         eventually(lambda: self.get(timeout=5.0) == 200, PATIENCE)
 
-    # What runs
+    # Its processes
 
     def family(self, node: str = "") -> list[Process]:
-        """The daemon's processes in a node (or where it is started), the master first."""
+        """The daemon's processes on a node (or where it is started), the master first."""
         found = [each for each in members(self.cluster, node or self.node()) if self._is_one(each)]
         pids = {each.pid for each in found}
         return sorted(found, key=lambda each: (each.parent in pids, each.pid))
 
     def _is_one(self, candidate: Process) -> bool:
-        # Of what a shell agent has started, the command line; it has no tag.
+        # A daemon that a shell agent has started has no tag: its command line is compared.
         tag = f"{TAG}={self.service}-api:{self.name}"
         return tag.encode() in environ_of(candidate.pid) or str(self.config) in words_of(
             candidate.pid
@@ -269,13 +269,13 @@ class Group:
         return [node for node in self.cluster.running if self.vip in addresses(self.cluster, node)]
 
     def log(self) -> Path:
-        """The API's own log, on the disk of the node that it is started on."""
+        """The API's own log, on the disk of the node on which it is started."""
         return self.cluster.path(self.node(), LOGS[self.service])
 
     def asked(self, path: str = "") -> int:
-        """How often the monitor asked a path, by the API's own log: at most once a monitor.
+        """How often the monitor asked a path, by the API's own log: once a monitor, or less.
 
-        What the CIB knows of a recurring monitor is only its first result and each other one.
+        The CIB has only the first result of a recurring monitor, and each change.
         """
         line = re.escape(f'"GET {path or CHECKS[self.service]} HTTP/1.1"')
         found = re.findall(rf" {re.escape(self.vip)} .*{line}", self.log().read_text())
@@ -286,13 +286,13 @@ class Group:
         before = self.asked(path)
         eventually(lambda: self.asked(path) >= before + count, PATIENCE)
 
-    # What is done to it
+    # Changes
 
     def kill(self, victims: Sequence[Process]) -> None:
-        """Kill processes, none of which sees another one die.
+        """Kill processes one after the other; they are stopped first, so none can react.
 
-        One after the other: a monitor whose connection dies with a worker finds the master, which
-        is the first of a family, dead already.
+        The master, which is the first of a family, is killed first: a monitor whose connection ends
+        with a worker finds the master dead already.
         """
         process.freeze(victims)
         for victim in victims:
@@ -300,22 +300,22 @@ class Group:
             await_end([victim])
 
     def forget(self) -> None:
-        """Take away what the agent remembers in the node: its token, among others."""
+        """Remove the agent's state on the node, its token included."""
         script = "rm /run/resource-agents/openstack/*:$0.json"
         self.cluster.exec(self.node(), ["sh", "-c", script, self.name], check=True)
 
     def remembered_token(self) -> str:
-        """The token that the agent remembers in the node; "" for none."""
+        """The token in the agent's state on the node; "" for none."""
         state = f"/run/resource-agents/openstack/{self.service}-api:{self.name}.json"
         done = self.cluster.exec(self.node(), ["cat", state])
         checks = json.loads(done.stdout)["checks"] if done.code == 0 else {}
         return str(checks.get("api", {}).get("token", ""))
 
     def introduce(self) -> None:
-        """Have the agent get a new token, and each worker meet it: that is good for 5 minutes.
+        """Have the agent get a new token, and each worker validate it: valid there for 5 minutes.
 
-        A monitor that is kept waiting, as one is whose worker is stopped while it answers, gets
-        another token than the one that was introduced: then all begins anew.
+        A monitor that has to wait, because its worker is stopped while it answers, gets a new token
+        instead: then this begins again.
         """
 
         def introduced() -> bool:
@@ -331,21 +331,21 @@ class Group:
         self.cluster.crm("resource", "param", self.name, "set", parameter, value)
 
     def cleanup(self) -> None:
-        """What an operator does to have failures forgotten."""
+        """Clean the resource up, as an operator does: its failures are forgotten."""
         self.cluster.crm("resource", "cleanup", self.name)
 
     def move(self, node: str) -> None:
-        """Have it moved to a node, and wait until Pacemaker is done; it may stay there then."""
+        """Move it to a node, and wait until Pacemaker is idle; the constraint is removed again."""
         self.cluster.crm("resource", "move", self.group, node, "force")
         self.cluster.wait()
         self.cluster.crm("resource", "clear", self.group)
         self.cluster.wait()
 
     def ready(self, *, afresh: bool = False) -> None:
-        """Have it serve, with nothing left of an earlier test: by mending, or else anew.
+        """Make it serve, with nothing left of an earlier test: by a cleanup, or configured anew.
 
-        afresh: its history is to begin with a start. Where it begins with a probe, as after a
-        clean-up, Pacemaker 2.1.5 restarts a service of which a reloadable parameter is changed.
+        afresh: its history must begin with a start. If it begins with a probe, as after a
+        cleanup, Pacemaker 2.1.5 restarts a service of which a reloadable parameter is changed.
         """
         mend(self.cluster)
         if self.ip in self.status().resources:
@@ -365,7 +365,7 @@ class Group:
         raise AssertionError(f"Keystone was late {TRIES} times")
 
     def remove(self) -> None:
-        """Take it out of the configuration, and wait until it is stopped; others stay."""
+        """Delete it from the configuration, and wait until it is stopped; other resources stay."""
         for name in (self.group, self.ip):
             path = f"/cib/configuration/resources/*[@id='{name}']"
             self.cluster.exec(
@@ -376,7 +376,7 @@ class Group:
         )
 
     def _came_clean(self) -> bool:
-        """Wait until it serves; whether it did without a late Keystone, which is remembered."""
+        """Wait until it serves; return whether no monitor failed because of a late Keystone."""
         self.cluster.until(
             lambda status: self.codes("monitor", self.started(status)), timeout=PATIENCE
         )
@@ -399,7 +399,7 @@ def await_end(family: Sequence[Process]) -> None:
 
 
 def unharmed(group: Group) -> Callable[[], None]:
-    """A question to ask later: are these the same processes, on the same node, never at fault?"""
+    """Return a check for later: the same processes run on the same node, and none has failed."""
     node, family = group.node(), group.family()
     assert node and family
 
@@ -414,7 +414,7 @@ def unharmed(group: Group) -> Callable[[], None]:
 
 
 def mend(cluster: Cluster) -> None:
-    """Undo what a test may have done to the nodes, and what it may have told Pacemaker to do."""
+    """Undo what a test may have done to the nodes, and to Pacemaker's settings."""
     cluster.up()
     status = cluster.status()
     for node in status.nodes.values():
@@ -429,33 +429,33 @@ def mend(cluster: Cluster) -> None:
 
 
 def masters(controller: Controller, node: str) -> dict[str, str]:
-    """The first process of each resource in a node, by the resource: its pid and its birth."""
+    """By resource: pid and start time of its first process on a node."""
     said = controller.cluster.exec(node, ["sh", "-c", MASTERS, "sh", *controller.resources])
     rows = [line.split() for line in said.stdout.splitlines()]
     return {row[0]: f"{row[1]}, {row[2]}" for row in rows if len(row) == 3}
 
 
 def late(failure: Failure) -> bool:
-    """Whether Keystone had no time to answer: on a busy machine that is nobody's fault.
+    """Whether Keystone did not answer in time: on a busy machine this is no fault.
 
-    Where it is made to hang, a test asks for these words itself.
+    A test that makes Keystone hang looks for these words itself.
     """
     said = "Keystone" in failure.reason and "does not answer in time" in failure.reason
     return failure.code == DEGRADED and said
 
 
 def timely(failures: Iterable[Failure]) -> list[Failure]:
-    """All but those of a late Keystone."""
+    """The failures, without those of a late Keystone."""
     return [failure for failure in failures if not late(failure)]
 
 
 def blamed(status: Status) -> set[str]:
-    """What has failed: on a machine that is busy with other things a monitor may come too late."""
+    """The resources that have failed: on a busy machine a monitor may time out."""
     return {failure.resource for failure in status.failures if failure.code != DEGRADED}
 
 
 def members(cluster: Cluster, node: str) -> list[Process]:
-    """The processes of a node, as the machine sees them."""
+    """The processes of a node, with the pids of the machine."""
     first = cluster._node(node).process() if node in cluster.running else None
     if first is None:
         return []
@@ -478,7 +478,7 @@ def addresses(cluster: Cluster, node: str) -> list[str]:
 
 @contextmanager
 def gone(cluster: Cluster, node: str, *paths: Path | str) -> Iterator[None]:
-    """Take files and folders away from one node for a while: it finds nothing in their places."""
+    """Hide files and folders from one node for a while: it finds nothing in their places."""
     hidden = []
     try:
         for path in map(str, paths):

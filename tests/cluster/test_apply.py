@@ -39,7 +39,7 @@ FIRST, SECOND, THIRD = VIPS["glance"], "10.99.0.103", "10.99.0.104"
 
 
 class Operator:
-    """Somebody on node1 who has a description."""
+    """An operator on node1, with a description."""
 
     def __init__(self, cluster: Cluster, cloud: ControlPlane, folder: Path) -> None:
         self.cluster = cluster
@@ -65,7 +65,7 @@ class Operator:
         return done
 
     def answer(self, word: str, meanwhile: list[str]) -> tuple[int, str]:
-        """Run apply at a terminal; what is done meanwhile is a command of another node's."""
+        """Run apply at a terminal; meanwhile: a command that node2 runs before the answer."""
         ours, theirs = pty.openpty()
         command = self.cluster.argv("node1", self.argv("apply"))
         process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs)
@@ -134,7 +134,7 @@ def test_from_description_to_service_and_back(
     config = cloud.twin("glance", "glance-wide", log_file=LOGS["glance"], bind_host="0.0.0.0")
     text = f"[glance]\nconfig = {config}\nstorage = shared-file\nvip = {FIRST} "
 
-    # Without the password on the node nothing is started into a failure.
+    # Without the password on the node a start would fail: nothing is started.
     operator.describe(f"{text}{SECOND}\n")
     empty = configuration(cluster)
     done = operator.run("apply", "--yes")
@@ -142,7 +142,7 @@ def test_from_description_to_service_and_back(
     assert "\n  cibsecret -C set p_glance-api os_password\n" in done.stderr
     assert empty == configuration(cluster)
 
-    # With it both addresses answer, and nobody is told a password.
+    # With it both addresses answer, and no password is shown.
     write_secret(cluster, "p_glance-api", cloud.credentials.password)
     done = operator.run("apply", "--yes")
     assert (0, "") == (done.code, done.stderr), done.stdout
@@ -154,7 +154,7 @@ def test_from_description_to_service_and_back(
         assert 200 == replace(server, address=address).get(
             "/v2/images?limit=1", token=glance.token).status
 
-    # A second time there is nothing to do, on the other node either.
+    # A second time there is nothing to do, nor on the other node.
     applied, calm = configuration(cluster), unharmed(glance)
     for name in cluster.nodes:
         done = operator.run("apply", "--yes", node=name)
@@ -163,7 +163,7 @@ def test_from_description_to_service_and_back(
     assert applied == configuration(cluster)
     calm()
 
-    # An address that changes takes the service with it: that is told, and not done unasked.
+    # A changed address restarts the service: this is shown, and not done without the option.
     operator.describe(f"{text}{THIRD}\n")
     done = operator.run("apply", "--yes")
     assert 1 == done.code
@@ -221,7 +221,7 @@ order cinder-after-vip Mandatory: vip p_cinder-api
 def test_from_the_guide(
     operator: Operator, groups: dict[str, Group], cloud: ControlPlane
 ) -> None:
-    """What runs by the guide's primitives runs on, while they become what a plan has."""
+    """The service of the guide's primitives runs on while these are changed to the plan's."""
     cluster, user = operator.cluster, cloud.credentials
     cinder = groups["cinder"]
     text = GUIDE
@@ -261,7 +261,7 @@ def test_from_the_guide(
 def test_two_administrators(
     operator: Operator, groups: dict[str, Group], cloud: ControlPlane
 ) -> None:
-    """What another one does while the question stands is not overwritten, and is told."""
+    """A change that another administrator makes during the question stays, and is shown."""
     cluster = operator.cluster
     config = groups["cinder"].config
     operator.describe(f"[cinder]\nconfig = {config}\nvip = {VIPS['cinder']}\n")
@@ -277,7 +277,7 @@ def test_two_administrators(
     assert "p_new" in configuration(cluster)
     assert "cinder" not in configuration(cluster)
 
-    # In maintenance a change is made, and waits.
+    # In maintenance mode a change is made, but nothing starts.
     code, said = operator.answer("n", ["crm_attribute", "--name=maintenance-mode", "--update=true"])
     assert 1 == code
     assert "nothing was changed" in said
@@ -294,7 +294,7 @@ def test_two_administrators(
     cluster.exec("node1", ["crm_attribute", "--name=maintenance-mode", "--delete"], check=True)
     cluster.wait()
 
-    # What does not start is told with its reason, and goes by undo.
+    # A resource that does not start is shown with its reason; undo removes it.
     operator.describe(f"[cinder]\nconfig = /etc/none.conf\nvip = {VIPS['cinder']}\n")
     done = operator.run("apply", "--yes")
     assert 1 == done.code

@@ -1,6 +1,6 @@
 """Every API on all nodes, and haproxy at the virtual IP: a small controller, on real Pacemaker.
 
-Keystone and Glance are enough to show it. The whole of it is in test_controller.
+Keystone and Glance are enough for this. test_controller has all services.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ def controller(need_packages: Callable[[Iterable[str], str], None]) -> Iterator[
 
 @pytest.fixture(autouse=True)
 def calm(controller: Controller) -> None:
-    """All is started, and answers."""
+    """Everything is started, and answers."""
     controller.cluster.wait(PATIENCE)
     controller.await_served()
 
 
 def place(controller: Controller) -> tuple[str, str]:
-    """The node that has the virtual IP, and the other one."""
+    """The node that has the virtual IP, and the other node."""
     node = controller.node("p_ip_controller")
     return node, next(name for name in controller.nodes if name != node)
 
 
 def requests(controller: Controller) -> list[int]:
-    """How many requests that came through haproxy each node's Glance has in its log.
+    """For each node the requests through haproxy that are in the log of its Glance.
 
-    A monitor of the agents comes from the node itself.
+    Requests of the agents' monitors come from the node itself.
     """
     logs = [controller.cluster.path(name, LOG).read_text() for name in controller.nodes]
     through = re.compile(rf"{re.escape(controller.cluster.address)},\S+ .*GET /v2/images")
@@ -59,7 +59,7 @@ def requests(controller: Controller) -> list[int]:
 
 
 def test_every_node_serves(controller: Controller) -> None:
-    """What a client asks at the virtual IP is answered by the APIs of both nodes, by turns."""
+    """Requests to the virtual IP are answered by the APIs of both nodes, in turn."""
     node, other = place(controller)
     token = controller.token()
 
@@ -80,7 +80,7 @@ def test_every_node_serves(controller: Controller) -> None:
 
 @pytest.mark.parametrize("which", ["with the address", "without it"])
 def test_node_lost(controller: Controller, which: str) -> None:
-    """A node is lost: the other serves on, by the daemons that it had, until the first is back.
+    """When a node is lost the other one serves on, with the same daemons; also when it is back.
 
     haproxy moves with the virtual IP, and does not move back.
     """

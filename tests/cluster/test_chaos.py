@@ -1,7 +1,7 @@
-"""`make chaos`: what it does at random holds; what is really broken it finds.
+"""`make chaos`: after random faults its checks pass; real errors are found.
 
-Two minutes of it with a fixed seed, and a judge that is shown what it has to find: a healthy
-service that is restarted, a daemon that runs twice, an image and a volume that are lost.
+Two minutes of it with a fixed seed; then its checks have to find errors that a test makes: a
+healthy service that is restarted, a daemon that runs twice, an image and a volume that are lost.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ DAEMON = "setsid --fork /usr/bin/glance-api --config-file $1 >/dev/null 2>&1 </d
 
 @pytest.fixture(scope="module")
 def prerequisites_of_chaos(need_packages: Callable[[Sequence[str], str], None]) -> None:
-    """What the playground takes."""
+    """The packages of the playground."""
     need_packages([*PACKAGES, "python3-openstackclient"], "make cluster-packages openstack")
 
 
 @pytest.fixture(scope="module")
 def chaos(prerequisites_of_chaos: None) -> Iterator[Chaos]:
-    """A cluster that serves, with clients, of this file alone."""
+    """A cluster that serves, with clients; for this file alone."""
     with cloud_and_clients() as chaos:
         yield chaos
 
 
 def broken(chaos: Chaos, play: Callable[[Scene, str], Explained], bound: float = 600) -> list[str]:
-    """What the judge finds in one step, in which this happens to Glance."""
+    """What the checks find in one step, in which `play` is done to Glance."""
     return chaos.step(Fault("a test", "", bound, play), "glance")[1]
 
 
 def test_two_minutes(chaos: Chaos) -> None:
-    """All holds while faults come at random, for two minutes or once each."""
+    """All checks pass while faults come at random, for two minutes or once each."""
     faults = islice(sequence(SEED, QUICK), len(QUICK))
 
     assert [] == run(chaos, faults, time.monotonic() + TWO_MINUTES)
@@ -59,7 +59,7 @@ def test_two_minutes(chaos: Chaos) -> None:
 
 
 def test_healthy_service_restarted(chaos: Chaos) -> None:
-    """A service that is restarted without a fault is found: by the journal, and by its pids."""
+    """A restart of a service without a fault is found: by the journal, and by its pids."""
 
     def play(scene: Scene, service: str) -> Explained:
         scene.here.cluster.exec(
@@ -77,7 +77,7 @@ def test_healthy_service_restarted(chaos: Chaos) -> None:
 
 
 def test_running_twice(chaos: Chaos) -> None:
-    """A second daemon, on the other node, is found; and its address, and that it is left there."""
+    """A second daemon on the other node is found, with its address and the processes left there."""
     cloud = chaos.scene.here.cloud
 
     def play(scene: Scene, service: str) -> Explained:
@@ -105,7 +105,7 @@ def test_running_twice(chaos: Chaos) -> None:
 def lost(
     chaos: Chaos, records: Records, lose: Callable[[Scene, str], object]
 ) -> tuple[str, list[str]]:
-    """The id of an acknowledged record that is lost in one step, and what the judge finds."""
+    """The id of an acknowledged record that is lost in one step, and what the checks find."""
     eventually(lambda: records.kept, PATIENCE)
     ids: list[str] = []
 
@@ -121,7 +121,7 @@ def lost(
 
 
 def test_image_lost(chaos: Chaos) -> None:
-    """An image that was acknowledged, and whose data are gone, is found."""
+    """An acknowledged image without its data is found."""
 
     def lose(scene: Scene, id_: str) -> None:
         (scene.here.cloud.settings.home("glance") / "images" / id_).unlink()
@@ -132,7 +132,7 @@ def test_image_lost(chaos: Chaos) -> None:
 
 
 def test_volume_lost(chaos: Chaos) -> None:
-    """A volume that was acknowledged, and that somebody else deletes, is found."""
+    """An acknowledged volume that another client deletes is found."""
     volumes = chaos.ledger.records["cinder"]
 
     id_, found = lost(

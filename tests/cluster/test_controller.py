@@ -1,7 +1,7 @@
-"""A whole controller under Pacemaker, database and RabbitMQ with it, from one description.
+"""A whole controller under Pacemaker, with database and RabbitMQ, from one description.
 
-The nodes are those of this file alone. What is asserted is seen by a client at the switch, by
-Pacemaker, and in the processes of the nodes.
+The nodes are for this file alone. Tests look at the answers to a client at the switch, at
+Pacemaker's status, and at the processes of the nodes.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ Processes = dict[str, dict[str, str]]
 """The first process of each resource, by node and resource."""
 
 PATIENCE = 600.0
-"""Seconds that a test waits for what must come: all daemons of a node start, on a busy machine."""
+"""Seconds that a test waits: on a busy machine all daemons of a node have to start."""
 AGAIN = 60.0
-"""Seconds after which a volume is asked for again."""
+"""Seconds after which the request for a volume is repeated."""
 CONTENT = b"what was acknowledged"
 
 
@@ -41,7 +41,7 @@ def controller(
     prerequisites: None, need_packages: Callable[[Iterable[str], str], None],
     request: pytest.FixtureRequest,
 ) -> Iterator[Controller]:
-    """Nodes that run all that the description has."""
+    """Nodes that run all resources of the description, in each of the layouts."""
     need_packages(room.packages(), "python3 -m lab.controller install")
     layout, nodes = request.param
     with Controller.temporary(nodes=nodes, layout=layout) as controller:
@@ -51,7 +51,7 @@ def controller(
 
 
 def store(controller: Controller, token: str, content: bytes) -> str:
-    """Have Glance acknowledge an image; its id."""
+    """Upload an image, until Glance has acknowledged it; return its id."""
     about = {"name": "kept", "disk_format": "raw", "container_format": "bare"}
     made = controller.ask("glance-api", "/v2/images", token=token, method="POST", body=about)
     assert 201 == made.status
@@ -68,21 +68,21 @@ def store(controller: Controller, token: str, content: bytes) -> str:
 
 
 def stored(controller: Controller, token: str, name: str) -> bytes:
-    """What Glance has of an image."""
+    """The data of an image, from Glance."""
     return controller.ask("glance-api", f"/v2/images/{name}/file", token=token).body
 
 
 def make_volume(controller: Controller, token: str) -> str:
-    """Have Cinder make a volume, and wait until its scheduler and its back end have; its id.
+    """Have Cinder make a volume, and wait until it is available; return its id.
 
-    What Cinder accepts before its scheduler is back at RabbitMQ is lost with the old queue, and is
-    asked for again; so is what is not answered while it connects to RabbitMQ itself.
+    A request that Cinder accepts before its scheduler is connected to RabbitMQ again is lost with
+    the old queue, and is repeated; so is one without an answer while Cinder itself connects.
     """
     return eventually(partial(made_volume, controller, token), PATIENCE)
 
 
 def made_volume(controller: Controller, token: str) -> str:
-    """Ask for a volume once, and wait for it; its id, or "" if there is none after a while."""
+    """Request a volume once, and wait for it; its id, or "" if it is not available in time."""
     body = {"volume": {"name": "kept", "size": 1}}
     try:
         made = controller.ask(
@@ -102,7 +102,7 @@ def made_volume(controller: Controller, token: str) -> str:
 
 
 def available(controller: Controller, token: str, name: str) -> bool:
-    """Whether a volume is there."""
+    """Whether a volume is available."""
     return volume(controller, token, name) == "available"
 
 
@@ -114,7 +114,7 @@ def volume(controller: Controller, token: str, name: str) -> str:
 
 
 def gather(controller: Controller) -> str:
-    """Have one node run all that runs once; which one it is."""
+    """Have one node run all resources that are no clones; return that node."""
     node = controller.node("p_ip_controller")
     others = [name for name in controller.nodes if name != node]
     for other in others:
@@ -130,7 +130,7 @@ def gather(controller: Controller) -> str:
 
 
 def test_description(controller: Controller) -> None:
-    """All that is described runs, where it should, and answers at its address; once is enough."""
+    """All that is described runs where it should, and answers; a second apply changes nothing."""
     controller.cluster.wait(PATIENCE)
     status = controller.status()
     running = [masters(controller, node) for node in controller.nodes]
@@ -147,9 +147,9 @@ def test_description(controller: Controller) -> None:
 
 
 def test_node_lost(controller: Controller) -> None:
-    """The node that runs all is lost: it is fenced, and the others serve all, with the data.
+    """When the node that runs all is lost, it is fenced; the others serve all, with the data.
 
-    What ran on those runs on; back again the first takes nothing but what runs on all nodes.
+    Daemons that ran on the others run on; when the lost node is back, no single resource moves.
     """
     cluster, lost = controller.cluster, gather(controller)
     left = [name for name in controller.nodes if name != lost]
@@ -193,7 +193,7 @@ def test_node_lost(controller: Controller) -> None:
 
 
 def assert_spared(ran: Processes, run: Processes, status: Status) -> None:
-    """Assert that on each node the processes of all resources are the same, but of what failed."""
+    """Assert that on each node all resources but failed ones have the same processes."""
     for node, found in ran.items():
         spared = {*found} - blamed(status)
         assert {name: found[name] for name in spared} == {

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.real
 
 
 class Shell:
-    """Somebody at crmsh on node1, with the scripts and the command where crmsh finds them."""
+    """crmsh on node1, with the scripts and the command where crmsh finds them."""
 
     def __init__(self, cluster: Cluster, folder: Path) -> None:
         self.cluster = cluster
@@ -30,7 +30,7 @@ class Shell:
         command.chmod(0o755)
 
     def script(self, *words: str) -> Result:
-        """Run a script; crmsh does not always say by its exit code that a step has failed."""
+        """Run a script; crmsh's exit code does not always say that a step has failed."""
         return self.cluster.exec(
             "node1", ["env", f"XDG_CONFIG_HOME={self.folder}",
                       f"PATH={self.folder}:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -52,7 +52,7 @@ def shell(pair: Cluster, groups: dict[str, Group], tmp_path: Path) -> Iterator[S
 
 @pytest.mark.parametrize("service", sorted(VIPS))
 def test_script(shell: Shell, groups: dict[str, Group], service: str) -> None:
-    """A script refuses what is wrong before anything is configured, and makes a running service."""
+    """A script refuses wrong values before anything is configured, and makes a running service."""
     agent = f"{service}-api"
     config = f"config={groups[service].config}"
     before = shell.resources()
@@ -74,7 +74,7 @@ def test_script(shell: Shell, groups: dict[str, Group], service: str) -> None:
     assert status.where(f"p_{agent}") == status.where(f"p_ip_{agent}")
     assert f'<group id="g_{agent}"' in shell.resources()
 
-    # What is there is not overwritten.
+    # An existing resource is not overwritten.
     made = shell.resources()
     done = shell.script(f"openstack-{agent}", f"vip={VIPS[service]}", config)
     assert f"the cluster has a p_{agent} already" in done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""A daemon that dies, hangs, or has lost its database: recovered where it is, and told why."""
+"""A daemon that dies, hangs, or loses its database is recovered on its node, with a reason."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lab import process
 pytestmark = pytest.mark.real
 
 FAILURE_TIMEOUT = 6
-"""Seconds after which Pacemaker forgets a failure, where it is to try again by itself."""
+"""Seconds after which Pacemaker forgets a failure, in tests where it has to try again itself."""
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def forgiving(api: Group) -> Iterator[Group]:
 
 
 def recovered(group: Group, node: str) -> None:
-    """Assert that it serves again, where it was, and that one failure is remembered."""
+    """Assert that it serves again on the same node, and that its fail count is 1."""
     assert node == group.await_settled()
     assert {node: 1} == group.fail_counts()
     assert [0] == group.codes("start", node)
@@ -36,7 +36,7 @@ def recovered(group: Group, node: str) -> None:
 
 
 def test_master_killed_workers_hold_on(glance: Group) -> None:
-    """Glance's workers outlive their master and still answer: they are ended, all starts anew."""
+    """Glance's workers outlive their master and still answer: they are ended, all is started."""
     node = glance.node()
     family = glance.family()
     glance.await_monitors(1)
@@ -51,7 +51,7 @@ def test_master_killed_workers_hold_on(glance: Group) -> None:
 
 
 def test_master_killed_workers_end(cinder: Group) -> None:
-    """Cinder's workers end with their master: it is not running, and is started."""
+    """Cinder's workers end with their master: the monitor is 7, and the service is started."""
     node = cinder.node()
     family = cinder.family()
     cinder.await_monitors(1)
@@ -64,7 +64,7 @@ def test_master_killed_workers_end(cinder: Group) -> None:
 
 
 def test_all_killed(api: Group) -> None:
-    """A daemon of which nothing is left is not running, and is started."""
+    """A daemon of which no process is left is found not running, and is started."""
     node = api.node()
     api.await_monitors(1)
 
@@ -90,7 +90,7 @@ def test_workers_hang(api: Group) -> None:
 
 
 def test_migration_threshold(glance: Group) -> None:
-    """A service that fails as often as is allowed goes to the other node."""
+    """A service that fails as often as migration-threshold goes to the other node."""
     glance.cluster.crm("resource", "meta", glance.name, "set", "migration-threshold", "2")
     try:
         node = glance.node()
@@ -110,9 +110,9 @@ def test_migration_threshold(glance: Group) -> None:
 
 @pytest.mark.parametrize("api", ["glance"], indirect=True)
 def test_glance_without_database(forgiving: Group) -> None:
-    """Glance without its database answers 500: restarted where it is, it serves when that is back.
+    """Glance without its database answers 500, is restarted there, and serves with the database.
 
-    Nobody has to clean up: the failures are forgotten.
+    No cleanup is needed: the failures are forgotten.
     """
     glance = forgiving
     node = glance.node()
@@ -121,8 +121,8 @@ def test_glance_without_database(forgiving: Group) -> None:
         failure = glance.await_failure("monitor")
         assert node == failure.node
         assert "glance-api answers 500 to GET /v2/images at http://" in failure.reason
-        # It starts without its database, and is found out again: by the monitor of another start.
-        # Both need not be counted at one time, since Pacemaker may have forgotten the first.
+        # It starts without its database, and the monitor after another start fails again.
+        # Both need not be counted at the same time: Pacemaker may have forgotten the first.
         calls: set[int] = set()
 
         def found_out_again() -> bool:
@@ -141,7 +141,7 @@ def test_glance_without_database(forgiving: Group) -> None:
 
 @pytest.mark.parametrize("api", ["cinder"], indirect=True)
 def test_cinder_without_database(forgiving: Group) -> None:
-    """Cinder without its database does not even start, on neither node, and is not blocked.
+    """Cinder without its database does not start, on either node, and is not blocked.
 
     It serves again when the database is back and the failed starts are forgotten.
     """

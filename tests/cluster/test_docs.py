@@ -1,7 +1,7 @@
-"""Every command in the guides for operators is run, in the order of the page, or says why not.
+"""Every command in the guides for operators is run, in the order of the page, or marked why not.
 
 The addresses and passwords of a page are replaced by those of the lab. The nodes have no sshd:
-there are an ssh and an scp of our own, which work on the disk of the other node.
+an ssh and an scp of the tests work on the disk of the other node.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PAGES = ("ha-image-api.md", "ha-block-storage-api.md", "mistakes.md", "pcs.md", 
 VIPS = {"glance": "10.99.0.101", "cinder": "10.99.0.102"}
 PUBLIC = {"glance": "10.99.0.104", "cinder": "10.99.0.105"}
 OLD = "10.99.0.9"
-"""Where the catalogue says that the services are, when a page begins: there is nothing."""
+"""The services' address in the catalogue when a page begins: no host has it."""
 TYPES = {"image": "glance", "volumev3": "cinder"}
 EVERY = "every node"
 CLIENT = "client"
@@ -78,7 +78,7 @@ def docs_cloud(docs_pair: Cluster) -> Iterator[ControlPlane]:
 
 
 class Reader:
-    """Somebody who does what a page says."""
+    """Runs the blocks of a page, as an operator would."""
 
     def __init__(self, cluster: Cluster, cloud: ControlPlane, folder: Path) -> None:
         self.cluster = cluster
@@ -109,7 +109,7 @@ class Reader:
         return text
 
     def follow(self, block: Block) -> None:
-        """Do what a block says, or compare what it shows."""
+        """Run a block, or compare its text with what there is."""
         text = self.here(block.text)
         if block.kind in ("run", "given"):
             self.run(block, text)
@@ -132,11 +132,11 @@ class Reader:
             self.said = "\n".join(
                 line
                 for line in (done.stdout + done.stderr).splitlines()
-                if "Blind faith" not in line  # that the lab does without fencing
+                if "Blind faith" not in line  # a warning, as the lab has no fencing
             )
 
     def shell(self, place: str, text: str, edit: str = "") -> Result:
-        """Run a script in a node, or where the clients are."""
+        """Run a script on a node, or where the clients are."""
         lines = [f"cd {self.folder}", "set -e"]
         if place == CLIENT:
             variables = self.cloud.admin.environment().items()
@@ -156,7 +156,7 @@ class Reader:
         return self.cluster.exec(place, ["sh", "-c", script], timeout=2 * PATIENCE)
 
     def catalogue(self, kind: str) -> list[str]:
-        """Where a client finds a service of this type, whenever it looks."""
+        """Where a client finds a service of this type, at each of several times."""
         variables = [f"{name}={value}" for name, value in self.cloud.admin.environment().items()]
 
         def say(command: Sequence[str]) -> str:
@@ -185,7 +185,7 @@ class Reader:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_block_has_a_mark(page: str) -> None:
-    """A block says whether it is run; one that is not says why."""
+    """The mark of a block says whether it is run, and if not, why."""
     for block in blocks(DOCS / page):
         assert block.kind in KINDS, f"{block.where}: no mark"
         assert block.kind == "output" or block.argument, f"{block.where}: a mark without more"
@@ -197,7 +197,7 @@ LIKE = [block for block in PCS if block.kind == "like"]
 
 @pytest.mark.parametrize("like", LIKE, ids=[one.argument for one in LIKE])
 def test_pcs_is_like_the_page(docs_pair: Cluster, folder: Path, like: Block) -> None:
-    """Commands of pcs come to the same CIB as those of crmsh on another page."""
+    """Commands of pcs make the same CIB as those of crmsh on another page."""
     page, _, snippet = like.argument.partition(", ")
     (before,) = [block for block in PCS if (block.kind, block.argument) == ("twin", snippet)]
     (crm,) = [
@@ -210,7 +210,7 @@ def test_pcs_is_like_the_page(docs_pair: Cluster, folder: Path, like: Block) -> 
     for place, text in ((by_pcs, like.text), (by_crmsh, there[0])):
         place.mkdir()
         (place / "cib.xml").write_text(saved)
-        file = f"CIB_file={place}/cib.xml"  # crmsh changes that, and not the cluster
+        file = f"CIB_file={place}/cib.xml"  # crmsh changes this file, and not the cluster
         script = f"cd {place} && set -e\n{before.text}\nexport {file}\n{text}"
         docs_pair.exec("node1", ["sh", "-c", script], check=True)
 
@@ -222,7 +222,7 @@ def test_pcs_is_like_the_page(docs_pair: Cluster, folder: Path, like: Block) -> 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_page(docs_pair: Cluster, docs_cloud: ControlPlane, folder: Path, page: str) -> None:
-    """Who does what the page says, in its order, sees what the page shows."""
+    """The blocks of the page, run in their order, have the output that the page shows."""
     docs_pair.clear()
     files = {docs_cloud.config(service): "" for service in VIPS}
     files = {path: path.read_text() for path in files}

@@ -22,7 +22,7 @@ def run(group: Group, node: str, *words: str) -> tuple[int, str]:
 
 
 def explained(group: Group, node: str) -> dict[str, str]:
-    """Texts by verdict, of a resource as a node sees it; nothing may be wrong."""
+    """explain's texts on a node, by verdict; its exit code must be 0."""
     code, text = run(group, node, "explain", group.name, "--format", "json")
     assert 0 == code, text
     said: dict[str, str] = {}
@@ -32,7 +32,7 @@ def explained(group: Group, node: str) -> dict[str, str]:
 
 
 def test_both_nodes(glance: Group) -> None:
-    """Where it runs: pids, address, token and verdict; on the other node that nothing of it is
+    """On its node: pids, address, token and verdict; on the other node that nothing of it is
     there. The parameters are those of the live CIB."""
     node = glance.node()
     glance.await_monitors(2)

@@ -1,7 +1,7 @@
-"""Fencing: a stop that fails, a node that is cut off, nodes that part, a power switch that fails.
+"""Fencing: a failed stop, a node that is cut off, a partition, a power switch that fails.
 
-What docs/fencing.md says, row by row. The two nodes are those of this file alone: what was fenced,
-and when, is counted here.
+What docs/fencing.md says, row by row. The two nodes are for this file alone, because it counts
+which nodes were fenced.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if [ "$1" = stop ]; then
 fi
 exec {agent} "$@"
 """
-"""What takes an agent's place: its daemon goes on, as one does that waits for a disk for ever."""
+"""Takes the agent's place: stop fails and the daemon runs on, as if it waited for a disk."""
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def glance(service: Group) -> Group:
 
 
 def keep_from_stopping(group: Group, node: str) -> None:
-    """Have each stop in a node fail, until it boots: a mount is gone with the node."""
+    """Make each stop on a node fail, until the node boots: the mount is gone then."""
     place = "/run/fails-to-stop"
     text = FAILS_TO_STOP.format(agent=group.cluster.agents / Path(AGENT).name)
     script = 'printf %s "$1" >"$2" && chmod 755 "$2" && mount --bind "$2" "$3"'
@@ -59,7 +59,7 @@ def keep_from_stopping(group: Group, node: str) -> None:
 
 
 def await_takeover(group: Group, lost: str, left: str) -> None:
-    """Wait until the other node has taken over, and find that nothing ran twice meanwhile."""
+    """Wait until the other node has taken over; assert that the old processes have ended."""
     family = group.family(lost)
     assert family
     group.cluster.until(
@@ -70,7 +70,7 @@ def await_takeover(group: Group, lost: str, left: str) -> None:
 
 
 def await_return(group: Group, lost: str) -> None:
-    """Wait until the fenced node is back, and find that it has taken nothing."""
+    """Wait until the fenced node is back; assert that nothing has moved to it."""
     calm = unharmed(group)
     left = group.node()
     group.cluster.await_member(lost)
@@ -84,7 +84,7 @@ def await_return(group: Group, lost: str) -> None:
 
 @contextmanager
 def without_fencing(cluster: Cluster) -> Iterator[None]:
-    """Take fencing away for a while."""
+    """Disable fencing for a while."""
     cluster.crm("configure", "property", "stonith-enabled=false")
     try:
         yield
@@ -93,19 +93,19 @@ def without_fencing(cluster: Cluster) -> Iterator[None]:
 
 
 def idle(cluster: Cluster, status: Status) -> bool:
-    """Whether Pacemaker does nothing. (`Cluster.wait`: it has nothing left to do, either.)"""
+    """Whether Pacemaker is idle. (`Cluster.wait` also waits until no transition is left.)"""
     command = ["crmadmin", "--quiet", f"--status={status.dc}"]
     return "S_IDLE" in cluster.exec(cluster.asked, command).stdout
 
 
 def crm_mon(group: Group, node: str) -> str:
-    """What an operator reads."""
+    """The output of crm_mon, as an operator sees it."""
     said = group.cluster.exec(node, ["crm_mon", "--one-shot", "--inactive"], check=True)
     return " ".join(said.stdout.split())
 
 
 def await_failed_fencing(group: Group, lost: str, left: str) -> None:
-    """Wait until crm_mon tells of it, and Pacemaker has tried again."""
+    """Wait until crm_mon shows the failed fencing, and Pacemaker has tried again."""
     said = re.compile(rf"Failed Fencing Actions: \* reboot of {lost} .*failed at")
     eventually(lambda: said.search(crm_mon(group, left)), PATIENCE)
     log = group.cluster.path(left, "/var/log/pacemaker/pacemaker.log")
@@ -115,7 +115,7 @@ def await_failed_fencing(group: Group, lost: str, left: str) -> None:
 
 
 def test_failed_stop(glance: Group) -> None:
-    """A node on which a stop fails is fenced, and the other one serves; nothing moves back."""
+    """A node on which a stop fails is fenced, and the other node serves; nothing moves back."""
     cluster, lost = glance.cluster, glance.node()
     left, before = glance.other(lost), glance.cluster.fenced
     keep_from_stopping(glance, lost)
@@ -130,7 +130,7 @@ def test_failed_stop(glance: Group) -> None:
 
 
 def test_failed_stop_after_a_fault(glance: Group) -> None:
-    """So is one whose daemon is to be restarted, and cannot be stopped for it."""
+    """A node is also fenced if a daemon on it has to be restarted, and its stop fails."""
     cluster, lost = glance.cluster, glance.node()
     left, before = glance.other(lost), glance.cluster.fenced
     keep_from_stopping(glance, lost)
@@ -144,9 +144,9 @@ def test_failed_stop_after_a_fault(glance: Group) -> None:
 
 
 def test_cut_off(glance: Group) -> None:
-    """A node that is cut off is fenced before the other one takes over; healed, it takes nothing.
+    """A node that is cut off is fenced before the other takes over; healed, it takes nothing.
 
-    Until it is healed it has booted, and waits for the other: it starts and fences nothing.
+    After its boot, while still cut off, it waits for the other node: it starts and fences nothing.
     """
     cluster, lost = glance.cluster, glance.node()
     left, before = glance.other(lost), glance.cluster.fenced
@@ -165,7 +165,7 @@ def test_cut_off(glance: Group) -> None:
 
 
 def test_nodes_that_part(glance: Group) -> None:
-    """Of two nodes that hear clients, but not each other, one is fenced, and the other serves."""
+    """Of two nodes that reach clients, but not each other, one is fenced, and the other serves."""
     cluster, before = glance.cluster, glance.cluster.fenced
     for number, node in enumerate(cluster.nodes, 1):
         away = switch.address(3 - number)
@@ -189,7 +189,7 @@ def test_nodes_that_part(glance: Group) -> None:
 
 
 def test_fencing_fails(glance: Group) -> None:
-    """What a lost node ran is started nowhere until it is fenced, or somebody says that it is off.
+    """Services of a lost node start nowhere until it is fenced, or an operator confirms it is off.
 
     crm_mon says why: the node is UNCLEAN, and fencing has failed.
     """
@@ -216,7 +216,7 @@ def test_fencing_fails(glance: Group) -> None:
 
 
 def test_fencing_fails_after_a_failed_stop(glance: Group) -> None:
-    """The daemon that cannot be stopped is the only one until the power switch is mended."""
+    """Until the power switch works, the daemon that cannot be stopped remains the only one."""
     cluster, lost = glance.cluster, glance.node()
     left, before = glance.other(lost), glance.cluster.fenced
     family = glance.family()
@@ -241,7 +241,7 @@ def test_fencing_fails_after_a_failed_stop(glance: Group) -> None:
 
 
 def test_failed_stop_without_fencing(glance: Group) -> None:
-    """Pacemaker leaves the service alone, and starts it nowhere, until there is fencing."""
+    """After a failed stop without fencing the service stays blocked, until there is fencing."""
     cluster, lost = glance.cluster, glance.node()
     left, before = glance.other(lost), glance.cluster.fenced
     family = glance.family()
@@ -263,7 +263,7 @@ def test_failed_stop_without_fencing(glance: Group) -> None:
 
 
 def test_cut_off_without_fencing(glance: Group) -> None:
-    """Until the nodes hear each other again each one has the service; then it runs once."""
+    """Until the nodes reach each other again each one has the service; then it runs once."""
     cluster, apart = glance.cluster, glance.node()
     left, before = glance.other(apart), glance.cluster.fenced
     family = glance.family()

@@ -1,4 +1,4 @@
-"""A service with its virtual IP, and the operator who moves it, stands a node by, and maintains."""
+"""A service with its virtual IP: start, move by hand, standby, maintenance mode."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.real
 
 
 def test_group_starts(pair: Cluster, groups: dict[str, Group]) -> None:
-    """Both groups start; each virtual IP answers a client with a token, and no one without."""
+    """Both groups start; each virtual IP answers with a valid token, and 401 with a wrong one."""
     pair.clear()
 
     for group in groups.values():
@@ -28,7 +28,7 @@ def test_group_starts(pair: Cluster, groups: dict[str, Group]) -> None:
 
 
 def test_move_by_hand(glance: Group) -> None:
-    """A group that is moved by hand is stopped here and serves there, and stays."""
+    """A group that is moved by hand is stopped on its node, and serves and stays on the other."""
     first = glance.node()
     before = glance.family()
 
@@ -63,7 +63,7 @@ def test_standby(glance: Group, cinder: Group, pair: Cluster) -> None:
 
 
 def test_maintenance_mode(glance: Group, pair: Cluster) -> None:
-    """In maintenance mode nothing is done to a service, even when it dies; then it is started."""
+    """In maintenance mode nothing is done to a service, even if it dies; then it is started."""
     node = glance.node()
     calm = unharmed(glance)
 

@@ -1,7 +1,7 @@
-"""The HA guide's own text: its primitives, pasted into `crm configure`, run against Keystone v3.
+"""The HA guide's own text: its primitives, pasted into `crm configure`, run with Keystone v3.
 
 Only the VIP, the password and the paths of the files are the lab's. The guide's monitor has an
-interval of 30 s; 5 s here, so that the test sees more than the first one.
+interval of 30 s; 5 s here, so that the test sees more than the first monitor.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.real
 VIPS = {"glance": "10.99.0.101", "cinder": "10.99.0.102"}
 LISTEN = {"glance": "bind_host", "cinder": "osapi_volume_listen"}
 
-# As in the guide, word for word, but for what stands in capitals.
+# Word for word as in the guide, except for the words in capitals.
 GUIDE = {
     "glance": """\
 primitive p_glance-api ocf:openstack:glance-api \\
@@ -46,15 +46,15 @@ primitive p_cinder-api ocf:openstack:cinder-api \\
 def guide_pair() -> Iterator[Cluster]:
     """Two nodes."""
     with Cluster.temporary(token=TOKEN) as cluster:
-        # The guide leaves the time of a start to Pacemaker, which gives it 20 s: on a machine that
-        # is busy with other tests not always enough.
+        # The guide has no timeout of a start, and Pacemaker's default is 20 s: not always enough on
+        # a machine that is busy with other tests.
         cluster.crm("configure", "op_defaults", "timeout=90s")
         yield cluster
 
 
 @pytest.fixture(scope="module")
 def guide_cloud(guide_pair: Cluster) -> Iterator[ControlPlane]:
-    """Keystone at the switch, whose address plays the VIP; the services listen everywhere."""
+    """Keystone at the switch, whose address is the guide's VIP; the services listen everywhere."""
     bind = {"keystone": guide_pair.address, "glance": "0.0.0.0", "cinder": "0.0.0.0"}
     with ControlPlane.temporary(netns=guide_pair.outside, bind=bind) as cloud:
         cloud.up("keystone")
@@ -82,7 +82,7 @@ def test_primitive_of_the_guide(
         done = guide_pair.exec("node1", ["sh", "-c", typed], check=True)
         assert "ERROR" not in done.stdout + done.stderr
 
-        # The first may find that Keystone is late, on a busy machine.
+        # On a busy machine the first monitor may find that Keystone is late.
         first = guide_pair.until(
             lambda s: s.where(name) and {0} == {done.code for done in _monitors(guide_pair, name)},
             timeout=PATIENCE,
@@ -91,11 +91,11 @@ def test_primitive_of_the_guide(
 
         assert node
         assert [] == timely(first.failures)
-        # Not by the version document alone: it has spoken with Keystone, and kept the token.
+        # It checked more than the version document: it has asked Keystone, and kept the token.
         state = f"/run/resource-agents/openstack/{service}-api:{name}.json"
         kept = guide_pair.exec(node, ["cat", state], check=True).stdout
         assert '"token": "gAAAA' in kept
-        # And a password that Keystone refuses does not go unnoticed.
+        # And it notices a password that Keystone refuses.
         guide_pair.crm("resource", "param", name, "set", "os_password", "wrong")
         status = guide_pair.until(lambda status: _degraded(status, name), timeout=PATIENCE)
         assert node == status.where(name)
@@ -105,7 +105,7 @@ def test_primitive_of_the_guide(
 
 def _monitors(cluster: Cluster, name: str) -> list[Operation]:
     found = [done for done in cluster.history(name) if done.interval]
-    return [done for done in found if done.status >= 0]  # not one that is still at work
+    return [done for done in found if done.status >= 0]  # not one that is still running
 
 
 def _degraded(status: Status, name: str) -> bool:

@@ -13,12 +13,12 @@ from lab.cib import Failure
 pytestmark = pytest.mark.real
 
 ROOT = "/"
-"""What is asked when there is no token: the public version document."""
+"""The monitor's path without a token: the public version document."""
 
 
 @pytest.fixture
 def watched(glance: Group) -> Iterator[Group]:
-    """The Image API, which is the same afterwards as before, and clean once it is cleaned up."""
+    """The Image API; after the test the same processes run, and a cleanup leaves no failure."""
     calm = unharmed(glance)
     yield glance
     glance.cloud.up("keystone")
@@ -32,7 +32,7 @@ def watched(glance: Group) -> Iterator[Group]:
 
 
 def degraded(group: Group, node: str, *words: str) -> None:
-    """Assert that crm_mon shows 190 in a node, with these words, and that nothing comes of it."""
+    """Assert that crm_mon shows 190 on a node, with these words, and that nothing is restarted."""
 
     def shown() -> list[Failure]:
         return [
@@ -55,9 +55,9 @@ def degraded(group: Group, node: str, *words: str) -> None:
 
 
 def test_keystone_down(watched: Group) -> None:
-    """While Keystone is down, a token that is known is as good as ever; without one it is 190.
+    """While Keystone is down the monitor is 0 with a known token; without a token it is 190.
 
-    When Keystone is back, so is 0. crm_mon shows the last trouble until somebody cleans up.
+    When Keystone is back it is 0 again. crm_mon shows the last failure until a cleanup.
     """
     calm = unharmed(watched)
     watched.introduce()
@@ -80,7 +80,7 @@ def test_keystone_down(watched: Group) -> None:
 
 
 def test_keystone_hangs(watched: Group) -> None:
-    """While Keystone takes connections and never answers: 190, and in time."""
+    """While Keystone accepts connections and never answers, the monitor is 190, and in time."""
     with watched.cloud.frozen("keystone"):
         watched.forget()
         node = watched.node()
@@ -95,7 +95,7 @@ def test_keystone_down_at_start(glance: Group) -> None:
         glance.cluster.crm("resource", "move", glance.group, other, "force")
         degraded(glance, other, "glance-api answers; Keystone at http://", "cannot be reached")
         assert [0] == glance.codes("start", other)
-        # Where it was before, a monitor may have said so, too.
+        # A monitor on the first node may have failed in the same way.
         assert {190} == {failure.code for failure in glance.failures()}
     finally:
         glance.cloud.up("keystone")
@@ -106,7 +106,7 @@ def test_keystone_down_at_start(glance: Group) -> None:
 
 
 def test_wrong_password(glance_afresh: Group) -> None:
-    """A monitoring password that is wrong harms nobody; crm_mon is clean when it is right again."""
+    """With a wrong monitoring password the API serves on; with the right one crm_mon is clean."""
     watched = glance_afresh
     calm = unharmed(watched)
     try:

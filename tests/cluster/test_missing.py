@@ -1,4 +1,4 @@
-"""What a service needs is gone from a node, or from the CIB: stop works, and no node is blocked."""
+"""A service whose files or parameters are missing: stop works, and no resource is blocked."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def program(group: Group) -> Path:
 
 
 def test_gone_where_it_runs(glance: Group) -> None:
-    """It runs on without its files, can be stopped and moved, and comes back if that node fails."""
+    """A service without its files runs on, and can be moved; a start there fails: it goes back."""
     node = glance.node()
     other = glance.other(node)
     calm = unharmed(glance)
@@ -35,7 +35,7 @@ def test_gone_where_it_runs(glance: Group) -> None:
 
         glance.cluster.crm("resource", "move", glance.group, node, "force")
         failure = glance.await_failure("start", 5)
-        # The constraint would hold the address there, and the service with it.
+        # The constraint would keep the address there, and the service with it.
         glance.cluster.crm("resource", "clear", glance.group)
         assert node == failure.node
         assert "binary=glance-api is not an executable on this node" in failure.reason
@@ -49,7 +49,7 @@ def test_gone_where_it_runs(glance: Group) -> None:
 
 
 def test_password_gone(glance_afresh: Group) -> None:
-    """Half of the credentials: the service goes on, degraded; it can be stopped, not started.
+    """With half of its credentials the service runs on, degraded; stop works, start does not.
 
     It serves again as soon as the password is back.
     """
@@ -81,9 +81,9 @@ def test_password_gone(glance_afresh: Group) -> None:
 
 
 def test_probe_without_the_software(pair: Cluster, groups: dict[str, Group]) -> None:
-    """A node without the software says so when it is probed, and the service runs on the other.
+    """A probe on a node without the software is 5, and the service runs on the other node.
 
-    It does so for a new resource as for one that runs, and again when the software is there.
+    This is so for a new resource and for one that runs; with the software the probe is 7.
     """
     glance = groups["glance"]
     glance.ready()

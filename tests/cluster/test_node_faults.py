@@ -1,6 +1,6 @@
-"""A node that is lost or shut down: the other one serves, and nothing runs twice.
+"""A node that is lost or shut down: the other node serves, and nothing runs twice.
 
-One that is cut off: test_fencing.py.
+For a node that is cut off see test_fencing.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.real
 
 
 def test_power_loss(glance: Group, cinder: Group, pair: Cluster) -> None:
-    """The other node takes over what ran on the lost one; when that is back, nothing moves."""
+    """The other node takes over the lost node's services; when that is back, nothing moves."""
     lost = glance.node()
     left = glance.other(lost)
     cinder.move(lost)
@@ -38,7 +38,7 @@ def test_power_loss(glance: Group, cinder: Group, pair: Cluster) -> None:
 
 
 def test_orderly_stop(glance: Group, pair: Cluster) -> None:
-    """A node that is shut down hands its service over; nobody counts it as a failure."""
+    """When a node is shut down the other takes its service over; this is no failure."""
     first = glance.node()
     left = glance.other(first)
 
@@ -56,7 +56,7 @@ def test_orderly_stop(glance: Group, pair: Cluster) -> None:
 
 
 def test_quorum_lost(prerequisites: None) -> None:
-    """One node of three that is left alone gives the service up; with a second one it is back."""
+    """The last of three nodes stops the service, without quorum; with a second node it is back."""
     with Cluster.temporary(nodes=3) as cluster:
         bind = {"keystone": cluster.address, **VIPS}
         with ControlPlane.temporary(netns=cluster.outside, bind=bind) as cloud:

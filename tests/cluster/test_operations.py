@@ -1,4 +1,4 @@
-"""What an operator does with a service that runs: adopts it, refreshes it, restarts Pacemaker."""
+"""An operator's work on a running service: takeover from a shell agent, refresh, restarts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_daemon_of_a_shell_agent(pair: Cluster, groups: dict[str, Group]) -> Non
         check=True,
     )
     group.await_served()
-    # The first worker may serve before the last one is born.
+    # The first worker may serve before the last one is started.
     eventually(lambda: len(group.family(node)) == 1 + group.cloud.settings.workers, PATIENCE)
     family = group.family(node)
 
@@ -59,7 +59,7 @@ def test_daemon_of_a_shell_agent(pair: Cluster, groups: dict[str, Group]) -> Non
 
 
 def test_refresh(glance: Group) -> None:
-    """Refreshed, a service is found as it is, and goes on."""
+    """After a refresh the probes find the service as it is, and it runs on."""
     calm = unharmed(glance)
     node = glance.node()
     (before,) = glance.history("monitor", node)
@@ -89,7 +89,7 @@ def test_pacemaker_restarted(glance: Group, pair: Cluster) -> None:
 
 
 def test_pacemaker_restarted_in_maintenance_mode(glance: Group, pair: Cluster) -> None:
-    """In maintenance mode a service goes on while Pacemaker is restarted, and is found again."""
+    """In maintenance mode a service runs on while Pacemaker is restarted, and is found again."""
     calm = unharmed(glance)
     node = glance.node()
     pair.crm("configure", "property", "maintenance-mode=true")

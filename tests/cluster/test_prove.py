@@ -1,7 +1,7 @@
-"""`openstack-ocf prove --move` on a real cluster: what a failover does to an image.
+"""`openstack-ocf prove --move` on a real cluster: whether an image survives a failover.
 
-The operator is on a node, and asks through the virtual IP. What the two nodes have in common is the
-folder of the images; a test may take it from them.
+The operator is on a node, and uses the virtual IP. The two nodes share only the folder of the
+images; a test may hide it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ exec {agent} "$@"
 
 
 class Operator:
-    """Somebody on a node who has a description, and may make images."""
+    """An operator on node1 with a description, who may make images."""
 
     def __init__(self, group: Group, folder: Path) -> None:
         self.group = group
@@ -44,7 +44,7 @@ class Operator:
             f"[glance]\nvip = {group.vip}\nconfig = {group.config}\nstorage = shared-file\n")
 
     def argv(self, *words: str) -> list[str]:
-        # Whoever runs the tests in the background has SIGINT ignored, and what they start as well.
+        # Tests that run in the background ignore SIGINT, and so do the commands that they start.
         openrc = self.group.cloud.directory / "openrc"
         return [
             "env", "--default-signal=INT", *COMMAND, "prove", "glance", f"--wait={PATIENCE:.0f}",
@@ -83,7 +83,7 @@ def operator(glance: Group, tmp_path: Path) -> Operator:
 
 @contextmanager
 def starts_later(group: Group, node: str) -> Iterator[None]:
-    """Have the Image API wait with its start in a node, until this ends."""
+    """Make each start of the Image API on a node wait until this context ends."""
     place = "/run/agent-that-waits"
     text = STARTS_LATER.format(agent=group.cluster.agents / Path(AGENT).name, held=HELD)
     script = 'touch "$4" && printf %s "$1" >"$2" && chmod 755 "$2" && mount --bind "$2" "$3"'
@@ -95,7 +95,7 @@ def starts_later(group: Group, node: str) -> Iterator[None]:
 
 
 def test_shared_storage(operator: Operator) -> None:
-    """The image is the same on the other node, to which the group has moved; nothing stays."""
+    """After a move the image is the same on the other node; no constraint or image is left."""
     first = operator.group.node()
     other = operator.group.other(first)
 
@@ -112,7 +112,7 @@ def test_shared_storage(operator: Operator) -> None:
 
 
 def test_local_storage(operator: Operator) -> None:
-    """R2: where each node has images of its own, the other node has not this one."""
+    """R2: if each node has a folder of its own, the image is missing on the other node."""
     group = operator.group
     images = group.cloud.settings.home("glance") / "images"
     with gone(group.cluster, "node1", images), gone(group.cluster, "node2", images):
@@ -132,7 +132,7 @@ def test_local_storage(operator: Operator) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_interrupted(operator: Operator, number: signal.Signals) -> None:
-    """Ended amid a move it leaves neither image nor constraint, and the API serves; what a KILL
+    """A signal during a move leaves neither image nor constraint, and the API serves; what a KILL
     leaves, the next run sweeps, and moves."""
     group = operator.group
     first = group.node()
@@ -162,7 +162,7 @@ def test_interrupted(operator: Operator, number: signal.Signals) -> None:
 
 
 def test_moved_by_hand(operator: Operator) -> None:
-    """3: with the constraint of an operator's own move it would run nowhere; nothing is touched."""
+    """With the constraint of an operator's own move it is 3, and nothing is changed."""
     group = operator.group
     group.cluster.crm("resource", "move", group.group, group.other(group.node()), "force")
     group.cluster.wait()

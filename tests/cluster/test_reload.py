@@ -1,4 +1,4 @@
-"""Credentials that change in the CIB, or are kept out of it: the service goes on."""
+"""Credentials are changed in the CIB, or kept out of it: the service runs on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ IN_SECRET = "lrm://"
 
 
 def reloads(group: Group) -> int:
-    """How often Pacemaker had the agent reloaded, by its own log; the CIB files it as a start."""
+    """How often Pacemaker called reload-agent, by its own log; the CIB lists it as a start."""
     line = f"Requesting local execution of reload-agent operation for {group.name} on "
     log = group.cluster.path(group.node(), "/var/log/pacemaker/pacemaker.log")
     return log.read_text().count(line)
@@ -29,7 +29,7 @@ def reloads(group: Group) -> int:
 
 @contextmanager
 def password_of_monitor(group: Group, password: str) -> Iterator[None]:
-    """Change the monitoring user's password in Keystone for a while; old tokens are void."""
+    """Change the monitoring user's password in Keystone for a while; old tokens are invalid."""
     server = group.cloud.server("keystone")
     known = group.cloud.credentials
     administrator = identity.Administrator(server, group.cloud.admin.password)
@@ -68,9 +68,9 @@ def remove_secret(group: Group, parameter: str) -> None:
 
 @contextmanager
 def without_monitors(group: Group) -> Iterator[None]:
-    """Keep Pacemaker from monitoring while something is done: it sees all of it at once.
+    """Keep Pacemaker from monitoring during several changes: it sees all of them at once.
 
-    A monitor that comes between the first and the last of it would be a failure of its own.
+    A monitor between the first and the last change would fail.
     """
     group.cluster.crm("configure", "property", "maintenance-mode=true")
     group.cluster.wait()
@@ -79,7 +79,7 @@ def without_monitors(group: Group) -> Iterator[None]:
 
 
 def test_new_password(glance_afresh: Group) -> None:
-    """A password that changes in Keystone and in the CIB is reloaded; the same processes go on."""
+    """A password that changes in Keystone and in the CIB is reloaded; the same processes run on."""
     glance = glance_afresh
     calm = unharmed(glance)
     before = reloads(glance)
@@ -107,10 +107,10 @@ def test_new_password(glance_afresh: Group) -> None:
 
 
 def test_new_password_after_a_refresh(glance: Group) -> None:
-    """Where the history begins with a probe, maintenance mode and a refresh spare the restart.
+    """If the history begins with a probe, maintenance mode and a refresh avoid the restart.
 
-    Pacemaker 2.1.5 keeps such a probe as the last failure, without what tells a reload from a
-    restart. It is so after a refresh, a clean-up, a restart of Pacemaker, and an adoption.
+    Pacemaker 2.1.5 keeps such a probe as the last failure, without the data that it needs for a
+    reload. It is so after a refresh, a cleanup, a restart of Pacemaker, and a takeover.
     """
     node = glance.node()
     glance.cluster.crm("resource", "refresh", glance.name)
@@ -128,11 +128,11 @@ def test_new_password_after_a_refresh(glance: Group) -> None:
         glance.await_monitor(0)
         assert [] == glance.failures()
         calm()
-        glance.cluster.clear()  # with the password that is valid here alone
+        glance.cluster.clear()  # with the password that is only valid here
 
 
 def test_secret(glance_afresh: Group) -> None:
-    """A password that is kept out of the CIB works; when it is missing, stop works still."""
+    """A password that is kept out of the CIB works; when it is missing, stop still works."""
     glance = glance_afresh
     calm = unharmed(glance)
     node = glance.node()

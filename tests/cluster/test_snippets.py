@@ -1,6 +1,6 @@
-"""Every snippet of crm/ is loaded by crmsh and, as docs/pcs.md has it, by pcs: to the same effect.
+"""Every snippet of crm/, loaded by crmsh, has the same effect as its pcs commands in docs/pcs.md.
 
-Both into a real cluster, whose Pacemaker has the last word about them.
+Both are loaded into a real cluster, and checked by its Pacemaker.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ pytestmark = pytest.mark.real
 
 CRM = ROOT / "crm"
 SNIPPETS = sorted(path.name for path in CRM.glob("*.crm"))
-# With fencing on, and nothing to fence with, Pacemaker calls a configuration wrong: rightly so.
+# Pacemaker rightly calls a configuration wrong that enables fencing without a device.
 FENCE = 'primitive p_fence stonith:null params hostlist="node1 node2"'
 
 HINTS = (
     "Warning: Defaults do not apply to resources which override them",
-    # From 0.12 on, pcs has the agents look at their parameters without being told to.
+    # From 0.12 on, pcs has the agents validate their parameters by default.
     "Warning: Validating resource options using the resource agent itself",
     "Warning: Validation result from agent:",
 )
-# Rightly so, says IPaddr2: the addresses are those of the page.
+# IPaddr2 is right: the addresses are the page's, not the lab's.
 NO_SUCH_NETWORK = ("ERROR: Unable to find nic or netmask.", "ocf-exit-reason:[findif] failed")
 
 
 @pytest.fixture(scope="module")
 def pair() -> Iterator[Cluster]:
-    """Two nodes that only look at the clock every 15 min, as Pacemaker does by default."""
+    """Two nodes with the recheck interval of 15 min, Pacemaker's default."""
     seldom = {"cluster-recheck-interval": "15min"}
     with Cluster.temporary(properties=seldom, token=TOKEN) as cluster:
         yield cluster
@@ -47,7 +47,7 @@ def pair() -> Iterator[Cluster]:
 
 @pytest.fixture
 def cluster(pair: Cluster) -> Iterator[Cluster]:
-    """The same with an empty configuration, and again empty afterwards."""
+    """The same with an empty configuration, which is restored afterwards."""
     before = pair.exec("node1", ["cibadmin", "--query", "--scope=configuration"], check=True)
     yield pair
     pair.clear()
@@ -57,13 +57,13 @@ def cluster(pair: Cluster) -> Iterator[Cluster]:
 
 @pytest.fixture
 def stopped(cluster: Cluster) -> Cluster:
-    """The same, where nothing that is configured is started: the addresses are not ours."""
+    """The same, but Pacemaker starts nothing: the addresses of the snippets are not the lab's."""
     cluster.crm("configure", "property", "stop-all-resources=true")
     return cluster
 
 
 def query(cluster: Cluster) -> Element:
-    """The CIB, without the mark that nothing is to be started."""
+    """The CIB, without the property that nothing is to be started."""
     cib = cluster.exec("node1", ["cibadmin", "--query"], check=True).stdout
     root = ElementTree.fromstring(cib)
     properties = root.find("configuration/crm_config/cluster_property_set")
@@ -75,14 +75,14 @@ def query(cluster: Cluster) -> Element:
 
 
 def load(cluster: Cluster, file: Path) -> str:
-    """Load a snippet as an operator does; what crmsh said, but for what it says of the lab."""
+    """Load a snippet as an operator does; return crmsh's output, without warnings of the lab."""
     done = cluster.crm("configure", "load", "update", str(file))
     lines = (done.stdout + done.stderr).splitlines()
     return "\n".join(line for line in lines if "Blind faith" not in line)
 
 
 def verify(cluster: Cluster, cib: Element) -> None:
-    """Pacemaker finds nothing wrong with a CIB, and nothing to warn of but the lab's fencing."""
+    """Assert that Pacemaker finds no error in a CIB, and warns only of the lab's fencing."""
     text = ElementTree.tostring(cib, encoding="unicode")
     done = cluster.exec("node1", ["crm_verify", "--verbose", f"--xml-text={text}"])
     said = [line for line in done.stderr.splitlines() if "Blind faith" not in line]
@@ -90,19 +90,19 @@ def verify(cluster: Cluster, cib: Element) -> None:
 
 
 def twins() -> dict[str, Block]:
-    """The blocks of docs/pcs.md, by the snippets whose twins they are."""
+    """The pcs blocks of docs/pcs.md that repeat a snippet, by the snippet."""
     page = blocks(DOCS / "pcs.md")
     return {block.argument: block for block in page if block.kind == "twin"}
 
 
 def test_every_snippet_has_a_twin() -> None:
-    """docs/pcs.md has a block for each snippet, and none for what does not exist."""
+    """docs/pcs.md has a block for each snippet, and no other."""
     assert SNIPPETS == sorted(twins())
 
 
 @pytest.mark.parametrize("name", SNIPPETS)
 def test_snippet_and_twin(stopped: Cluster, name: str, folder: Path) -> None:
-    """A snippet says the same to crmsh as its twin to pcs; nobody warns; comments stay."""
+    """A snippet by crmsh makes the same CIB as its twin by pcs, without warnings; comments stay."""
     if name == "properties.crm":
         stopped.configure(FENCE)
     saved = stopped.exec("node1", ["pcs", "cluster", "cib"], check=True).stdout
@@ -118,7 +118,7 @@ def test_snippet_and_twin(stopped: Cluster, name: str, folder: Path) -> None:
     shown = stopped.crm("configure", "show").stdout.splitlines()
     comments = [line for line in (CRM / name).read_text().splitlines() if line[:2] == "# "]
     assert comments
-    if name != "properties.crm":  # crmsh has no place for them in a set that is there already
+    if name != "properties.crm":  # crmsh cannot store them in a set that exists already
         assert [] == [line for line in comments if line not in shown]
     by_crmsh, by_pcs = query(stopped), ElementTree.parse(folder / "cib.xml").getroot()
     assert meaning(by_crmsh)["properties"] == {
@@ -129,13 +129,13 @@ def test_snippet_and_twin(stopped: Cluster, name: str, folder: Path) -> None:
     assert {**meaning(by_crmsh), "properties": {}} == {**meaning(by_pcs), "properties": {}}
     for cib in (by_crmsh, by_pcs):
         verify(stopped, cib)
-    # Only the configuration: by crmsh's load the cluster's own is younger than the file.
+    # Only the configuration: after crmsh's load the cluster's CIB is newer than the file.
     push = f"cd {folder} && pcs cluster cib-push cib.xml --config"
     stopped.exec("node1", ["sh", "-c", push], check=True)
 
 
 def test_ipv6_differs_in_addresses_only() -> None:
-    """The IPv6 snippet of a service is the other one with other addresses."""
+    """The IPv6 snippet of a service differs from the IPv4 snippet in addresses only."""
     for service in VIPS:
         four = (CRM / f"{service}-api.crm").read_text().splitlines()
         six = (CRM / f"{service}-api-ipv6.crm").read_text().splitlines()
@@ -146,7 +146,7 @@ def test_ipv6_differs_in_addresses_only() -> None:
 
 
 def lab_snippet(cloud: ControlPlane, name: str, shorter: dict[str, str]) -> str:
-    """A snippet with the lab's addresses and password, and its times as a test wants them."""
+    """A snippet with the lab's addresses and password, and shorter times."""
     text = (CRM / name).read_text()
     known = {
         "10.0.0.11": cloud.server("keystone").address,
@@ -174,14 +174,13 @@ def cloud(pair: Cluster) -> Iterator[ControlPlane]:
         yield cloud
 
 
-# What a test waits for comes sooner. The timeouts are those of the snippet: a start that has less
-# fails on a busy machine, where Glance needs 15 s, and Pacemaker gives it up on one node after the
-# other.
+# Monitors run more often. The timeouts are those of the snippet: a shorter one would make a start
+# fail on a busy machine, where Glance needs 15 s, on one node after the other.
 OFTENER = {
     'op monitor interval="30s"': 'op monitor interval="3s"',
     'op monitor interval="10s" timeout="30s"': 'op monitor interval="1s" timeout="30s"',
 }
-# The relations are those of the snippet: more than from one failure to the next, and no more than
+# As in the snippet, the timeout is longer than the time between two failures, and no longer than
 # three starts.
 TENTH = {**OFTENER, 'failure-timeout="180s"': 'failure-timeout="36s"'}
 
@@ -189,14 +188,14 @@ TENTH = {**OFTENER, 'failure-timeout="180s"': 'failure-timeout="36s"'}
 def test_database_outage_heals_by_itself(cluster: Cluster, cloud: ControlPlane) -> None:
     """Both services lose their databases and fail on both nodes; with the databases they return.
 
-    With the times of the snippets made shorter, and no hand laid on: no cleanup, no recheck.
+    The times of the snippets are shorter here. No operator does anything: no cleanup, no recheck.
     """
     text = "\n".join(lab_snippet(cloud, f"{name}-api.crm", TENTH) for name in VIPS)
     cluster.configure(text + "\nproperty start-failure-is-fatal=false")
     names = [f"p_{name}-api" for name in VIPS]
     cluster.until(lambda status: all(map(status.where, names)), timeout=PATIENCE)
     with cloud.without_database("glance"), cloud.without_database("cinder"):
-        # On a busy machine one may be forgotten before the next: a start takes as long.
+        # On a busy machine a failure may expire before the next one: a start takes that long.
         for name in names:
             eventually(partial(failed_again, cluster, name, set()), PATIENCE)
 
@@ -208,13 +207,13 @@ def test_database_outage_heals_by_itself(cluster: Cluster, cloud: ControlPlane) 
 
 
 def failed_again(cluster: Cluster, name: str, seen: set[tuple[str, int]]) -> bool:
-    """Whether more than one operation has failed, on whatever node; seen: those that have."""
+    """Whether more than one operation has failed, on any node; seen collects them."""
     seen.update((done.node, done.call) for done in cluster.history(name) if done.code == 1)
     return len(seen) > 1
 
 
 def test_ipv6_address_serves(cluster: Cluster, cloud: ControlPlane) -> None:
-    """The IPv6 snippet brings up a service that answers at its IPv6 address, and is monitored."""
+    """The IPv6 snippet starts a service that answers at its IPv6 address, and is monitored."""
     before = cloud.config("glance").read_text()
     cloud.set("glance", "DEFAULT", "bind_host", "fd00:99::101")
     try:

@@ -1,4 +1,4 @@
-"""Services that uWSGI serves, in a real cluster: they fail over as others do."""
+"""Services under uWSGI in a real cluster fail over as others do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROCESSES = {"processes": 2, "threads": 4}
 
 
 def programs(group: Group) -> set[str]:
-    """What its processes run, by the name of the executable."""
+    """The names of the executables that its processes run."""
     return {Path(f"/proc/{each.pid}/exe").resolve().name for each in group.family()}
 
 
@@ -28,7 +28,7 @@ def programs(group: Group) -> set[str]:
 def newest(
     pair: Cluster, cloud: ControlPlane, groups: dict[str, Group]
 ) -> Iterator[list[Group]]:
-    """The newest releases, whose Keystone is that of the others; nothing is configured yet."""
+    """The newest releases, with the same Keystone as the others; nothing is configured yet."""
     bind = {"keystone": pair.address, **VIPS_OF_NEWEST}
     with ControlPlane.temporary(netns=pair.outside, bind=bind, release=NEWEST) as other:
         parameters = {
@@ -66,7 +66,7 @@ def every(
 
 
 def test_failover(pair: Cluster, every: list[Group]) -> None:
-    """Started, killed, moved, and robbed of their node, all of them serve at their virtual IPs."""
+    """After a start, a kill, a move and a node's loss all of them serve at their virtual IPs."""
     for group in every:
         group.await_on(*pair.nodes)
         assert {"uwsgi-core"} == programs(group)
@@ -96,9 +96,9 @@ def test_failover(pair: Cluster, every: list[Group]) -> None:
 
 
 def test_from_one_server_to_the_other(glance_afresh: Group) -> None:
-    """Who changes the server has the daemon restarted where it is; the virtual IP stays as it is.
+    """Changing the parameter `server` restarts the daemon on its node; the virtual IP is unchanged.
 
-    So it does on the way back.
+    The same is true for the change back.
     """
     glance = glance_afresh
     node = glance.node()

@@ -23,7 +23,7 @@ def daemon(name: str) -> Any:
 
 
 def values(name: str, **given: str) -> Values:
-    """Its parameters, with the defaults where nothing is given."""
+    """Its parameters: the given values, otherwise the defaults."""
     return Values(daemon(name).parameters, given)
 
 
@@ -42,7 +42,7 @@ def standalone(name: str) -> bool:
 def options(name: str) -> Iterable[set[tuple[str, str]]]:
     """Section and name of each option that the agent looks for in the service's configuration.
 
-    One that has got a new name has its older one beside it.
+    An option that was renamed is in one set with its older name.
     """
     found = application(name)
     if found and found.listen:
@@ -71,7 +71,7 @@ def daemon_name(name: str) -> str:
 
 
 def words_of_options(name: str, **given: str) -> tuple[list[str], set[str]]:
-    """The command line of its binary with all that may be given, and the options that are in it."""
+    """The binary's command line with every parameter set, and the options in it."""
     given.update(dict.fromkeys(daemon(name)._options, "x"))
     command = daemon(name).command(values(name, **given))
     return command, {word.partition("=")[0] for word in command if word.startswith("--")}
@@ -79,7 +79,7 @@ def words_of_options(name: str, **given: str) -> tuple[list[str], set[str]]:
 
 @cache
 def understood(binary: str) -> set[str]:
-    """The options that a program says it has."""
+    """The options that a program's --help lists."""
     done = subprocess.run(
         [binary, "--help"], capture_output=True, text=True, check=True, cwd="/",
         env=process.ENVIRONMENT,

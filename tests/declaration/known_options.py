@@ -1,8 +1,8 @@
-"""Prints what options a release has: section, name and default of each, as JSON.
+"""Prints the options of a release: section, name and default of each, as JSON.
 
 Run by test_newest.py with the Python of the virtual environment that has the release:
-`python known_options.py DISTRIBUTION [MODULE ...]`. An option is in the lists of which the
-release's sample file is made, or is registered when a module is imported.
+`python known_options.py DISTRIBUTION [MODULE ...]`. Options are taken from the lists of which the
+release's sample file is made, and from those that a module registers when it is imported.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 
 
 def listed(name: str) -> Iterable[tuple[str, str, str]]:
-    """Those in the lists of a distribution."""
+    """The options in the lists of a distribution."""
     for entry in distribution(name).entry_points:
         if entry.group != "oslo.config.opts":
             continue
@@ -31,7 +31,7 @@ def listed(name: str) -> Iterable[tuple[str, str, str]]:
 
 
 def registered(modules: Iterable[str]) -> Iterable[tuple[str, str, str]]:
-    """Those in [DEFAULT] that modules register."""
+    """The options of [DEFAULT] that modules register."""
     for module in modules:
         importlib.import_module(module)
     options = importlib.import_module("oslo_config.cfg").CONF
@@ -40,13 +40,13 @@ def registered(modules: Iterable[str]) -> Iterable[tuple[str, str, str]]:
 
 
 def main(name: str, *modules: str) -> None:
-    """Print them, with those of the libraries that the distribution asks for."""
+    """Print the options of a distribution, and of the libraries that it requires."""
     found: list[tuple[str, str, str]] = []
     required = (re.split(r"[^\w.-]", wanted)[0] for wanted in distribution(name).requires or ())
     for each in dict.fromkeys([name, *required]):
         try:
             found += listed(each)
-        except PackageNotFoundError:  # one of an extra
+        except PackageNotFoundError:  # a requirement of an extra
             pass
     if modules:
         found += registered(modules)

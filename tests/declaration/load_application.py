@@ -2,7 +2,7 @@
 
 Run by test_newest.py with the Python of the virtual environment that has the release:
 `python load_application.py --wsgi-file=PATH|--module=NAME [ARGUMENT ...]`; the arguments are those
-that uWSGI would hand on to the application.
+that uWSGI would pass to the application.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 
 
 def main(option: str, *arguments: str) -> None:
-    """Load it; what it raises is told by Python."""
+    """Load the application; an error ends Python with a traceback."""
     sys.argv[:] = ["uwsgi", *arguments]
     kind, _, where = option.partition("=")
     if kind == "--wsgi-file":

@@ -1,4 +1,4 @@
-"""How the agents differ: a table of their kinds, and of the parameters that not all of them have.
+"""How the agents differ: a table of their kinds, and of the parameters that only some have.
 
 Run by `make golden`, which writes it to tests/golden/agents.txt; compared by test_metadata.py.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from harness import EVERY_AGENT, declaration
 
 COMMON = ("pid", "additional_parameters", "log_file", "shutdown_timeout")
-"""Parameters that every agent has, alike but for the name of a folder."""
+"""Parameters that every agent has, equal except for the name of a folder."""
 
 CREDENTIALS = ("os_username", "os_password", "os_project_name", "os_tenant_name",
                "os_user_domain_name", "os_project_domain_name", "os_region_name", "os_cacert",

@@ -1,4 +1,4 @@
-"""What every file in ocf/ promises: the file, its meta-data, and the facts it was made from."""
+"""Every file in ocf/: the file itself, its meta-data, and whether these fit the declaration."""
 
 from __future__ import annotations
 
@@ -26,23 +26,24 @@ ONE_OF_A_KIND = (
     "ceilometer-agent-central", "cinder-api", "glance-api", "heat-engine", "keystone",
     "neutron-agent-dhcp", "nova-consoleauth", "nova-novnc", "octavia-housekeeping",
 )  # fmt: skip
-"""Agents whose whole meta-data was reviewed: one of each kind, and what is special. How the others
-differ is in the golden table."""
+"""Agents whose whole meta-data was reviewed: one of each kind, and special ones. The golden table
+shows how the others differ."""
 
 PEERS = json.loads((Path(__file__).parent / "peers.json").read_text(encoding="utf-8"))
-"""Parameters of the older agents of the same names: default, and who has it (see LEADING)."""
+"""Parameters of the older agents of the same names: default, and the projects that have it, by
+letter (see LEADING)."""
 
 LEADING = "MO"
 """madkiss/openstack-resource-agents, and its successor at OpenStack. The defaults of the others,
 forks and StarlingX (X) and Fuel (F) among them, are those of one installation: user root, say."""
 
 ADVERTISED = {"start": 60, "stop": 60, "monitor": 30}
-"""Seconds that these actions have at least."""
+"""The least timeouts of these actions, in seconds."""
 
 CHANGED = {
     # The binary went with Liberty: ceilometer-polling does its work.
     "ceilometer-agent-central": {"binary": "ceilometer-agent-central"},
-    # Versions that no release serves any more, on an address that another node may answer.
+    # No release serves these API versions any more; and another node may answer at the address.
     "cinder-api": {"url": "http://127.0.0.1:8776/v1/"},
     "manila-api": {"url": "http://127.0.0.1:8786/v2/"},
     "nova-api": {"url": "http://127.0.0.1:8774/v2/"},
@@ -53,7 +54,7 @@ CHANGED = {
         # The plugin went with Liberty.
         "plugin_config": "/etc/neutron/plugins/openvswitch/ovs_neutron_plugin.ini",
     },
-    # The service's own configuration says it.
+    # The service's own configuration has it.
     "nova-novnc": {"web": "/usr/share/novnc/"},
 }
 """Defaults of the older agents that make no sense today."""
@@ -83,7 +84,7 @@ def root(agent: Path) -> ElementTree.Element:
 
 
 def test_there_are_agents() -> None:
-    """A mistake in the list of agents does not make all tests pass for want of any."""
+    """The list of agents is not empty: without agents all tests would pass."""
     assert {"glance-api", "cinder-api", "heat-engine"} <= {path.name for path in EVERY_AGENT}
 
 
@@ -101,7 +102,7 @@ def test_shebang(agent: Path) -> None:
 
 
 def test_small(agent: Path) -> None:
-    """An agent is a declaration: what it does, it shares with all others."""
+    """An agent is only a declaration: its code is shared with all others."""
     assert len(agent.read_text(encoding="utf-8").splitlines()) <= 45
 
 
@@ -115,7 +116,7 @@ def test_name_is_file_name(agent: Path) -> None:
 
 @pytest.mark.parametrize("name", ONE_OF_A_KIND)
 def test_golden(name: str) -> None:
-    """The meta-data is what was reviewed; a change is seen in the diff of the golden file."""
+    """The meta-data is the reviewed one; a change is visible in the diff of the golden file."""
     golden = GOLDEN / f"{name}.xml"
     assert golden.is_file(), f"no {golden.relative_to(ROOT)}: run `make golden`, review the diff"
     assert golden.read_text(encoding="utf-8") == document(OCF / name), (
@@ -124,13 +125,13 @@ def test_golden(name: str) -> None:
 
 
 def test_golden_table() -> None:
-    """How all agents differ is what was reviewed."""
+    """The table of the agents' differences is the reviewed one."""
     golden = (GOLDEN / "agents.txt").read_text(encoding="utf-8")
     assert golden == table(), "agents have changed: run `make golden`, and review the diff"
 
 
 def test_every_kind_has_a_golden_file() -> None:
-    """There is no kind of agent whose whole meta-data was never reviewed."""
+    """Of each kind of agent the whole meta-data of at least one was reviewed."""
     assert {kind(agent).partition(" ")[0] for agent in EVERY_AGENT} == {
         kind(OCF / name).partition(" ")[0] for name in ONE_OF_A_KIND
     }
@@ -159,7 +160,7 @@ def test_valid_ocf_1_1(agent: Path, need: Need) -> None:
 
 
 def test_stricter_than_pcs(agent: Path) -> None:
-    """What the standard's own schema and text ask of the meta-data, and pcs's copy leaves open."""
+    """The meta-data fulfils the standard's schema and text where pcs's copy is less strict."""
     document_element = root(agent)
     assert ["version", "longdesc", "shortdesc", "parameters", "actions"] == [
         element.tag for element in document_element
@@ -177,7 +178,7 @@ def test_stricter_than_pcs(agent: Path) -> None:
 
 
 def test_parameter_names(agent: Path) -> None:
-    """A parameter's name is once there, and can be that of a POSIX environment variable."""
+    """A parameter's name is unique, and a valid name of a POSIX environment variable."""
     names = [p.get("name", "") for p in root(agent).iter("parameter")]
     assert len(names) == len(set(names))
     assert not [name for name in names if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name)]
@@ -193,7 +194,7 @@ def test_metadata_is_the_declaration(agent: Path) -> None:
 
 
 def test_reloadable(agent: Path) -> None:
-    """What only the monitor uses is reloadable; what the daemon is started with is not."""
+    """Parameters of the monitor are reloadable; parameters that the start uses are not."""
     reloadable = {
         parameter.get("name"): parameter.get("reloadable") == "1"
         for parameter in root(agent).iter("parameter")
@@ -205,12 +206,12 @@ def test_reloadable(agent: Path) -> None:
 
 
 def test_parameters_of_the_peers(agent: Path) -> None:
-    """A CIB of the older agents of the same name goes on working: no parameter is unknown."""
+    """A CIB of the older agents of the same name still works: no parameter is unknown."""
     assert not set(PEERS.get(agent.name, {})) - set(defaults(agent))
 
 
 def test_defaults_of_the_peers(agent: Path) -> None:
-    """What an existing CIB leaves out means what it did, but for what makes no sense today."""
+    """Defaults are those of the older agents, except for those in CHANGED."""
     own = defaults(agent)
     changed = {
         name: default
@@ -221,7 +222,7 @@ def test_defaults_of_the_peers(agent: Path) -> None:
 
 
 def test_advertised_actions(agent: Path) -> None:
-    """The advertised actions, timeouts and depths fit what was measured on real daemons."""
+    """The advertised actions, timeouts and depths fit the measurements on real daemons."""
     actions = list(root(agent).iter("action"))
     names = {action.get("name") for action in actions}
     assert {
@@ -230,7 +231,7 @@ def test_advertised_actions(agent: Path) -> None:
     for action in actions:
         least = ADVERTISED.get(str(action.get("name")), 1)
         if kind(agent) == "Gone" and action.get("name") != "stop":
-            least = 1  # There is nothing to wait for.
+            least = 1  # no daemon to wait for
         assert int(str(action.get("timeout")).rstrip("s")) >= least, action.get("name")
     monitors = [action for action in actions if action.get("name") == "monitor"]
     depths = {"0"} if kind(agent) == "Gone" else {"0", "10"}

@@ -42,17 +42,18 @@ SERVED = [name for name in NAMES if application(name)]
 REPLACED = [name for name in NAMES if daemon(name)._without_binary]
 
 NO_SERVER = {"glance-api": "the program is there to say so"}
-"""Agents whose default binary is left, but serves no more."""
+"""Agents whose default binary still exists, but serves no more."""
 
 STANDALONE = [
     name for name in NAMES if standalone(name) and name not in (*REPLACED, *NO_SERVER)
 ]
 
 DISTRIBUTIONS = {"heat": "openstack-heat", "placement": "openstack-placement"}
-"""Projects whose name on PyPI is another."""
+"""Projects that have another name on PyPI."""
 
 NOT_LISTED = {"cinder": ("cinder.cmd.api", "cinder.cmd.volume")}
-"""Projects whose list of options wants a library that few have, and what registers the options."""
+"""Projects whose list of options needs a rare library, and the modules that register the
+options."""
 
 REMOVED = {
     "glance-api": {("DEFAULT", "bind_host"), ("DEFAULT", "bind_port")},
@@ -66,15 +67,15 @@ REMOVED = {
     },
     "nova-api-metadata": {("DEFAULT", "metadata_listen"), ("DEFAULT", "metadata_listen_port")},
 }
-"""Options that older releases have, which the agents still read: where the service's own server
-listened. (And Nova asks for a token in any case.)"""
+"""Options of older releases that the agents still read: the address of the service's own server.
+(And Nova always asks for a token.)"""
 
 OTHER_PORTS = {
     "designate-api": ("service:api", "listen"),
     "nova-novnc": ("vnc", "novncproxy_port"),
     "nova-serialproxy": ("serial_console", "serialproxy_port"),
 }
-"""Options that hold a port, of those that the agents do not read."""
+"""Options with a port that the agents do not read."""
 
 CONFIGURATION = """
 [DEFAULT]
@@ -88,7 +89,7 @@ connection = sqlite://
 
 @pytest.fixture(scope="module", autouse=True)
 def versions(need_packages: Callable[[Iterable[str], str], None]) -> dict[str, str]:
-    """The releases, which are installed if they are not."""
+    """The releases, which are installed if necessary."""
     # The users of the services are those of Debian's packages.
     need_packages([*release.PACKAGES, *every()], "make test-packages control-plane")
     return release.find(NEWEST_CONTROL_PLANE, release.CONTROL_PLANE)
@@ -119,7 +120,7 @@ def known(project: str) -> dict[tuple[str, str], str]:
 
 
 def where_it_listens(name: str) -> tuple[str, str] | None:
-    """Section and name of the option that holds the port; None where there is none."""
+    """Section and name of the option that has the port; None if there is none."""
     found = application(name)
     if name in OTHER_PORTS or not found or not found.listen or name in REMOVED:
         return OTHER_PORTS.get(name)
@@ -130,14 +131,14 @@ LISTENING = [name for name in NAMES if where_it_listens(name)]
 
 
 def hidden(paths: Iterable[str]) -> list[str]:
-    """The start of a command line by which a program does not find these files."""
+    """The beginning of a command line that hides these files from a program."""
     script = 'for path; do shift; [ "$path" = -- ] && break; '
     script += 'mount --bind /dev/null "$path"; done; exec "$@"'
     return ["unshare", "--mount", "bash", "-euc", script, "bash", *paths, "--"]
 
 
 def test_project_of_each_agent(versions: dict[str, str]) -> None:
-    """The releases are those of all agents' projects, and of no other."""
+    """The releases are those of all agents' projects, and no others."""
     assert {*versions} == {distribution(name) for name in NAMES}
 
 
@@ -152,7 +153,7 @@ def test_binary(name: str) -> None:
 
 @pytest.mark.parametrize("name", NO_SERVER)
 def test_binary_that_serves_no_more(name: str) -> None:
-    """Of what the default binary says the agent makes the advice to take uWSGI."""
+    """From the default binary's message the agent makes the advice to use uWSGI."""
     done = subprocess.run(
         [BIN / daemon_name(name)], capture_output=True, text=True, cwd="/",
         env=process.ENVIRONMENT,
@@ -164,7 +165,7 @@ def test_binary_that_serves_no_more(name: str) -> None:
 
 @pytest.mark.parametrize("name", REPLACED)
 def test_binary_that_is_replaced(name: str) -> None:
-    """Without the binary of older releases the agent says 5, and what to use; that is there."""
+    """Without the binary of older releases the agent says 5, and what to use; that exists."""
     binary = daemon_name(name)
     paths = [f"{folder}/{binary}" for folder in program.PATH.split(":")]
     done = subprocess.run(
@@ -187,7 +188,7 @@ def test_binary_that_is_replaced(name: str) -> None:
 
 @pytest.mark.parametrize("name", GONE)
 def test_what_is_gone(name: str) -> None:
-    """No release brings back a daemon that is said to be gone."""
+    """The newest releases have no daemon that its agent calls gone."""
     (binary,) = (p for p in declaration(AGENTS[name]).manages.parameters if p.name == "binary")
 
     assert not (BIN / binary.default).exists()
@@ -195,7 +196,7 @@ def test_what_is_gone(name: str) -> None:
 
 @pytest.mark.parametrize("name", SERVED)
 def test_application(name: str, folder: Path) -> None:
-    """The WSGI application is there, and reads the configuration that the agent hands to it."""
+    """The WSGI application is there, and reads the configuration file that the agent gives it."""
     found = application(name)
     assert found
     user = values(name).text("user")
@@ -225,12 +226,12 @@ def test_application(name: str, folder: Path) -> None:
         env={**process.ENVIRONMENT, **found.environment(given, daemon(name).files(given))},
     )  # fmt: skip
 
-    # It may want its database next; that it has come so far says that it has read the file.
+    # It may fail at its database next; its log shows that it has read the file.
     assert (folder / "read.log").exists(), done.stdout + done.stderr
 
 
 def test_options_of_the_configuration(name: str) -> None:
-    """Each option that the agent reads is one of the release's, or known to be of older ones."""
+    """Each option that the agent reads is the release's, or known to be of older releases."""
     there = {*known(distribution(name))}
     read = [*options(name), *({("DEFAULT", option)} for option in daemon(name)._host_options)]
 

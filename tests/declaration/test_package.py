@@ -1,6 +1,6 @@
 """What the agents declare, against the packages of Debian 12: programs, files, users, options.
 
-The WSGI modules that newer releases have in the place of scripts are in test_newest.py.
+The WSGI modules that newer releases have instead of scripts are in test_newest.py.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ SOURCES = Path("/usr/lib/python3/dist-packages")
 NOT_STANDALONE = {
     "nova-api-metadata": "the package has the WSGI script alone; nova-api serves both APIs",
 }
-"""Agents whose default binary Debian leaves out, though it is one of that release."""
+"""Agents whose default binary Debian leaves out, although the release has it."""
 
 NOT_SAID = {"nova-novnc": "its script asks first which console proxy is wanted"}
-"""Agents for whose daemon Debian's script does not say how it is started."""
+"""Agents whose daemon's command line Debian's script does not show."""
 
 FINDS_ITS_OWN = {"barbican-worker": "Debian leaves it to look for a file of its project's name"}
 """Agents whose daemon Debian starts without a configuration file."""
@@ -65,7 +65,7 @@ STANDALONE = [name for name in AGENTS if name not in NOT_STANDALONE and standalo
 SERVED = [name for name in AGENTS if application(name)]
 
 
-# ---- what Debian has
+# ---- Debian's packages
 
 
 @cache
@@ -83,7 +83,7 @@ def sample(path: str) -> set[tuple[str, str]]:
 
 @cache
 def debians(name: str) -> list[str]:
-    """The command line with which Debian itself starts the daemon; empty if it does not say."""
+    """Debian's own command line of the daemon; empty if its script does not show one."""
     for script in (name, daemon_name(name), PACKAGES[name]):
         path = Path("/etc/init.d", script)
         if path.exists():
@@ -112,7 +112,7 @@ def test_package_or_reason() -> None:
 
 
 def test_what_is_gone() -> None:
-    """No package of Debian's brings a daemon that is said to be gone, or of a later release."""
+    """No package of Debian has a daemon that is called gone, or is of a later release."""
     left = [agent for agent in EVERY_AGENT if agent.name not in PACKAGES]
     binaries = {
         p.default
@@ -132,7 +132,7 @@ def test_binary(name: str) -> None:
     assert "--config-file" in wanted
 
     words = debians(name)
-    if words[:1] == command[:1]:  # Debian starts it with some of them: no need to ask
+    if words[:1] == command[:1]:  # Debian uses some of them: no need to ask --help
         wanted -= {word.partition("=")[0] for word in words}
 
     assert not wanted or wanted <= understood(command[0])
@@ -169,7 +169,7 @@ def test_as_debian_does(name: str) -> None:
 
 @pytest.mark.parametrize("name", SERVED)
 def test_script(name: str) -> None:
-    """The WSGI script is there, and is one."""
+    """The WSGI script exists, and defines an application."""
     found = application(name)
     assert found
     script = program.find(found._script)
@@ -189,7 +189,7 @@ def test_files_of_the_user(name: str) -> None:
 
 
 def test_further_configuration_files(name: str) -> None:
-    """Each further configuration file that is declared is one that the package makes."""
+    """The package makes each further configuration file that is declared."""
     found = values(name)
     paths = [found.text(parameter) for parameter in daemon(name)._configs]
 
@@ -197,7 +197,7 @@ def test_further_configuration_files(name: str) -> None:
 
 
 def test_options_of_the_configuration(name: str) -> None:
-    """Each option that the agent reads is one of the service's, in the section that it is in."""
+    """The service has each option that the agent reads, in the same section."""
     known: set[tuple[str, str]] = set()
     known.update(*(sample(path) for path in daemon(name).files(values(name))))
 
@@ -206,7 +206,7 @@ def test_options_of_the_configuration(name: str) -> None:
 
 @pytest.mark.parametrize("name", SERVED)
 def test_variables_of_the_application(name: str) -> None:
-    """Each environment variable that uWSGI is given is one that the service's code looks for."""
+    """The service's code reads each environment variable that uWSGI gets."""
     found = application(name)
     assert found
     project = SOURCES / found._module.partition(".")[0]

@@ -38,7 +38,7 @@ COMMAND = "usr/sbin/openstack-ocf"
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what is installed, and of what installs it."""
+    """A copy of the sources that are installed, and of the Makefile and others for that."""
     copy = tmp_path_factory.mktemp("clone")
     for name in ("agentlib", "bin", "crm", "docs", "ocf", "openstack_ocf"):
         shutil.copytree(
@@ -65,7 +65,7 @@ def root(installed: Path, tmp_path: Path) -> Path:
 
 
 def run(*command: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
-    """A command with an environment of next to nothing, and without stdin."""
+    """Run a command with PATH alone in its environment, and without stdin."""
     return subprocess.run(  # type: ignore[call-overload,no-any-return]
         [str(word) for word in command],
         env={"PATH": PATH},
@@ -77,14 +77,14 @@ def run(*command: str | Path, **options: object) -> subprocess.CompletedProcess[
 
 
 def make(source: Path, target: str, destdir: Path, *variables: str) -> str:
-    """Run make; what it said."""
+    """Run make; return its output."""
     done = run("make", "-C", source, target, f"DESTDIR={destdir}", *variables)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def metadata(agent: Path) -> str:
-    """What an agent says about itself with an empty environment, from the root folder."""
+    """The meta-data of an agent, with an empty environment, from the root folder."""
     done = subprocess.run(
         ["env", "-i", agent, "meta-data"], cwd="/", capture_output=True, text=True, check=True
     )
@@ -94,12 +94,12 @@ def metadata(agent: Path) -> str:
 
 @cache
 def expected(agent: str) -> str:
-    """What the agent says in the source tree."""
+    """The meta-data of the agent in the source tree."""
     return run("/usr/bin/python3", "-EsB", ROOT / "ocf" / agent, "meta-data").stdout
 
 
 def tree(folder: Path) -> dict[str, str]:
-    """All that is in a folder: paths, and modes as ls shows them."""
+    """All paths in a folder, with modes as ls shows them."""
     return {
         str(path.relative_to(folder)): stat.filemode(path.lstat().st_mode)
         for path in sorted(folder.rglob("*"))
@@ -192,8 +192,8 @@ def test_bytecode_is_used(installed: Path) -> None:
 def test_again(source: Path, root: Path) -> None:
     """A second install leaves what the first one left.
 
-    A module that the new release has no more is removed, with its bytecode; who has a file open
-    while it is replaced goes on with the whole old file.
+    A module that the new release does not have is removed, with its bytecode; a process that has
+    a file open while it is replaced still reads the whole old file.
     """
     first = tree(root)
     gone = put(root / LIBRARY / "gone.py", "")
@@ -211,7 +211,7 @@ def test_again(source: Path, root: Path) -> None:
 
 
 def test_agents_run_during_install(source: Path, root: Path) -> None:
-    """A monitor that comes at any moment of an install finds an agent that works."""
+    """At any moment of an install a monitor finds an agent that works."""
     agent = root / RESOURCES / AGENTS[0]
     wanted = expected(AGENTS[0])
     command = f"for i in 1 2 3; do make install DESTDIR='{root}' || exit 1; done"
@@ -230,7 +230,7 @@ def test_source_tree_stays_as_it_is(source: Path, installed: Path) -> None:
 
 
 def test_two_at_once(source: Path, installed: Path, tmp_path: Path) -> None:
-    """Of two installs at once each does its work, one after the other; the second says so."""
+    """Two installs at once run one after the other, completely; the second says that it waits."""
     script = (
         'mkdir -p "$1/usr/lib/ocf/lib/openstack"; exec 8<"$1/usr/lib/ocf/lib/openstack"; flock 8; '
         'for i in 1 2; do make --no-print-directory -C "$0" install DESTDIR="$1" 8<&- & done | { '
@@ -249,7 +249,7 @@ def test_two_at_once(source: Path, installed: Path, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it mounts")
 def test_full_disk(source: Path, tmp_path: Path) -> None:
-    """Where the disk is full nothing is replaced: what was installed before is there, and works."""
+    """If the disk is full nothing is replaced: the files installed before are there, and work."""
     script = (
         'mount -t tmpfs -o size=24m tmpfs "$1"; make -C "$0" install DESTDIR="$1" >&2; cd "$1"; '
         'sums() { find . -type f ! -name fill -exec sha256sum {} + | sort; }; '
@@ -269,8 +269,8 @@ def test_full_disk(source: Path, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it mounts")
 def test_read_only_source_tree(source: Path, tmp_path: Path) -> None:
-    """A source tree that nobody can write to will do (a read-only mount: modes stop no root), and a
-    /tmp where nothing can be executed.
+    """A read-only source tree is enough (a mount: modes do not stop root), and a /tmp where nothing
+    can be executed.
     """
     script = (
         'mount --bind /tmp /tmp && mount -o remount,bind,noexec /tmp '
@@ -285,7 +285,7 @@ def test_read_only_source_tree(source: Path, tmp_path: Path) -> None:
 
 
 def test_another_interpreter(source: Path, tmp_path: Path) -> None:
-    """PYTHON is what the agents run under, as strictly as under the usual one."""
+    """PYTHON becomes the agents' interpreter, with the same options as the usual one."""
     python = os.path.realpath(sys.executable)
     make(source, "install", tmp_path, f"PYTHON={python}")
 
@@ -295,7 +295,7 @@ def test_another_interpreter(source: Path, tmp_path: Path) -> None:
 
 
 def test_interpreter_of_another_machine(source: Path, tmp_path: Path) -> None:
-    """A PYTHON that is not here is possible, for a package; only bytecode has to wait."""
+    """A PYTHON that this machine does not have is allowed, for packages; there is no bytecode."""
     said = make(source, "install", tmp_path, "PYTHON=/opt/python/bin/python3")
 
     agent = tmp_path / RESOURCES / AGENTS[0]
@@ -308,7 +308,7 @@ def test_interpreter_of_another_machine(source: Path, tmp_path: Path) -> None:
     "variable", ["PYTHON=python3", "PYTHON=/usr/bin/env python3", "PYTHON=", "OCF_ROOT=ocf"]
 )
 def test_wrong_variable(source: Path, tmp_path: Path, variable: str) -> None:
-    """A path that no agent could be run by is refused before anything is installed."""
+    """A path with which no agent could run is refused before anything is installed."""
     done = run("make", "-C", source, "install", f"DESTDIR={tmp_path}", variable)
 
     assert done.returncode != 0
@@ -317,7 +317,7 @@ def test_wrong_variable(source: Path, tmp_path: Path, variable: str) -> None:
 
 
 def test_another_root_and_blanks(source: Path, tmp_path: Path) -> None:
-    """OCF_ROOT is where the cluster stack looks; DESTDIR may have blanks, quotes and other letters
+    """OCF_ROOT is the cluster stack's folder; DESTDIR may have blanks, quotes and other letters
     in it.
     """
     destdir = tmp_path / "a b'ä\"*"
@@ -335,7 +335,7 @@ def test_another_root_and_blanks(source: Path, tmp_path: Path) -> None:
 
 
 def test_library_of_pip(source: Path, tmp_path: Path) -> None:
-    """Where pip's folder stands in the place of the link, nothing is done."""
+    """If pip's folder is in the place of the link, nothing is done."""
     put(tmp_path / RESOURCES / "agentlib/__init__.py", "")
     before = tree(tmp_path)
     done = run("make", "-C", source, "install", f"DESTDIR={tmp_path}")
@@ -346,7 +346,7 @@ def test_library_of_pip(source: Path, tmp_path: Path) -> None:
 
 
 def test_command_without_its_library(source: Path, tmp_path: Path) -> None:
-    """A command whose library is elsewhere says so, without a traceback: 3."""
+    """A command that does not find its library says so, without a traceback: 3."""
     make(source, "install", tmp_path, "OCF_ROOT=/nowhere/ocf")
     done = subprocess.run([tmp_path / "usr/sbin/openstack-ocf", "sample"], capture_output=True,
                           text=True, check=False)
@@ -373,7 +373,7 @@ def test_command_runs(source: Path, tmp_path: Path) -> None:
 
 
 def test_uninstall(source: Path, root: Path, tmp_path: Path) -> None:
-    """Uninstall removes all that is ours, and nothing that is not."""
+    """Uninstall removes all files of this project, and no others."""
     for path in (
         f"{RESOURCES}/nova-of-theirs",
         "usr/lib/ocf/resource.d/heartbeat/Dummy",
@@ -395,7 +395,7 @@ def test_uninstall(source: Path, root: Path, tmp_path: Path) -> None:
 
 
 def test_uninstall_twice(source: Path, root: Path) -> None:
-    """Nothing of the provider is left, and what is not there is no error."""
+    """No file of the provider is left, and a missing file is no error."""
     make(source, "uninstall", root)
     make(source, "uninstall", root)
 
@@ -405,7 +405,7 @@ def test_uninstall_twice(source: Path, root: Path) -> None:
 
 
 def test_agents_of_others_stay(source: Path, tmp_path: Path) -> None:
-    """An agent or a man page of the same name that somebody else has made is left alone."""
+    """Files of the same names that come from other projects are left alone."""
     put(tmp_path / RESOURCES / AGENTS[0], "#!/bin/sh\n. ${OCF_FUNCTIONS_DIR}/ocf-shellfuncs\n")
     for page in (f"{MAN}/ocf_openstack_{AGENTS[0]}.7", MAN_OF_COMMAND, COMPLETION, SCRIPTS[0]):
         put(tmp_path / page, ".TH\n")
@@ -421,7 +421,7 @@ def test_agents_of_others_stay(source: Path, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def prefix(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prefix that pip has installed the source tree into."""
+    """A prefix into which pip has installed the source tree."""
     prefix = tmp_path_factory.mktemp("prefix")
     copy = shutil.copytree(source, tmp_path_factory.mktemp("pip") / "source", symlinks=True)
     options = ("--no-deps", "--no-build-isolation", "--no-index", "--no-input")
@@ -431,7 +431,7 @@ def prefix(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_pip_installs_the_same_agents(prefix: Path) -> None:
-    """Pip puts all agents where make does, executable, with the library beside them."""
+    """Pip puts all agents into make's folder, executable, with the library beside them."""
     modules = {path.name for path in (ROOT / "agentlib").glob("*.py")}
     folder = prefix / "lib/ocf/resource.d/openstack"
 
@@ -461,7 +461,7 @@ def test_command_of_pip_runs(prefix: Path, tmp_path: Path) -> None:
 
 
 def test_pip_leaves_no_module_behind(prefix: Path) -> None:
-    """Site-packages gets the record of the package, and no `agentlib` to collide with."""
+    """Site-packages gets only the record of the package, and no `agentlib`."""
     packages = list(prefix.glob("lib/python*/site-packages/*"))
 
     assert ["openstack_ocf_agents"] == [path.name.partition("-")[0] for path in packages]

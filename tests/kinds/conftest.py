@@ -1,4 +1,4 @@
-"""What every file here may ask for: a broker, and workers that are gone at the end."""
+"""Fixtures for all files here: a broker, and workers that are gone at the end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _root() -> None:
 
 @pytest.fixture
 def broker() -> Iterator[Broker]:
-    """A look-alike RabbitMQ that is well."""
+    """A look-alike RabbitMQ that answers."""
     with Broker() as broker:
         yield broker
 

@@ -1,7 +1,7 @@
 """What the tests of all kinds share: agents by name, and looks at processes.
 
     expect(worker.start(timeout=LONG), 0)
-    remembers(worker)["broker"]     # what a check has left in the state
+    remembers(worker)["broker"]     # what a check has stored in the state
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from harness import OCF, Resource, declaration
 from looks import environ_of, every_pid, words_of
 
 LONG = 60
-"""Seconds for an action that comes to its end by itself."""
+"""Seconds for an action that ends by itself."""
 
 
 def agent_of(name: str) -> Path:
@@ -45,6 +45,6 @@ def tagged(pid: int, resource: Resource) -> bool:
 
 
 def remembers(resource: Resource) -> dict[str, object]:
-    """What the checks have left in the state."""
+    """What the checks have stored in the state."""
     state: dict[str, dict[str, object]] = json.loads(resource.state_file.read_text("utf-8"))
     return state["checks"]

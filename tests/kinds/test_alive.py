@@ -1,4 +1,4 @@
-"""A daemon that cannot be asked anything (ceilometer-agent-central): it lives, or it does not."""
+"""A daemon with nothing to ask (ceilometer-agent-central): only its life can be checked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def worker(make_worker: MakeWorker) -> Worker:
 
 
 def test_life_cycle(worker: Worker) -> None:
-    """start is 0 when it has lived for some seconds; then it is 0 while it lives, hung or not."""
+    """start is 0 when the daemon has lived for some seconds; monitor while it lives, even hung."""
     expect(worker.call("validate-all"), 0)
     expect(worker.start(), 0)
     before = worker.master()
@@ -39,7 +39,7 @@ def test_life_cycle(worker: Worker) -> None:
 
 
 def test_dies_early(worker: Worker) -> None:
-    """One that ends before it has lived so long fails at start, with its last words."""
+    """A daemon that ends within those seconds fails at start, with its last words."""
     worker.config.set(last_words="no such pipeline", exit_after=0.2, exit_code=3)
     expect(worker.start(), 1, "ceilometer-agent-central ended", "no such pipeline")
     assert not worker.pids()
@@ -47,13 +47,13 @@ def test_dies_early(worker: Worker) -> None:
 
 
 def test_too_little_time(worker: Worker) -> None:
-    """A start with less time than that fails, and says what it has waited for."""
+    """A start with less time than those seconds fails, and says what it has waited for."""
     expect(worker.start(timeout=4), 1, "did not get ready", "has not lived for 5 s")
     assert not worker.pids()
 
 
 def test_two_instances(make_worker: MakeWorker) -> None:
-    """Two on one node know their own processes each, and the fixed arguments are those of both.
+    """Two instances on one node each know their own processes, with the same fixed arguments.
 
     Both have one configuration and one binary: nothing but the instance tells them apart.
     """
@@ -78,7 +78,7 @@ def test_two_instances(make_worker: MakeWorker) -> None:
 
 
 def test_arguments(worker: Worker) -> None:
-    """The fixed arguments stand after the configuration file, and before those of the operator."""
+    """The fixed arguments come after the configuration file, and before those of the operator."""
     worker.parameters["additional_parameters"] = "--debug"
     expect(worker.start(), 0)
     report = json.loads(worker.config.report_path.read_text(encoding="utf-8"))

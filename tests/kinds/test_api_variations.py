@@ -1,4 +1,4 @@
-"""APIs that are asked in ways of their own: ids in the path, headers, what stands behind, Keystone.
+"""APIs with requests of their own: ids in the path, headers, services behind them, Keystone.
 
 heat-api's path has the project's id, and its answer comes from heat-engine. placement-api wants a
 header, and keystone is asked for the token by which it is checked; uWSGI alone serves these two.
@@ -26,7 +26,7 @@ HEAT = agent_of("heat-api")
 PROJECT = b"service".hex()
 USER = b"monitor".hex()
 TIMEOUT = 8
-"""Seconds for a monitor to which an answer does not come."""
+"""Seconds for a monitor that gets no answer."""
 
 
 def asked(service: Service, before: int = 0) -> list[str]:
@@ -36,7 +36,7 @@ def asked(service: Service, before: int = 0) -> list[str]:
 
 
 def behind(agent: Path) -> str:
-    """What stands behind an API."""
+    """The service behind an API."""
     for check in getattr(declaration(agent).manages, "checks", ()):
         return str(getattr(check, "behind", ""))
     return ""
@@ -50,7 +50,7 @@ BEHIND = [agent for agent in EVERY_AGENT if behind(agent)]
 
 @pytest.fixture
 def agent() -> Path:
-    """What make_service makes services of."""
+    """The agent of make_service."""
     return HEAT
 
 
@@ -77,7 +77,7 @@ def test_project_in_path(heat: Service) -> None:
 
 @pytest.mark.parametrize("agent", BEHIND, ids=lambda one: one.name)
 def test_behind_fails(make_service: MakeService, agent: Path) -> None:
-    """An error that comes from behind the API is 190, and names what is to be looked at."""
+    """An error of the service behind the API is 190, and the reason names that service."""
     service = make_service(credentials=True)
     expect(service.start(), 0)
     service.config.set(api=500)
@@ -88,7 +88,7 @@ def test_behind_fails(make_service: MakeService, agent: Path) -> None:
 
 @pytest.mark.parametrize("how", [504, "hang"])
 def test_behind_is_late(heat: Service, how: object) -> None:
-    """So is an answer that does not come in time, as long as GET / is answered."""
+    """An answer that does not come in time is 190 as well, as long as GET / is answered."""
     heat.config.set(api=how)
     trouble = "answers 504" if how == 504 else "does not answer in time"
     expect(heat.monitor(timeout=TIMEOUT), 190, "heat-api answers; GET /v1/", trouble,
@@ -96,7 +96,7 @@ def test_behind_is_late(heat: Service, how: object) -> None:
 
 
 def test_behind_and_keystone_hang(heat: Service) -> None:
-    """When Keystone hangs as well there is time for GET / all the same: 190."""
+    """When Keystone hangs as well, there is still time for GET /: 190."""
     expect(heat.monitor(), 0)
     heat.config.set(api="hang", public_slow=0.7)
     heat.keystone.mode = "hang"
@@ -105,13 +105,13 @@ def test_behind_and_keystone_hang(heat: Service) -> None:
 
 @pytest.mark.parametrize("how", [500, "hang"])
 def test_nothing_answers(heat: Service, how: object) -> None:
-    """When GET / is not answered either, it is heat-api itself: 1."""
+    """When GET / is not answered either, heat-api itself has failed: 1."""
     heat.config.set(api=how, public=how)
     expect(heat.monitor(timeout=TIMEOUT), 1, "heat-api")
 
 
 def test_wrong_path(heat: Service) -> None:
-    """A 404 does not come from behind: 1."""
+    """A 404 is heat-api's own, not of the service behind it: 1."""
     heat.config.set(api=404)
     expect(heat.monitor(), 1, "heat-api answers 404")
 
@@ -216,7 +216,7 @@ def test_keystone_refuses(keystone: UwsgiService) -> None:
 
 
 def test_keystone_without_credentials(keystone: UwsgiService) -> None:
-    """Without credentials it is looked whether the version document is served."""
+    """Without credentials the check is whether the version document is served."""
     for name in keystone.credentials:
         del keystone.parameters[name]
     expect(keystone.monitor(), 0)

@@ -16,13 +16,13 @@ DEFAULT = defaults(NEUTRON)["plugin_config"]
 
 @pytest.fixture
 def plugin(folder: Path) -> Path:
-    """Where the further file is by default, in a copy of the agent."""
+    """The path of the further file, which is the default in a copy of the agent."""
     return folder / "ml2_conf.ini"
 
 
 @pytest.fixture
 def agent(folder: Path, plugin: Path) -> Path:
-    """neutron-server with another default: whether a node has /etc/neutron is its own matter."""
+    """neutron-server with another default, as this machine may have /etc/neutron or not."""
     copy = installed(NEUTRON, folder)
     text = copy.read_text(encoding="utf-8")
     assert 1 == text.count(f'"{DEFAULT}"')
@@ -53,7 +53,7 @@ def test_default_is_there(service: Service, plugin: Path) -> None:
 
 
 def test_given(service: Service, plugin: Path, folder: Path) -> None:
-    """A file that is given takes the place of the default."""
+    """A file that is given replaces the default."""
     plugin.touch()
     other = folder / "other plugin.ini"
     other.touch()
@@ -66,7 +66,7 @@ def test_given(service: Service, plugin: Path, folder: Path) -> None:
 
 
 def test_given_and_missing(service: Service, folder: Path) -> None:
-    """A file that is given and is not there: not installed, 5; one that is none: 2."""
+    """A given file that does not exist is 5 (not installed), a folder in its place 2."""
     service.parameters["plugin_config"] = folder / "missing.ini"
     for action in ("start", "validate-all"):
         expect(service.call(action), 5, "plugin_config=", "does not exist on this node")
@@ -78,7 +78,7 @@ def test_given_and_missing(service: Service, folder: Path) -> None:
 
 
 def test_missing_later(service: Service, plugin: Path) -> None:
-    """A file that goes away is no matter for a daemon that runs, nor for its end."""
+    """A file that is removed later does not matter to monitor and stop."""
     plugin.touch()
     service.parameters["plugin_config"] = plugin
     expect(service.start(), 0)

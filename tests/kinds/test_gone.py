@@ -23,7 +23,7 @@ INSTEAD = "nova-consoleauth is gone since Train: the console proxies check token
 
 @pytest.fixture
 def agent() -> Path:
-    """What make_service makes services of."""
+    """The agent of make_service."""
     return CONSOLEAUTH
 
 
@@ -36,7 +36,7 @@ def nothing(folder: Path) -> Iterator[Resource]:
 
 @pytest.mark.parametrize("agent", GONE, ids=lambda one: one.name)
 def test_every_gone(agent: Path, folder: Path) -> None:
-    """Each says what to do instead, as its meta-data does; stop is 0, since nothing runs."""
+    """Each agent says what to use instead, as its meta-data does; stop is 0, since nothing runs."""
     document = subprocess.run([agent, "meta-data"], env={}, check=True, capture_output=True).stdout
     text = ElementTree.fromstring(document).findtext("longdesc") or ""
     resource = Resource(agent, folder)
@@ -48,7 +48,7 @@ def test_every_gone(agent: Path, folder: Path) -> None:
 
 @pytest.mark.parametrize("action", ["start", "validate-all", "monitor"])
 def test_cannot_be_started(nothing: Resource, action: str) -> None:
-    """start, validate-all and a probe are 5, with what has replaced it."""
+    """start, validate-all and a probe are 5, and say what has replaced the daemon."""
     expect(nothing.call(action), 5, INSTEAD)
 
 
@@ -68,7 +68,7 @@ def test_nothing_runs(nothing: Resource) -> None:
 def test_old_daemon(service: Service) -> None:
     """A daemon that a shell agent has started is 0 for all monitors, and stop ends it.
 
-    It cannot be started anew: start is 5, and leaves it alone.
+    It cannot be started anew: start is 5, and does not touch the daemon.
     """
     start_by_shell(service)
     expect(service.probe(), 0)
@@ -84,7 +84,7 @@ def test_old_daemon(service: Service) -> None:
 
 
 def test_old_daemon_without_master(service: Service) -> None:
-    """Without its master an old daemon is 1 for all monitors, and stop ends what is left."""
+    """An old daemon without its master is 1 for all monitors, and stop ends the other processes."""
     start_by_shell(service)
     expect(service.monitor(), 0)
     killed(service.master())
@@ -96,7 +96,7 @@ def test_old_daemon_without_master(service: Service) -> None:
 
 
 def test_stranger_in_the_pidfile(nothing: Resource) -> None:
-    """A pidfile that names another process makes it nobody's: it is left alone."""
+    """Another process that the pidfile names is not taken for the daemon, and is left alone."""
     nothing.pidfile.write_text(f"{os.getpid()}\n", encoding="utf-8")
     expect(nothing.monitor(), 7)
     expect(nothing.stop(), 0)

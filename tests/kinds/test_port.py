@@ -1,4 +1,4 @@
-"""A daemon with a port and no API (nova-novnc): any answer in HTTP from its own socket will do."""
+"""A daemon with a port and no API (nova-novnc): any HTTP answer from its own socket is enough."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROXIES = [agent for agent in EVERY_AGENT if checks_of(agent) == ["Port"]]
 
 @pytest.fixture
 def agent() -> Path:
-    """What make_service makes services of."""
+    """The agent of make_service."""
     return NOVNC
 
 
@@ -33,7 +33,7 @@ def running(service: Service) -> Service:
 
 @pytest.mark.parametrize("agent", PROXIES, ids=lambda one: one.name)
 def test_life_cycle(service: Service, agent: Path) -> None:
-    """start is 0 when it serves, and 0 again when it runs; stop ends all of it."""
+    """start is 0 when the daemon serves, and 0 again when it runs; stop ends all of it."""
     expect(service.call("validate-all"), 0)
     expect(service.probe(), 7)
     expect(service.start(), 0)
@@ -47,7 +47,7 @@ def test_life_cycle(service: Service, agent: Path) -> None:
 
 
 def test_what_is_asked(running: Service) -> None:
-    """What is asked for is a page of the proxy, without any token."""
+    """The monitor asks for a page of the proxy, without any token."""
     before = len(running.config.requests())
     expect(running.monitor(), 0)
     assert [("GET", "/vnc_lite.html", "token:-")] == running.config.requests()[before:]
@@ -55,14 +55,14 @@ def test_what_is_asked(running: Service) -> None:
 
 @pytest.mark.parametrize("status", [200, 301, 401, 404, 405, 500, 503])
 def test_any_answer(running: Service, status: int) -> None:
-    """Whatever it answers, it answers: 0."""
+    """Any HTTP answer, whatever its status, is 0."""
     running.config.set(public=status)
     expect(running.monitor(), 0)
 
 
 @pytest.mark.parametrize("how", ["nonsense", "reset", "close"])
 def test_no_http(running: Service, how: str) -> None:
-    """What does not answer in HTTP does not serve: 1."""
+    """A daemon that does not answer in HTTP does not serve: 1."""
     running.config.set(public=how)
     expect(running.monitor(), 1, "nova-novnc")
     running.config.set(public=None)
@@ -81,7 +81,7 @@ def test_one_connection_hangs(running: Service) -> None:
 
 
 def test_hung(running: Service) -> None:
-    """What does not answer in time does not serve: 1, whether it hangs or is stopped."""
+    """A daemon that does not answer in time does not serve: 1, whether it hangs or is stopped."""
     trouble = ("nova-novnc", "does not answer in time")
     running.config.set(public="hang")
     expect(running.monitor(timeout=SHORT), 1, *trouble)
@@ -94,10 +94,10 @@ def test_hung(running: Service) -> None:
 
 
 def test_port_is_taken(make_service: MakeService, stranger: Strangers, folder: Path) -> None:
-    """A start whose port another process has fails, and names that process."""
+    """A start fails if another process has the port, and names that process."""
     other = sister_daemon(folder)
     pid = stranger(*other.command)
-    eventually(lambda: len(other.pids()) == 3)  # it has the port
+    eventually(lambda: len(other.pids()) == 3)  # then it listens on the port
     service = make_service(port_retry=30)
     service.agent = usual_port(service.agent, folder, other.port)
     service.config.default["bind_port"] = other.port
@@ -119,7 +119,7 @@ def usual_port(agent: Path, folder: Path, port: int) -> Path:
 
 
 def test_ended(running: Service) -> None:
-    """Without its master it is 1, and 7 when all of it is gone."""
+    """A daemon without its master is 1, and 7 when all of its processes are gone."""
     killed(running.master())
     expect(running.monitor(), 1, "master process is gone")
     killed(*running.pids())
@@ -128,7 +128,7 @@ def test_ended(running: Service) -> None:
 
 
 def test_web(running: Service) -> None:
-    """The parameter web becomes --web, as one word; without it there is none."""
+    """The parameter web becomes --web, as one word; without the parameter there is no --web."""
     assert not [word for word in running.config.report()["argv"] if "--web" in word]
     expect(running.stop(), 0)
     running.parameters["web"] = "/usr/share/no vnc"

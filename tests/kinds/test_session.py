@@ -1,4 +1,4 @@
-"""An agent of Networking (neutron-agent-dhcp): what it starts in another session outlives it."""
+"""An agent of Networking (neutron-agent-dhcp): processes of other sessions outlive its daemon."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ DHCP = agent_of("neutron-agent-dhcp")
 HEAT = agent_of("heat-engine")
 
 WAYS = {"tagged": None, "forgotten": "yes"}
-"""A child with the tag inherited; and one without, that has lost its parent, too."""
+"""A child that has inherited the tag; and a child without it, which has lost its parent, too."""
 
 
 @pytest.fixture
 def dnsmasq(folder: Path) -> Iterator[Path]:
-    """A program of that name; what runs of it is ended."""
+    """A program of that name; its processes are ended after the test."""
     path = program(folder, "dnsmasq")
     yield path
     for pid in running(path):
@@ -42,7 +42,7 @@ def worker(make_worker: MakeWorker, dnsmasq: Path, way: str) -> Worker:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_stop(worker: Worker, dnsmasq: Path) -> None:
-    """dnsmasq goes on when the agent is stopped, is no part of it, and is not in a start's way."""
+    """dnsmasq goes on when the agent is stopped, is no part of it, and does not hinder a start."""
     (before,) = running(dnsmasq)
     expect(worker.monitor(), 0)
     expect(worker.stop(), 0)
@@ -101,7 +101,7 @@ def test_state_is_lost(worker: Worker, dnsmasq: Path) -> None:
 
 @pytest.mark.parametrize("how", ["stopped", "killed"])
 def test_same_session(make_worker: MakeWorker, folder: Path, how: str) -> None:
-    """A child in the master's own session is a part of the agent: an orphan, and ended by stop."""
+    """A child in the master's own session is part of the agent: an orphan, which stop ends."""
     helper = program(folder, "helper")
     worker = make_worker(DHCP, helper=helper)
     expect(worker.start(), 0)
@@ -117,7 +117,7 @@ def test_same_session(make_worker: MakeWorker, folder: Path, how: str) -> None:
 
 @pytest.mark.parametrize("way", ["tagged"])
 def test_other_agents(make_worker: MakeWorker, dnsmasq: Path, way: str) -> None:
-    """Where nothing is to go on, stop ends a child in a session of its own, too."""
+    """If no process is to outlive the daemon, stop ends a child in a session of its own, too."""
     worker = make_worker(HEAT, dnsmasq=dnsmasq)
     expect(worker.start(), 0)
     eventually(lambda: running(dnsmasq))
@@ -126,7 +126,7 @@ def test_other_agents(make_worker: MakeWorker, dnsmasq: Path, way: str) -> None:
 
 
 def test_which_agents() -> None:
-    """So it is with all agents of Networking and with nova-compute, and with no other."""
+    """Children of other sessions outlive the agents of Networking and nova-compute, no others."""
     said = {}
     for agent in EVERY_AGENT:
         manages = declaration(agent).manages

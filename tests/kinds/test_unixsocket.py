@@ -1,4 +1,4 @@
-"""A daemon that serves a UNIX socket (neutron-metadata-agent): its own, and at the path in use."""
+"""A daemon that serves a UNIX socket (neutron-metadata-agent): its own, at the configured path."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ METADATA = agent_of("neutron-metadata-agent")
 
 @pytest.fixture
 def path(folder: Path) -> Path:
-    """Where the socket is; everybody may make it."""
+    """The path of the socket, in a folder that every user may write."""
     place = folder / "run"
     place.mkdir()
     place.chmod(0o777)
@@ -42,7 +42,7 @@ def running(worker: Worker) -> Worker:
 
 
 def test_life_cycle(worker: Worker) -> None:
-    """start is 0 when the socket answers, and 0 again when it runs; stop ends all of it."""
+    """start is 0 when the socket answers, and 0 again when the daemon runs; stop ends all of it."""
     expect(worker.call("validate-all"), 0)
     expect(worker.start(), 0)
     expect(worker.start(), 0)
@@ -71,13 +71,13 @@ def test_path_is_taken(running: Worker, path: Path) -> None:
 
 
 def test_path_is_gone(running: Worker, path: Path) -> None:
-    """A socket whose path is gone can be reached by nobody: 1."""
+    """A socket whose path is gone cannot be reached: 1."""
     path.unlink()
     expect(running.monitor(), 1, "neutron-metadata-agent does not answer", f"at {path}")
 
 
 def test_hung(running: Worker, path: Path) -> None:
-    """What does not answer in time does not serve: 1, whether it hangs or is stopped."""
+    """A daemon that does not answer in time does not serve: 1, whether it hangs or is stopped."""
     trouble = f"neutron-metadata-agent does not answer in time at {path}"
     running.config.set(unix_answer="hang")
     expect(running.monitor(timeout=SHORT), 1, trouble)
@@ -92,7 +92,7 @@ def test_hung(running: Worker, path: Path) -> None:
 
 
 def test_state_path(worker: Worker, path: Path) -> None:
-    """Without metadata_proxy_socket the path is in state_path, and so it is with $state_path."""
+    """Without metadata_proxy_socket, or with $state_path in it, the path is in state_path."""
     for said in (None, "$state_path/metadata_proxy"):
         worker.config.say("DEFAULT", metadata_proxy_socket=said, state_path=path.parent)
         expect(worker.start(), 0)
@@ -112,7 +112,7 @@ def test_further_file(worker: Worker, path: Path) -> None:
 
 
 def test_no_configuration(running: Worker) -> None:
-    """When its configuration cannot be read, nothing is known of it: 190."""
+    """When the configuration cannot be read, the daemon is not checked: 190."""
     running.config.path.unlink()
     expect(running.monitor(), 190, "not checked: conf")
 
@@ -127,7 +127,7 @@ def test_broker_is_down(running: Worker, broker: Broker) -> None:
 
 
 def test_time_for_both(running: Worker, broker: Broker) -> None:
-    """A check that needs all the time leaves the other what it needs: 190, and no false 1."""
+    """A check that waits to the end leaves the other check enough time: 190, and no false 1."""
     running.config.set(connect=None)
     broker.drop()
     for timeout in (4, SHORT):

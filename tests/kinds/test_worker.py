@@ -1,6 +1,6 @@
-"""A worker that lives by its connections to RabbitMQ: from start to stop, and what befalls both.
+"""A worker that needs its connections to RabbitMQ: from start to stop, and the faults of both.
 
-The states that it walks: stopped, connecting, connected, apart from its broker, hung, orphaned.
+Its states: stopped, connecting, connected, apart from its broker, hung, orphaned.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BARBICAN = agent_of("barbican-worker")
 HEAT = agent_of("heat-engine")
 WORKERS = [agent for agent in EVERY_AGENT if "Broker" in checks_of(agent)]
 ALONE = [agent for agent in WORKERS if checks_of(agent) == ["Broker"]]
-"""Those with no other check, which need no two seconds to start."""
+"""Agents with no other check, whose workers start in less than two seconds."""
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_life_cycle(worker: Worker, broker: Broker) -> None:
 
 @pytest.mark.parametrize("agent", [one for one in WORKERS if one != HEAT], ids=lambda one: one.name)
 def test_every_worker(make_worker: MakeWorker, agent: Path, folder: Path) -> None:
-    """Each worker starts, is well, and stops."""
+    """Each worker starts, is healthy, and stops."""
     path = folder / "metadata_proxy"
     served = {"unix": path} if "UnixSocket" in checks_of(agent) else {}
     os.chmod(folder, 0o777)
@@ -81,7 +81,7 @@ def test_every_worker(make_worker: MakeWorker, agent: Path, folder: Path) -> Non
 
 
 def test_start_waits_for_the_connection(worker: Worker, broker: Broker) -> None:
-    """A start is not over before the worker is connected."""
+    """A start does not end before the worker is connected."""
     worker.config.set(connect=None)
     starting = worker.begin("start", timeout=LONG)
     eventually(lambda: len(worker.pids()) == 3)
@@ -110,7 +110,7 @@ def test_start_without_broker(worker: Worker, broker: Broker, mode: str) -> None
 
 
 def test_start_denied(worker: Worker, broker: Broker) -> None:
-    """A broker that denies the worker takes its connections for a moment: that is no start."""
+    """A broker that denies access accepts connections for a moment: the start fails."""
     broker.mode = "denies"
     before = broker.asked()
     expect(
@@ -131,7 +131,7 @@ def test_start_denied(worker: Worker, broker: Broker) -> None:
         "RabbitMQ refuses the virtual host of transport_url (NOT_ALLOWED)",
 }.items(), ids=["user", "no virtual host", "virtual host"])  # fmt: skip
 def test_start_refused(worker: Worker, words: str, said: str) -> None:
-    """Whom RabbitMQ refuses ends at start, and the option that is wrong is named."""
+    """A worker that RabbitMQ refuses ends at start, and the reason names the wrong option."""
     worker.config.set(connect=None, last_words=words, exit_after=0.1)
     expect(worker.start(), 1, said)
     assert not worker.pids()
@@ -139,7 +139,7 @@ def test_start_refused(worker: Worker, words: str, said: str) -> None:
 
 @pytest.mark.parametrize("words", ["", "the words that it ends with"])
 def test_start_never_connected(worker: Worker, broker: Broker, words: str) -> None:
-    """While the broker answers, a worker that does not connect fails at start, and is ended."""
+    """While the broker answers, the start of a worker that does not connect fails, and ends it."""
     worker.config.set(connect=None, last_words=words)
     seen = words or "is not connected to RabbitMQ"
     expect(worker.start(timeout=SHORT), 1, "heat-engine did not get ready", seen)
@@ -148,14 +148,14 @@ def test_start_never_connected(worker: Worker, broker: Broker, words: str) -> No
 
 
 def test_start_ends_early(worker: Worker) -> None:
-    """A worker that ends at start fails it at once, with its last words."""
+    """If the worker ends at start, the start fails at once, with the worker's last words."""
     worker.config.set(connect=None, last_words="no such plugin", exit_after=0.1)
     expect(worker.start(), 1, "heat-engine ended", "no such plugin")
     assert not worker.pids()
 
 
 def test_start_with_another_kind(worker: Worker) -> None:
-    """With a broker that is not RabbitMQ a worker counts as started when it has lived a while."""
+    """With a broker other than RabbitMQ, a worker that has lived for a while has started."""
     worker.config.say("DEFAULT", transport_url="kafka://10.0.0.1:9092/")
     worker.config.set(connect=None)
     expect(worker.start(), 0)
@@ -163,7 +163,7 @@ def test_start_with_another_kind(worker: Worker) -> None:
 
 
 def test_without_rabbitmq(make_worker: MakeWorker) -> None:
-    """A worker that its configuration has do without RabbitMQ is not asked for connections."""
+    """A worker that is configured without RabbitMQ is not checked for connections."""
     worker = make_worker(OCF / "ironic-conductor")
     worker.config.say("DEFAULT", rpc_transport="json-rpc")
     worker.config.set(connect=None)
@@ -175,7 +175,7 @@ def test_without_rabbitmq(make_worker: MakeWorker) -> None:
 
 
 def test_broker_goes_and_comes(running: Worker, broker: Broker) -> None:
-    """Without connections it is 190 while the broker does not answer, with what the broker does."""
+    """A worker without connections is 190 while the broker fails, and the reason says how."""
     for mode, trouble in {
         "refuses": "refuses connections",
         "closes": "closes the connection without an answer",
@@ -193,7 +193,7 @@ def test_broker_goes_and_comes(running: Worker, broker: Broker) -> None:
 
 
 def test_silent_broker_with_connections(running: Worker, broker: Broker) -> None:
-    """While it is connected the broker is not asked, and its silence is no fault of the worker."""
+    """While the worker is connected the broker is not asked, and its silence does not matter."""
     broker.mode = "silent"
     before = broker.asked()
     expect(running.monitor(), 0)
@@ -201,9 +201,9 @@ def test_silent_broker_with_connections(running: Worker, broker: Broker) -> None
 
 
 def test_not_connected(running: Worker, broker: Broker) -> None:
-    """Apart from a broker that answers it is 190, and 1 when that has lasted for 40 s.
+    """A worker that is not connected to a broker that answers is 190, and 1 after 40 s.
 
-    The time is remembered: monitors come to it together.
+    The time is remembered from one monitor to the next.
     """
     trouble = f"is not connected to RabbitMQ at {broker.address}, which answers"
     running.config.set(connect=None)
@@ -213,7 +213,7 @@ def test_not_connected(running: Worker, broker: Broker) -> None:
     expect(running.monitor(timeout=SHORT), 190, trouble)
     was_apart_for(running, 40)
     since = remembers(running)
-    # what lasts is 1 at once, with as little time as there may be
+    # after that the code is 1 at once, even with the shortest timeout
     expect(running.monitor(timeout=SHORT), 1, trouble)
     assert since == remembers(running)
     running.config.set(connect=broker.address)
@@ -223,19 +223,19 @@ def test_not_connected(running: Worker, broker: Broker) -> None:
 
 
 def was_apart_for(worker: Worker, seconds: float) -> None:
-    """Have it remember that the first monitor without a connection was so long ago."""
+    """Change the state: the first monitor without a connection was so many seconds ago."""
     state = json.loads(worker.state_file.read_text())
     state["checks"]["broker"]["apart"] = time.clock_gettime(time.CLOCK_BOOTTIME) - seconds
     worker.state_file.write_text(json.dumps(state))
 
 
 def test_connects_while_it_is_looked_at(running: Worker, broker: Broker) -> None:
-    """A worker that is about to connect is waited for, and is 0."""
+    """The monitor waits for a worker that is about to connect: 0."""
     running.config.set(connect=None)
     broker.drop()
     before = broker.asked()
     looking = running.begin("monitor", interval=30, timeout=LONG)
-    eventually(lambda: broker.accepted > before)  # the monitor has asked whether it answers
+    eventually(lambda: broker.accepted > before)  # the monitor has asked whether the broker answers
     assert looking.process.poll() is None
     running.config.set(connect=broker.address)
     expect(looking.wait(), 0)
@@ -245,7 +245,7 @@ def test_connects_while_it_is_looked_at(running: Worker, broker: Broker) -> None
 
 
 def test_hung_process(running: Worker) -> None:
-    """A process that is stopped leaves all its connections unread: 1, and its pid is named.
+    """A process that is stopped does not read any of its connections: 1, and its pid is named.
 
     With too little time to be sure of it the monitor is 190.
     """
@@ -260,7 +260,7 @@ def test_hung_process(running: Worker) -> None:
 
 
 def test_deaf_process(make_worker: MakeWorker) -> None:
-    """A process that lives and does not read is hung, too; what is stopped can be stopped."""
+    """A process that runs and does not read is hung, too; stop ends it even after a SIGSTOP."""
     worker = make_worker(ALONE[0], processes=1, connections=3, deaf="all")
     expect(worker.start(), 0)
     (pid,) = worker.workers()
@@ -271,20 +271,20 @@ def test_deaf_process(make_worker: MakeWorker) -> None:
 
 
 def test_continued_in_time(running: Worker) -> None:
-    """A process that was stopped for a moment, in the middle of a monitor, is 0."""
+    """A process that was stopped for a moment, during a monitor, is 0."""
     pid = running.workers()[0]
     os.kill(pid, signal.SIGSTOP)
     eventually(lambda: unread(pid))
     looking = running.begin("monitor", interval=30, timeout=LONG)
     place = Path(f"/proc/{looking.process.pid}/task")
-    eventually(lambda: len(list(place.iterdir())) > 1)  # its imports are over
+    eventually(lambda: len(list(place.iterdir())) > 1)  # the agent's imports are over
     assert looking.process.poll() is None
     os.kill(pid, signal.SIGCONT)
     expect(looking.wait(), 0)
 
 
 def test_one_connection_unread(make_worker: MakeWorker) -> None:
-    """A process that reads one of its connections is well: others may only be written to."""
+    """A process that reads one of its connections is healthy: it may only write to others."""
     worker = make_worker(ALONE[0], processes=1, connections=3, deaf=2)
     expect(worker.start(), 0)
     (pid,) = worker.workers()
@@ -296,7 +296,7 @@ def test_one_connection_unread(make_worker: MakeWorker) -> None:
 
 
 def test_master_killed(running: Worker) -> None:
-    """Without its master it is 1, whoever of the others lives, until stop has ended them."""
+    """A worker without its master is 1, whichever processes live, until stop has ended them."""
     workers = running.workers()
     killed(running.master())
     for look in (running.monitor, running.probe):
@@ -307,7 +307,7 @@ def test_master_killed(running: Worker) -> None:
 
 
 def test_all_killed(running: Worker) -> None:
-    """When all are killed it is 7, and can be started."""
+    """A worker whose processes were all killed is 7, and can be started."""
     killed(*running.pids())
     expect(running.monitor(), 7)
     expect(running.probe(), 7)
@@ -324,7 +324,7 @@ def test_stop_needs_nothing(running: Worker, broker: Broker) -> None:
 
 
 def test_deaf_to_term(make_worker: MakeWorker) -> None:
-    """Who ignores TERM is killed when its time is over."""
+    """A worker that ignores TERM is killed when its time is over."""
     worker = make_worker(ALONE[0], ignore_term="yes", connections=2)
     worker.parameters["shutdown_timeout"] = 1
     expect(worker.start(), 0)
@@ -337,7 +337,7 @@ def test_deaf_to_term(make_worker: MakeWorker) -> None:
 
 
 class Idle:
-    """A heat-engine that runs, has left its broker, and is asked again and again."""
+    """A heat-engine that runs without a connection to its broker, for many monitors."""
 
     def __init__(self, worker: Worker, broker: Broker) -> None:
         self.worker = worker
@@ -345,7 +345,7 @@ class Idle:
         self.well = dict(worker.config.default)
 
     def refused(self, *addresses: str, **parameters: object) -> None:
-        """The monitor names the last of these addresses as the one that refuses connections."""
+        """The monitor's reason says that the last of these addresses refuses connections."""
         for address in addresses[-1:]:
             reason = f"RabbitMQ at {address} refuses connections"
             expect(self.worker.monitor(parameters=parameters), 190, reason)
@@ -353,7 +353,7 @@ class Idle:
 
 @pytest.fixture(scope="module")
 def idle_worker() -> Iterator[Idle]:
-    """One for all tests of this file, since its configuration is read anew each time."""
+    """One worker for all tests of this file, since each monitor reads its configuration anew."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="agents-"))
         os.chmod(folder, 0o755)
@@ -368,7 +368,7 @@ def idle_worker() -> Iterator[Idle]:
 
 @pytest.fixture
 def idle(idle_worker: Idle) -> Iterator[Idle]:
-    """The worker without connections, as if nobody had changed anything."""
+    """The worker without connections; its configuration is restored after the test."""
     yield idle_worker
     config = idle_worker.worker.config
     config.default.clear()
@@ -418,7 +418,7 @@ def test_no_transport_url(idle: Idle) -> None:
 @pytest.mark.parametrize("form", ["--config-file {}", "--config-file={}", "--config-dir {}",
                                   "--config-dir={}"])  # fmt: skip
 def test_second_file(idle: Idle, folder: Path, form: str) -> None:
-    """What a file of additional_parameters says counts more than what config says."""
+    """An option in a file of additional_parameters counts more than in config."""
     path = folder / "more.conf"
     path.write_text("[DEFAULT]\ntransport_url = rabbit://u:p@127.0.0.1:5/\n", encoding="utf-8")
     (folder / "more.txt").write_text("[DEFAULT]\ntransport_url = rabbit://other/", encoding="utf-8")
@@ -436,7 +436,7 @@ TLS = {
 
 @pytest.mark.parametrize("kind", TLS)
 def test_tls(idle: Idle, kind: str) -> None:
-    """Where it is configured RabbitMQ is greeted by TLS: one that closes to all others answers."""
+    """If TLS is configured RabbitMQ is asked by TLS: one that accepts no plain text answers."""
     url, options = TLS[kind]
     idle.broker.mode = "tls"
     refused = f"RabbitMQ at {idle.broker.address} closes the connection without an answer"
@@ -449,13 +449,13 @@ def test_tls(idle: Idle, kind: str) -> None:
 
 @pytest.mark.parametrize("url", ["kafka://10.0.0.1:9092/", "fake:/", "rabbit://"])
 def test_another_kind_of_broker(idle: Idle, url: str) -> None:
-    """Of a broker that is not RabbitMQ nothing is known: the process alone is looked at."""
+    """A broker other than RabbitMQ is not checked: only the process is looked at."""
     idle.worker.config.say("DEFAULT", transport_url=url)
     expect(idle.worker.monitor(), 0)
 
 
 def test_configuration_changed(idle: Idle) -> None:
-    """A configuration that has changed is read anew, and what it said before is forgotten."""
+    """A configuration that has changed is read anew, and its former options are forgotten."""
     for port in (5, 6, 7):
         idle.worker.config.say("DEFAULT", transport_url=f"rabbit://u:p@127.0.0.1:{port}/")
         idle.refused(f"127.0.0.1:{port}")
@@ -473,7 +473,7 @@ GARBAGE = {
 
 @pytest.mark.parametrize("kind", [*GARBAGE, "missing", "folder"])
 def test_configuration_unreadable(idle: Idle, kind: str) -> None:
-    """Of a worker whose configuration cannot be read nothing is known: 190, not checked."""
+    """A worker whose configuration cannot be read is not checked: 190."""
     path = idle.worker.config.path
     before = path.read_bytes()
     path.unlink()
@@ -491,7 +491,7 @@ def test_configuration_unreadable(idle: Idle, kind: str) -> None:
 
 
 def test_arguments_unreadable(idle: Idle) -> None:
-    """So it is where the arguments that may name further files cannot be split."""
+    """A worker whose further arguments cannot be split is not checked either: 190."""
     given = {"additional_parameters": "--config-file 'etc"}
     expect(idle.worker.monitor(parameters=given), 190, "not checked: additional_parameters")
 
@@ -508,14 +508,14 @@ HOSTS = {
 
 @pytest.mark.parametrize("kind", HOSTS)
 def test_host_unknown(idle: Idle, kind: str) -> None:
-    """A host that is none is no fault of the worker: 190."""
+    """An invalid host name is no fault of the worker: 190."""
     idle.worker.config.say("DEFAULT", transport_url=f"rabbit://u:p@{HOSTS[kind]}/")
     expect(idle.worker.monitor(), 190, "heat-engine runs; RabbitMQ at ")
 
 
 @pytest.mark.parametrize("value", ["0", "65536", "x"])
 def test_port_unsound(idle: Idle, value: str) -> None:
-    """A wrong parameter is 190 for a worker that runs, and 6 for who starts it."""
+    """A wrong parameter is 190 for a worker that runs, and 6 for validate-all."""
     given = {"amqp_server_port": value}
     expect(idle.worker.monitor(parameters=given), 190, "not checked: amqp_server_port")
     expect(idle.worker.call("validate-all", parameters=given), 6, "amqp_server_port")
@@ -528,7 +528,7 @@ def test_port_unsound(idle: Idle, value: str) -> None:
 def test_password(make_worker: MakeWorker) -> None:
     """The password in transport_url is in no output, no log, no state file and no argument.
 
-    Nor is it when the worker itself says it with its last words.
+    This is so even if it is in the worker's own last words.
     """
     said = []
     with Broker(password="hor%2Fse-battery") as broker:
@@ -556,7 +556,7 @@ def test_password(make_worker: MakeWorker) -> None:
 
 
 def test_database_refuses(idle: Idle) -> None:
-    """A database that refuses connections is 190, wherever the configuration names it."""
+    """A database that refuses connections is 190, whatever form its URL has."""
     idle.worker.config.say("DEFAULT", transport_url="kafka://10.0.0.1/")
     for url, shown in {
         "mysql+pymysql://heat:p@127.0.0.1:3/heat?charset=utf8": "127.0.0.1:3",
@@ -569,7 +569,7 @@ def test_database_refuses(idle: Idle) -> None:
 
 
 def test_database_by_its_older_name(make_worker: MakeWorker) -> None:
-    """Where an option has a new name, the older one counts while the new one is not there."""
+    """If an option has a new name, the older name counts while the new one is not there."""
     worker = make_worker(BARBICAN)
     expect(worker.start(), 0)
     worker.config.say("DEFAULT", sql_connection="mysql://barbican:p@127.0.0.1:3/barbican")
@@ -602,7 +602,7 @@ def test_database_at_a_socket(idle: Idle, folder: Path) -> None:
 
 
 def test_database_is_spared(running: Worker) -> None:
-    """Who has a connection to its database is 0, and the database is not asked by the monitor."""
+    """A worker with a connection to its database is 0, and the monitor does not ask it."""
     with Broker() as database:
         url = f"mysql+pymysql://heat:p@{database.address}/heat"
         running.config.say("database", connection=url)
@@ -617,6 +617,6 @@ def test_database_is_spared(running: Worker) -> None:
 
 
 def test_both_are_down(idle: Idle) -> None:
-    """Where both are down the broker is named; neither is a reason for a restart."""
+    """If broker and database are down the broker is named, and the code is 190."""
     idle.worker.config.say("database", connection="mysql://heat:p@127.0.0.1:3/heat")
     expect(idle.worker.monitor(), 190, "RabbitMQ at ")

@@ -1,6 +1,6 @@
-"""What `make chaos` makes of its arguments, and of what the nodes wrote down: no cluster is needed.
+"""How `make chaos` reads its arguments and the nodes' logs; this needs no cluster.
 
-What it does to one, and finds there: tests/cluster/test_chaos.py.
+Its faults and checks on a cluster are in tests/cluster/test_chaos.py.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ DONE = (
 
 
 def chaos(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command, with arguments that let it come to nothing."""
+    """Run the command with arguments by which it begins no fault."""
     command = [sys.executable, "-B", "-m", "lab.chaos", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
 def test_list() -> None:
-    """Each fault is told by its name, with what it is."""
+    """Each fault is listed by its name, with a description."""
     told = chaos("--list")
 
     assert (0, "") == (told.returncode, told.stderr)
@@ -47,7 +47,7 @@ def test_list() -> None:
 
 
 def test_bad_arguments() -> None:
-    """What cannot be done is told in a line, before anything is begun."""
+    """Wrong arguments are refused in one line, before anything is started."""
     for arguments, said in (
         (["--only", "kill-all", "flood"], "no such fault: flood (there are kill-master, "),
         (["--seed", "seven"], f"--seed seven: a seed is a number, or NUMBER@{signature()}"),
@@ -65,7 +65,7 @@ def test_bad_arguments() -> None:
 
 
 def test_a_seed_is_a_sequence() -> None:
-    """The same seed is the same faults, another one others; all come before one comes again."""
+    """A seed decides the sequence; every fault comes once before one comes again."""
     count = len(FAULTS)
     first, same, other = (list(islice(sequence(seed, []), 2 * count)) for seed in (7, 7, 8))
 
@@ -107,14 +107,14 @@ def test_a_seed_is_a_sequence() -> None:
     ids=["nothing", "explained", "other-node", "other-service", "twice", "failed", "fencing"],
 )  # fmt: skip
 def test_starts_and_stops_are_explained(text: str, said: list[str]) -> None:
-    """A start or stop that the fault does not explain, that comes twice or fails, is told."""
+    """A start or stop that the fault does not explain, that comes twice or fails, is reported."""
     changes = restarted("glance", "node1")
 
     assert said == unexplained(list(events(text, 0)), changes, (), failing=False)
 
 
 def test_what_a_lost_node_explains() -> None:
-    """Nobody stops what ran on a node without power; a node that is left in good order is left."""
+    """Resources of a lost node are started elsewhere; those that move are also stopped."""
     starts = {("start", "p_ip_glance-api", "node2"), ("start", "p_glance-api", "node2")}
     stops = {("stop", "p_ip_glance-api", "node1"), ("stop", "p_glance-api", "node1")}
 

@@ -1,4 +1,4 @@
-"""The cluster itself: what the tests of agents under Pacemaker rely on when they use it."""
+"""The lab's cluster itself, on which the tests of agents under Pacemaker rely."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def _prerequisites(need_packages: Callable[[Iterable[str], str], None]) -> None:
 
 @pytest.fixture(scope="module")
 def pair() -> Iterator[Cluster]:
-    """Two nodes that a test leaves online; what it configured is removed after it.
+    """Two nodes; after a test they are online, and its configuration is removed.
 
-    Without fencing: a node that is cut off is to run on. With it: test_fencing.py.
+    Without fencing, as a node that is cut off has to run on here. With fencing: test_fencing.py.
     """
     with Cluster.temporary(fencing=False) as cluster:
         yield cluster
@@ -102,19 +102,19 @@ def first_process(cluster: Cluster, node: str) -> Process:
 
 
 def finished(cluster: Cluster, resource: str) -> list[Operation]:
-    """What came of the operations of a resource: those that are still at work are left out."""
+    """The finished operations of a resource, without those that still run."""
     return [done for done in cluster.history(resource) if done.status >= 0]
 
 
 def other(cluster: Cluster, node: str) -> str:
-    """The other one of two nodes."""
+    """The other of two nodes."""
     return next(name for name in cluster.nodes if name != node)
 
 
 def host() -> dict[str, object]:
-    """What a node could have changed on the machine, and nobody else does meanwhile.
+    """What a node could have changed on the machine, and other tests do not change meanwhile.
 
-    Tests beside these have services that write to /var/log, and mount what is temporary.
+    Other tests have services that write to /var/log, and temporary mounts.
     """
     found: dict[str, object] = {
         path: sorted(str(entry) for entry in Path(path).rglob("*"))
@@ -134,11 +134,11 @@ def host() -> dict[str, object]:
     return found
 
 
-# What a node is
+# Nodes
 
 
 def test_nodes_see_each_other(pair: Cluster) -> None:
-    """Both nodes are online by the view of each, one of them decides, and there is quorum."""
+    """Each node sees both nodes online, one of them is the DC, and there is quorum."""
     for name in ("node1", "node2"):
         status = pair.until(lambda status: status.online("node1", "node2") and status.dc, node=name)
         assert status.dc in pair.nodes
@@ -146,7 +146,7 @@ def test_nodes_see_each_other(pair: Cluster) -> None:
 
 
 def test_host_is_out_of_reach(pair: Cluster) -> None:
-    """A Pacemaker that panics cannot boot the machine, nor change what all nodes share."""
+    """A Pacemaker that panics cannot reboot the machine, nor change the kernel's settings."""
     trigger = Path("/proc/sysrq-trigger")
     command = ["stat", "-c", "%t:%T", "/dev/null", *([str(trigger)] if trigger.exists() else [])]
     assert 1 == len(set(pair.exec("node1", command, check=True).stdout.split()))
@@ -177,7 +177,7 @@ def test_cluster_beside_another_leaves_no_trace(cluster: Cluster) -> None:
 
 
 def test_environment_of_the_daemons(pair: Cluster) -> None:
-    """Agents inherit Pacemaker's environment: there is nothing of ours in it."""
+    """Agents inherit Pacemaker's environment: it has no variable of the tests' environment."""
     script = 'cat "/proc/$(pidof pacemakerd)/environ"'
     environment = pair.exec("node1", ["sh", "-c", script], check=True).stdout
 
@@ -200,7 +200,7 @@ def test_folders_of_a_node(pair: Cluster) -> None:
 
 
 def test_agents_are_found(pair: Cluster) -> None:
-    """The agents of this project work in every node, and the library is not taken for one."""
+    """The agents of this project work on every node, and the library is not listed as an agent."""
     listed = pair.crm("ra", "list", "ocf", "openstack").stdout.split()
 
     assert {"cinder-api", "glance-api"} <= set(listed)
@@ -211,7 +211,7 @@ def test_agents_are_found(pair: Cluster) -> None:
 
 
 def test_exec_returns_what_the_command_did(pair: Cluster) -> None:
-    """A command's exit code, its output and its end by the time limit are told."""
+    """exec() returns exit code and output of a command; after the timeout it raises LabError."""
     assert (3, "node1\n") == (
         (done := pair.exec("node1", ["sh", "-c", "hostname; exit 3"])).code,
         done.stdout,
@@ -222,17 +222,17 @@ def test_exec_returns_what_the_command_did(pair: Cluster) -> None:
     eventually(lambda: pair.exec("node2", ["pidof", "sleep"]).code == 1)
 
 
-# What is told about it
+# Status
 
 
 def test_failure_is_told_with_its_reason(cluster: Cluster) -> None:
-    """A failed start is seen as a failure, a fail count and an operation, each on both nodes."""
+    """A failed start is shown as failure, fail count and operation, each for both nodes."""
     agent = cluster.agents / "grumpy"
     agent.write_text(GRUMPY)
     agent.chmod(0o755)
     cluster.configure("primitive p_grumpy ocf:openstack:grumpy")
 
-    # What failed is known before it is counted, and stopped.
+    # The failure is shown before its fail count and the stop.
     status = cluster.until(
         lambda status: len(status.failed("p_grumpy")) == 2
         and {("p_grumpy", node) for node in cluster.nodes} <= {*status.fail_counts}
@@ -248,7 +248,7 @@ def test_failure_is_told_with_its_reason(cluster: Cluster) -> None:
 
 
 def test_old_failures_are_cleared(pair: Cluster) -> None:
-    """A fail count that is left of a resource does not keep the next of its name from starting."""
+    """The fail count of a deleted resource does not prevent the start of a new one of this name."""
     failed = ["attrd_updater", "--name=fail-count-p_dummy#start_0", "--update=INFINITY"]
     status = ["cibadmin", "--query", "--scope=status"]
     for node in pair.nodes:
@@ -263,7 +263,7 @@ def test_old_failures_are_cleared(pair: Cluster) -> None:
 
 
 def test_delete_of_what_runs(pair: Cluster) -> None:
-    """With force, crm stops what runs, waits until it has, and deletes it."""
+    """With --force, crm stops a running resource, waits for that, and deletes it."""
     pair.configure("primitive p_short ocf:pacemaker:Dummy")
     pair.until(lambda status: status.where("p_short"))
 
@@ -273,7 +273,7 @@ def test_delete_of_what_runs(pair: Cluster) -> None:
 
 
 def test_history_of_a_resource(cluster: Cluster) -> None:
-    """Probes, the start and the recurring monitor are in the history, with what came of them."""
+    """Probes, the start and the recurring monitor are in the history, with their results."""
     node = cluster.status().where("p_dummy")
 
     eventually(lambda: len(finished(cluster, "p_dummy")) == 3)
@@ -286,14 +286,14 @@ def test_history_of_a_resource(cluster: Cluster) -> None:
 
 
 def test_refused_configuration(pair: Cluster) -> None:
-    """A line that crm refuses is told as crm told it, and changes nothing."""
+    """A line that crm refuses is reported with crm's message, and changes nothing."""
     with pytest.raises(LabError, match=r"crm configure load update .* failed: 1\n.*nonsense"):
         pair.configure("primitive p_x ocf:nonsense:Dummy")
 
     assert {} == pair.status().resources
 
 
-# What is done to it
+# Faults
 
 
 def test_power_loss(cluster: Cluster) -> None:
@@ -314,7 +314,7 @@ def test_power_loss(cluster: Cluster) -> None:
 
 
 def test_orderly_stop(cluster: Cluster) -> None:
-    """A node that is shut down stops its resource first; nobody counts it as lost."""
+    """A node that is shut down stops its resource first, and is not unclean."""
     stopped = cluster.status().where("p_dummy")
 
     cluster.stop(stopped)
@@ -340,7 +340,7 @@ def test_cut_and_heal(cluster: Cluster) -> None:
 
 
 def test_pacemaker_restarted_in_maintenance_mode(cluster: Cluster) -> None:
-    """Pacemaker is restarted below a resource that runs on, by request and after a crash."""
+    """While a resource runs on, Pacemaker is restarted, by request and after a crash."""
     node = cluster.status().where("p_dummy")
     cluster.crm("configure", "property", "maintenance-mode=true")
     cluster.wait()
@@ -360,7 +360,7 @@ def test_pacemaker_restarted_in_maintenance_mode(cluster: Cluster) -> None:
 
 
 def test_three_nodes_lose_quorum() -> None:
-    """One node of three that is left alone gives its resources up."""
+    """The last of three nodes stops its resources, without quorum."""
     with Cluster.temporary(nodes=3, properties={"cluster-recheck-interval": "30s"}) as cluster:
         cluster.configure(DUMMY)
         left = cluster.until(lambda status: status.where("p_dummy")).where("p_dummy")
@@ -374,7 +374,7 @@ def test_three_nodes_lose_quorum() -> None:
         assert [left] == cluster.running
 
 
-# What is left of it
+# Cleaning up
 
 
 OWNER = """if True:
@@ -387,7 +387,7 @@ OWNER = """if True:
 
 
 def test_cluster_of_a_killed_owner_is_swept() -> None:
-    """Nothing is left of a cluster whose owner was killed, once the next one sweeps."""
+    """After the next sweep nothing is left of a cluster whose owner was killed."""
     owner = subprocess.Popen(
         [sys.executable, "-c", OWNER],
         cwd=ROOT,
@@ -419,7 +419,7 @@ def _namespaces(kind: str) -> Iterator[int]:
 
 
 def test_down_after_a_killed_up(folder: Path) -> None:
-    """An `up` that was killed, with nodes that had begun, can be taken down."""
+    """After an `up` that was killed when nodes had started, `down` works."""
     directory = folder / "cluster"
     kill_up(directory, directory / "node2/init.json")
     nodes = [first_process(Cluster(directory), name) for name in ("node1", "node2")]
@@ -432,9 +432,9 @@ def test_down_after_a_killed_up(folder: Path) -> None:
 
 
 def test_command_line_from_nothing_to_nothing(folder: Path) -> None:
-    """Every command works from the command line, and says in one line what does not.
+    """Every command works from the command line, and reports an error in one line.
 
-    An `up` that was killed half-way is taken up by the next one.
+    The next `up` continues one that was killed half-way.
     """
     directory = ("--dir", str(folder / "cluster"))
     assert 3 == cli("status", *directory).returncode
@@ -455,7 +455,7 @@ def test_command_line_from_nothing_to_nothing(folder: Path) -> None:
         ):
             done = cli(command, *directory, "node2")
             assert (0, "") == (done.returncode, done.stderr)
-            # One that is cut off is fenced: it is off for a moment, then on, and only then cut off.
+            # A node that is cut off is fenced: it is off for a moment, then on, then cut off.
             eventually(partial(tells, state, *directory))
         unknown = cli("kill", *directory, "node7")
         assert (1, "cluster: no such node: node7 (there are node1, node2)\n") == (
@@ -469,7 +469,7 @@ def test_command_line_from_nothing_to_nothing(folder: Path) -> None:
 
 
 def test_folder_of_another_stays(folder: Path) -> None:
-    """A folder that is no cluster is not made one, and not removed."""
+    """A folder that has other files is not made a cluster, and not removed."""
     (folder / "letter").touch()
 
     with pytest.raises(LabError, match="is not empty, and not a cluster"):
@@ -479,7 +479,7 @@ def test_folder_of_another_stays(folder: Path) -> None:
     assert (folder / "letter").exists()
 
 
-# What it is for
+# Its purpose: agents
 
 
 def _group(cloud: ControlPlane, service: str) -> str:
@@ -503,7 +503,7 @@ def _serves(cloud: ControlPlane, token: str) -> bool:
 
 
 def _await_started(cluster: Cluster, nodes: Sequence[str]) -> str:
-    """Wait until address and service are started on one of these nodes; which one."""
+    """Wait until address and service are started on one of these nodes; return it."""
     names = ("p_ip_glance-api", "p_glance-api")
     status = cluster.until(lambda status: all(status.where(name) in nodes for name in names))
     assert status.where(names[0]) == status.where(names[1])
@@ -511,7 +511,7 @@ def _await_started(cluster: Cluster, nodes: Sequence[str]) -> str:
 
 
 def test_image_api_fails_over_with_its_data(cluster: Cluster) -> None:
-    """The real glance-api with its virtual IP serves a client, is moved, and survives its node.
+    """The real glance-api with its virtual IP serves a client, also after a move and a node's loss.
 
     Its database is a MariaDB on a Unix socket, Keystone is at the switch.
     """

@@ -1,4 +1,4 @@
-"""How the lab's commands end: what every `main` of lab/ and bench/ promises."""
+"""The exit codes and error messages of the lab's commands, for every `main` of lab/ and bench/."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def ended(work: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """A command of the lab that does this work, with a folder for temporary files."""
+    """Run a command of the lab with this code as its work; folder: for temporary files."""
     code = f"""if True:
         import sys
         from lab.command import exit_code
@@ -31,7 +31,7 @@ def ended(work: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_what_the_lab_foresees(tmp_path: Path) -> None:
-    """An error of the lab is its line, and nothing else."""
+    """A LabError is printed as one line, and nothing else."""
     failed = ended('raise LabError("this needs root")', tmp_path)
 
     assert (1, "lab: this needs root\n") == (failed.returncode, failed.stderr)
@@ -39,7 +39,7 @@ def test_what_the_lab_foresees(tmp_path: Path) -> None:
 
 
 def test_what_the_lab_does_not_foresee(tmp_path: Path) -> None:
-    """Any other error is one line, too, that names the file with the traceback."""
+    """Any other error is one line as well, which names the file with the traceback."""
     for work, said in (
         ('open("/nowhere/tables.sql")', "FileNotFoundError: [Errno 2] No such file or directory: "
          "'/nowhere/tables.sql'"),
@@ -56,6 +56,6 @@ def test_what_the_lab_does_not_foresee(tmp_path: Path) -> None:
 
 
 def test_exit_code_is_that_of_the_work(tmp_path: Path) -> None:
-    """What ends well, or by an exit of its own, ends with its own code."""
+    """Without an error the exit code is the one that the work returns, or exits with."""
     assert 3 == ended("return 3", tmp_path).returncode
     assert 4 == ended("sys.exit(4)", tmp_path).returncode

@@ -1,6 +1,6 @@
-"""The room of a whole controller, as far as nothing has to run: its description, its command.
+"""The lab of a whole controller, without running it: its description, its command.
 
-What runs in it is in tests/cluster.
+Tests that run it are in tests/cluster.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ def planned(folder: Path, layout: str) -> ElementTree.Element:
 
 
 def test_one_description_makes_all_of_it(folder: Path) -> None:
-    """All daemons are planned; groups are of an address and its server, and nothing waits for more.
+    """All daemons are planned; a group has an address and its server; there are no other orders.
 
-    A service is ordered after its address alone: no restart of the database is one of all others.
+    A service is ordered after its address only: a restart of the database restarts no other.
     """
     plan = planned(folder, controller.PASSIVE)
     primitives = {one.get("id") for one in plan.iter("primitive")}
@@ -58,7 +58,7 @@ def test_one_description_makes_all_of_it(folder: Path) -> None:
 
 
 def test_the_other_layout(folder: Path) -> None:
-    """Every API is a clone, and haproxy alone is tied to the address that they share."""
+    """Every API is a clone, and only haproxy is tied to the address that they share."""
     plan = planned(folder, controller.ACTIVE)
 
     cloned = {one.get("id") for clone in plan.iter("clone") for one in clone.iter("primitive")}
@@ -72,7 +72,7 @@ def test_the_other_layout(folder: Path) -> None:
 
 
 def test_a_layout_stays(folder: Path) -> None:
-    """A controller that is made in one layout is not brought up in the other one."""
+    """A controller that was made in one layout is not brought up in the other."""
     place = folder / "c"
     (place / "openstack").mkdir(parents=True)
     (place / "openstack" / "openstack-ocf.conf").write_text("[DEFAULT]\nmode = active-active\n")
@@ -84,7 +84,7 @@ def test_a_layout_stays(folder: Path) -> None:
 
 
 def test_nothing_there(folder: Path) -> None:
-    """Without a controller its status is 3, as of a daemon that does not run; its end is none."""
+    """Without a controller status is 3, as for a daemon that does not run; down is 0."""
     status, down = lab("status", "--dir", folder / "c"), lab("down", "--dir", folder / "c")
 
     said = f"There is no controller in {folder / 'c'}.\n"
@@ -93,7 +93,7 @@ def test_nothing_there(folder: Path) -> None:
 
 
 def test_half_made(folder: Path) -> None:
-    """What was killed while it made its files is removed like one that is complete."""
+    """A controller whose `up` was killed early is removed like a complete one."""
     place = folder / "c"
     (place / "openstack" / "db").mkdir(parents=True)
     (place / "cluster").mkdir()

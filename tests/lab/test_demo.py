@@ -1,4 +1,4 @@
-"""The demo and its transcript in docs/, which a run of the demo has made (`make transcript`)."""
+"""The demo's transcript in docs/, which a run of the demo made (`make transcript`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MARKS = ("ok", "WRONG")
 
 
 def rows(lines: list[str]) -> list[str]:
-    """The rows of a transcript, without what a run may have had to add to them."""
+    """The rows of a transcript, without the additions of a run."""
     marked = [line.split(maxsplit=1) for line in lines if line.startswith("  ")]
     known = {row for chapter in CHAPTERS for row in chapter.rows}
     texts = [text for mark, text in (words for words in marked if len(words) == 2)
@@ -36,7 +36,7 @@ def test_transcript_is_of_this_demo() -> None:
 
 
 def test_transcript_is_plain() -> None:
-    """It has no colours, and no secrets: only the crm shell is told passwords."""
+    """The transcript has no colours, and no secrets: only the crm shell gets passwords."""
     text = TRANSCRIPT.read_text()
 
     assert "\033" not in text
@@ -44,7 +44,7 @@ def test_transcript_is_plain() -> None:
 
 
 def test_what_is_said_is_kept(tmp_path: Path) -> None:
-    """What is said while it is kept is in the file, line by line, without colours."""
+    """The collected lines are written to the file, without colours."""
     show.line("before")
     with show.collected() as lines:
         show.line("\n\033[1mA heading\033[0m")

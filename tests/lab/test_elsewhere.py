@@ -1,4 +1,4 @@
-"""Commands in a Debian root of their own: what they see, and that nothing is left of them."""
+"""Commands in their own Debian root: what they see, and that nothing is left of them."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ with elsewhere.run_folder() as folder, root.Root([root.release()], folder) as en
 
 @pytest.fixture(scope="module")
 def debian() -> Kept:
-    """The root of this machine's release, which tests/packages has, too."""
+    """The root of this machine's release, which tests/packages uses, too."""
     return root.release()
 
 
 def said(entered: Root, *words: str) -> str:
-    """What a command in the root says; it must succeed."""
+    """The output of a command in the root, which must succeed."""
     command = entered.command(*words)
     return subprocess.run(command, env=root.ENVIRON, stdin=subprocess.DEVNULL, check=True,
                           stdout=subprocess.PIPE, text=True).stdout  # fmt: skip
@@ -52,7 +52,7 @@ def _read(path: Path) -> bytes:
 
 
 def test_of_its_own(debian: Kept) -> None:
-    """A command sees the root as /, its own processes, and no way to another machine."""
+    """A command sees the root as /, only its own processes, and no network."""
     with elsewhere.run_folder() as folder, Root([debian], folder) as entered:
         pids = said(entered, "sh", "-c", "ls -d /proc/[0-9]*").split()
         assert len(pids) < 9
@@ -63,7 +63,7 @@ def test_of_its_own(debian: Kept) -> None:
 
 
 def test_what_is_written_is_gone(debian: Kept) -> None:
-    """What one run writes is seen by no other, and not left on the machine."""
+    """Files that one run writes are not seen by another, and not left on the machine."""
     with elsewhere.run_folder() as folder, Root([debian], folder) as entered:
         said(entered, "touch", "/etc/written", "/tmp/written")
     with elsewhere.run_folder() as other, Root([debian], other) as entered:
@@ -73,7 +73,7 @@ def test_what_is_written_is_gone(debian: Kept) -> None:
 
 
 def test_sources(debian: Kept) -> None:
-    """The sources in it are those of this checkout, as they are now, without what was made."""
+    """The sources in it are those of this checkout as they are now, without built files."""
     with elsewhere.run_folder() as folder, Root([debian], folder) as entered:
         kept = entered.path / elsewhere.SOURCES[1:] / ".venv/kept"
         kept.parent.mkdir(parents=True)
@@ -89,7 +89,7 @@ def test_sources(debian: Kept) -> None:
 
 
 def test_killed() -> None:
-    """Killed by SIGKILL, all that it has begun ends; the next run removes what it has written."""
+    """After a SIGKILL all of a run's processes end; the next run removes its files."""
     with subprocess.Popen([sys.executable, "-c", KILLED], cwd=CHECKOUT, text=True,
                           stdout=subprocess.PIPE) as process:  # fmt: skip
         assert process.stdout
@@ -106,7 +106,7 @@ def test_killed() -> None:
 
 
 def test_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was made is kept while it is wanted as it is; a failure is not taken for complete."""
+    """A root is kept until another version is wanted; a failed one is not taken for complete."""
     monkeypatch.setattr(root, "FOLDER", tmp_path)
     made: list[str] = []
 

@@ -1,4 +1,4 @@
-"""The power switch and its fence agent: what the tests of fencing rely on when they use them."""
+"""The lab's power switch and its fence agent, on which the tests of fencing rely."""
 
 from __future__ import annotations
 
@@ -45,20 +45,20 @@ def shared() -> Iterator[Cluster]:
 
 @pytest.fixture
 def cluster(shared: Cluster) -> Iterator[Cluster]:
-    """The same, online, with devices that are started."""
+    """The same, online, with started devices."""
     shared.until(
         lambda status: ["Started"] * 2 == [found.role for found in status.devices.values()]
     )
     yield shared
     shared.up()
-    # Pacemaker may have had a node fenced that it took for lost, and that is back already: on a
-    # busy machine the one comes after the other.
+    # On a busy machine Pacemaker may fence a node that it took for lost, although the node is back
+    # already.
     shared.wait()
     shared.up()
 
 
 def ask(cluster: Cluster, node: str, *options: str) -> Result:
-    """Run the fence agent in a node, with these lines on its standard input."""
+    """Run the fence agent on a node, with these lines on its standard input."""
     script = f'printf "%s\\n" "$@" | {AGENT}'
     return cluster.exec(node, ["sh", "-c", script, "sh", *options])
 
@@ -90,7 +90,7 @@ def name(member: Process) -> str:
 
 @contextmanager
 def unfenced(cluster: Cluster) -> Iterator[None]:
-    """Keep Pacemaker from fencing a node that it takes for lost: it would turn it on again."""
+    """Disable fencing for a while: Pacemaker would fence a lost node, and so turn it on again."""
     change = ["crm_attribute", "--name=stonith-enabled"]
     cluster.exec("node1", [*change, "--update=false"], check=True)
     try:
@@ -100,17 +100,17 @@ def unfenced(cluster: Cluster) -> Iterator[None]:
 
 
 def power_switch(cluster: Cluster) -> Process:
-    """The daemon of a cluster."""
+    """The power switch's daemon of a cluster."""
     found = recorded(cluster.directory / fencing.RECORD)
     assert found
     return found
 
 
-# What is there
+# Configuration
 
 
 def test_agent_is_in_the_nodes_alone(cluster: Cluster) -> None:
-    """Pacemaker finds the fence agent among those of the machine, which has got nothing by it."""
+    """On a node Pacemaker finds the fence agent with the machine's; it is not on the machine."""
     installed = cluster.exec("node1", ["stonith_admin", "--list-installed"], check=True).stdout
 
     assert {"fence_lab", "fence_watchdog"} <= {*installed.split()}
@@ -136,7 +136,7 @@ def test_configuration(cluster: Cluster) -> None:
 
 
 def test_only_root_reaches_the_power_switch(cluster: Cluster) -> None:
-    """Nobody else gets to the socket, from a node or from outside."""
+    """Only root can connect to the socket, from a node or from outside."""
     folder = cluster.directory / fencing.FOLDER
 
     modes = [stat.S_IMODE(os.stat(path).st_mode) for path in (folder, folder / fencing.SOCKET)]
@@ -148,7 +148,7 @@ def test_only_root_reaches_the_power_switch(cluster: Cluster) -> None:
 
 
 def test_only_nodes_are_served(cluster: Cluster) -> None:
-    """A request from outside of the nodes is hung up on: who asks may as well be a dead node."""
+    """A request from outside of the nodes is closed unanswered: it may come from a dead node."""
     folder = cluster.directory / fencing.FOLDER
     node = first_process(cluster, "node2")
 
@@ -163,11 +163,11 @@ def test_only_nodes_are_served(cluster: Cluster) -> None:
     assert node == first_process(cluster, "node2")
 
 
-# What the agent says
+# The agent's answers
 
 
 def test_agent(cluster: Cluster) -> None:
-    """The agent's exit codes are those of the FenceAgentAPI; what fails is said in one line."""
+    """The agent's exit codes are those of the FenceAgentAPI; a failure is reported in one line."""
     assert 0 == ask(cluster, "node1", "action=monitor").code
     assert ["node1", "node2"] == ask(cluster, "node1", "action=list").stdout.split()
     assert 0 == ask(cluster, "node1", "# a comment", "action=status", "plug=node2").code
@@ -183,15 +183,15 @@ def test_agent(cluster: Cluster) -> None:
     assert cluster.nodes == cluster.running
 
 
-# What it does
+# Its effects
 
 
 def test_fenced_node_is_ended_and_comes_back(cluster: Cluster) -> None:
-    """All that ran in the node has ended, its addresses with it; it is back as a member."""
+    """All processes and addresses of a fenced node are gone; the node comes back as a member."""
     detached = f"ip address add {ADDRESS}/24 dev eth0; setsid sleep 600 >/dev/null 2>&1 &"
     cluster.exec("node2", ["sh", "-c", detached], check=True)
     before = cluster.fenced
-    # The shell has ended, but what it left behind is not at once the program that it is to run.
+    # The shell has ended, but its child may not have executed sleep yet.
     sleeping = eventually(
         lambda: [member for member in members(cluster, "node2") if "sleep" == name(member)]
     )
@@ -205,13 +205,13 @@ def test_fenced_node_is_ended_and_comes_back(cluster: Cluster) -> None:
     assert ADDRESS not in cluster.exec("node2", ["ip", "address"], check=True).stdout
     log = cluster.path("node2", "/var/log/pacemaker/pacemaker.log").read_text()
     assert "allegedly just fenced" not in log, "it was back before the other one had noticed"
-    # Pacemaker may learn that the node is lost before it learns that we had it fenced: then it has
-    # it fenced as well.
+    # Pacemaker may notice the lost node before it learns of this fencing: then it fences the node
+    # as well.
     assert {"node2"} == {*cluster.fenced[len(before) :]}
 
 
 def test_node_fences_itself(cluster: Cluster) -> None:
-    """A node that asks for its own end has it, and comes back."""
+    """A node that asks for its own reboot is rebooted, and comes back."""
     old = first_process(cluster, "node2")
     assert old
 
@@ -236,7 +236,7 @@ def test_off_and_on(cluster: Cluster) -> None:
 
 
 def test_node_without_power_stays_off(cluster: Cluster) -> None:
-    """A node that was turned off by hand is fenced at once, and nobody but a hand turns it on."""
+    """A node that was turned off by hand is fenced at once, and only turned on by hand."""
     before = cluster.fenced
     cluster.kill("node2")
 
@@ -252,9 +252,9 @@ def test_node_without_power_stays_off(cluster: Cluster) -> None:
 
 
 def test_node_that_is_cut_off(cluster: Cluster) -> None:
-    """It cannot fence; it is fenced; after its boot it is cut off still, and does not fence.
+    """A node that is cut off cannot fence, and is fenced; after its boot it still does not fence.
 
-    That it waits for all others before it decides anything keeps it from that, wait_for_all.
+    corosync's wait_for_all is the reason: until the other node joins, it has no quorum.
     """
     old, before = first_process(cluster, "node2"), cluster.fenced
     cluster.cut("node2")
@@ -273,7 +273,7 @@ def test_node_that_is_cut_off(cluster: Cluster) -> None:
 
 
 def test_broken_power_switch(cluster: Cluster) -> None:
-    """It says so, and turns nothing off or on, until it is mended."""
+    """A broken power switch reports it, and turns no node off or on, until it is mended."""
     old = first_process(cluster, "node2")
     cluster.break_fencing()
 
@@ -288,7 +288,7 @@ def test_broken_power_switch(cluster: Cluster) -> None:
 
 
 def test_three_nodes() -> None:
-    """Three nodes come up without fencing one another; one of them that is lost is fenced."""
+    """Three nodes come up without fencing each other; a node that is lost is fenced."""
     with Cluster.temporary(nodes=3, fencing=True) as cluster:
         assert [] == cluster.fenced
 
@@ -299,11 +299,11 @@ def test_three_nodes() -> None:
         assert ["node3"] == cluster.fenced
 
 
-# What is left of it
+# Cleaning up
 
 
 def test_without_fencing() -> None:
-    """A cluster that was made without fencing says so, and has no power switch."""
+    """break_fencing() of a cluster without fencing is a LabError: there is no power switch."""
     cluster = Cluster("/nowhere", fencing=False)
 
     with pytest.raises(LabError, match="/nowhere was made without fencing"):
@@ -311,7 +311,7 @@ def test_without_fencing() -> None:
 
 
 def test_power_switch_is_started_again(cluster: Cluster) -> None:
-    """One that has died is missing, and `up` starts what is missing."""
+    """`up` starts a power switch that has died."""
     old = power_switch(cluster)
     old.send(signal.SIGKILL)
     eventually(lambda: not old.alive())
@@ -354,7 +354,7 @@ def test_power_switch_of_a_killed_owner_is_swept() -> None:
 
 
 def test_power_switch_without_a_cluster(folder: Path) -> None:
-    """A power switch whose cluster's folder was just removed ends by itself."""
+    """A power switch ends by itself when its cluster's folder is removed."""
     directory = folder / "cluster"
     directory.mkdir()
     fencing.start(directory, "no-such-switch", 2)

@@ -1,4 +1,4 @@
-"""The control plane itself: what the agents' tests rely on when they use it."""
+"""The lab's control plane itself, on which the agents' tests rely."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def lab(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def namespace_holds(name: str | None) -> list[int]:
-    """The processes in a namespace, also when it has no name any more."""
+    """The processes in a namespace, even if its name is removed already."""
     assert name is not None
     return [member.pid for member in netns.members(name)]
 
 
 def test_monitoring_user_may_read_images_and_volumes(cloud: ControlPlane) -> None:
-    """The monitoring user's token is good for what the agents ask."""
+    """The monitoring user's token is accepted for the requests of the agents."""
     token = cloud.token()
 
     assert 200 == cloud.server("glance").get(IMAGES, token=token).status
@@ -84,7 +84,7 @@ def test_no_password_on_a_command_line(cloud: ControlPlane) -> None:
 
 
 def test_secrets_are_for_root_and_their_service(cloud: ControlPlane) -> None:
-    """Nobody else can read a file that a password of the lab is in."""
+    """Files with a password of the lab are not readable by other users."""
     words = [word.encode() for word in cloud.settings.passwords.values()]
     found = {}
     for folder in (cloud.directory, CACHE):
@@ -109,7 +109,7 @@ def test_second_lab_beside_the_first(cloud: ControlPlane, empty: ControlPlane) -
 
 
 def test_second_up_changes_nothing(cloud: ControlPlane) -> None:
-    """Up is a no-op for what runs already."""
+    """Up does nothing for services that run already."""
     before = cloud.pids("keystone") + cloud.pids("glance")
 
     cloud.up("keystone", "glance")
@@ -118,7 +118,7 @@ def test_second_up_changes_nothing(cloud: ControlPlane) -> None:
 
 
 def test_database_of_one_service_fails(cloud: ControlPlane) -> None:
-    """Without its database Glance answers 500, Cinder answers as ever, and both recover."""
+    """Without its database Glance answers 500, and recovers; Cinder answers as before."""
     token = cloud.token()
     with cloud.without_database("glance"):
         assert 500 == cloud.server("glance").get(IMAGES, token=token).status
@@ -128,7 +128,7 @@ def test_database_of_one_service_fails(cloud: ControlPlane) -> None:
 
 
 def test_frozen_keystone_does_not_answer(cloud: ControlPlane) -> None:
-    """A frozen service takes the connection and stays silent, until it is thawed."""
+    """A frozen service accepts the connection and does not answer, until it is thawed."""
     with cloud.frozen("keystone"), pytest.raises(TimeoutError):
         cloud.server("keystone").get("/v3", timeout=0.5)
 
@@ -136,7 +136,7 @@ def test_frozen_keystone_does_not_answer(cloud: ControlPlane) -> None:
 
 
 def test_further_projects_want_mysql(tmp_path: Path) -> None:
-    """A lab of further projects, or of one that nobody knows, is refused at once."""
+    """A lab of further projects without mysql, or of an unknown project, is refused."""
     with pytest.raises(LabError, match="mysql"):
         ControlPlane(tmp_path / "lab", projects=["heat"])
     with pytest.raises(LabError, match="no such project: head"):
@@ -157,14 +157,14 @@ def listens(cloud: ControlPlane, port: int) -> bool:
 def test_rabbitmq_goes_as_it_came(
     need_packages: Callable[[Iterable[str], str], None]
 ) -> None:
-    """RabbitMQ comes up twice, once after it was killed, and down leaves nothing of it."""
+    """RabbitMQ comes up again after it was killed, and down leaves no process of it."""
     need_packages(every(), "make control-plane")
     with ControlPlane.temporary(db="mysql", workers=1, projects=["cinder"]) as cloud:
         cloud.up("rabbit")
         for member in running(cloud.settings, "rabbit"):
-            member.send(signal.SIGKILL)  # some end with the one before
+            member.send(signal.SIGKILL)  # some end with the process before
         cloud.down("rabbit")
-        # What is left of it after KILL may hold its port for a moment.
+        # Its last processes may hold the port for a moment after KILL.
         eventually(lambda: not listens(cloud, 5672))
         cloud.up("rabbit")
 
@@ -174,7 +174,7 @@ def test_rabbitmq_goes_as_it_came(
 
 
 def test_down_leaves_no_process_and_no_namespace(empty: ControlPlane) -> None:
-    """Down also ends what others started in the namespace, and can be called again."""
+    """Down also ends other processes in the namespace, and can be called again."""
     empty.up("glance")
     daemon = subprocess.Popen(empty.argv(["sleep", "600"]), start_new_session=True)
     name = empty.namespace
@@ -199,7 +199,7 @@ def test_down_ends_stopped_workers_without_master(empty: ControlPlane) -> None:
     master, *workers = running(empty.settings, "glance")
     process.freeze(workers)
     master.send(signal.SIGKILL)
-    pids = [worker.pid for worker in workers]  # their parent is another one now
+    pids = [worker.pid for worker in workers]  # their parent is another process now
     eventually(lambda: [one.pid for one in running(empty.settings, "glance")] == pids)
 
     empty.down("glance")
@@ -208,7 +208,7 @@ def test_down_ends_stopped_workers_without_master(empty: ControlPlane) -> None:
 
 
 def test_up_after_a_killed_lab(empty: ControlPlane) -> None:
-    """A lab that was killed half-way through `up` is taken up again, or down."""
+    """After an `up` that was killed half-way, the next `up` works."""
     record = empty.settings.record("keystone")
     killed = subprocess.Popen(
         [sys.executable, "-m", "lab.openstack", "up", "--dir", str(empty.directory)],
@@ -255,7 +255,7 @@ def test_temporary_lab_of_a_killed_owner_is_swept() -> None:
 
 
 def test_taken_port_is_refused(empty: ControlPlane) -> None:
-    """Up refuses a port that another listens on; the other stays."""
+    """Up refuses a port on which another service listens; that service runs on."""
     empty.up("glance")
     path = empty.variant("glance", "second", bind_port="9393")
     assert "bind_port = 9393" in path.read_text()
@@ -269,7 +269,7 @@ def test_taken_port_is_refused(empty: ControlPlane) -> None:
 
 
 def test_service_that_dies_is_reported_with_its_last_words(empty: ControlPlane) -> None:
-    """The command line says in one go what died, where its log is and what it said last."""
+    """One message of the command line has the dead service, its log and its last lines."""
     empty.set("cinder", "DEFAULT", "api_paste_config", "/nowhere/api-paste.ini")
 
     failed = lab("up", "--dir", str(empty.directory), "--only", "cinder")
@@ -283,8 +283,8 @@ def test_service_that_dies_is_reported_with_its_last_words(empty: ControlPlane) 
 
 
 def test_mariadb_without_its_files(folder: Path) -> None:
-    """A file of MariaDB's that is missing, or elsewhere, is told in one line with its remedy."""
-    # Hidden from this command alone; and so are the seeds that were made with these files.
+    """A missing file of MariaDB is reported in one line, with the remedy."""
+    # Hidden from this command only; the seeds that were made with these files as well.
     hidden = [place for place in (*seed.MARIADB_FOLDERS, CACHE, Path("/run")) if place.exists()]
     mounts = [f"mount --types=tmpfs tmpfs {place}" for place in hidden]
     init = f"/usr/bin/python3 -m lab.openstack init --db mysql --dir {folder}/lab"
@@ -305,7 +305,7 @@ def test_mariadb_without_its_files(folder: Path) -> None:
 
 
 def test_mariadb_serves_and_hangs() -> None:
-    """With MariaDB a service reads its database, and gets no answer while it hangs."""
+    """With MariaDB a service reads its database, and does not answer while MariaDB hangs."""
     with ControlPlane.temporary(db="mysql") as cloud:
         cloud.up("db", "keystone", "glance")
         glance, token = cloud.server("glance"), cloud.token()
@@ -318,7 +318,7 @@ def test_mariadb_serves_and_hangs() -> None:
 
 
 def test_catalogue_has_the_addresses_of_the_lab() -> None:
-    """Labs that differ in addresses alone share databases, and each is in its own catalogue."""
+    """Labs that differ only in addresses share a seed; each catalogue has its lab's addresses."""
     endpoint = {"glance": "192.0.2.7", "cinder": "2001:db8::7"}
     with ControlPlane.temporary(db="mysql", endpoint=endpoint, workers=1) as cloud:
         usual = replace(cloud.settings, endpoint=per_service("127.0.0.1"))

@@ -1,7 +1,7 @@
-"""What the demo and the benchmark of failovers rest on: snippets, journal and client.
+"""The basis of the demo and of the benchmark of failovers: snippets, journal and client.
 
-Nearly all of it is text or numbers; the playground itself is shown by `make demo`, whose transcript
-is in docs/.
+Nearly all of it is text or numbers. `make demo` runs the playground itself; its transcript is in
+docs/.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ node2 was not terminated (reboot) by node1 on behalf of pacemaker-controld.59@no
 
 
 def test_snippet_is_edited() -> None:
-    """Parameters are replaced, quoted or not, and intervals by what a monitor looks at."""
+    """Parameters are replaced, quoted or not; a monitor's interval depends on its check level."""
     edits = {"p_ip_x-api": {"ip": "10.9.9.9"}, "p_x-api": {"config": "/c", "os_password": r"a\1"}}
 
     address, service, group = edited(SNIPPET, edits, short).splitlines()
@@ -71,7 +71,7 @@ def test_snippet_is_edited() -> None:
 
 
 def test_snippet_without_what_is_to_be_edited() -> None:
-    """A primitive or a parameter that is not there is told."""
+    """A primitive or a parameter that the snippet does not have is an error."""
     with pytest.raises(LabError, match="there is no os_username="):
         edited(SNIPPET, {"p_x-api": {"os_username": "monitor"}}, short)
     with pytest.raises(LabError, match="there is no primitive p_y-api"):
@@ -79,7 +79,7 @@ def test_snippet_without_what_is_to_be_edited() -> None:
 
 
 def test_properties() -> None:
-    """The properties of crm/ fence; without fencing everything else stays."""
+    """The properties of crm/ enable fencing; without it all others stay."""
     assert 'stonith-enabled="true"' in properties()
     assert 'stonith-enabled="false"' in properties(fencing=False)
     assert 'resource-stickiness="100"' in properties(fencing=False)
@@ -101,7 +101,7 @@ def test_journal() -> None:
 
 
 def test_journal_that_grows(tmp_path: Path) -> None:
-    """A log that is followed is told as one that is read at once, wherever a look cuts it."""
+    """A log that is read in parts, cut anywhere, gives the same events as when read at once."""
     log = tmp_path / "pacemaker.log"
     cluster: Any = SimpleNamespace(nodes=["node1"], path=lambda node, path: log)
     following = Follower(cluster)
@@ -116,7 +116,7 @@ def test_journal_that_grows(tmp_path: Path) -> None:
 
 
 def test_journal_of_a_pacemaker_with_other_words() -> None:
-    """What an operation came to is told by its code: Pacemaker 3 has other words for it."""
+    """The result of an operation is read from its exit code: Pacemaker 3 has other words."""
     done = (
         "Nov 20 06:59:52.{at} node1 pacemaker-controld  [57] (log_executor_event) \tnotice: Result "
         "of monitor operation for p_x on node1: {said} | graph action unconfirmed; call=20 "
@@ -143,7 +143,7 @@ def test_journal_of_a_pacemaker_with_other_words() -> None:
 
 
 def test_outages() -> None:
-    """From the last answer to the next; a failure, or two seconds of silence, make an outage."""
+    """A failure, or 2 s without an answer, is an outage, from the last answer to the next."""
     def asked(sent: float, served: bool = True) -> Asked:
         return Asked(sent, sent + 0.01, served)
 
@@ -159,7 +159,7 @@ def test_outages() -> None:
 
 
 def test_client_that_backs_off() -> None:
-    """A client waits twice as long after each late answer in a row, up to 16 s; then as before."""
+    """A client doubles its pause after each late answer in a row, up to 16 s; then as before."""
     fine, late = Asked(1.0, 1.1, True), Asked(1.0, 3.0, False, late=True)
     refused = Asked(1.0, 1.1, False)
 
@@ -171,7 +171,7 @@ def test_client_that_backs_off() -> None:
 
 
 def test_interrupted_command_has_ended() -> None:
-    """An interrupt is an interrupt, also where the command under way ends before it is killed."""
+    """An interrupt raises KeyboardInterrupt, even if the command ends before it is killed."""
 
     def interrupt(signum: int, frame: object) -> None:
         raise KeyboardInterrupt
@@ -180,7 +180,7 @@ def test_interrupted_command_has_ended() -> None:
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.1)
         with pytest.raises(KeyboardInterrupt):
-            # subprocess itself gives it a moment to end.
+            # subprocess itself gives the command a moment to end.
             execute(["sleep", "0.2"], {"PATH": "/usr/bin:/bin"}, 60, None)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

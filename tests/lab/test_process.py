@@ -1,4 +1,4 @@
-"""The lab's view of a process: whether it is still there."""
+"""Whether the lab takes a process for alive."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def state(pid: int) -> str:
 
 
 def test_first_thread_ends_before_the_others() -> None:
-    """A process lives for as long as one of its threads does; a zombie without any does not."""
+    """A process is alive as long as one of its threads is; a zombie without threads is not."""
     command = [sys.executable, "-c", FIRST_THREAD_ENDS]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as child:
         assert child.stdin

@@ -24,7 +24,7 @@ def _prerequisites(need_packages: Callable[[Iterable[str], str], None]) -> None:
 
 
 def test_newest_services_serve_with_debians_keystone() -> None:
-    """A lab of the newest release has its services from the environment, and Keystone as ever."""
+    """A lab of the newest release has its services from the environment, and Debian's Keystone."""
     with ControlPlane.temporary(release=NEWEST) as cloud:
         cloud.up()
         token = cloud.token()
@@ -41,7 +41,7 @@ def test_newest_services_serve_with_debians_keystone() -> None:
 
 
 def test_environment_is_made_once() -> None:
-    """Who asks for what is there gets it as it is."""
+    """An environment that exists is used as it is."""
     known = release.find()
     made = NEWEST_ENVIRONMENT.stat().st_mtime_ns
 
@@ -51,7 +51,7 @@ def test_environment_is_made_once() -> None:
 
 
 def test_pip_that_fails(tmp_path: Path) -> None:
-    """What pip could not install is told with its last words, and is not taken for complete."""
+    """A failure of pip is reported with its last words; the environment is not complete then."""
     for _ in range(2):
         with pytest.raises(LabError, match="-m pip .* failed with 1") as failed:
             release.find(tmp_path / "newest", ("not a name",))
@@ -59,6 +59,6 @@ def test_pip_that_fails(tmp_path: Path) -> None:
 
 
 def test_unknown_release() -> None:
-    """A release that there is not is refused before anything is done."""
+    """An unknown release is refused before anything is done."""
     with pytest.raises(LabError, match="no such release: train"):
         ControlPlane("/nowhere", release="train")

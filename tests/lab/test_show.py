@@ -1,4 +1,4 @@
-"""What a person at the terminal sees, or does not."""
+"""The lab's output to the terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SPEAK = "import sys; from lab import show; [show.line('x') for _ in range(3)]; s
 
 
 def test_nobody_reads() -> None:
-    """A lab whose output is cut off, as by `| head`, goes on to its end."""
+    """A lab command whose output is closed, as by `| head`, runs on to its end."""
     reader, writer = os.pipe()
     os.close(reader)
     with open(writer, "wb") as pipe:

@@ -1,1 +1,1 @@
-"""Look-alikes of what an agent meets: an API daemon and Keystone. See README.md."""
+"""Look-alikes of an agent's daemons and peers: API, worker, Keystone, RabbitMQ. See README.md."""

@@ -1,20 +1,20 @@
 """A look-alike of the WSGI application of a service, for uWSGI; misbehaves on request.
 
 Copied under any name (a script's, or as the module that a newer release has) together with
-`daemon`, whose options, requests and documents it shares: what it is told in [behaviour] is told
-as to the daemon. It looks for its configuration as the real ones do: --config-file in its
+`daemon`, whose options, requests and documents it shares: [behaviour] has the same options.
+It looks for its configuration as the real ones do: --config-file in its
 arguments (Cinder), else where an environment variable says (Glance, Placement, Keystone).
 
 What differs: the socket is uWSGI's, so at start the options say how the application loads:
-    listen_after = seconds      it takes so long (in Python, so that signals are seen)
+    listen_after = seconds      it takes so long (in Python, so that signals are handled)
     never_listen = yes          it takes for ever
     load_fails = text           it raises RuntimeError(text)
     load_exits = code           it ends the process
 at each request
     tokens_from = URL           it gives tokens, as Keystone: the answers of the look-alike there
 and of the misbehaviours there are a status, `hang` (until the end of the process), `drip`,
-`close` (raises), `die` (the process is gone) and `seize` (the first thread does not give Python's
-lock away until a signal was handled, so that no other goes on; then all do as `close`).
+`close` (raises), `die` (the process ends) and `seize` (the first thread keeps Python's lock until
+a signal was handled, so that no other thread runs; then all do as `close`).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ FOLDERS = {
 
 
 def load() -> Any:
-    """What the configuration wants to happen while loading; the configuration."""
+    """Load as the configuration says; return the configuration."""
     files = wire.config_files(sys.argv)
     for variable, name in FOLDERS.items():
         if not files and variable in os.environ:
@@ -85,7 +85,7 @@ class Application:
 
     def __init__(self, config: Any) -> None:
         self.config = config
-        # for what the daemon's worker answers, and that needs no socket
+        # for answers of the daemon's worker, which need no socket
         self.worker = wire.Worker(config, None, None, (0, 0))
         self.seized = True
 
@@ -130,7 +130,7 @@ class Application:
     def token(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
-        """What Keystone's look-alike in the test process answers."""
+        """The answer of Keystone's look-alike in the test process."""
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         address = self.config.text("tokens_from").partition("://")[2]
         client = http.client.HTTPConnection(address)

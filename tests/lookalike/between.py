@@ -1,4 +1,4 @@
-"""What stands between a client and its peers, TLS and the resolver, and misbehaves. For tests.
+"""TLS and a resolver between a client and its peers, which misbehave. For tests.
 
 with Front(service.config.port, "tls", certificate) as front:
     ... url = f"https://localhost:{front.port}" ...
@@ -16,7 +16,7 @@ from pathlib import Path
 
 SAY = {
     "alert": b"\x15\x03\x03\x00\x02\x02\x28",
-    # as servers of plain HTTP to who would shake hands
+    # as a server of plain HTTP answers a TLS handshake
     "plain": b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
 }
 FRONTS = ("tls", "tls1", "hang", "slam", *SAY)
@@ -26,7 +26,7 @@ NAMESERVERS = ("mute", "closed", *RCODES)
 
 
 class Front:
-    """Listens, and passes on to a port of this host what it is sent; or does not, see README.md.
+    """Listens, and passes all bytes on to a port of this host; or does not, see README.md.
 
     certificate: file with a certificate and its key, for an end of TLS.
     """
@@ -86,7 +86,7 @@ class Front:
             threading.Thread(target=_pass_on, args=(client, server), daemon=True).start()
             _pass_on(server, client)
         except OSError:
-            pass  # no handshake, or the target is not there
+            pass  # no handshake, or nothing listens at the target
         finally:
             _cut(client)
 
@@ -111,8 +111,8 @@ def _cut(end: socket.socket) -> None:
 class Nameserver:
     """A nameserver that knows no name, on a loopback address of its own.
 
-    prefix: runs a command with no other nameserver, and with a resolver of much patience; the
-    mount namespace that this takes ends with the command.
+    prefix: runs a command with no other nameserver, and with a resolver that waits long; its
+    mount namespace ends with the command.
     """
 
     def __init__(self, how: str, folder: Path) -> None:
@@ -157,7 +157,7 @@ class Nameserver:
                 query, client = self._socket.recvfrom(4096)
             except OSError:  # nothing came; the timeout has another name before Python 3.10
                 continue
-            # the question as it came, and no more: cut off behind its name, type and class
+            # the question as it came: cut off after its name, type and class
             end = query.index(b"\0", 12) + 5
             flags = bytes([0x81, 0x80 | RCODES[self._how]])
             head = query[:2] + flags + b"\0\1" + b"\0\0" * 3

@@ -5,7 +5,7 @@ with Broker() as broker:
     broker.mode = "silent"
 
 It answers the greeting of AMQP, and then sends each connection a few bytes several times a second,
-as heartbeats do. For a database it will do as well: whoever connects is counted.
+as heartbeats do. It also serves as a database: each connection is counted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ START = b"\x01\x00\x00\x00\x00\x00\x04\x00\x0a\x00\x0a\xce"
 """An answer to the greeting: a method frame, connection.start."""
 
 ALERT = b"\x15\x03\x03\x00\x02\x02\x28"
-"""An answer to a handshake of TLS: one that has failed."""
+"""An answer to a handshake of TLS: it has failed."""
 
 HEARTBEAT = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 PACE = 0.1
@@ -93,12 +93,12 @@ class Broker:
             self._drop()
 
     def connections(self) -> int:
-        """How many there are."""
+        """How many connections there are."""
         with self._change:
             return len(self._clients)
 
     def greeted(self) -> int:
-        """How many of them have said what a client says first; they get heartbeats."""
+        """How many of them have sent a client's greeting; they get heartbeats."""
         with self._change:
             return sum(self._clients.values())
 
@@ -106,11 +106,11 @@ class Broker:
         """How many connections there have been, with all that were begun before this call."""
         assert self._mode != "refuses"
         with self._change:
-            self._seen.clear()  # a client before may have had the port that this one gets
+            self._seen.clear()  # a former client may have had the port of this probe
             before = self.accepted
         with socket.create_connection((self.host, self.port), 30) as probe:
             name = probe.getsockname()[:2]
-            eventually(lambda: name in self._seen)  # in the order of their coming
+            eventually(lambda: name in self._seen)  # in the order in which they come
         with self._change:
             assert self.accepted > before
             self.accepted -= 1
@@ -189,4 +189,4 @@ class Broker:
                 try:
                     client.send(HEARTBEAT)
                 except OSError:
-                    pass  # it does not read, or has gone
+                    pass  # it does not read, or is gone

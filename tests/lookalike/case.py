@@ -1,9 +1,9 @@
-"""A row of the tables of tests/agents: how the peers are, and what the monitor says. For tests.
+"""A row of the tables of tests/agents: the state of the peers, and the verdict. For tests.
 
     case = Case("503", 190, ("Keystone",), {"api": "503"}, keystone="dead", remembered=True)
     with watched_service(agent) as service:
         judge(service, case)
-    # and where a peer wastes the time, many at once:
+    # and if a peer wastes the time, many at once:
     with Together() as together:
         together.judge(agent, case, cases)
 """
@@ -27,29 +27,30 @@ from harness import FOREIGN, HISTORY, Result, Running, expect
 from .service import Service
 
 SLOW = 30
-"""Seconds that a monitor has whose peer wastes all of it: enough for a wave of them on a busy
+"""Seconds for a monitor whose peer wastes all of them: enough for a wave of them on a busy
 machine, where all load keystoneauth1 at the same moment, in Keystone's part of the time."""
 
 PLENTY = 60
-"""Seconds that a monitor has whose peers are well: on a busy machine a token takes its time."""
+"""Seconds for a monitor whose peers are well: on a busy machine a token is slow."""
 
 WAVE = 20
-"""Slow cases that are under way at once: more would be late for want of processors."""
+"""Slow cases that run at once: with more of them the processors would not suffice."""
 
 LIGHT = "debian" if FOREIGN else "pypi"
-"""Whose keystoneauth1 is imported in a quarter of the time, when a wave asks for tokens at once."""
+"""The interpreter whose keystoneauth1 is imported in a quarter of the time: a wave needs tokens
+at once."""
 
 Answer = Union[str, int, bytes, Callable[[], bytes]]
-"""A status, a misbehaviour of README.md, the very bytes, or what makes them when they are sent."""
+"""A status, a misbehaviour of README.md, the bytes to send, or a function that makes them."""
 
 
 @dataclass
 class Case:
-    """One row: how daemon and Keystone are, and what the monitor says.
+    """One row: the state of daemon and Keystone, and the monitor's verdict.
 
     name: of the test. code, words: of the verdict.
     daemon: behaviour of the daemon; Answers may be bytes. keystone: how Keystone answers.
-    remembered: whether a monitor before has got a token; revoked: which is worthless by now.
+    remembered: whether an earlier monitor has got a token; revoked: whether that is revoked.
     slow: the monitor needs all its time.
     tokens: token requests that this monitor makes, None where it may try more than once.
     parameters: of the monitor. public: it has no credentials.
@@ -70,7 +71,7 @@ class Case:
 
 @contextmanager
 def watched_service(agent: Path, **options: object) -> Iterator[Service]:
-    """A running service with credentials, which can go from case to case; Service's options."""
+    """A running service with credentials, for one case after the other; Service's options."""
     with tempfile.TemporaryDirectory(prefix="agents-") as name:
         os.chmod(name, 0o755)
         with Service(agent, Path(name), credentials=True, **options) as service:  # type: ignore[arg-type]
@@ -79,7 +80,7 @@ def watched_service(agent: Path, **options: object) -> Iterator[Service]:
 
 
 def said(folder: Path, answer: object) -> object:
-    """An answer as the look-alikes take it: bytes come from a file."""
+    """An answer as the look-alikes need it: bytes are put into a file."""
     if callable(answer):
         answer = answer()
     if not isinstance(answer, bytes):
@@ -91,7 +92,7 @@ def said(folder: Path, answer: object) -> object:
 
 
 def restore(service: Service) -> None:
-    """Make the peers well, and the monitor's user one that has no token yet."""
+    """Make the peers well, and give the monitor a new user, without a token."""
     service.keystone.mode = "fine"
     service.keystone.when_asked = None
     service.config.behaviour = dict(service.well)
@@ -102,7 +103,7 @@ def restore(service: Service) -> None:
 
 
 def prepare(service: Service, case: Case) -> int:
-    """Bring a service and its Keystone to the state of a case; the requests so far."""
+    """Bring a service and its Keystone to the state of a case; return the token requests so far."""
     if service.master_or_none() is None:
         expect(service.start(), 0)
     restore(service)
@@ -116,7 +117,7 @@ def prepare(service: Service, case: Case) -> int:
 
 
 def begin(service: Service, case: Case, timeout: float = 20.0) -> Running:
-    """The monitor of a case; prepare() comes before."""
+    """Begin the monitor of a case; prepare() comes before."""
     without = dict.fromkeys(service.credentials) if case.public else {}
     return service.begin(
         "monitor", interval=30, timeout=timeout, parameters={**without, **case.parameters}
@@ -124,7 +125,7 @@ def begin(service: Service, case: Case, timeout: float = 20.0) -> Running:
 
 
 def check(service: Service, case: Case, result: Result, before: int) -> None:
-    """Is the verdict that of the case, for as many tokens?"""
+    """Assert that verdict and token requests are those of the case."""
     name = [service.agent.name] if case.code not in (0, 7) else []
     expect(result, case.code, *name, *case.words)
     assert service.password not in result.stderr
@@ -136,7 +137,7 @@ def check(service: Service, case: Case, result: Result, before: int) -> None:
 
 
 def judge(service: Service, case: Case) -> None:
-    """Walk to the state that a case describes, and hear the monitor."""
+    """Bring a service to the state of a case, and check the monitor's verdict."""
     before = prepare(service, case)
     check(service, case, begin(service, case).wait(), before)
 
@@ -147,7 +148,7 @@ def quick(cases: Sequence[Case]) -> pytest.MarkDecorator:
 
 
 def slow(cases: Sequence[Case]) -> pytest.MarkDecorator:
-    """A test for each row that does; for Together."""
+    """A test for each row that wastes it; for Together."""
     return _rows([case for case in cases if case.slow])
 
 
@@ -158,7 +159,7 @@ def _rows(cases: Sequence[Case]) -> pytest.MarkDecorator:
 
 
 def chosen(request: pytest.FixtureRequest) -> list[Case]:
-    """The cases of this test that this run takes its agent through."""
+    """The cases of this test that this run has for its agent."""
     node = request.node
     return [
         cast(Case, item.callspec.params["case"])
@@ -170,8 +171,8 @@ def chosen(request: pytest.FixtureRequest) -> list[Case]:
 
 
 class Together:
-    """Slow cases: a wave of them is begun at once when its first is asked for, each with a
-    service of its own, and then they are heard one by one."""
+    """Slow cases: a wave of them is begun at once when the first one is asked for, each with a
+    service of its own, and then checked one by one."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
@@ -184,19 +185,19 @@ class Together:
         self._stack.close()
 
     def judge(self, agent: Path, case: Case, cases: Sequence[Case]) -> None:
-        """Hear the monitor of a case; cases: all that there are, in the order of the tests."""
+        """Check the monitor of a case; cases: all cases, in the order of the tests."""
         if (agent, case.name) not in self._begun:
             self._stack.close()
             first = [one.name for one in cases].index(case.name) // WAVE * WAVE
             self._begin(agent, cases[first : first + WAVE])
         service, before, heard = self._begun.pop((agent, case.name))
         result = heard.result()
-        HISTORY[:] = [result]  # those that end meanwhile are of other tests
+        HISTORY[:] = [result]  # results that come meanwhile are of other tests
         check(service, case, result, before)
 
     def _begin(self, agent: Path, cases: Sequence[Case]) -> None:
         self._begun = {}
-        # heard at once by a thread each, or a late one would not be noticed
+        # a thread for each, or a late result would not be noticed
         threads = self._stack.enter_context(ThreadPoolExecutor(len(cases)))
         ready = []
         for case in cases:

@@ -1,10 +1,10 @@
-"""The configuration of a look-alike daemon, and a hold on all its processes. For tests.
+"""The configuration of a look-alike daemon, by which all its processes are found. For tests.
 
 with DaemonConfig(tmp_path, api="hang") as config:
     ... start `daemon --config-file config.path`, by hand or through an agent ...
     config.set(api="503")           # at once, for the next request
-    config.requests()               # what it was asked
-# whatever process was started with this file is gone
+    config.requests()               # the requests so far
+# every process that was started with this file is gone
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ DAEMON = Path(__file__).with_name("daemon")
 
 
 class DaemonConfig:
-    """One file, one daemon: the path, which every process of the daemon has in its argument
-    list, tells them from all others, whoever their parent is by now."""
+    """One file, one daemon: every process of the daemon has the path in its argument list, and is
+    known by it, whatever its parent is now."""
 
     def __init__(self, folder: Path, *, port: int = 0, workers: int = 2, **behaviour: object):
         self.path = folder / "daemon.conf"
@@ -66,7 +66,7 @@ class DaemonConfig:
         fresh.rename(self.path)
 
     def report(self) -> dict[str, Any]:
-        """What the daemon said of itself when it started."""
+        """The daemon's report of itself, from its start."""
         report: dict[str, Any] = json.loads(self.report_path.read_text(encoding="utf-8"))
         return report
 
@@ -92,5 +92,5 @@ class DaemonConfig:
         ]
 
     def kill(self) -> None:
-        """KILL every process, and see them gone."""
+        """KILL every process, and wait until they are gone."""
         end_all(self.pids)

@@ -6,9 +6,9 @@ For every test in which an agent needs a token:
         ... os_auth_url = keystone.url ...
         keystone.mode = "hang"
 
-It speaks as much of Identity v3 as keystoneauth1's v3.Password needs; /v2.0 is gone, as today,
-unless a test wants it back for a client of those days.
-How it reads requests and how it misbehaves is shared with the look-alike daemon.
+It has as much of Identity v3 as keystoneauth1's v3.Password needs; /v2.0 is gone, as in today's
+Keystone, unless a test needs it for an old client.
+It reads requests and misbehaves by the code of the look-alike daemon.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 from .server import Server
 from .server import wire as wire
 
-# a good status with a bad document: what a token request is answered, headers and body
+# answers to a token request with a good status and a bad document: headers and body
 BAD_DOCUMENTS = {
     "bad_json": (["X-Subject-Token: nobody-knows"], b'{"token": {"expires_at": "20'),
     "other_json": (["X-Subject-Token: nobody-knows"], b'["nonsense"]'),
@@ -41,10 +41,10 @@ class Refused(Exception):
 
 
 class Keystone(Server):
-    """A Keystone of its own thread; see README.md for the modes.
+    """A Keystone in a thread of its own; see README.md for the modes.
 
     users           user name: password (any characters)
-    projects        the names of the projects that there are
+    projects        the names of the projects that exist
     token_life      seconds a token lives; negative: issued already expired
     clock_skew      seconds that Keystone's clock is ahead of ours
     delay           seconds before every answer
@@ -113,7 +113,7 @@ class Keystone(Server):
             wire.misbehave(conn, request, mode)
 
     def _well(self, request: Any) -> bytes:
-        """What a Keystone says that is well."""
+        """The answer of a Keystone that is well."""
         path = request.path.partition("?")[0].rstrip("/")
         status, headers, document = 404, [], _error(404, "Could not find it.")
         if request.method in ("GET", "HEAD") and path == "":
@@ -158,7 +158,7 @@ class Keystone(Server):
         return ("/v3/auth/tokens", *(["/v2.0/tokens"] if self.v2 else []))
 
     def _issue_v2(self, body: bytes) -> dict[str, Any]:
-        """What v2.0 gives for the same credentials; it knows the default domain only."""
+        """The answer of v2.0 for the same credentials; it knows the default domain only."""
         try:
             auth = json.loads(body)["auth"]
             tenant, given = auth.get("tenantName"), auth["passwordCredentials"]
@@ -244,7 +244,7 @@ class Keystone(Server):
         return secret, {"token": token}
 
     def revoke(self, token: str | None = None) -> None:
-        """Make one token, or every token so far, worthless (to a daemon that is told of it)."""
+        """Revoke one token, or every token so far (for daemons whose file write_tokens() keeps)."""
         with self._tokens_lock:
             for issued in [token] if token else list(self._ends):
                 self._ends.pop(issued, None)

@@ -1,7 +1,7 @@
 """A resource whose daemon is a look-alike: what Service and Worker have in common. For tests.
 
 The daemon is a copy of a program of this folder, under the name that the agent's own binary has;
-its configuration, log and program are in a folder that the unprivileged user of the daemon enters.
+its configuration, log and program are in a folder that the daemon's unprivileged user can enter.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from looks import eventually, masters
 from .config import DaemonConfig
 
 USER = "nobody"
-"""Who the look-alike daemons are run as."""
+"""The user that runs the look-alike daemons."""
 
 
 class Managed(Resource):
     """A resource whose daemon is a look-alike, run as an unprivileged user.
 
     folder: of this resource alone; every user can enter it.
-    program: what is copied, and run as the daemon.
+    program: the file that is copied, and run as the daemon.
     make_config: makes its configuration in a folder.
     """
 
@@ -49,7 +49,7 @@ class Managed(Resource):
             (folder / part).mkdir()
         for part in ("etc", "log"):  # the daemon writes its report beside its configuration
             os.chown(folder / part, account.pw_uid, account.pw_gid)
-        # under the binary's own name, which is how it is known when it is taken over
+        # under the binary's own name, by which it is recognised when it is taken over
         self.binary = folder / "bin" / defaults(agent)["binary"]
         shutil.copyfile(program, self.binary)
         self.binary.chmod(0o755)
@@ -74,7 +74,7 @@ class Managed(Resource):
         self.config.kill()
 
     def pids(self) -> list[int]:
-        """The daemon's processes, whoever started it: master, workers, orphans."""
+        """The daemon's processes, by whatever it was started: master, workers, orphans."""
         return self.config.pids()
 
     def master(self) -> int:
@@ -94,5 +94,5 @@ class Managed(Resource):
         return [pid for pid in pids if pid != master]
 
     def gone(self) -> bool:
-        """Whether no process of the daemon is left; waits for the killed to go, and fails else."""
+        """Wait until no process of the daemon is left: True, or the test fails."""
         return eventually(lambda: not self.pids())

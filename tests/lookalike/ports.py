@@ -1,4 +1,4 @@
-"""A TCP port that nobody else on this machine will be given. For tests that start a daemon."""
+"""A TCP port that no other test on this machine gets. For tests that start a daemon."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ FIRST, LAST = 20000, 32000
 # gets the port all the same, and until then a connection is refused
 _reserved: list[socket.socket] = []
 
-# of its own: hypothesis begins each example with the same seed, and a process that lives for
-# a thousand of them would have tried the same thousand ports each time
+# a random source of its own: hypothesis begins each example with the same seed, and a process
+# would try the same ports in each of a thousand examples
 _dice = random.SystemRandom()
 
 
@@ -24,8 +24,8 @@ def free_port(host: str = "127.0.0.1") -> int:
         port = _dice.randint(FIRST, LAST)
         holder = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         try:
-            # without SO_REUSEADDR the bind fails when anybody has the port, reserved or in use;
-            # set afterwards, it lets the daemon in
+            # without SO_REUSEADDR the bind fails if any process has the port, reserved or in use;
+            # set afterwards, it lets the daemon bind it
             holder.bind((host, port))
         except OSError:
             holder.close()

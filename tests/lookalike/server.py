@@ -1,6 +1,6 @@
-"""A server inside the test process, of its own threads; what it answers is a subclass's affair.
+"""A server inside the test process, in threads of its own; a subclass has its answers.
 
-How requests are read, and how answers misbehave, is shared with the look-alike `daemon`: wire.
+Reading requests and misbehaving is shared with the look-alike `daemon`: wire.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 
 def _load_wire() -> Any:
-    """The executable `daemon` as a module, without a trace of it in __pycache__."""
+    """The executable `daemon` as a module, without a file in __pycache__."""
     path = Path(__file__).with_name("daemon")
     loader = SourceFileLoader("lookalike_daemon", str(path))
     spec = importlib.util.spec_from_loader(loader.name, loader)
@@ -48,7 +48,7 @@ class Server:
 
             self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._context.load_cert_chain(certfile)
-        # bound but never listening: keeps the port for us while nobody is to be reached
+        # bound but never listening: keeps the port for us while the server does not listen
         self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._reservation = self._bind((host, 0))
         self._address: tuple[str, int] = self._reservation.getsockname()[:2]
@@ -66,7 +66,7 @@ class Server:
         self.close()
 
     def answer(self, conn: socket.socket, request: Any, peer: str) -> None:
-        """Answer a request of wire's; peer: the client's address."""
+        """Answer a request (wire.Request); peer: the client's address."""
         raise NotImplementedError
 
     # -- life
@@ -105,7 +105,7 @@ class Server:
         return bound
 
     def stop_listening(self) -> None:
-        """Refuse connections, and cut off those that hang."""
+        """Refuse connections, and close those that hang."""
         if self._listener is None or self._acceptor is None:
             return
         self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept(), which close alone does not
@@ -145,7 +145,7 @@ class Server:
             if request is not None:
                 self.answer(conn, request, peer)
         except OSError:
-            pass  # the client, or the test, went away
+            pass  # the client, or the test, is gone
         finally:
             wire.finish(conn)
             raw.close()

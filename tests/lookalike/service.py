@@ -20,7 +20,7 @@ from .config import DAEMON, DaemonConfig
 from .keystone import Keystone
 from .managed import Managed
 
-# how the look-alike daemon has to behave to resemble the one that an agent manages
+# how the look-alike daemon has to behave to be like the daemon that an agent manages
 STYLES: dict[str, dict[str, object]] = {
     "glance-api": {"style": "glance"},
     "cinder-api": {"style": "cinder", "port_taken": "exit", "hup": "keep", "term_grace": 60},
@@ -28,7 +28,7 @@ STYLES: dict[str, dict[str, object]] = {
 
 
 class Service(Managed):
-    """A resource whose daemon is a look-alike of an API, with a Keystone beside it.
+    """A resource whose daemon is a look-alike of an API, with a look-alike Keystone.
 
     folder: of this service alone; every user can enter it.
     credentials: whether the monitor has them (it asks Keystone then).
@@ -53,7 +53,7 @@ class Service(Managed):
         self.config.set(**{**STYLES.get(agent.name, {}), **behaviour})
         self.password = password
         self.keystone = Keystone(users={"monitor": password})
-        # a client that follows the catalog comes to this daemon
+        # the catalog leads a client to this daemon
         here = f"http://{self.config.host}:{self.config.port}"
         self.keystone.catalog = self.keystone.catalog_of(here, here)
         if credentials:
@@ -85,7 +85,7 @@ class Service(Managed):
             "os_project_name": "service",
             "os_auth_url": self.keystone.url,
         }
-        if FOREIGN:  # what the HA guide has, and a Keystone that still understands it
+        if FOREIGN:  # parameters as in the HA guide, and a Keystone that still knows v2.0
             self.keystone.v2 = True
             given["os_tenant_name"] = given["os_project_name"]
             given["os_auth_url"] = f"{self.keystone.url}/v2.0/"
@@ -102,4 +102,4 @@ class Service(Managed):
 
 
 MakeService = Callable[..., Service]
-"""What the fixture make_service gives; the options are Service's."""
+"""The type of the fixture make_service; the options are Service's."""

@@ -1,4 +1,4 @@
-"""Processes and daemons that are none of an agent's: strangers, and what a shell agent started.
+"""Strangers, processes that do not belong to an agent; and daemons that a shell agent started.
 
     pid = stranger("/bin/sleep", "60", pid=old)     # a fixture: conftest.py
     other = sister_daemon(folder)                   # another daemon of the same kind
@@ -33,7 +33,7 @@ until = time.monotonic() + 30
 while (pid := libc.syscall(435, ctypes.byref(args), ctypes.sizeof(args))) < 0:
     if time.monotonic() > until:
         sys.exit(f"clone3: {os.strerror(ctypes.get_errno())}")
-    time.sleep(0.01)  # whoever had the pid is still a zombie
+    time.sleep(0.01)  # the process that had the pid is still a zombie
 if not pid:
     if sys.argv[2]:
         os.setsid()
@@ -44,12 +44,12 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
 
 def reborn(pid: int, *, session: bool = False) -> list[str]:
-    """A prefix that gives a command the pid of somebody who is dead."""
+    """A prefix that gives a command the pid of a process that has ended."""
     return ["/usr/bin/python3", "-Es", "-c", REBORN, str(pid), "yes" if session else ""]
 
 
 class Strangers:
-    """Processes that are none of the agents' business; each must be alive at the end."""
+    """Processes that do not belong to the agents; each must be alive at the end."""
 
     def __init__(self) -> None:
         self._begun: list[subprocess.Popen[bytes]] = []
@@ -59,8 +59,8 @@ class Strangers:
     ) -> int:
         """Start one, by default a sleep, and return its pid.
 
-        pid: the one that it is to have, of somebody who is dead; it leads a session then, as
-            the dead did.
+        pid: the pid that it gets, of a process that has ended; it then leads a session, as that
+            process did.
         """
         account = pwd.getpwnam(user)
         words = [str(word) for word in command or ("/bin/sleep", "3600")]
@@ -99,7 +99,7 @@ def _runs(pid: int, program: str) -> bool:
 
 
 def sister_daemon(folder: Path, **behaviour: object) -> DaemonConfig:
-    """A configuration for a daemon of nobody's that the agents' user may read and write to."""
+    """A configuration for a daemon without an agent, which the daemons' user may read and write."""
     place = folder / "stranger"
     place.mkdir()
     os.chown(place, pwd.getpwnam(USER).pw_uid, -1)
@@ -110,7 +110,7 @@ def sister_daemon(folder: Path, **behaviour: object) -> DaemonConfig:
 
 
 def start_by_shell(service: Service, form: str = "--config-file {}") -> int:
-    """What the HA guide's agents do at start; the daemon's pid."""
+    """Start as the HA guide's agents do; return the daemon's pid."""
     argument = form.format(service.config.path)
     subprocess.run(
         [

@@ -34,7 +34,7 @@ class Running:
         self.config = config
         self.process = subprocess.Popen(
             config.command,
-            # spelled out: pytest's own C environment also holds what readline put there
+            # explicit: pytest's own C environment also has variables of readline
             env=dict(os.environ),
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -106,7 +106,7 @@ def test_serves_and_ends(start: Start) -> None:
 
 
 def test_dead_worker_is_replaced(start: Start) -> None:
-    """The master starts a worker for one that died."""
+    """The master starts a new worker for one that was killed."""
     daemon = start().ready()
     before = daemon.workers()
     os.kill(before[0], signal.SIGKILL)
@@ -155,7 +155,7 @@ def test_hup_keep_and_exit(start: Start) -> None:
 
 @pytest.mark.parametrize("who", ["master", "workers", "both"])
 def test_ignore_term(start: Start, who: str) -> None:
-    """TERM to everybody leaves the master there, or its workers, or both."""
+    """With ignore_term, after a TERM to all processes master, workers or both are still there."""
     daemon = start(ignore_term=who, term_grace=0.1).ready()
     before = daemon.workers()
     for pid in daemon.config.pids():
@@ -170,7 +170,7 @@ def test_ignore_term(start: Start, who: str) -> None:
 
 
 def test_orphan_on_term(start: Start) -> None:
-    """A master may leave at TERM without its workers."""
+    """With orphan_on_term the master ends at TERM, and its workers stay."""
     daemon = start(orphan_on_term="yes").ready()
     daemon.kill()
     assert 0 == daemon.ends()
@@ -224,7 +224,7 @@ def test_double_fork(start: Start) -> None:
 
 
 def test_exec_as(start: Start, tmp_path: Path) -> None:
-    """With exec_as the daemon is another program, under the pid that it had."""
+    """With exec_as the daemon becomes another program, with the same pid."""
     other = tmp_path / "another"
     other.write_bytes(DAEMON.read_bytes())
     other.chmod(0o755)
@@ -235,14 +235,14 @@ def test_exec_as(start: Start, tmp_path: Path) -> None:
 
 
 def test_reuse_port(start: Start) -> None:
-    """Two daemons that are willing share a port."""
+    """With reuse_port two daemons share a port."""
     one = start(reuse_port="yes").ready()
     other = start(reuse_port="yes", listen_port=one.config.port, port_taken="exit")
     eventually(lambda: len(other.config.pids()) == 3)
 
 
 def test_worker_hides(start: Start) -> None:
-    """One process more keeps the socket, in a session of its own, with nothing in its environ."""
+    """One more process keeps the socket, in a session of its own, with an empty environment."""
     daemon = start(worker_hides="session environment parent").ready()
     ours = os.getsid(daemon.process.pid)
 
@@ -268,7 +268,7 @@ def test_worker_life(start: Start) -> None:
 
 
 def test_storm(start: Start) -> None:
-    """At TERM each worker starts children, which do not end by TERM."""
+    """With storm each worker starts children at TERM, which ignore TERM."""
     daemon = start(storm=5).ready()
     daemon.kill()
     assert 0 == daemon.ends()
@@ -276,7 +276,7 @@ def test_storm(start: Start) -> None:
 
 
 def test_fatal_request(start: Start) -> None:
-    """The answer comes when the master is dead."""
+    """With fatal_request the answer comes after the master was killed."""
     daemon = start(fatal_request="yes")
     eventually(daemon.workers)
     assert 300 == daemon.get("/").status
@@ -295,7 +295,7 @@ DEATHS: list[tuple[dict[str, object], int, str]] = [
 
 @pytest.mark.parametrize(("behaviour", "code", "words"), DEATHS)
 def test_deaths(start: Start, behaviour: dict[str, object], code: int, words: str) -> None:
-    """A daemon that is to die does so with its exit code, its last words, and all its workers."""
+    """A daemon that is told to end does so with its exit code, last words, and all its workers."""
     daemon = start(**behaviour)
     _, stderr = daemon.process.communicate(timeout=PATIENCE)
     assert code == daemon.process.returncode
@@ -363,7 +363,7 @@ def test_port_taken_retry(start: Start) -> None:
 
 
 def test_foreign_address(start: Start, tmp_path: Path) -> None:
-    """An address that this node does not have is the end, at once."""
+    """With an address that this node does not have the daemon ends at once."""
     config = DaemonConfig(tmp_path)
     config.default["bind_host"] = "192.0.2.1"
     config.set()
@@ -373,7 +373,7 @@ def test_foreign_address(start: Start, tmp_path: Path) -> None:
 
 
 def test_report(start: Start) -> None:
-    """The report holds arguments, environment, descriptors and who the daemon runs as."""
+    """The report has arguments, environment, descriptors and the user of the daemon."""
     daemon = start().ready()
     report = daemon.config.report()
     assert daemon.config.command == report["argv"]
@@ -458,7 +458,7 @@ def test_every_status(start: Start) -> None:
 
 
 def drain(conn: socket.socket, most: int = 200_000) -> bytes:
-    """What the peer sends, until it has said enough or nothing for a while."""
+    """The bytes that the peer sends, until they are enough or none come for a while."""
     data = b""
     try:
         while len(data) < most and (piece := conn.recv(65536)):
@@ -470,7 +470,7 @@ def drain(conn: socket.socket, most: int = 200_000) -> bytes:
     return data
 
 
-# what the first bytes of an answer, and its last ones, look like
+# the first bytes of an answer, and its last ones
 SHAPES: dict[str, tuple[bytes, bytes]] = {
     "hang": (b"(silence)", b"(silence)"),
     "reset": (b"(reset)", b"(reset)"),
@@ -515,7 +515,7 @@ def test_misbehaviours(start: Start, part: str) -> None:
 
 
 def test_very_bytes(start: Start, keystone: Keystone, tmp_path: Path) -> None:
-    """The bytes of a file can be had as an answer, of the daemon and of Keystone."""
+    """Daemon and Keystone can answer with the bytes of a file."""
     answer = tmp_path / "answer"
     answer.write_bytes(b"SSH-2.0-OpenSSH\r\n\0\xff")
     daemon = start().ready()
@@ -548,7 +548,7 @@ def test_hung_request_does_not_hold_up_term(start: Start) -> None:
 
 
 def test_request_log_keeps_no_token(start: Start) -> None:
-    """The log tells that there was a token, and which, but not the token."""
+    """The log has a hash of the token, not the token."""
     daemon = start().ready()
     daemon.get("/v2/images?limit=1", "s3cret-token")
     daemon.get("/v2/images")
@@ -597,7 +597,7 @@ def password(keystone: Keystone, **changes: object) -> v3.Password:
 
 def token_of(keystone: Keystone, timeout: float = PATIENCE, /, **changes: object) -> str | None:
     client = session.Session(timeout=timeout)
-    # a look at the expiry, as every client that keeps a token will have
+    # look at the expiry, as every client does that keeps a token
     access = password(keystone, **changes).get_access(client)
     return access.auth_token if access.expires else None
 
@@ -620,7 +620,7 @@ def test_keystone_gives_a_token(keystone: Keystone) -> None:
 
 
 def test_keystone_from_its_root(keystone: Keystone) -> None:
-    """The Identity root does as auth_url, and discovery finds v3."""
+    """The Identity root works as auth_url, and discovery finds v3."""
     assert token_of(keystone, auth_url=keystone.url)
     plugin = password(keystone)
     endpoint = plugin.get_endpoint(session.Session(), service_type="identity", version=(3, 0))
@@ -653,13 +653,13 @@ def test_keystone_takes_any_password(secret: str) -> None:
 
 
 def test_keystone_has_no_v2(keystone: Keystone) -> None:
-    """Anything under /v2.0 is gone."""
+    """Every path under /v2.0 answers 404."""
     for path in ("/v2.0", "/v2.0/", "/v2.0/tokens"):
         assert 404 == session.Session().get(keystone.url + path, raise_exc=False).status_code
 
 
 def test_keystone_with_v2(keystone: Keystone) -> None:
-    """With v2 it gives the tokens of those days, for the same credentials, beside those of v3."""
+    """With v2 Keystone also gives v2.0 tokens, for the same credentials."""
     keystone.v2 = True
     auth = {
         "tenantName": "service",
@@ -678,7 +678,7 @@ def test_keystone_with_v2(keystone: Keystone) -> None:
 
 
 def test_keystone_when_asked(keystone: Keystone) -> None:
-    """What Keystone says can change when it is asked."""
+    """when_asked can change Keystone's answer."""
     keystone.when_asked = lambda: setattr(keystone, "mode", "503")
     with pytest.raises(exceptions.ServiceUnavailable):
         token_of(keystone)
@@ -706,7 +706,7 @@ def test_keystone_status(keystone: Keystone, mode: str | int) -> None:
 
 @pytest.mark.parametrize("mode", sorted({*MODES} - {"fine"}))
 def test_keystone_mode_gives_no_token(keystone: Keystone, mode: str) -> None:
-    """In no mode but `fine` does a careful client get a token, and closing waits for nobody."""
+    """Only in mode `fine` a careful client gets a token, and close() does not wait for clients."""
     keystone.mode = mode
     endless = mode.startswith("endless")
     if endless or mode == "drip":
@@ -761,7 +761,7 @@ def test_keystone_rejects_unknown_modes(keystone: Keystone) -> None:
 
 
 def test_keystone_clock(keystone: Keystone) -> None:
-    """Tokens can be born expired, and Keystone's clock can be wrong by a day."""
+    """Tokens can be issued expired, and Keystone's clock can be wrong by a day."""
     keystone.token_life = -10
     assert password(keystone).get_access(session.Session()).will_expire_soon(0)
     keystone.token_life, keystone.clock_skew = 3600, 86400
@@ -791,7 +791,7 @@ def test_keystone_tls(certificate: Path) -> None:
 def test_daemon_takes_the_tokens_that_keystone_gave(
     start: Start, keystone: Keystone, tmp_path: Path
 ) -> None:
-    """With write_tokens the daemon accepts what Keystone issued, until it is revoked or over."""
+    """With write_tokens the daemon accepts Keystone's tokens until they are revoked or expired."""
     keystone.write_tokens(tokens := tmp_path / "tokens")
     daemon = start(accept_tokens=tokens).ready()
     assert 401 == daemon.get("/v2/images", "forged").status
@@ -806,13 +806,13 @@ def test_daemon_takes_the_tokens_that_keystone_gave(
     assert 401 == daemon.get("/v2/images", token_of(keystone)).status
 
 
-# ---- what stands between
+# ---- between client and peers
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1 is deprecated")
 @pytest.mark.parametrize("how", FRONTS)
 def test_front(keystone: Keystone, certificate: Path, how: str) -> None:
-    """A front lets TLS through, or fails as its name says, and its end waits for nobody."""
+    """A front passes TLS on, or fails as its name says, and its end does not wait for clients."""
     context = ssl.create_default_context(cafile=str(certificate))
     with Front(keystone.port, how, certificate) as front:
         url = f"127.0.0.1:{front.port}"
@@ -839,7 +839,7 @@ def test_front(keystone: Keystone, certificate: Path, how: str) -> None:
 
 @pytest.mark.parametrize("how", NAMESERVERS)
 def test_nameserver(tmp_path: Path, how: str) -> None:
-    """Names do not resolve, or not in time, for who runs with the prefix; nobody else notices."""
+    """With the prefix names do not resolve, or not in time; for other processes nothing changes."""
     before = Path("/etc/resolv.conf").read_bytes()
     ask = "import socket; socket.getaddrinfo('api.example.org', 80)"
     with Nameserver(how, tmp_path) as nameserver:
@@ -857,7 +857,7 @@ def test_nameserver(tmp_path: Path, how: str) -> None:
 
 
 def test_free_ports_are_different_and_usable() -> None:
-    """A port is given once, refuses connections until a daemon listens, and lets it."""
+    """A port is given once, refuses connections until a daemon listens, and can be listened on."""
     ports = [free_port() for _ in range(50)]
     assert 50 == len(set(ports))
     with pytest.raises(ConnectionRefusedError):
@@ -867,7 +867,7 @@ def test_free_ports_are_different_and_usable() -> None:
 
 
 def test_free_ports_come_from_no_seed() -> None:
-    """Who begins with the same seed again and again, as hypothesis does, finds other ports."""
+    """free_port() does not use the global seed, which hypothesis sets for each example."""
     random.seed(0)
     before = random.getstate()
     free_port()

@@ -1,4 +1,4 @@
-"""What the tests of workers rest upon: the look-alike worker and its broker do what is said."""
+"""The look-alike worker and its broker, which tests of workers need, behave as README.md says."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from looks import PATIENCE, eventually
 
 @pytest.fixture
 def broker() -> Iterator[Broker]:
-    """A broker that is well."""
+    """A broker that answers."""
     with Broker() as broker:
         yield broker
 
 
 def greeted(broker: Broker) -> bytes:
-    """What comes first to a client that greets."""
+    """The first byte that a client gets after its greeting."""
     with socket.create_connection((broker.host, broker.port), PATIENCE) as client:
         client.sendall(b"AMQP\0\0\x09\x01")
         return client.recv(1)
@@ -32,7 +32,7 @@ def greeted(broker: Broker) -> bytes:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_broker(host: str) -> None:
-    """It answers, sends heartbeats, refuses, comes back on its port, and counts who has come."""
+    """The broker answers, sends heartbeats, refuses, listens again, and counts connections."""
     with Broker(host) as broker:
         assert greeted(broker) == b"\x01"
         with socket.create_connection((broker.host, broker.port), PATIENCE) as client:
@@ -51,7 +51,7 @@ def test_broker(host: str) -> None:
 
 
 def test_broker_modes(broker: Broker) -> None:
-    """It can be silent, and close connections at once; there is no other mode."""
+    """The broker can be silent, and close connections at once; an unknown mode is refused."""
     broker.mode = "silent"
     with socket.create_connection((broker.host, broker.port), PATIENCE) as client:
         client.sendall(b"AMQP\0\0\x09\x01")
@@ -69,7 +69,7 @@ def test_broker_modes(broker: Broker) -> None:
 
 
 def test_worker(broker: Broker, tmp_path: Path) -> None:
-    """It keeps its connections, makes them anew, leaves the broker and does not read on request."""
+    """The worker keeps and renews connections; as told it leaves the broker, or does not read."""
     with WorkerConfig(tmp_path, connect=broker.address, processes=2, connections=3) as config:
         master = subprocess.Popen([WORKER, "--config-file", config.path])
         eventually(lambda: broker.connections() == 6)

@@ -23,7 +23,7 @@ APP = Path(__file__).with_name("app.py")
 PROGRAM = "/usr/bin/uwsgi_python3"
 PACKAGE = "uwsgi-plugin-python3"
 
-# Service's own; whatever else is given is behaviour
+# Service's own; all other options are behaviour
 OPTIONS = ("credentials", "interpreter", "name", "password", "prefix")
 
 # names of the script and of the module, and the options that name the address; without such
@@ -39,8 +39,8 @@ APPLICATIONS = {
 
 
 class UwsgiConfig(DaemonConfig):
-    """Knows the processes of a uWSGI by what they have open, too: its arguments are lost when it
-    gives itself a name."""
+    """Finds the processes of a uWSGI also by their open files: a process that sets its title loses
+    its arguments."""
 
     def __init__(self, folder: Path, agent: Path, **options: Any) -> None:
         super().__init__(folder, **options)
@@ -101,7 +101,7 @@ class UwsgiService(Service):
         self.config = UwsgiConfig(folder / "etc", agent, port=port)
         self.config.set(**{**report, **style, **behaviour})
         script, name, _, _ = APPLICATIONS[agent.name]
-        # what a virtual environment is made of; the rest is as good as empty
+        # the parts that a virtual environment needs; it has no packages
         self.venv = folder / "venv"
         self.venv.joinpath("bin").mkdir(parents=True)
         self.venv.joinpath("pyvenv.cfg").write_text("home = /usr/bin\n", encoding="ascii")
@@ -118,7 +118,7 @@ class UwsgiService(Service):
         shutil.copyfile(DAEMON, self.app.with_name("daemon"))
         self.app.chmod(0o755)
         self.ini = folder / "etc" / "uwsgi.ini"
-        del self.parameters["binary"]  # the system's is found; this one is there to be named
+        del self.parameters["binary"]  # the system's is found; this one can be named
         self.binary.unlink()
         self.binary = self.binary.with_name("uwsgi_python3")
         self.binary.symlink_to(PROGRAM)
@@ -132,7 +132,7 @@ class UwsgiService(Service):
             self.write_ini(ini)
 
     def write_ini(self, settings: Mapping[str, object]) -> None:
-        """Give it this ini file."""
+        """Write the ini file, and set uwsgi_ini."""
         lines = [f"{name.lstrip('+')} = {value}" for name, value in settings.items()]
         self.ini.write_text("\n".join(["[uwsgi]", *lines, ""]), encoding="utf-8")
         self.parameters["uwsgi_ini"] = self.ini

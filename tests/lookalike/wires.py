@@ -1,7 +1,7 @@
-"""Answers that are none, and grants of a token: what can come back on the wire, a fault a row.
+"""Invalid answers, and grants of a token, as a peer may send them: a fault a row.
 
-For tests/unit/test_api.py, which takes the check itself through all of them, and for
-tests/agents/test_peers.py, where agents meet some of them as processes.
+For tests/unit/test_api.py, which tests the check itself with all of them, and for
+tests/agents/test_peers.py, where agents get some of them as processes.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from .case import Answer
 
 
 def api_code(status: int) -> int:
-    """What a monitor says of a status that answers the request with a token."""
+    """The monitor's code for a status that answers the request with a token."""
     return {200: 0, 403: 190}.get(status, 1)
 
 
 def keystone_words(status: int) -> str:
-    """What it says of Keystone that answers a request for a token with a status."""
+    """Words of the monitor's reason if Keystone answers a request for a token with a status."""
     return "refuses user monitor" if status in (400, 401, 403) else "at http"
 
 
@@ -45,10 +45,10 @@ def sized(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
 
 @functools.cache
 def bomb() -> bytes:
-    """What gzip makes of 2 GB of zeros, a thousandth of what they are; made once, when sent."""
+    """2 GB of zeros in gzip, a thousandth of their size; made once, when it is first sent."""
     zeros, times = bytes(1 << 24), 128
     pack = zlib.compressobj(9, wbits=-15)
-    block = pack.compress(zeros) + pack.flush(zlib.Z_FULL_FLUSH)  # needs nothing from before it
+    block = pack.compress(zeros) + pack.flush(zlib.Z_FULL_FLUSH)  # needs no earlier block
     checksum = 0
     for _ in range(times):
         checksum = zlib.crc32(zeros, checksum)
@@ -67,9 +67,9 @@ class Wire:
     """One fault of a peer's answer.
 
     name: of the row. answer: what is sent.
-    api, words: what the monitor says if it befalls the authenticated request.
+    api, words: code and words of the monitor if the authenticated request gets this answer.
     slow: the monitor needs all its time.
-    versions: whether it is as good as a version document.
+    versions: whether it also counts as a version document.
     """
 
     name: str
@@ -86,13 +86,13 @@ GONE = ("cuts the connection",)
 LATE = ("does not answer in time",)
 
 WIRE = [
-    # says nothing, or goes
+    # no answer, or a closed connection
     Wire("silent", "hang", words=LATE, slow=True),
     Wire("byte-a-second", "drip", words=LATE, slow=True),
     Wire("silent-amid-the-body", "stall", words=LATE, slow=True),
     Wire("reset", "reset", words=GONE),
     Wire("closed", "close", words=GONE),
-    # knows no end
+    # no end
     Wire("endless-body", "endless_body", words=("without end",)),
     Wire("endless-chunks", "endless_chunks", words=("without end",)),
     Wire("endless-headers", "endless_headers"),
@@ -101,7 +101,7 @@ WIRE = [
     Wire("50-megabytes", big, words=("without end",)),
     Wire("header-line-of-100-kB", sized(b"{}", "X-Long: " + "x" * 100_000), words=HTTP),
     Wire("1000-headers", sized(b"{}", *(f"X-{n}: x" for n in range(1000))), words=HTTP),
-    # says a wrong length
+    # wrong length
     Wire("length-too-long", "wrong_length", words=CUT),
     Wire("length-beyond-64-bit", http(f"Content-Length: {1 << 70}"), words=CUT),
     Wire("length-too-short", http("Content-Length: 1"), 0),
@@ -109,18 +109,18 @@ WIRE = [
     Wire("length-no-number", http("Content-Length: two"), 0),
     Wire("two-lengths", http("Content-Length: 2", "Content-Length: 1"), 0),
     Wire("no-length", http(), 0),
-    # cuts its body to pieces
+    # chunks
     Wire("chunks-cut-off", http("Transfer-Encoding: chunked", body=b"5\r\nab"), words=CUT),
     Wire("chunks-without-last", http("Transfer-Encoding: chunked", body=b"2\r\n{}\r\n"), words=CUT),
     Wire("chunk-of-no-size", http("Transfer-Encoding: chunked", body=b"zz\r\n{}"), words=CUT),
     Wire("chunk-of-size--1", http("Transfer-Encoding: chunked", body=b"-1\r\n{}\r\n")),
     Wire("chunk-too-big", http("Transfer-Encoding: chunked", body=b"f" * 20 + b"\r\n{}")),
-    # sends elsewhere
+    # redirects
     Wire("redirect-loop", "redirect_loop", words=("302",)),
     Wire("redirect-nowhere", sized(b"", status="302 Found"), words=("302",)),
     Wire("redirect-to-junk", sized(b"", "Location: ht!tp://[", status="307 x"), words=("307",)),
     Wire("redirect-to-file", sized(b"", "Location: file:///etc/passwd", status="301 x")),
-    # is not what it was thought to be
+    # another protocol
     Wire("smtp", "nonsense"),
     Wire("ssh", b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", words=HTTP),
     Wire("tls", b"\x15\x03\x01\x00\x02\x02\x46"),
@@ -130,7 +130,7 @@ WIRE = [
     Wire("http-0.9", b"<html><body>It works!</body></html>\r\n", words=HTTP),
     Wire("http-2", b"\0\0\x12\4\0\0\0\0\0\0\3\0\0\0d\0\4\0\xa0\0\0\0\2\0\0\0\0", words=()),
     Wire("http-9.9", b"HTTP/9.9 200 OK\r\n\r\n{}", words=HTTP),
-    # has an odd status line
+    # odd status lines
     Wire("status-word", http(status="OK 200"), words=HTTP),
     Wire("status-20", http(status="20 OK"), words=HTTP),
     Wire("status-2000", http(status="2000 OK"), words=HTTP),
@@ -139,24 +139,24 @@ WIRE = [
     Wire("status-missing", http(status=""), words=HTTP),
     Wire("status-cut-off", b"HTTP/1.1 2"),
     Wire("status-200-alone", http(status="200"), 0),
-    # says more than it should
+    # odd headers
     Wire("header-of-no-name", http(": none", "no colon"), 0),
     Wire("header-with-zeros", sized(b"{}", "X-Zero: \0\0"), 0),
     Wire("header-beyond-ascii", sized(b"{}", "X-\xe4: \xff\xfe"), 0),
     Wire("cookies", sized(b"{}", *(f"Set-Cookie: c{n}={'x' * 500}; Path=/" for n in range(50))), 0),
-    # packs
+    # compressed
     Wire("gzip", sized(gzip.compress(b"{}"), "Content-Encoding: gzip"), 0),
     Wire("gzip-bomb", bomb, words=("without end",)),
     Wire("gzip-junk", sized(b"not gzip", "Content-Encoding: gzip"), 0),
     Wire("packed-unheard-of", sized(b"{}", "Content-Encoding: ar, zip"), 0),
-    # has nothing to say, or nonsense; the authenticated request's answer was 200, and whole
+    # empty, or nonsense; the authenticated request's answer was 200, and whole
     Wire("empty", sized(b""), 0),
     Wire("deep", sized(b'{"versions": ' + b"[" * 100_000), 0, versions=True),
     Wire("not-utf-8", sized(b"\xff\xfe\x80"), 0),
 ]
 
 
-# ---- what Keystone grants
+# ---- Keystone's grants
 
 GOOD: dict[str, Any] = {
     "expires_at": "2030-01-01T01:00:00.000000Z",
@@ -174,7 +174,7 @@ def grant(token: object = GOOD, *, subject: str | None = "gAAAA-good", raw: byte
 
 
 def but(**changes: object) -> bytes:
-    """A grant that is good but for this; None takes something away."""
+    """A good grant with these changes; None takes a part away."""
     token = {**GOOD, **changes}
     return grant({name: value for name, value in token.items() if value is not None})
 

@@ -25,12 +25,12 @@ from .managed import Managed
 WORKER = Path(__file__).with_name("worker")
 
 FURTHER = "_config"
-"""How parameters end that name a further configuration file: a node may have the default, or not.
+"""The end of parameters that name a further configuration file, as a node may lack the default.
 """
 
 
 class WorkerConfig(DaemonConfig):
-    """The configuration of a worker, and a hold on all its processes."""
+    """The configuration of a worker, by which all its processes are found."""
 
     def __init__(self, folder: Path, **behaviour: object) -> None:
         super().__init__(folder)
@@ -49,7 +49,7 @@ class Worker(Managed):
     """A resource whose daemon is a look-alike worker.
 
     folder: of this worker alone; every user can enter it.
-    broker: what transport_url names, and where it connects; None: neither.
+    broker: named by transport_url, and connected to; None: no broker.
     behaviour: options of the look-alike.
     """
 
@@ -80,7 +80,7 @@ class Worker(Managed):
 
 
 MakeWorker = Callable[..., Worker]
-"""What the fixture make_worker gives; the options are Worker's."""
+"""The type of the fixture make_worker; the options are Worker's."""
 
 
 def unread(pid: int) -> bool:
@@ -90,7 +90,7 @@ def unread(pid: int) -> bool:
 
 
 def bytes_waiting(pid: int) -> list[int]:
-    """How many bytes a process has not read, of each of its TCP connections."""
+    """For each TCP connection of a process, how many bytes it has not read."""
     inodes = set()
     for number in os.listdir(f"/proc/{pid}/fd"):
         try:
@@ -108,9 +108,9 @@ def bytes_waiting(pid: int) -> list[int]:
 
 
 class TakesPath:
-    """Another process than the worker's that has a UNIX socket at its path: the test's own.
+    """The test's own process takes the path of the worker's UNIX socket.
 
-    how: None answers in HTTP, as a second agent would; "hang" says nothing.
+    how: None answers in HTTP, as a second agent would; "hang" sends nothing.
     """
 
     def __init__(self, path: Path, how: str | None = None) -> None:
@@ -144,4 +144,4 @@ class TakesPath:
                 try:
                     client.sendall(b"HTTP/1.0 404 Not Found\r\n\r\n")
                 except OSError:
-                    pass  # Who asked saw that the socket is not the daemon's, and has hung up.
+                    pass  # The monitor saw that the socket is not the daemon's, and has closed it.

@@ -1,4 +1,4 @@
-"""The fixture that deb and rpm share."""
+"""The fixtures that deb and rpm share."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The packages as the tests make them, and a Debian root of its own to install them in.
+"""Builds the packages for the tests, and makes a Debian root in which they are installed.
 
     with Root(base, folder) as root:
         root.run("dpkg", "--install", package)
-    # all processes in it have ended, and its mounts are gone with them
+    # all its processes have ended, and its mounts are gone
 
 How a root is made and entered: lab/root.py.
 """
@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 AGENTS = "/usr/lib/ocf/resource.d/openstack"
 LIB = "/usr/lib/ocf/lib"
 PACKAGES = ("openstack-resource-agents", "openstack-ocf")
-"""The agents, and the operator's command: as deb and as rpm."""
+"""The agents, and the operator's command; as deb and as rpm."""
 DAEMON = """#!/usr/bin/python3
 import http.server
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -56,7 +56,7 @@ wait
 
 
 def run(*command: str | Path, cwd: str | Path = "/", **environ: str) -> str:
-    """A command that must succeed; what it prints."""
+    """Run a command that must succeed; return its output."""
     words = [str(word) for word in command]
     done = subprocess.run(
         words, env={**ENVIRON, **environ}, stdin=subprocess.DEVNULL, capture_output=True, text=True,
@@ -67,12 +67,12 @@ def run(*command: str | Path, cwd: str | Path = "/", **environ: str) -> str:
 
 
 def dist(folder: Path, root: Path = ROOT) -> Path:
-    """Make the source archive in a folder; its path."""
+    """Make the source archive in a folder; return its path."""
     return Path(run("make", "-s", "-C", root, "dist", f"DIST={folder}").strip())
 
 
 def older(folder: Path) -> Path:
-    """The source archive of an older version, which goes with ours in nothing."""
+    """The source archive of an older version, whose modules do not work with today's."""
     run("tar", "-xf", dist(folder), "-C", folder)
     (top,) = (path for path in folder.iterdir() if path.is_dir())
     for path in [*top.glob("agentlib/*.py"), *top.glob("openstack_ocf/*.py"),
@@ -87,7 +87,7 @@ def older(folder: Path) -> Path:
 
 
 def debs(archive: Path, folder: Path) -> dict[str, Path]:
-    """Make the Debian packages of a source archive in a folder that is made; each by its name."""
+    """Make the Debian packages of a source archive in a new folder; return them by name."""
     folder.mkdir()
     run("tar", "-xf", archive, "-C", folder)
     (top,) = folder.iterdir()
@@ -107,7 +107,7 @@ def base_root(suite: str | None) -> Kept:
 
 
 class Root(lab_root.Root):
-    """A Debian root: what is changed in it is in `folder`, and the base stays as it is."""
+    """A Debian root: changes are written to `folder`, and the base stays as it is."""
 
     def __init__(self, base: Kept, folder: Path) -> None:
         super().__init__([base], folder)
@@ -118,7 +118,7 @@ class Root(lab_root.Root):
     def begin(
         self, *words: str | Path, environ: Mapping[str, str] | None = None
     ) -> subprocess.Popen[str]:
-        """Begin a command in it; stdout and stderr come together."""
+        """Start a command in it; stdout and stderr are one stream."""
         return subprocess.Popen(
             self.command(*words), env={**ENVIRON, **(environ or {})}, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -127,19 +127,19 @@ class Root(lab_root.Root):
     def run(
         self, *words: str | Path, environ: Mapping[str, str] | None = None, code: int = 0
     ) -> str:
-        """Run a command in it that must end with this code; what it says."""
+        """Run a command in it that must end with this code; return its output."""
         process = self.begin(*words, environ=environ)
         said = process.communicate()[0]
         assert process.returncode == code, f"{words}: {process.returncode}\n{said}"
         return said
 
     def bring(self, path: Path) -> str:
-        """Copy a file into its /root; the path there."""
+        """Copy a file into its /root; return the path there."""
         shutil.copy(path, self.path / "root")
         return f"/root/{path.name}"
 
     def tree(self) -> dict[str, str]:
-        """All files, folders and links in it, but what dpkg, rpm and apt write down."""
+        """All files, folders and links in it, without the records of dpkg, rpm and apt."""
         own = ("root", "var/cache", "var/lib/apt", "var/lib/dpkg", "var/lib/rpm",
                "var/log/dpkg.log")  # fmt: skip
         skipped = [word for path in own for word in ("-path", f"./{path}", "-prune", "-o")]
@@ -151,14 +151,14 @@ class Root(lab_root.Root):
 
 
 def started(root: Root) -> None:
-    """Have the agent start the daemon."""
+    """Start the daemon by the agent."""
     root.run(f"{AGENTS}/glance-api", "start", environ=PARAMETERS)
 
 
 def monitored(root: Root, command: list[str]) -> tuple[str, str]:
-    """Run a command on the host while agents are run in the root all the time.
+    """Run a command on the host while monitors run in the root all the time.
 
-    What it says, and what the monitors came to: code and reason, a line each.
+    Return its output, and exit code and reason of each monitor, a line each.
     """
     (root.path / "root/enough").unlink(missing_ok=True)
     with root.begin("sh", "-c", LOOPS, environ=MONITOR) as loops:
@@ -175,7 +175,7 @@ def monitored(root: Root, command: list[str]) -> tuple[str, str]:
 
 
 def slowly(*words: str) -> list[str]:
-    """A command in which every file takes 10 ms to appear or to go."""
+    """The command under strace: each creation or removal of a file takes 10 ms longer."""
     calls = "rename,renameat,renameat2,unlink,unlinkat,symlink,symlinkat"
     options = ["--seccomp-bpf", "-f", "-qq", "-o", "/dev/null", f"--trace={calls}"]
     return ["strace", *options, f"--inject={calls}:delay_exit=10000", *words]

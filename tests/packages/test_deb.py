@@ -1,4 +1,4 @@
-"""The Debian packages, in a root of their own: installed, upgraded under monitors, removed."""
+"""The Debian packages, in their own root: installed, upgraded under monitors, removed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SHELL_AGENT = "#!/bin/sh\n# the agent of the guide\nexit 3\n"
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """What `make deb` makes: agents, and the command."""
+    """The packages of `make deb`: agents, and the command."""
     folder = tmp_path_factory.mktemp("deb")
     said = run("make", "-s", "-C", ROOT, "deb", f"DIST={folder}").splitlines()
     packages = {Path(line).name.partition("_")[0]: Path(line) for line in said if line[:1] == "/"}
@@ -50,22 +50,22 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Packages of an older version that goes with ours in nothing."""
+    """Packages of an older version, whose modules do not work with today's."""
     folder = tmp_path_factory.mktemp("before")
     packages = debs(older(folder), folder / "deb")
     return [packages[name] for name in PACKAGES]
 
 
 def install(root: Root, packages: list[Path]) -> str:
-    """Install packages in the root; what dpkg says."""
+    """Install packages in the root; return dpkg's output."""
     return root.run("dpkg", "--install", *(root.bring(package) for package in packages))
 
 
-# --- what is in them ------------------------------------------------------------------------
+# --- their contents ------------------------------------------------------------------------
 
 
 def test_fresh_install(made: list[Path], root: Root) -> None:
-    """In a root without anything of ours, all agents and the command run from the packages."""
+    """In a root without older files of this project agents and command run from the packages."""
     install(root, made)
 
     for name in NAMES:
@@ -79,7 +79,7 @@ def test_fresh_install(made: list[Path], root: Root) -> None:
 
 
 def test_bytecode(made: list[Path], root: Root) -> None:
-    """Every module is compiled when it is installed, and agents and command use that."""
+    """Every module is compiled at the installation, and agents and command use the bytecode."""
     install(root, made)
     written = ["find", LIB, "-name", "*.pyc", "-printf", r"%p %T@ %i\n"]
     compiled = root.run(*written)
@@ -93,7 +93,7 @@ def test_bytecode(made: list[Path], root: Root) -> None:
 
 
 def test_files(made: list[Path]) -> None:
-    """All is root's, nobody else can write it, and no path of the build is in it."""
+    """All files are root's, no other user can write them, and they have no path of the build."""
     for package in made:
         for line in run("dpkg-deb", "--contents", package).splitlines():
             mode, owner = line.split()[:2]
@@ -106,7 +106,7 @@ def test_files(made: list[Path]) -> None:
 
 
 def test_names(made: list[Path]) -> None:
-    """Each agent is in it, with its man page; no file is one of Debian's resource-agents."""
+    """Each agent is in the package, with its man page; no file is one of resource-agents."""
     listing = run("dpkg-deb", "--contents", made[0])
     paths = {f"/{line.split()[5][2:]}" for line in listing.splitlines() if line[0] != "d"}
 
@@ -115,11 +115,11 @@ def test_names(made: list[Path]) -> None:
     assert set() == paths & set(run("dpkg", "--listfiles", "resource-agents").splitlines())
 
 
-# --- on what is there -----------------------------------------------------------------------
+# --- over older files -----------------------------------------------------------------------
 
 
 def test_upgrade_under_running_agents(made: list[Path], before: list[Path], root: Root) -> None:
-    """At every moment of an upgrade the agents are those of one version: every monitor is 0."""
+    """At every moment of an upgrade all agents are of one version: every monitor is 0."""
     install(root, before)
     started(root)
     packages = [root.bring(package) for package in made]
@@ -133,7 +133,7 @@ def test_upgrade_under_running_agents(made: list[Path], before: list[Path], root
 
 
 def test_a_start_that_is_under_way(made: list[Path], before: list[Path], root: Root) -> None:
-    """A start that is under way keeps its library until it has ended; dpkg says that it waits."""
+    """A running start keeps its library until it has ended; dpkg says that it waits."""
     install(root, before)
     daemon = root.path / "usr/local/bin/daemon"
     daemon.write_text(WAITING + daemon.read_text().partition("\n")[2])
@@ -154,7 +154,7 @@ def test_a_start_that_is_under_way(made: list[Path], before: list[Path], root: R
 
 
 def test_over_make_install(made: list[Path], root: Root) -> None:
-    """Over make install's files: every monitor is 0, and the package's files alone are left."""
+    """Over make install's files every monitor is 0, and only the package's files are left."""
     install(root, made)
     wanted = root.tree()
     root.run("dpkg", "--purge", *PACKAGES)
@@ -172,7 +172,7 @@ def test_over_make_install(made: list[Path], root: Root) -> None:
 
 
 def test_over_the_shell_agents(made: list[Path], root: Root, tmp_path: Path) -> None:
-    """The shell agents' package of this name is upgraded, though its version is a year."""
+    """The shell agents' package of this name is upgraded, although its version is a year."""
     old = tmp_path / "old"
     (old / "DEBIAN").mkdir(parents=True)
     (old / "DEBIAN/control").write_text(
@@ -191,7 +191,7 @@ def test_over_the_shell_agents(made: list[Path], root: Root, tmp_path: Path) -> 
 
 
 def test_a_change_on_the_node_is_said(made: list[Path], root: Root) -> None:
-    """An agent that somebody has edited is replaced, and dpkg's output names it."""
+    """An agent that was edited on the node is replaced, and dpkg's output names it."""
     install(root, made)
     with (root.path / AGENTS[1:] / "keystone").open("a") as file:
         file.write("# a change\n")
@@ -210,7 +210,7 @@ def test_full_disk(made: list[Path], before: list[Path], base: Kept, tmp_path: P
         with Root(base, tmp_path) as root:
             install(root, before)
             packages = [root.bring(package) for package in made]
-            # All but 300 KB: what is smaller than a package fits, and not all of it.
+            # All but 300 KB: small files of a package fit, the whole package does not.
             free = os.statvfs(tmp_path)
             os.posix_fallocate(
                 os.open(root.path / "root/full", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC),
@@ -224,7 +224,7 @@ def test_full_disk(made: list[Path], before: list[Path], base: Kept, tmp_path: P
         run("umount", "--lazy", tmp_path)
 
 
-# --- and away -------------------------------------------------------------------------------
+# --- removed -------------------------------------------------------------------------------
 
 
 def test_remove_and_purge(made: list[Path], before: list[Path], root: Root) -> None:

@@ -1,4 +1,4 @@
-"""The rpm packages, made and installed with Debian's rpm in a root of their own."""
+"""The rpm packages, made and installed with Debian's rpm in their own root."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ OWN = (
     r"^/usr/share/(licenses|lintian|python3|doc/openstack-ocf)\b"
     r"|/(copyright|changelog\.gz|CHANGELOG\.md)$"
 )
-"""What each kind of package has elsewhere, or the other has no use for."""
+"""Files that only one kind of package has, or has in another place."""
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """What `make rpm` makes: agents, and the command."""
+    """The packages of `make rpm`: agents, and the command."""
     folder = tmp_path_factory.mktemp("rpm")
     said = run("make", "-s", "-C", ROOT, "rpm", f"DIST={folder}").splitlines()
     return [next(Path(line) for line in said if f"/{name}-" in line and ".noarch." in line)
@@ -44,7 +44,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Packages of an older version that goes with ours in nothing."""
+    """Packages of an older version, whose modules do not work with today's."""
     folder = tmp_path_factory.mktemp("before")
     archive = older(folder)
     run("rpmbuild", "-tb", "--nodeps", "--define", f"_topdir {folder}", archive, HOME=str(folder))
@@ -52,27 +52,27 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def rpm(root: Root, *arguments: str, packages: Sequence[Path] = ()) -> list[str]:
-    """An rpm of the host that works on the root; --nodeps: Debian's packages are unknown to it."""
+    """A command of the host's rpm for the root; --nodeps, since rpm does not know deb packages."""
     nodeps = ["--nodeps"] if packages else []
     return root.outside(
         "rpm", "--root", root.merged, "--dbpath", "/var/lib/rpm", *arguments, *nodeps, *packages)
 
 
 def query(package: Path, form: str) -> str:
-    """What rpm says of a package; its database, which it makes for that, is beside the package."""
+    """Query a package by rpm, whose database is made beside the package."""
     command = ("rpm", "--query", "--package", "--queryformat", form, package)
     return run(*command, HOME=str(package.parent))
 
 
 def paths(listing: str) -> set[str]:
-    """Paths without what is different by design: the version's folder, and how pages are packed."""
+    """Paths without the intended differences: the version's folder, and compressed man pages."""
     lines = re.sub(r"/openstack-\d[^/\n]*", "/openstack-VERSION", listing).splitlines()
     found = {re.sub(r"(/man\d/.*)\.gz$", r"\1", path).replace("/examples/", "/") for path in lines}
     return {path for path in found if not re.search(OWN, path)}
 
 
 def test_the_same_files_as_the_deb(made: list[Path], tmp_path: Path) -> None:
-    """The two packages have the files of the two Debian packages, but for paths of their own."""
+    """The two packages have the files of the two Debian packages, except for the paths in OWN."""
     ours = debs(dist(tmp_path / "dist"), tmp_path / "deb")
     for package in made:
         name = re.sub(r"-\d.*", "", package.name)
@@ -91,7 +91,7 @@ def in_deb(package: Path) -> str:
 
 
 def test_install_and_remove(made: list[Path], root: Root) -> None:
-    """Agents and command run from the packages, with bytecode; removed, they leave no file."""
+    """Agents and command run from the packages, with bytecode; a removal leaves no file."""
     (root.path / "usr/share/licenses").mkdir()  # of the distribution's package `filesystem`
     clean = root.tree()
     run(*rpm(root, "--install", packages=made))
@@ -109,7 +109,7 @@ def test_install_and_remove(made: list[Path], root: Root) -> None:
 
 
 def test_upgrade_under_running_agents(made: list[Path], before: list[Path], root: Root) -> None:
-    """At every moment of an upgrade the agents are those of one version: every monitor is 0."""
+    """At every moment of an upgrade all agents are of one version: every monitor is 0."""
     run(*rpm(root, "--install", packages=before))
     started(root)
 
@@ -121,7 +121,7 @@ def test_upgrade_under_running_agents(made: list[Path], before: list[Path], root
 
 
 def test_modes(made: list[Path]) -> None:
-    """All is root's, and nobody else can write it."""
+    """All files are root's, and no other user can write them."""
     for package in made:
         said = query(package, "[%{FILEMODES:perms} %{FILEUSERNAME} %{FILENAMES}\\n]")
         for line in said.splitlines():

@@ -1,4 +1,4 @@
-"""Agents that are one file: `make single`."""
+"""Agents in one file each: `make single`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_all_agents(made: Path, tmp_path: Path) -> None:
-    """Each file alone in a folder, executable, gives the meta-data of its agent."""
+    """Each file works alone in a folder: it prints the meta-data of its agent."""
     assert {agent.name for agent in EVERY_AGENT} | {"SHA256SUMS"} == set(os.listdir(made))
     for agent in EVERY_AGENT:
         single = Path(shutil.copy(made / agent.name, tmp_path))
@@ -37,7 +37,7 @@ def test_all_agents(made: Path, tmp_path: Path) -> None:
 
 
 def test_checksums(made: Path) -> None:
-    """SHA256SUMS has the sum of each file, as sha256sum checks it."""
+    """SHA256SUMS has the checksum of each file, in sha256sum's format."""
     run("sha256sum", "--check", "--strict", "SHA256SUMS", cwd=made)
     lines = (made / "SHA256SUMS").read_text().splitlines()
     assert {agent.name for agent in EVERY_AGENT} == {line.split("  ")[1] for line in lines}
@@ -69,7 +69,7 @@ def test_signature(tmp_path: Path) -> None:
 
 
 def test_another_python(made: Path, folder: Path) -> None:
-    """A Python that the bytecode is not made for compiles the sources in the file."""
+    """A Python of another version than the bytecode's compiles the sources in the file."""
     text = (made / "glance-api").read_text()
     magic = next(line for line in text.splitlines() if line.startswith("    b"))
     other = folder / "glance-api"
@@ -84,7 +84,7 @@ def test_another_python(made: Path, folder: Path) -> None:
 
 
 def test_replaced_while_it_runs(made: Path, folder: Path) -> None:
-    """A file that is replaced while its agent runs is of no account for this run."""
+    """A file that is replaced while its agent runs does not change this run."""
     agent = Path(shutil.copy(made / "glance-api", folder))
     with Service(agent, _place(folder), credentials=True) as service:
         expect(service.start(), 0)
@@ -103,7 +103,7 @@ def _place(folder: Path) -> Path:
 
 
 def test_contract(made: Path) -> None:
-    """Start, stop, monitor and bad calls: the contract's tests, with the file as the agent."""
+    """The tests of tests/agents/test_contract.py for start, stop, monitor and reload pass."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
          "tests/agents/test_contract.py", "-k", "start or stop or monitor or reload"],

@@ -1,4 +1,4 @@
-"""What `make dist` makes of the sources, their version and CHANGELOG.md."""
+"""The archive of `make dist`: sources, version, and the changelogs from CHANGELOG.md."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def unpacked(archive: Path, folder: Path) -> Path:
-    """Unpack the archive; the folder at its top."""
+    """Unpack the archive; return its top folder."""
     run("tar", "-xf", archive, "-C", folder)
     (top,) = folder.iterdir()
     return top
 
 
 def test_the_same_bytes_twice(archive: Path, tmp_path: Path) -> None:
-    """Two archives of the same sources are equal, whatever umask and clock say."""
+    """Two archives of the same sources are equal, whatever umask and time zone are."""
     command = 'umask 077; TZ=Asia/Tokyo make -s -C "$0" dist DIST="$1"'
     again = run("sh", "-c", command, ROOT, tmp_path)
 
@@ -39,7 +39,7 @@ def test_the_same_bytes_twice(archive: Path, tmp_path: Path) -> None:
 
 
 def test_an_archive_makes_itself(archive: Path, tmp_path: Path) -> None:
-    """What is in it gives the same archive again, without git, in a folder with blanks."""
+    """The unpacked sources make the same archive again, without git, in a folder with blanks."""
     (tmp_path / "ä b").mkdir()
     top = unpacked(archive, tmp_path / "ä b")
 
@@ -49,7 +49,7 @@ def test_an_archive_makes_itself(archive: Path, tmp_path: Path) -> None:
 
 
 def test_all_that_git_knows_is_in_it(archive: Path) -> None:
-    """The archive has every file of the repository, and the two that are made for it."""
+    """The archive has every file of the repository, and the two files that are made for it."""
     known = set(run("git", "-c", f"safe.directory={ROOT}", "-C", ROOT, "ls-files").splitlines())
     with tarfile.open(archive) as tar:
         entries = {entry.name.partition("/")[2]: entry for entry in tar}
@@ -62,7 +62,7 @@ def test_all_that_git_knows_is_in_it(archive: Path) -> None:
 
 
 def test_debian_changelog(archive: Path, tmp_path: Path) -> None:
-    """dpkg reads the changelog without a word; its newest version is that of the agents."""
+    """dpkg reads the changelog without a warning; its newest version is that of the agents."""
     changelog = unpacked(archive, tmp_path) / "debian/changelog"
     shown = subprocess.run(
         ["dpkg-parsechangelog", "--all", "-l", changelog], env=ENVIRON, check=True,
@@ -79,7 +79,7 @@ def test_debian_changelog(archive: Path, tmp_path: Path) -> None:
 
 
 def test_every_entry_is_in_the_debian_changelog() -> None:
-    """Each entry of CHANGELOG.md is one of debian/changelog, word for word but for links."""
+    """Each entry of CHANGELOG.md is in debian/changelog, word for word except for links."""
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     entries = [entry for release in sources.history() for _, found in release.sections
                for entry in found]
@@ -90,7 +90,7 @@ def test_every_entry_is_in_the_debian_changelog() -> None:
 
 
 def test_a_release_has_its_day() -> None:
-    """A dated heading gives the version without a suffix, and its day as the time of all files."""
+    """A dated heading gives the release its version, without a suffix, and its date."""
     text = "# Changes\n\n## 1.2.3 - 2027-01-31\n\n### Added\n\n- A [b](c)\n  d.\n"
     (release,) = sources.releases(text)
 
@@ -100,13 +100,13 @@ def test_a_release_has_its_day() -> None:
 
 @pytest.mark.parametrize("heading", ["1.2.3", "Unreleased", "1.2.3 (2027-01-31)"])
 def test_a_heading_that_cannot_be_read(heading: str) -> None:
-    """A heading of CHANGELOG.md in another form is refused, and the message says what it may be."""
+    """A heading of CHANGELOG.md in another form is refused; the message has the valid forms."""
     with pytest.raises(sources.ReleaseError, match="is neither"):
         sources.releases(f"## {heading}\n\n### Added\n")
 
 
 def test_two_versions(archive: Path, tmp_path: Path) -> None:
-    """Where CHANGELOG.md and the agents do not agree there is no archive."""
+    """If the versions of CHANGELOG.md and the agents differ, no archive is made."""
     top = unpacked(archive, tmp_path)
     (top / "CHANGELOG.md").write_text("## Unreleased (9.9.9)\n")
 
@@ -120,7 +120,7 @@ def test_two_versions(archive: Path, tmp_path: Path) -> None:
 
 
 def test_every_entry_is_in_the_spec(archive: Path, tmp_path: Path) -> None:
-    """The spec is one that rpm reads, with each entry of CHANGELOG.md and the agents' version."""
+    """rpm reads the spec, which has each entry of CHANGELOG.md and the agents' version."""
     spec = unpacked(archive, tmp_path) / "openstack-resource-agents.spec"
     form = "%{version}\\n[%{changelogtext}\\n]"
     said = run("rpmspec", "--query", "--srpm", "--queryformat", form, spec, HOME=str(tmp_path))

@@ -54,7 +54,7 @@ def glance_cloud(_prerequisites: None) -> Iterator[ControlPlane]:
 
 @pytest.fixture(scope="module")
 def kinds(request: pytest.FixtureRequest) -> Kinds:
-    """What the workers of a module live by: its KINDS."""
+    """What the workers of a module depend on: its KINDS."""
     found: Kinds = request.module.KINDS
     return found
 
@@ -80,9 +80,9 @@ def apis(
 
 @pytest.fixture(scope="module")  # a module may have a lab of its own
 def build(cloud: ControlPlane, home: Path) -> Callable[[str, Path], Real]:
-    """Describes a resource with the monitoring user's credentials; starts nothing.
+    """Makes a resource with the monitoring user's credentials; starts nothing.
 
-    It is called SERVICE or SERVICE-SERVER, as in glance and glance-uwsgi.
+    Its argument is SERVICE or SERVICE-SERVER, as glance or glance-uwsgi.
     """
 
     def build(which: str, folder: Path, **options: Any) -> Real:
@@ -107,7 +107,7 @@ def build(cloud: ControlPlane, home: Path) -> Callable[[str, Path], Real]:
 
 @pytest.fixture
 def make(build: Callable[..., Real], folder: Path) -> Iterator[MakeReal]:
-    """Makes resources, which are ended with the test; nothing of the first is in the second."""
+    """Makes resources, which are ended with the test; they share nothing."""
     with ExitStack() as stack:
 
         def make(which: str, **options: Any) -> Real:
@@ -124,27 +124,27 @@ def real(request: pytest.FixtureRequest, make: MakeReal) -> Real:
     return make(request.param)
 
 
-# A module's tests that start a Glance of their own find its port free: Cinder is the last.
+# Cinder is the last, so that tests of a module that start a Glance of their own find its port free.
 @pytest.fixture(params=["glance", "glance-uwsgi", "cinder"], scope="module")
 def serving(
     request: pytest.FixtureRequest,
     build: Callable[..., Real],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Real]:
-    """Each agent, its daemon serving: one and the same for the tests of a module."""
+    """Each agent, its daemon serving: the same one for all tests of a module."""
     real = build(request.param, tmp_path_factory.mktemp("serving"))
     with real.resource:
-        # Of several, one that is stopped may hold the lock under which all wait for requests.
+        # A stopped worker of several may hold the lock under which all wait for requests.
         yield real.have_loaded().start()
 
 
 @pytest.fixture
 def unharmed(serving: Real) -> Iterator[Real]:
-    """A daemon that is the same afterwards as before: nobody has restarted it."""
+    """A daemon that must be the same after the test as before: it was not restarted."""
     eventually(lambda: serving.resource.monitor().code == 0, PATIENCE)
     master = serving.master()
     before = (master.pid, start_of(master.pid))
     yield serving
-    # A Keystone that is just back may be late on a busy machine.
+    # A Keystone that was just started may be late on a busy machine.
     eventually(lambda: serving.resource.monitor().code == 0, PATIENCE)
     assert before == (serving.master().pid, start_of(serving.master().pid))

@@ -21,17 +21,17 @@ NeedPackages = Callable[[Iterable[str], str], None]
 PROJECTS = (
     "placement", "nova", "neutron", "heat", "cinder", "ceilometer", "manila", "designate",
 )  # fmt: skip
-"""Those of the lab that most of these tests share: its databases are made once."""
+"""The projects of the lab that most of these tests share: its databases are made once."""
 
 START = 300
-"""Seconds for the start of all of them: they share the machine."""
+"""Seconds for the start of all daemons: they share the machine."""
 
 
 @dataclass
 class Member(Real):
-    """A resource whose processes are known by the session that its master leads, or led.
+    """A resource whose processes are known by the session that its master leads, or has led.
 
-    Some daemons give themselves a title, which is written over their environment.
+    Some daemons set a process title, which overwrites their environment.
     """
 
     led: tuple[int, int] | None = None
@@ -43,9 +43,9 @@ class Member(Real):
         return process.session(*self.led) if self.led else []
 
     def last_words(self, saying: Sequence[str] = ("",)) -> str:
-        """The ends of its log and of those of its project, in which its daemon may be one of more.
+        """The ends of its log and of the logs of its project, to which several daemons may write.
 
-        The other resources' outputs are left out. saying: only lines with one of these.
+        Output files of other resources are left out. saying: only lines with one of these words.
         """
         mine = Path(str(self.resource.parameters["log_file"]))
         logs = [mine, *sorted(path for path in mine.parent.glob("*.log") if path.name[:2] != "p_")]
@@ -57,7 +57,7 @@ class Member(Real):
 
 
 class Results(dict[str, Result]):
-    """What the members of a fleet came to, by the names of their agents; and the fleet."""
+    """The results of the members of a fleet, by the names of their agents; and the fleet."""
 
     def __init__(self, fleet: Fleet, results: Mapping[str, Result]) -> None:
         super().__init__(results)
@@ -74,17 +74,17 @@ class Fleet:
         return self.members[name]
 
     def act(self, action: str, *names: str, **options: Any) -> Results:
-        """Have the named ones, or all, do an action at the same time; what each came to."""
+        """Run an action of the named members, or of all, at the same time; return their results."""
         chosen = names or tuple(self.members)
         running = {name: self[name].resource.begin(action, **options) for name in chosen}
         return Results(self, {name: action.wait() for name, action in running.items()})
 
     def serve(self, *names: str) -> None:
-        """Start what does not run, and find that all of it is well.
+        """Start members that do not run, and assert that all are well.
 
         A daemon that ran before, and ends just now, is no fault of its start, which found it
-        running: it is started again, and a warning has its last words. One that this very start
-        has spawned, and that is not there any more, is a start that said 0 too early.
+        running: it is started again, and a warning has its last words. If a daemon that this start
+        has spawned is no longer there, its start returned 0 too early.
         """
         before = self._running(*names)
         expect_all(self.act("start", *names, timeout=START), 0)
@@ -102,11 +102,11 @@ class Fleet:
             assert self[name].family(), name
 
     def _running(self, *names: str) -> dict[str, tuple[int, int] | None]:
-        """The masters, alive or not, of those of which something is there."""
+        """The masters, alive or not, of the members that have processes."""
         return {name: self[name].led for name in names or self.members if self[name].family()}
 
     def left(self, *names: str) -> dict[str, list[Process]]:
-        """The processes that are left of the named ones, or of any."""
+        """The processes that are left of the named members, or of all."""
         found = {name: self[name].family() for name in names or self.members}
         return {name: family for name, family in found.items() if family}
 
@@ -114,13 +114,13 @@ class Fleet:
         return self.act("monitor", *names, timeout=timeout, interval=30, **options)
 
     def masters(self, *names: str) -> dict[str, tuple[int, int]]:
-        """Which process each master is: by this one knows that nobody restarted it."""
+        """The identity of each master process, by which a restart is noticed."""
         found = {name: self[name].master() for name in names or self.members}
         return {name: (master.pid, master.birth) for name, master in found.items()}
 
 
 def expect_all(results: Results, code: int, *words: str) -> None:
-    """Expect the same of each. What has another is named, with what its daemon said last."""
+    """Expect the same code of each. A member with another one is named, with its last words."""
     for name, result in results.items():
         try:
             expect(result, code, *words)
@@ -134,9 +134,9 @@ def expect_all(results: Results, code: int, *words: str) -> None:
 
 
 def await_all(look: Callable[[], Results], code: int, *words: str) -> None:
-    """Look until each has come to this, and expect it.
+    """Look until each has this code and these words, and expect them.
 
-    All of them ask Keystone at once, for a token of their own each: on a busy machine it is late.
+    Each asks Keystone for a token of its own at the same time: on a busy machine it is late.
     """
     def come() -> bool:
         results = look()
@@ -152,7 +152,7 @@ def await_all(look: Callable[[], Results], code: int, *words: str) -> None:
 
 
 def last_lines(path: Path, saying: Sequence[str], number: int = 12) -> str:
-    """The last lines of a file with one of these words, each at most as long as two on a screen."""
+    """The last lines of a file with one of these words, each cut after 200 characters."""
     lines = path.read_text(errors="replace").splitlines()
     told = [line for line in lines if any(word in line for word in saying)]
     return "\n".join(f"  {line[:200]}" for line in told[-number:])
@@ -165,7 +165,7 @@ def codes(results: Mapping[str, Result]) -> set[int]:
 def whole_plane(
     need_packages: NeedPackages, *services: str
 ) -> AbstractContextManager[ControlPlane]:
-    """A lab with what makes machines, networks and volumes, in which these services run."""
+    """A lab with the projects for machines, networks and volumes, in which these services run."""
     return plane_of(PROJECTS, need_packages, *services)
 
 
@@ -173,7 +173,7 @@ def whole_plane(
 def plane_of(
     projects: Sequence[str], need_packages: NeedPackages, *services: str
 ) -> Iterator[ControlPlane]:
-    """A lab with these projects, in which nothing runs but these services."""
+    """A lab with these projects, in which only these services run."""
     need_packages(every(), "make control-plane")
     with ControlPlane.temporary(db="mysql", workers=1, projects=projects) as plane:
         plane.up(*services)

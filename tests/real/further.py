@@ -1,7 +1,7 @@
-"""What of a control plane test_plane.py and test_workers.py do not have: the facts of it.
+"""Facts of the services that test_plane.py and test_workers.py do not have.
 
-Read by test_further.py, a short walk that is part of every check, and test_further_outages.py, the
-long one: Barbican, Aodh, Octavia, Ironic, Magnum, and some of Cinder's, Manila's and Designate's
+Read by test_further.py, which is short and part of every check, and test_further_outages.py, which
+is long: Barbican, Aodh, Octavia, Ironic, Magnum, and some of Cinder's, Manila's and Designate's
 daemons, in a lab of their own.
 """
 
@@ -32,29 +32,29 @@ KINDS = Kinds(
 )  # fmt: skip
 
 FORBIDDEN = ("barbican-api", "octavia-api")
-"""APIs that want a role of their own beside "reader"."""
+"""APIs that need a role of their own beside "reader"."""
 
 READING = (*FORBIDDEN, "aodh-api", "ironic-api")
 """APIs that read their database by themselves."""
 
 APIS = (*READING, "magnum-api")
-"""And the one for which its conductor does it."""
+"""And magnum-api, for which its conductor reads it."""
 
 STANDALONE = ("octavia-api", "ironic-api", "magnum-api")
-"""Those of them that have a server of their own, and may be served by uWSGI as well."""
+"""APIs that have a server of their own, and may be served by uWSGI as well."""
 
 
 @contextmanager
 def further_plane(need_packages: NeedPackages) -> Iterator[ControlPlane]:
-    """A lab in which nothing runs but what all of them need."""
+    """A lab in which only the services run that all of them need."""
     with plane_of(PROJECTS, need_packages, "db", "rabbit", "keystone") as plane:
         yield plane
 
 
 def have_served(apis: Fleet) -> None:
-    """Start those that do not run, and await that all are well.
+    """Start APIs that do not run, and wait until all are well.
 
-    All of them ask Keystone at once, for a token of their own each: on a busy machine it is late.
+    Each asks Keystone for a token of its own at the same time: on a busy machine it is late.
     """
     expect_all(apis.act("start", timeout=START), 0)
     eventually(lambda: codes(apis.monitor()) == {0}, PATIENCE)

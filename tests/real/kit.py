@@ -1,4 +1,4 @@
-"""A resource of a real daemon, and what a test wants to know of it or do to it."""
+"""A resource of a real daemon, with looks at it and faults for it."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ MakeReal = Callable[..., "Real"]
 PATIENCE = 300.0
 """Seconds that a test waits for what must come; only a busy machine needs them."""
 SHORT = 10.0
-"""Seconds that a monitor has where something hangs: it takes them all."""
+"""Seconds for a monitor while something hangs: it takes them all."""
 FACES = ("public", "internal", "admin")
 DEBIANS_INI = {service: f"/etc/{service}/{service}-api-uwsgi.ini" for service in agents.SERVICES}
 
 
 def also(*further: str) -> pytest.MarkDecorator:
-    """Takes a test through both agents' standalone servers, and through these as well."""
+    """Runs a test with both agents' standalone servers, and with these as well."""
     return pytest.mark.parametrize("real", [*agents.SERVICES, *further], indirect=True)
 
 
@@ -40,18 +40,18 @@ def served_by(server: str, service: str) -> dict[str, object]:
     if server == "newest":
         environment = f"--virtualenv={NEWEST_ENVIRONMENT}"
         return {"server": "uwsgi", "additional_parameters": environment}
-    if server == "debian":  # has 8 processes, of which each loads all of OpenStack
+    if server == "debian":  # it has 8 processes, each of which loads all of OpenStack
         return {"server": "uwsgi", "uwsgi_ini": DEBIANS_INI[service], "processes": 2}
     return {} if server == "standalone" else {"server": server}
 
 
 class Patient(Resource):
-    """A resource whose actions have time, unless a test says otherwise.
+    """A resource whose actions have much time, unless a test says otherwise.
 
     On a busy machine the first request to a worker takes many seconds: it asks Keystone, whose
-    workers may be new as well; a daemon has not even loaded after 30 s, and twenty agents that are
-    run at once have not when Pacemaker's 20 s are over. A daemon that is late is at fault, and so
-    is a test that is hasty.
+    workers may be new as well; a daemon has not even loaded after 30 s, and twenty agents that
+    run at once have not loaded when Pacemaker's 20 s are over. To an agent a late daemon is at
+    fault, so tests must give it enough time.
     """
 
     def begin(self, action: str = "monitor", *arguments: str, **options: Any) -> Running:
@@ -66,7 +66,7 @@ class Patient(Resource):
 
 @dataclass
 class Real:
-    """A resource and the lab that it is in. server: as of served_by."""
+    """A resource and the lab that it is in. server: as for served_by()."""
 
     resource: Resource
     cloud: ControlPlane
@@ -90,14 +90,14 @@ class Real:
         return self.cloud.server(self.service).get(path, token=token)
 
     def serves(self) -> bool:
-        """Whether it answers who has no token."""
+        """Whether it answers a request without a token."""
         try:
             return self.get().status == 300
         except (OSError, HTTPException):
             return False
 
     def refused(self) -> bool:
-        """Whether nobody listens on the daemon's port."""
+        """Whether no process listens on the daemon's port."""
         return not agents.listens(self.cloud, self.service)
 
     def start(self) -> Real:
@@ -105,7 +105,7 @@ class Real:
         return self
 
     def have_loaded(self) -> Real:
-        """Give uWSGI one worker only: it has loaded when start is over.
+        """Give uWSGI one worker only, which has loaded when start is over.
 
         Workers that still load miss a signal, and uWSGI waits a minute for them.
         """
@@ -113,16 +113,16 @@ class Real:
         return self
 
     def meet_workers(self) -> None:
-        """Have each worker meet the token that the agent remembers."""
+        """Let each worker verify the token that the agent remembers."""
         def met() -> None:
             eventually(lambda: self.resource.monitor().code == 0, PATIENCE)
 
         agents.each_worker(self.family(), met)
 
     def verdict(self, **options: Any) -> Result:
-        """The first monitor that is not 190, where nothing but the daemon is in trouble.
+        """The first monitor that is not 190, while only the daemon is in trouble.
 
-        When the daemon does not answer Keystone is asked, and on a busy machine that may be late.
+        If the daemon does not answer Keystone is asked, which may be late on a busy machine.
         """
         def found() -> Result | None:
             result = self.resource.monitor(**options)
@@ -138,16 +138,16 @@ class Real:
         eventually(lambda: not master.alive(), PATIENCE)
 
     def state(self) -> dict[str, Any]:
-        """What the agent remembers."""
+        """The agent's state."""
         content: dict[str, Any] = json.loads(self.resource.state_file.read_text())
         return content
 
     def forget_token(self) -> None:
-        """Take the token from what the agent remembers."""
+        """Remove the token from the agent's state."""
         self._change_token(token="", seal="", until=0)
 
     def new_token(self) -> None:
-        """Have the agent remember a good token that no worker has seen."""
+        """Put a good token that no worker has seen into the agent's state."""
         self._change_token(token=self.cloud.token())
 
     def _change_token(self, **changes: object) -> None:
@@ -160,7 +160,7 @@ class Real:
         return {Path(f"/proc/{pid}/exe").resolve().name for pid in self.pids()}
 
     def listeners(self) -> set[int]:
-        """The ports on which these very processes have a listening socket."""
+        """The ports on which the daemon's own processes have a listening socket."""
         ports = {}
         family = self.pids()
         for table in ("tcp", "tcp6"):
@@ -176,7 +176,7 @@ def as_admin(
     cloud: ControlPlane, service: str, method: str, path: str, body: object = None,
     headers: Mapping[str, str] | None = None,
 ) -> Any:
-    """What a service answers to the lab's administrator; the status where it says nothing."""
+    """A service's answer to the lab's administrator; its status if there is no body."""
     answer = cloud.server(service).request(
         method, path, body=body, token=cloud.admin_token(), timeout=60.0, headers=headers
     )
@@ -186,7 +186,7 @@ def as_admin(
 class Catalogue:
     """Keystone's catalogue in a lab, as its administrator sees and changes it.
 
-    kind: a type of service. region: the lab's, if none is named.
+    kind: a type of service. region: by default the lab's.
     """
 
     def __init__(self, cloud: ControlPlane) -> None:
@@ -216,16 +216,16 @@ class Catalogue:
         }
 
     def remove(self, kind: str) -> None:
-        """No service of this type, and no endpoint of one."""
+        """Delete all services of this type, and so their endpoints."""
         for service in self.services(kind):
             self.admin.call("DELETE", f"/services/{service}")
 
     def create(self, kind: str, name: str, url: str) -> None:
-        """One more service, with its endpoints."""
+        """Add a service, with its endpoints."""
         self.extend(self.admin.create("service", name=name, type=kind), url)
 
     def extend(self, service: str, url: str, region: str = "") -> None:
-        """Endpoints in one more region."""
+        """Add endpoints in one more region."""
         region = region or self.region
         if region not in [one["id"] for one in self.admin.call("GET", "/regions")["regions"]]:
             self.admin.call("PUT", f"/regions/{region}", {"region": {}})
@@ -241,7 +241,7 @@ class Catalogue:
 
 
 def ocf_tester(real: Real, need: Callable[[str, str], str]) -> None:
-    """Have the stock ocf-tester start, monitor and stop a daemon, without a complaint."""
+    """Let the stock ocf-tester start, monitor and stop a daemon, and assert that all tests pass."""
     tester = need("/usr/sbin/ocf-tester", "resource-agents")
     need("xmllint", "libxml2-utils")
     resource = real.resource

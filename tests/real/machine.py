@@ -1,6 +1,6 @@
 """A machine in a network of Neutron's: a network namespace with a port, a lease and a route.
 
-It is what a virtual machine is to the network. Its port is plugged in as Nova does it, its address
+To the network it is the same as a virtual machine. Its port is plugged in as by Nova, its address
 comes from a real DHCP client.
 """
 
@@ -50,7 +50,7 @@ class Machine:
 
     @contextmanager
     def running(self, settings: Settings) -> Iterator[Machine]:
-        """The machine, with its cable in and its DHCP client at work."""
+        """The machine, with its port plugged in and its DHCP client running."""
         self._on_node("ip", "netns", "add", self.name)
         network.plug(settings, self.name, self._port["id"], self._port["mac_address"])
         device = ("ip", "link", "set", self.name)
@@ -80,14 +80,14 @@ class Machine:
         )
 
     def events(self) -> list[str]:
-        """What its DHCP client has come to: an event and an address each."""
+        """The events of its DHCP client, each with an address."""
         return self._events.read_text().splitlines() if self._events.exists() else []
 
     def has_lease(self) -> bool:
         return f"bound {self.address}" in self.events()
 
     def renew(self) -> None:
-        """Ask the server for the lease once more, and await its answer."""
+        """Ask the server for the lease once more, and wait for its answer."""
         assert self._client
         before = len(self.events())
         os.kill(self._client.pid, signal.SIGUSR1)
@@ -96,7 +96,7 @@ class Machine:
 
     @contextmanager
     def pinging(self, address: str) -> Iterator[None]:
-        """Ping an address ten times a second, and find that none of the answers is missing."""
+        """Ping an address ten times a second, and assert that no answer is missing."""
         ping = self.begin("ping", "-n", "-i", "0.1", address)
         try:
             yield

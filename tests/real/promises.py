@@ -1,8 +1,8 @@
-"""What is promised of every worker, as tests: RabbitMQ, database and processes come and go.
+"""The promises for every worker, as tests: outages of RabbitMQ, database and processes.
 
-They are tests of the modules that name them so (test_workers.py, test_further.py), and have the
+They are tests of the modules that assign them (test_workers.py, test_further.py), and use
 fixtures from there: `plane`, a lab; `workers`, a fleet in it, stopped at first; `kinds`, what its
-members live by. All are started together and looked at together; each test leaves them as it found
+members depend on. All are started and monitored together; each test leaves them as it found
 them.
 """
 
@@ -23,10 +23,10 @@ from real.kit import PATIENCE
 
 @dataclass(frozen=True)
 class Kinds:
-    """The members of a fleet, by what can be watched of them.
+    """The members of a fleet, by their checks.
 
-    broker: those that live by RabbitMQ. database: those with a database of their own. alone:
-    those of which neither can be seen.
+    broker: workers that need RabbitMQ. database: workers with a database of their own. alone:
+    workers with neither.
     """
 
     broker: tuple[str, ...]
@@ -38,12 +38,12 @@ class Kinds:
         return tuple(dict.fromkeys((*self.broker, *self.database, *self.alone)))
 
     def besides(self, some: tuple[str, ...]) -> tuple[str, ...]:
-        """The others."""
+        """All members but these."""
         return tuple(name for name in self.all if name not in some)
 
 
 def no_configuration(workers: Fleet) -> None:
-    """A configuration that is missing is told by its path; probe and stop do without."""
+    """A missing configuration is named by its path; monitor and stop do not need it."""
     missing = {"config": "/etc/no-such-file.conf"}
     expect_all(workers.act("stop", timeout=120), 0)
 
@@ -53,7 +53,7 @@ def no_configuration(workers: Fleet) -> None:
 
 
 def start_and_monitor(workers: Fleet, kinds: Kinds) -> None:
-    """Start is over when a worker is connected; a second start and the monitors find it well."""
+    """Start ends when a worker is connected; then a second start and the monitors are 0."""
     workers.serve()
 
     def seen() -> set[str]:
@@ -69,7 +69,7 @@ def start_and_monitor(workers: Fleet, kinds: Kinds) -> None:
 
 
 def rabbitmq_killed(workers: Fleet, plane: ControlPlane, kinds: Kinds) -> None:
-    """Without RabbitMQ no worker is to blame: 190; it connects again by itself, and is well."""
+    """Without RabbitMQ no worker is at fault: 190; it connects again by itself, and is well."""
     workers.serve()
     before = workers.masters()
     for member in running(plane.settings, "rabbit"):
@@ -87,7 +87,7 @@ def rabbitmq_killed(workers: Fleet, plane: ControlPlane, kinds: Kinds) -> None:
 
 
 def database_away(workers: Fleet, plane: ControlPlane, kinds: Kinds) -> None:
-    """Without the database no worker is to blame: 190 where it has one; then it is well again."""
+    """Without its database a worker is not at fault: 190; later it is well again."""
     workers.serve()
     before = workers.masters()
     with plane.without_database("db"):
@@ -99,7 +99,7 @@ def database_away(workers: Fleet, plane: ControlPlane, kinds: Kinds) -> None:
 
 
 def reading(worker: Member) -> list[Process]:
-    """Those of a worker's processes that have a connection to RabbitMQ."""
+    """The processes of a worker that have a connection to RabbitMQ."""
     return [member for member in worker.family() if connected([member])]
 
 
@@ -129,7 +129,7 @@ def stopped_process(workers: Fleet, kinds: Kinds) -> None:
 
 
 def stop(workers: Fleet) -> None:
-    """Stop leaves nothing of a worker, and a monitor is sure of it."""
+    """Stop leaves no process of a worker, and monitor is 7."""
     workers.serve()
     expect_all(workers.act("stop", timeout=120), 0)
     assert {} == workers.left()
@@ -139,7 +139,7 @@ def stop(workers: Fleet) -> None:
 def stop_and_start_without_rabbitmq(
     workers: Fleet, plane: ControlPlane, kinds: Kinds
 ) -> None:
-    """Stop leaves nothing; a start without RabbitMQ is none that fails, and connects later."""
+    """Stop leaves nothing; a start without RabbitMQ succeeds, and the worker connects later."""
     stop(workers)
 
     plane.down("rabbit")
@@ -153,7 +153,7 @@ def stop_and_start_without_rabbitmq(
 
 
 def master_killed(workers: Fleet) -> None:
-    """Without its master a worker is not well: 1 while processes hold on, 7 then; stop ends all."""
+    """Without its master a worker is 1 while processes live, then 7; stop ends all of them."""
     workers.serve()
     for name in workers.members:
         workers[name].kill_master()

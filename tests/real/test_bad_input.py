@@ -1,7 +1,7 @@
 """Workers whose configuration is unsound, against the real RabbitMQ: a clear reason at start.
 
-A start that fails is not tried again on the same node (Pacemaker's start-failure-is-fatal): what a
-start finds out is no loop of restarts.
+A start that fails is not tried again on the same node (Pacemaker's start-failure-is-fatal), so that
+a mistake that start finds makes no loop of restarts.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ REFUSED = {
     "heat-engine": (f"rabbit://guest:guest@{SERVER}/no-such", HOST),
     "manila-scheduler": (f"rabbit://nobody:{SECRET}@{SERVER}/", USER),
 }
-"""A password, a virtual host and a user that RabbitMQ does not know, and what is said of them."""
+"""A password, a virtual host and a user that RabbitMQ does not know, and words of the reasons."""
 
 TLS_PORT = 5671
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
-"""Authorities of certificates, none of which has signed that of the tests."""
+"""Certificate authorities, none of which has signed the tests' certificate."""
 
 UNUSUAL = {
     "cinder-scheduler": f"rabbit://guest:guest@127.0.0.1:3,guest:guest@{SERVER}/",
     "manila-scheduler": f"rabbit://guest:guest@$my_ip:{RABBIT_PORT}/",
     "heat-engine": f"rabbit://guest:guest@{SERVER}/?rabbit_retry_interval=1",
 }
-"""Several servers, of which the first is dead; a reference; a query."""
+"""Several servers, the first of them dead; a reference; a query."""
 
 
 @pytest.fixture(scope="module")
 def plane(need_packages: NeedPackages, _prerequisites: None) -> Iterator[ControlPlane]:
-    """A lab with all projects, in which nothing runs but database and RabbitMQ."""
+    """A lab with all projects, in which only database and RabbitMQ run."""
     with whole_plane(need_packages, "db", "rabbit") as plane:
         yield plane
 
@@ -65,7 +65,7 @@ def workers(
 def start(
     workers: Fleet, plane: ControlPlane, name: str, urls: Mapping[str, str]
 ) -> Results:
-    """Start all, each with a transport_url of its own. name: of these configurations."""
+    """Start all workers, each with its own transport_url. name: of these configurations."""
     begun = {}
     for worker, url in urls.items():
         config = plane.variant(worker, f"{worker}-{name}", transport_url=url, my_ip="127.0.0.1")
@@ -76,7 +76,7 @@ def start(
 
 
 def test_refused_by_rabbitmq(workers: Fleet, plane: ControlPlane) -> None:
-    """Whom RabbitMQ refuses does not start: 1, with what RabbitMQ refuses, and nothing is left."""
+    """A worker that RabbitMQ refuses does not start: 1, with the refused option; none is left."""
     urls = {worker: url for worker, (url, _) in REFUSED.items()}
     for worker, result in start(workers, plane, "refused", urls).items():
         expect(result, 1, f"{worker} ended", REFUSED[worker][1])
@@ -87,7 +87,7 @@ def test_refused_by_rabbitmq(workers: Fleet, plane: ControlPlane) -> None:
 
 
 def test_unusual_urls(workers: Fleet, plane: ControlPlane) -> None:
-    """Several servers of which the first is dead, a reference, a query: the worker is well."""
+    """With several servers, the first of them dead, a reference, or a query, a worker is well."""
     expect_all(start(workers, plane, "unusual", UNUSUAL), 0)
     expect_all(workers.monitor(), 0)
     assert all(connected(member.family()) for member in workers.members.values())
@@ -113,8 +113,8 @@ def listening(plane: ControlPlane, certificate: Path) -> None:
 
 
 def test_tls(workers: Fleet, plane: ControlPlane, certificate: Path, listening: None) -> None:
-    """A worker that reaches RabbitMQ by TLS alone is well; one that does not know the certificate
-    does not start, and says so."""
+    """A worker that reaches RabbitMQ by TLS is well; if it does not trust the certificate, start is
+    1, and says so."""
     name = "cinder-scheduler"
     scheduler = workers[name].resource
     url = f"rabbit://guest:guest@127.0.0.1:{TLS_PORT}/"
@@ -130,8 +130,8 @@ def test_tls(workers: Fleet, plane: ControlPlane, certificate: Path, listening: 
 
 
 def test_half_installed(workers: Fleet, plane: ControlPlane) -> None:
-    """Without its program a worker is not installed here: 5. Without a module of it, start is 1,
-    and names the module."""
+    """Without its program a worker is not installed: 5. Without a module of it, start is 1, and
+    names the module."""
     engine = workers["heat-engine"].resource
     missing = {"binary": "/usr/bin/no-such-engine"}
     expect(engine.start(parameters=missing), 5, "binary=/usr/bin/no-such-engine")
@@ -150,7 +150,7 @@ def test_half_installed(workers: Fleet, plane: ControlPlane) -> None:
 def test_two_of_one_host(
     plane: ControlPlane, home: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Of two resources with the same host each knows its own process, and stop ends no other."""
+    """Two resources with the same host each know their own process, and stop ends no other."""
     folder = tmp_path_factory.mktemp("two")
     with ExitStack() as stack:
         one, other = (

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.real
 
 
 def check(cloud: ControlPlane, folder: Path, config: Path) -> list[tuple[str, str, str]]:
-    """Id, place and words of what is found about Glance with a configuration file."""
+    """Id, place and words of each finding about Glance with a configuration file."""
     (folder / "d.conf").write_text(
         f"[DEFAULT]\nnodes = node1\n[glance]\nvip = 127.0.0.12\nuser = {USERS['glance']}\n"
         f"config = {config}\nadditional_parameters = --config-dir={config.parent}/more\n")
@@ -35,8 +35,8 @@ def ids(found: list[tuple[str, str, str]]) -> set[str]:
 
 
 def test_the_services_own_options(cloud: ControlPlane, tmp_path: Path) -> None:
-    """Glance's own code tells what is unknown, what is an older name, and what counts; its user
-    gets a token from Keystone."""
+    """Glance's own code tells unknown options, older names, and which value counts; its user gets a
+    token from Keystone."""
     config = cloud.twin("glance", "glance-check", regitsry_host="10.0.0.1")
     more = config.parent / "more"
     more.mkdir()
@@ -57,7 +57,7 @@ def test_the_services_own_options(cloud: ControlPlane, tmp_path: Path) -> None:
 
 
 def test_a_wrong_password(cloud: ControlPlane, tmp_path: Path) -> None:
-    """A4: Keystone refuses the service's own user."""
+    """A4: a service's own user that Keystone refuses is found."""
     config = cloud.twin("glance", "glance-refused")
     (config.parent / "more").mkdir()
     text = config.read_text().replace(cloud.settings.passwords["glance"], "geheim")
@@ -70,7 +70,7 @@ def test_a_wrong_password(cloud: ControlPlane, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("client", ["nova", "cinder", "glance"])
 def test_the_options_of_the_clients(tmp_path: Path, client: str) -> None:
-    """Each option that `clients` prints, also in comments, is one that the service itself knows."""
+    """The service itself knows each option that `clients` prints, also in comments."""
     (tmp_path / "d.conf").write_text(
         "[DEFAULT]\nregion = R\n[glance]\nvip = 10.0.0.12\n[cinder]\nvip = 10.0.0.13\n")
     text = clients.sections(description.read(str(tmp_path / "d.conf")))
@@ -94,7 +94,7 @@ database.cursor().execute("update alembic_version set version_num = 'mitaka01'")
 
 
 def test_the_schema(tmp_path: Path) -> None:
-    """DB2: Glance's own tool says that the schema is current, and that it is an older one."""
+    """DB2: an older schema is found by Glance's own tool, a current one is not."""
     with ControlPlane.temporary(db="mysql", workers=1) as cloud:
         cloud.up("db", "keystone")
         config = cloud.config("glance")

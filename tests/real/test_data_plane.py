@@ -1,7 +1,7 @@
-"""The data plane stays: agents of Neutron and nova-compute come and go, leases and machines do not.
+"""The data plane stays while agents of Neutron and nova-compute are stopped, killed and started.
 
 The machines are network namespaces with ports of Neutron's (real.machine), on an Open vSwitch that
-forwards in its own process; the router is a highly available one, so that keepalived runs, too.
+forwards in its own process; the router is highly available, so that keepalived runs, too.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from real.machine import Machine
 pytestmark = pytest.mark.real
 
 FORWARDING = ("haproxy", "keepalived", "radvd")
-"""What agents of Neutron start, and which has to serve on, as /proc calls it."""
+"""Programs that Neutron's agents start, and that must go on serving, by their names in /proc."""
 
 WIRED = 2 * PATIENCE
-"""Seconds for the first lease. A busy machine needs 75; and an answer that one of Neutron's
-agents awaits in vain costs it 60 more."""
+"""Seconds for the first lease. A busy machine needs 75, and 60 more if one of Neutron's agents
+waits for an answer that does not come."""
 
 LEASES = "dnsmasq"
-"""The same, but the DHCP agent replaces it with its first synchronisation after a start."""
+"""The same, but the DHCP agent replaces it in its first synchronisation after a start."""
 
 
 @pytest.fixture(scope="module")
 def plane(need_packages: NeedPackages, _prerequisites: None) -> Iterator[ControlPlane]:
-    """A lab with all projects, in which nothing runs but Neutron's server and Open vSwitch."""
+    """A lab with all projects, in which only Neutron's server and Open vSwitch run."""
     services = ("db", "rabbit", "keystone", "neutron-rpc-server", "neutron-server", OVS)
     with whole_plane(need_packages, *services) as plane:
         yield plane
@@ -97,7 +97,7 @@ def test_agents_are_stopped_killed_and_started(
     plane: ControlPlane, agents: Fleet, machines: list[Machine]
 ) -> None:
     """While Neutron's agents are stopped, killed and started, leases are renewed and no ping is
-    lost; what they have started lives on, and stop leaves nothing of the agents themselves."""
+    lost; programs that they have started live on, and stop ends all of the agents themselves."""
     forwarding, leases = pids(plane, *FORWARDING), pids(plane, LEASES)
 
     def all_is_there() -> None:
@@ -153,7 +153,7 @@ def compute(
 
 
 def test_compute_is_stopped_killed_and_started(plane: ControlPlane, compute: Fleet) -> None:
-    """An instance is active before, while and after nova-compute is stopped, and killed."""
+    """An instance stays active while nova-compute is stopped, killed and started."""
     assert [] == active(plane)
     server = boot(plane)
     eventually(lambda: [server] == active(plane), PATIENCE)
@@ -171,7 +171,7 @@ def test_compute_is_stopped_killed_and_started(plane: ControlPlane, compute: Fle
 
 
 def boot(plane: ControlPlane) -> str:
-    """An instance with no more than it takes, to be built; its id."""
+    """Ask for the smallest possible instance; return its id."""
     image = as_admin(
         *(plane, "glance", "POST", "/v2/images"),
         {"name": "image", "disk_format": "raw", "container_format": "bare"},
@@ -195,12 +195,12 @@ def boot(plane: ControlPlane) -> str:
 
 
 def active(plane: ControlPlane) -> list[str]:
-    """The ids of the instances that Nova says to be active."""
+    """The ids of the instances that Nova calls active."""
     answer = as_admin(plane, "nova-api", "GET", "/v2.1/servers?status=ACTIVE")
     return [server["id"] for server in answer["servers"]]
 
 
-# ---- what of it is Neutron's
+# ---- Neutron's
 
 
 def neutron(plane: ControlPlane, method: str, path: str, body: object = None) -> Any:
@@ -208,7 +208,7 @@ def neutron(plane: ControlPlane, method: str, path: str, body: object = None) ->
 
 
 def create(plane: ControlPlane, kind: str, **values: object) -> dict[str, Any]:
-    """One thing more in Neutron; what it says of it."""
+    """Create an object in Neutron; return its description."""
     answer = neutron(plane, "POST", f"{kind}s", {kind: values})
     assert kind in answer, answer
     return dict(answer[kind])
@@ -217,7 +217,7 @@ def create(plane: ControlPlane, kind: str, **values: object) -> dict[str, Any]:
 def attach(
     plane: ControlPlane, router: dict[str, Any], one: dict[str, Any], **values: object
 ) -> None:
-    """One more subnet in a network, with the router in it."""
+    """Create a subnet in a network, and connect the router to it."""
     subnet = create(plane, "subnet", network_id=one["id"], **values)
     path = f"routers/{router['id']}/add_router_interface"
     assert "port_id" in neutron(plane, "PUT", path, {"subnet_id": subnet["id"]})
@@ -225,7 +225,7 @@ def attach(
 
 @contextmanager
 def telling_ports(plane: ControlPlane, agents: Fleet) -> Iterator[None]:
-    """What Neutron knows of the ports, and what its agents complain of, is told with a failure."""
+    """Add Neutron's ports and its agents' complaints to the message of a failure."""
     try:
         yield
     except AssertionError as error:
@@ -237,7 +237,7 @@ def telling_ports(plane: ControlPlane, agents: Fleet) -> Iterator[None]:
 
 
 def node(plane: ControlPlane) -> Process:
-    """What runs first on the node of Neutron's agents."""
+    """The first process on the node of Neutron's agents."""
     return running(plane.settings, OVS)[0]
 
 
@@ -254,15 +254,15 @@ def serving(plane: ControlPlane) -> dict[str, set[tuple[int, int]]]:
 
 
 def pids(plane: ControlPlane, *names: str) -> set[tuple[int, int]]:
-    """Those of them that run programs of these names."""
+    """The processes on the node that run programs of these names."""
     found = serving(plane)
     return {one for name in names for one in found.get(name, ())}
 
 
 def steady(plane: ControlPlane, *names: str) -> set[tuple[int, int]]:
-    """Those of them that run programs of these names, if they are the same a second later.
+    """The processes that run programs of these names, if they are the same a second later.
 
-    What daemonises is two processes for a moment, and then one with another pid.
+    A program that daemonises is two processes for a moment, and then one with another pid.
     """
     before = pids(plane, *names)
     time.sleep(1)
@@ -270,7 +270,7 @@ def steady(plane: ControlPlane, *names: str) -> set[tuple[int, int]]:
 
 
 def served(plane: ControlPlane) -> set[tuple[int, int]]:
-    """What serves the leases, one in each of both networks' namespaces; nothing until it is so."""
+    """The processes that serve leases, one in each network's namespace; [] until there are both."""
     found = steady(plane, LEASES)
     with suppress(FileNotFoundError):
         if len(found) == len({os.readlink(f"/proc/{pid}/ns/net") for pid, _ in found}) == 2:
@@ -279,10 +279,10 @@ def served(plane: ControlPlane) -> set[tuple[int, int]]:
 
 
 def forwards(plane: ControlPlane) -> bool:
-    """Whether all that forwards is there, and has no more to start."""
+    """Whether all forwarding programs run, and start no more processes."""
     return {*FORWARDING} <= {*serving(plane)} and bool(steady(plane, *FORWARDING))
 
 
 def anew(before: set[tuple[int, int]], now: set[tuple[int, int]]) -> set[tuple[int, int]]:
-    """What is there now; nothing while one of those before is."""
+    """The processes now; none while a process of before is among them."""
     return set() if now & before else now

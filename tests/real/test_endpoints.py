@@ -58,7 +58,7 @@ class Cloud(Catalogue):
 
 @pytest.fixture
 def cloud(glance_cloud: ControlPlane, tmp_path: Path) -> Cloud:
-    """The catalogue as it is before somebody sets it."""
+    """The catalogue before `set` has changed it."""
     found = Cloud(glance_cloud, tmp_path)
     found.reset()
     return found
@@ -73,8 +73,8 @@ MOVED = [f"http://{PUBLIC}:9292", f"http://{VIP}:9292", f"http://{VIP}:9292"]
 
 
 def test_set_and_back(cloud: Cloud) -> None:
-    """set gives the endpoints that are there the virtual IPs; twice is the same as once; the lines
-    that it prints lead back; no service is made."""
+    """set gives existing endpoints the virtual IPs; a second run changes nothing; the commands that
+    it prints undo it; no service is made."""
     before, there = cloud.urls("image"), cloud.endpoints("image")
     assert ["E3"] * 6 == cloud.shown()
 
@@ -104,7 +104,7 @@ def test_set_and_back(cloud: Cloud) -> None:
 
 
 def test_the_line_that_undoes_it(cloud: Cloud) -> None:
-    """The line is one that the openstack client takes."""
+    """The undo line is a command that the openstack client accepts."""
     done = cloud.run("endpoints", "set", "--yes")
     line = next(one for one in done.output.splitlines() if "v3/" in one and "undo" in one)
     ran = subprocess.run(
@@ -116,7 +116,7 @@ def test_the_line_that_undoes_it(cloud: Cloud) -> None:
 
 
 def test_an_interface_without_endpoint(cloud: Cloud) -> None:
-    """E2: set makes the endpoint that is missing, of the same service, and says how to undo it."""
+    """E2: set makes a missing endpoint, of the same service, and says how to undo it."""
     cloud.run("endpoints", "set", "--yes")
     cloud.admin.call("DELETE", f"/endpoints/{cloud.endpoints('image')['admin']}")
     assert ["E2"] == cloud.shown()
@@ -138,7 +138,7 @@ FACTS = [
 
 
 def test_findings(cloud: Cloud) -> None:
-    """E3 to E7: what is wrong with an endpoint is found at its place, and set mends it."""
+    """E3 to E7: a mistake in an endpoint is found with its place, and set corrects it."""
     cloud.run("endpoints", "set", "--yes")
     for _, kind, face, url in FACTS:
         cloud.put(kind, face, url)
@@ -156,7 +156,7 @@ def test_findings(cloud: Cloud) -> None:
 
 
 def test_paths_that_are_right_stay(cloud: Cloud) -> None:
-    """Both forms of Cinder's path are right, and are kept; https stays https."""
+    """Both forms of Cinder's path are accepted and kept; https stays https."""
     cloud.run("endpoints", "set", "--yes")
     cloud.put("volumev3", "public", "http://127.0.0.13:8776/v3")
     cloud.put("image", "public", f"https://{PUBLIC}:9292")
@@ -170,8 +170,8 @@ def test_paths_that_are_right_stay(cloud: Cloud) -> None:
 
 
 def test_several_services(cloud: Cloud) -> None:
-    """E1, E7: ten services of a type are found, and nothing is set until one is named; of what is
-    gone it is said how to delete it."""
+    """E1, E7: ten services of a type are found, and set changes nothing until one is named; for an
+    obsolete service the command to delete it is shown."""
     for number in range(9):
         cloud.create("image", f"glance-{number}", f"http://{OLD}:9292")
     cloud.create("volumev2", "cinderv2", f"http://{OLD}:8776/v2/{PROJECT}")
@@ -188,7 +188,7 @@ def test_several_services(cloud: Cloud) -> None:
 
 
 def test_no_service(cloud: Cloud) -> None:
-    """E1: without a service nothing is made; the line that makes it is told."""
+    """E1: without a service set makes nothing; the command that makes it is shown."""
     cloud.remove("image")
     assert "E1" == cloud.shown()[0]
 
@@ -199,7 +199,7 @@ def test_no_service(cloud: Cloud) -> None:
 
 
 def test_a_reader(cloud: Cloud) -> None:
-    """A user that may only read sees the catalogue, and set changes nothing and says why."""
+    """A user with read access sees the catalogue; set changes nothing, and says why."""
     text = f"[glance]\nvip = {VIP} {PUBLIC}\n[cinder]\nvip = 127.0.0.13\n"
     cloud.describe(text, "openrc-monitor")
     assert ["E3"] * 6 == cloud.shown()
@@ -226,7 +226,7 @@ def test_nobody_to_ask(cloud: Cloud) -> None:
 
 
 def test_what_answers(cloud: Cloud) -> None:
-    """E8: Glance answers at its addresses and wants a token; at Cinder's nothing answers."""
+    """E8: Glance answers at its addresses and needs a token; nothing answers at Cinder's."""
     cloud.run("endpoints", "set", "--yes")
     done = cloud.run("endpoints", "show", "--format", "json")
 
@@ -237,7 +237,7 @@ def test_what_answers(cloud: Cloud) -> None:
 
 
 def test_refused(cloud: Cloud, tmp_path: Path) -> None:
-    """A wrong password, and no Keystone at all: one sentence, exit code 3."""
+    """With a wrong password, or without a Keystone: one sentence, exit code 3."""
     openrc = (cloud.cloud.directory / "openrc").read_text()
     wrong = tmp_path / "wrong"
     for old, new, says in (("OS_PASSWORD=", "OS_PASSWORD=x", "refuses the user admin"),

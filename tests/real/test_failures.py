@@ -18,7 +18,7 @@ pytestmark = pytest.mark.real
 
 @contextmanager
 def stranger(cloud: ControlPlane, port: int) -> Iterator[None]:
-    """Somebody who listens on the daemon's port, and serves nothing."""
+    """Listen on the daemon's port, and serve nothing."""
     with netns.inside(cloud.namespace):
         listener = socket.create_server(("127.0.0.1", port))
     with listener:
@@ -56,12 +56,12 @@ def test_orphaned_workers_are_ended_by_start(make: MakeReal) -> None:
 
 @pytest.mark.parametrize("which", ["cinder", "glance-uwsgi", "cinder-debian"])
 def test_workers_that_end_with_their_master(make: MakeReal, which: str) -> None:
-    """Workers of Cinder, and of every uWSGI, end without their master: not running, no failure."""
+    """Workers of Cinder, and of every uWSGI, end with their master: then monitor is 7."""
     real = make(which).start()
 
     real.kill_master()
 
-    # One that is on its way out has no environment any more, and is there all the same.
+    # A process that is just ending has no environment any more, but still exists.
     eventually(lambda: not real.pids() and real.resource.monitor().code == 7, PATIENCE)
     expect(real.resource.stop(), 0)
 
@@ -94,7 +94,7 @@ def test_hung_master_and_workers(real: Real) -> None:
 
 
 def test_no_configuration(real: Real) -> None:
-    """A configuration that is missing is told by its path; stop and probe go on without."""
+    """A missing configuration is named by its path; stop and probe do not need it."""
     real.resource.parameters["config"] = "/etc/no-such-file.conf"
 
     expect(real.resource.start(), 5, "config=/etc/no-such-file.conf does not exist")
@@ -104,12 +104,12 @@ def test_no_configuration(real: Real) -> None:
 
 @pytest.mark.parametrize("which", ["cinder", "cinder-uwsgi", "cinder-debian"])
 def test_broken_configuration(make: MakeReal, cloud: ControlPlane, which: str) -> None:
-    """A daemon that ends over its configuration is reported at once, with its own last words."""
+    """A daemon that ends because of its configuration is reported at once, with its last words."""
     cinder = make(which)
     cinder.resource.parameters["config"] = cloud.variant(
         "cinder", "broken", log_file="", api_paste_config="/etc/nope.ini"
     )
-    if which == "cinder-debian":  # whose log is one for all that run on this machine
+    if which == "cinder-debian":  # whose log is shared by all daemons on this machine
         log = cinder.resource.parameters["log_file"]
         cinder.resource.parameters["additional_parameters"] = f"--logto={log}"
 
@@ -121,18 +121,18 @@ def test_broken_configuration(make: MakeReal, cloud: ControlPlane, which: str) -
 
 @also("cinder-uwsgi")
 def test_port_taken(real: Real, cloud: ControlPlane) -> None:
-    """When a stranger has the port, start fails and says so, and the stranger is left alone."""
+    """If another process has the port, start fails and says so, and that process is left alone."""
     real.resource.parameters["config"] = cloud.variant(real.service, "taken", log_file="")
     port = PORTS[real.service]
 
     with stranger(cloud, port):
         if real.service == "glance":
-            # It tries for 30 s before it says anything: whatever it has come to, this is true.
-            # (On a busy machine the user of the process alone: its pid takes a search.)
+            # Glance tries for 30 s before it logs anything: meanwhile this is true.
+            # (On a busy machine the reason has only the process's user: its pid takes a search.)
             words = ["did not get ready: listens on no TCP port", f"{port} is held by "]
             expect(real.resource.start(timeout=20), 1, *words)
         else:
-            # It gives up as soon as it has loaded, which takes a busy machine a while.
+            # Cinder gives up as soon as it has loaded, which is slow on a busy machine.
             expect(real.resource.start(), 1, "ended with 1 at start", "Address already in use")
         assert [] == real.pids()
         assert not real.refused()
@@ -141,7 +141,7 @@ def test_port_taken(real: Real, cloud: ControlPlane) -> None:
 
 @also("cinder-uwsgi")
 def test_port_shared(real: Real, make: MakeReal) -> None:
-    """A second resource on one port does not start, though eventlet would let it: SO_REUSEPORT."""
+    """A second resource on one port does not start, although eventlet allows it: SO_REUSEPORT."""
     real.start()
     before = real.pids()
 
@@ -159,7 +159,7 @@ def test_port_shared(real: Real, make: MakeReal) -> None:
 
 @also("cinder-uwsgi")
 def test_address_of_another_node(real: Real, cloud: ControlPlane) -> None:
-    """When the address to listen on is not on this node the daemon ends, and start says so."""
+    """If this node does not have the address to listen on, the daemon ends, and start says so."""
     option = {"glance": "bind_host", "cinder": "osapi_volume_listen"}[real.service]
     real.resource.parameters["config"] = cloud.variant(
         real.service, "elsewhere", **{option: "192.0.2.1", "log_file": ""}

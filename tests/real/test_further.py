@@ -1,5 +1,5 @@
 """The services that test_plane.py and test_workers.py do not have: Barbican, Aodh, Octavia, Ironic,
-Magnum, and some of Cinder's, Manila's and Designate's. All of them start, are well, and stop.
+Magnum, and some of Cinder's, Manila's and Designate's. All of them start, serve, and stop.
 
 Their outages are in test_further_outages.py, which `make check-nightly` runs.
 """
@@ -25,7 +25,7 @@ KINDS = further.KINDS
 
 @pytest.fixture(scope="module")
 def plane(need_packages: NeedPackages, _prerequisites: None) -> Iterator[ControlPlane]:
-    """A lab in which nothing runs but what all of them need."""
+    """A lab in which only the services run that all of them need."""
     with further_plane(need_packages) as plane:
         yield plane
 
@@ -35,7 +35,7 @@ test_start_and_monitor = promises.start_and_monitor
 
 
 def test_role_of_its_own(apis: Fleet, workers: Fleet, plane: ControlPlane) -> None:
-    """Each API is well in the eyes of who may only read; two want a role of their own: 190."""
+    """A user who may only read gets 0 from each API; two APIs need a role of their own: 190."""
     workers.serve("magnum-conductor")
     expect_all(apis.act("monitor"), 7)
     have_served(apis)
@@ -58,7 +58,7 @@ def test_role_of_its_own(apis: Fleet, workers: Fleet, plane: ControlPlane) -> No
 
 
 def test_stop_of_the_apis(apis: Fleet) -> None:
-    """Stop leaves nothing of an API, and a monitor is sure of it."""
+    """Stop leaves no process of an API, and monitor is 7."""
     expect_all(apis.act("start", timeout=START), 0)
     expect_all(apis.act("stop", timeout=120), 0)
     assert {} == apis.left()

@@ -1,5 +1,5 @@
-"""The outages of the services of test_further.py: RabbitMQ, database, Keystone and processes come
-and go. It takes minutes, and is part of `make check-nightly`.
+"""Outages for the services of test_further.py: RabbitMQ, database, Keystone and processes fail
+and come back. It takes minutes, and is part of `make check-nightly`.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ pytestmark = pytest.mark.real
 KINDS = further.KINDS
 
 LATE = 30
-"""Seconds that a monitor has which is to ask others, too, before they are over."""
+"""Seconds for a monitor that must have time to ask other services, too."""
 
 
 @pytest.fixture(scope="module")
 def plane(need_packages: NeedPackages, _prerequisites: None) -> Iterator[ControlPlane]:
-    """A lab in which nothing runs but what all of them need."""
+    """A lab in which only the services run that all of them need."""
     with further_plane(need_packages) as plane:
         yield plane
 
@@ -39,7 +39,7 @@ test_stop_and_start_without_rabbitmq = promises.stop_and_start_without_rabbitmq
 
 
 def test_database_away_from_the_apis(apis: Fleet, workers: Fleet, plane: ControlPlane) -> None:
-    """Without its database an API does not serve: 1; one that asks a worker is 190."""
+    """Without its database an API does not serve: 1; an API that asks a worker is 190."""
     workers.serve("magnum-conductor")
     have_served(apis)
     before = apis.masters()
@@ -55,7 +55,7 @@ def test_database_away_from_the_apis(apis: Fleet, workers: Fleet, plane: Control
 def test_rabbitmq_and_keystone_away_from_the_apis(
     apis: Fleet, workers: Fleet, plane: ControlPlane
 ) -> None:
-    """An API that only reads is well without RabbitMQ; without Keystone it is not to blame: 190."""
+    """An API that only reads is well without RabbitMQ; without Keystone it is not at fault: 190."""
     workers.serve("magnum-conductor")
     have_served(apis)
     before = apis.masters()
@@ -77,7 +77,7 @@ def test_rabbitmq_and_keystone_away_from_the_apis(
 
 
 def test_hung_conductor(apis: Fleet, workers: Fleet) -> None:
-    """An API whose worker hangs is not to blame: 190, and the worker is named."""
+    """An API whose worker hangs is not at fault: 190, and the worker is named."""
     workers.serve("magnum-conductor")
     apis.serve("magnum-api")
     before = apis.masters("magnum-api")
@@ -95,7 +95,7 @@ def test_hung_conductor(apis: Fleet, workers: Fleet) -> None:
 
 
 def test_stopped_processes_of_the_apis(apis: Fleet) -> None:
-    """An API of which every process hangs does not answer: 1; stop ends it all the same."""
+    """An API whose processes all hang does not answer: 1; stop ends it all the same."""
     apis.serve()
     for name in APIS:
         process.freeze(apis[name].family())
@@ -107,7 +107,7 @@ def test_stopped_processes_of_the_apis(apis: Fleet) -> None:
 
 
 def test_under_uwsgi(apis: Fleet, workers: Fleet) -> None:
-    """Those with a server of their own are served by uWSGI as well; killed, they do not serve."""
+    """uWSGI also serves APIs that have their own server; without a master they are 1 or 7."""
     workers.serve("magnum-conductor")
     expect_all(apis.act("stop", *STANDALONE, timeout=120), 0)
     for name in STANDALONE:

@@ -1,7 +1,7 @@
-"""What the guides say of the catalogue and of the services' options, done by the real services.
+"""The guides' steps for the catalogue, and their options, tested with the real services.
 
-tests/cluster/test_docs.py follows the pages from top to bottom. Here are the cases that a page has
-beside its way (a catalogue without the service, or with two of them), and what an option is for.
+tests/cluster/test_docs.py follows the pages from top to bottom. Here are the special cases of a
+page (a catalogue without the service, or with two of them), and the effect of options.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SERVICES = {"image": ("glance", IMAGE, ":9292"), "volumev3": ("cinderv3", VOLUME
 PROJECT = "%(project_id)s"
 AN_IMAGE = "8c1c2c6e-1b4d-4c9b-9c0e-0e6f6a2b1a11"
 PYTHON = "/usr/bin/python3"
-# Of what a configuration file of the service has, by the service's own lists.
+# Namespaces of the options of a service's configuration file, by the service's own lists.
 NAMESPACES = {
     "glance": (
         *("glance.api", "glance.store", "glance.multi_store", "keystonemiddleware.auth_token"),
@@ -55,7 +55,7 @@ NAMESPACES = {
 
 
 class Followed(Catalogue):
-    """The catalogue with both services at an old server, and pages that are followed on it."""
+    """The catalogue with both services at an old server, to which pages are applied."""
 
     def reset(self) -> None:
         """One service of each type, in one region, at the old server."""
@@ -67,12 +67,12 @@ class Followed(Catalogue):
         return f"http://{address}{SERVICES[kind][2].replace('%s', PROJECT)}"
 
     def move(self, kind: str) -> None:
-        """Set the endpoints as a page does; that it does is tested."""
+        """Set the endpoints as a page does (another test shows that it does)."""
         for face in FACES:
             self.put(kind, face, self.url(kind, PUBLIC if face == "public" else VIP[kind]))
 
     def run(self, command: Sequence[str]) -> str:
-        """Run something where the clients are, as the administrator."""
+        """Run a command where the clients are, as the administrator."""
         done = subprocess.run(
             self.cloud.argv(command),
             env={"PATH": "/usr/bin:/bin", **self.cloud.admin.environment()},
@@ -94,33 +94,33 @@ class Followed(Catalogue):
         return self.run(["sh", "-c", text])
 
     def found(self, kind: str) -> list[str]:
-        """Where a client finds a service, whenever it looks."""
+        """The endpoints of a service that a client finds; the same each time that it looks."""
         return docs_catalogue.listing(self.run, kind, self.region)
 
     def moved(self, kind: str) -> list[str]:
-        """What a page is to lead to."""
+        """The endpoints after a page."""
         addresses = {"admin": VIP[kind], "internal": VIP[kind], "public": PUBLIC}
         return [f"{face} {self.url(kind, addresses[face])}" for face in docs_catalogue.INTERFACES]
 
     def unmoved(self, kind: str) -> list[str]:
-        """What is found before."""
+        """The endpoints before a page."""
         return [f"{face} {self.url(kind, OLD)}" for face in docs_catalogue.INTERFACES]
 
 
 def section(page: str) -> list[Block]:
-    """The blocks that change the catalogue, by a page."""
+    """The blocks of a page that change the catalogue."""
     found = [one for one in blocks(DOCS / page) if one.section == "The catalogue"]
-    # The clients that are tried afterwards would need the service.
+    # The blocks that try clients afterwards would need the service.
     return [one for one in found if "--os-interface" not in one.text]
 
 
 def usual(block: Block) -> bool:
-    """Whether it is on the way that every reader goes."""
+    """Whether it is for every reader."""
     return block.kind == "run"
 
 
 def points(block: Block) -> bool:
-    """Whether it is the one that sets the endpoints."""
+    """Whether it is the block that sets the endpoints."""
     return usual(block) and "point()" in block.text
 
 
@@ -139,7 +139,7 @@ def guides_cloud(_prerequisites: None) -> Iterator[ControlPlane]:
 
 @pytest.fixture
 def catalogue(guides_cloud: ControlPlane) -> Followed:
-    """The catalogue, as it is before somebody follows a page."""
+    """The catalogue before a page."""
     found = Followed(guides_cloud)
     found.reset()
     return found
@@ -149,7 +149,7 @@ def catalogue(guides_cloud: ControlPlane) -> Followed:
 
 
 def test_pages_have_the_same_way() -> None:
-    """What sets an endpoint is the same on both pages: a test of one holds for the other."""
+    """Both pages set an endpoint by the same commands: a test of one is a test of the other."""
     found = {
         block.text.partition("\n}\n")[0]
         for page in (IMAGE, VOLUME)
@@ -160,7 +160,7 @@ def test_pages_have_the_same_way() -> None:
 
 
 def test_clients_are_moved_and_back(catalogue: Followed, folder: Path) -> None:
-    """Once or twice, clients find the virtual IPs, by the same endpoints; there is a way back."""
+    """After the page, run once or twice, clients find the virtual IPs, ids stay; undo works."""
     kind = "image"
     before = catalogue.endpoints(kind)
     assert catalogue.unmoved(kind) == catalogue.found(kind)
@@ -195,7 +195,7 @@ def test_missing_endpoint_is_made(catalogue: Followed, folder: Path) -> None:
 
 @pytest.mark.parametrize("kind", SERVICES)
 def test_new_cloud(catalogue: Followed, folder: Path, kind: str) -> None:
-    """Where there is no such service, the page makes it, and then all three endpoints."""
+    """If the service does not exist, the page makes it, and then all three endpoints."""
     catalogue.remove(kind)
 
     catalogue.follow(kind, case("no service"), folder)
@@ -205,7 +205,7 @@ def test_new_cloud(catalogue: Followed, folder: Path, kind: str) -> None:
 
 
 def test_second_service_is_found_out(catalogue: Followed, folder: Path) -> None:
-    """A second service moves nobody, as the page says; it is told of, and taken away."""
+    """A second service moves no client, as the page says; it is an error that the page removes."""
     kind, second = "image", "glance-ha"
     catalogue.create(kind, second, catalogue.url(kind, VIP[kind]))
     assert catalogue.unmoved(kind) == catalogue.found(kind)
@@ -223,7 +223,7 @@ def test_second_service_is_found_out(catalogue: Followed, folder: Path) -> None:
 
 @contextmanager
 def recorder(namespace: str | None, addresses: Sequence[str]) -> Iterator[list[str]]:
-    """The addresses that were asked for an image: in the Image API's place, without images."""
+    """Servers without images in place of the Image API; yields the addresses that were asked."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -300,7 +300,7 @@ def of_page(page: str, option: str) -> dict[str, str]:
     ids=["default", "image page", "volume page", "another name", "servers"],
 )
 def test_cinder_asks(catalogue: Followed, options: dict[str, str], asked: str) -> None:
-    """Cinder asks the public virtual IP by default; as a page has it, the internal one."""
+    """Cinder asks the public virtual IP by default, and the internal one with a page's options."""
     catalogue.move("image")
 
     found = asked_by_cinder(catalogue, options, [OLD, VIP["image"], PUBLIC])
@@ -309,7 +309,7 @@ def test_cinder_asks(catalogue: Followed, options: dict[str, str], asked: str) -
 
 
 def test_cinder_asks_every_service_and_no_region(catalogue: Followed) -> None:
-    """Of two services it asks both, the one without an endpoint in its own region included."""
+    """Cinder asks both of two services, even one without an endpoint in its own region."""
     catalogue.move("image")
     second = catalogue.admin.create("service", name="glance-ha", type="image")
     catalogue.extend(second, catalogue.url("image", ELSEWHERE), "elsewhere")
@@ -324,7 +324,7 @@ def test_cinder_asks_every_service_and_no_region(catalogue: Followed) -> None:
 
 
 def validated(service: str, text: str, folder: Path) -> dict[str, str]:
-    """What oslo-config-validator has against the options of a file: unknown, deprecated."""
+    """The options of a file that oslo-config-validator calls unknown or deprecated."""
     file = folder / f"{service}.conf"
     file.write_text(text)
     namespaces = [word for name in NAMESPACES[service] for word in ("--namespace", name)]
@@ -358,7 +358,7 @@ def test_options_are_of_today(page: str, service: str, folder: Path) -> None:
 
 
 def other_names(service: str) -> set[str]:
-    """The names that options had, and still have beside that of today, by the service's lists."""
+    """The older names of options that the service still knows, by its own lists."""
     namespaces = [word for name in NAMESPACES[service] for word in ("--namespace", name)]
     done = subprocess.run(
         ["oslo-config-generator", "--format=json", *namespaces],
@@ -384,9 +384,9 @@ def old_options() -> dict[str, str]:
 
 
 def test_options_of_the_guide(folder: Path) -> None:
-    """What the page says of each option of the HA guide is what today's Glance says of it.
+    """The page and today's Glance agree about each option of the HA guide.
 
-    A name that is deprecated may have gone from this release: then it is unknown.
+    A deprecated name may be gone in this release: then it is unknown.
     """
     told = old_options()
     assert {"sql_connection", "registry_host", "notifier_strategy", "rabbit_host"} <= {*told}
@@ -411,7 +411,7 @@ config.parse_args([f"--config-file={sys.argv[1]}"])
 notifier.set_defaults()
 drivers = notifier.Notifier()._notifier._driver_mgr.names()  # as glance-api makes it
 
-# The same once more, where the queue is in this process's memory.
+# Once more, with a queue in this process's memory.
 config.CONF.set_override("transport_url", "fake://")
 arrived = threading.Event()
 
@@ -430,7 +430,7 @@ listener.stop()
 
 
 def notifying(text: str, folder: Path, patience: float) -> tuple[list[str], bool]:
-    """Glance's drivers of notifications with such a file; and whether one comes to a queue."""
+    """Glance's notification drivers with such a file; whether a notification gets to a queue."""
     file = folder / "glance-api.conf"
     file.write_text(text)
     done = subprocess.run(
@@ -455,12 +455,12 @@ def messaging(page: str) -> str:
 
 
 def test_notifications_are_sent(folder: Path) -> None:
-    """With the page's file Glance has the driver, and what it sends comes to a queue."""
+    """With the page's file Glance has the driver, and its notifications get to a queue."""
     assert (["messagingv2"], True) == notifying(messaging(IMAGE), folder, 60)
 
 
 def test_transport_alone_sends_none(folder: Path) -> None:
-    """Without the driver there is none, and nothing comes: as the page says."""
+    """Without the option driver Glance has none, and sends nothing, as the page says."""
     text = re.sub(r"(?m)^driver.*\n", "", messaging(IMAGE))
 
     assert ([], False) == notifying(text, folder, 0.5)
@@ -482,13 +482,13 @@ def test_cinder_has_the_driver_too(folder: Path) -> None:
     assert "['messagingv2']" == done.stdout.strip(), done.stderr
 
 
-# The open door
+# Without authentication
 
 ROLES = (
     *(("oslo_policy", "enforce_new_defaults"), ("oslo_policy", "enforce_scope")),
     ("DEFAULT", "enforce_secure_rbac"),
 )
-"""What has policies ask for roles; later releases do by default, and do not have all of these."""
+"""Options by which policies ask for roles: later releases, which lack some, do so by default."""
 
 
 @pytest.mark.parametrize(
@@ -502,7 +502,7 @@ ROLES = (
 def test_open_door(
     guides_cloud: ControlPlane, flavor: str, roles: str, read: int, written: int
 ) -> None:
-    """Without a flavor Glance serves anybody, or nobody if policies ask for roles; with it, 401."""
+    """Without a flavor Glance serves all users, or none if policies ask for roles; with it 401."""
     (given,) = {
         line.partition("=")[2].strip()
         for block in blocks(DOCS / IMAGE)

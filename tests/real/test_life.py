@@ -1,4 +1,4 @@
-"""A day in the life of a real daemon: start, monitor, stop, and what an operator does to it."""
+"""The life cycle of a real daemon: start, monitor, stop, and actions of an operator."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.real
 def test_from_stopped_to_stopped(
     make: MakeReal, cloud: ControlPlane, service: str, server: str, interpreter: str
 ) -> None:
-    """Stopped, started twice, monitored, stopped twice: each is what it says, on either Python."""
+    """Stopped, started twice, monitored, stopped twice: each code is right, on either Python."""
     real = make(f"{service}-{server}", interpreter=interpreter)
     resource = real.resource
 
@@ -57,7 +57,7 @@ def test_from_stopped_to_stopped(
 
 @also("glance-uwsgi", "cinder-uwsgi")
 def test_output_goes_to_the_log_file_and_no_secret_anywhere(real: Real) -> None:
-    """The log file is the daemon's own; no password is in it, in the state or in a process."""
+    """The log file is the daemon's user's; no password is in it, in the state or a process."""
     log = Path(str(real.resource.parameters["log_file"]))
     real.start()
     expect(real.resource.monitor(), 0)
@@ -79,7 +79,7 @@ def test_output_goes_to_the_log_file_and_no_secret_anywhere(real: Real) -> None:
 def test_hup_is_no_failure(make: MakeReal, which: str) -> None:
     """After HUP there are new workers under the same master, and the monitor finds it serving.
 
-    Debian's configuration of uWSGI would have the master exit.
+    Debian's configuration of uWSGI would end the master.
     """
     real = make(which)
     real.have_loaded().start()
@@ -88,17 +88,16 @@ def test_hup_is_no_failure(make: MakeReal, which: str) -> None:
     master.send(signal.SIGHUP)
     eventually(lambda: len(pids := real.pids()) > 1 and not workers & {*pids}, PATIENCE)
 
-    # New workers of uWSGI load the service: with a socket, but for longer than a monitor has.
+    # New workers of uWSGI have the socket, but load the service for longer than a monitor waits.
     eventually(real.serves, PATIENCE)
     expect(real.resource.monitor(), 0)
     assert master == real.master()
 
 
 def test_hup_to_another_port(make: MakeReal, cloud: ControlPlane) -> None:
-    """A Glance that HUP takes to another port is asked there, and nobody where it was.
+    """A Glance that moves to another port at HUP is asked there, and its old port is not asked.
 
-    It closes its socket, and opens another. What listens at the port that it has left may be
-    anybody's.
+    It closes its socket, and opens another. Any process may listen at the old port.
     """
     glance = make("glance").start()
     expect(glance.resource.monitor(), 0)
@@ -118,7 +117,7 @@ def test_hup_to_another_port(make: MakeReal, cloud: ControlPlane) -> None:
             learned = glance.state()["checks"]["address"]["url"]
             assert f"http://{left.address}:{elsewhere}" == learned
             assert {elsewhere} == glance.listeners()
-            with pytest.raises(BlockingIOError):  # nobody has come
+            with pytest.raises(BlockingIOError):  # no connection has come
                 stranger.accept()
         expect(glance.resource.stop(), 0)
         assert glance.refused()
@@ -128,12 +127,12 @@ def test_hup_to_another_port(make: MakeReal, cloud: ControlPlane) -> None:
 
 @also("glance-uwsgi")
 def test_ended_by_somebody_else(real: Real) -> None:
-    """A daemon that somebody has ended by TERM is not running: 7, no failure."""
+    """A daemon that was ended by a TERM, not by the agent, is not running: 7, no failure."""
     real.have_loaded().start()
 
     real.master().send(signal.SIGTERM)
 
-    # One that is on its way out has no environment any more, and is there all the same.
+    # A process that is just ending has no environment any more, but still exists.
     eventually(lambda: not real.pids() and real.resource.monitor().code == 7, PATIENCE)
     expect(real.resource.stop(), 0)
     expect(real.start().resource.monitor(), 0)
@@ -153,7 +152,7 @@ def test_lost_state_and_pidfile(real: Real) -> None:
 
 
 def test_taken_over_from_the_shell_agent(real: Real) -> None:
-    """What the HA guide's shell agents have started goes on under ours, and is stopped by it."""
+    """A daemon that the HA guide's shell agent started runs on under ours, and ours stops it."""
     resource, user = real.resource, USERS[real.service]
     daemon = f"{real.service}-api --config-file {resource.parameters['config']}"
     inner = shlex.quote(f"{daemon}  >> /dev/null 2>&1 & echo $!")
@@ -176,12 +175,12 @@ def test_taken_over_from_the_shell_agent(real: Real) -> None:
 
 
 def test_nobody_has_a_role(make: MakeReal, cloud: ControlPlane) -> None:
-    """A Glance that asks nobody who they are, but for their role, forbids all: 190, as it is told.
+    """A Glance that does not authenticate users, but asks for roles, forbids all requests: 190.
 
-    So it is without a flavor where policies ask for roles, as they do by default in later releases.
+    This is so without a flavor if policies ask for roles, the default of later releases.
     """
     glance = make("glance")
-    # Debian 12's wants all three alike; later releases do without the last.
+    # Debian 12's release needs all three; later releases do not have the last.
     file = cloud.variant("glance", "roles", enforce_secure_rbac="true")
     glance.resource.parameters["config"] = file
     config.change(file, "paste_deploy", "flavor", "")
@@ -195,7 +194,7 @@ def test_nobody_has_a_role(make: MakeReal, cloud: ControlPlane) -> None:
 
 
 def test_spelling_of_the_guide(real: Real) -> None:
-    """The parameters as the HA guide spells them, /v2.0/ and all, lead to Keystone v3."""
+    """Parameters as in the HA guide, with /v2.0/, lead to Keystone v3."""
     parameters = real.resource.parameters
     root = str(parameters["os_auth_url"]).rpartition("/")[0]
     url = {"glance": "os_auth_url", "cinder": "keystone_get_token_url"}[real.service]

@@ -28,7 +28,7 @@ def program(name: str) -> str:
 
 @pytest.mark.parametrize("which", ["glance-newest", "cinder-newest"])
 def test_from_stopped_to_stopped(make: MakeReal, cloud: ControlPlane, which: str) -> None:
-    """Stopped, started, monitored, without its database, stopped: as any other release."""
+    """The newest release is started, monitored, also without database, and stopped like others."""
     real = make(which)
     resource = real.resource
 
@@ -51,7 +51,7 @@ def test_from_stopped_to_stopped(make: MakeReal, cloud: ControlPlane, which: str
 
 
 def test_glance_has_no_standalone_server(make: MakeReal) -> None:
-    """Standalone, the newest Glance cannot run on any node that has it: 5, and what to set."""
+    """The newest Glance has no standalone server: 5, and the reason says what to set."""
     glance = make("glance")
     glance.resource.parameters["binary"] = program("glance-api")
 
@@ -76,5 +76,5 @@ def test_cinder_has_a_standalone_server(make: MakeReal) -> None:
 def test_ocf_tester_passes(
     make: MakeReal, which: str, need: Callable[[str, str], str]
 ) -> None:
-    """ocf-tester finds nothing to complain about."""
+    """ocf-tester passes."""
     ocf_tester(make(which), need)

@@ -13,5 +13,5 @@ pytestmark = pytest.mark.real
 
 @also("glance-uwsgi", "cinder-debian")
 def test_ocf_tester_passes(real: Real, need: Callable[[str, str], str]) -> None:
-    """ocf-tester starts, monitors and stops the daemon, and finds nothing to complain about."""
+    """ocf-tester starts, monitors and stops the daemon, and passes."""
     ocf_tester(real, need)

@@ -1,4 +1,4 @@
-"""Whose fault is it? What a real daemon depends on is taken away, and given back."""
+"""Outages of the services that a real daemon depends on: the right one is named."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def token_requests(cloud: ControlPlane) -> int:
 
 def test_one_token_for_many_monitors(unharmed: Real, cloud: ControlPlane) -> None:
     """Keystone is asked for one token, however many monitors there are."""
-    unharmed.meet_workers()  # which have got their own tokens then
+    unharmed.meet_workers()  # then they have got their own tokens
     unharmed.forget_token()
     before = token_requests(cloud)
 
@@ -32,7 +32,7 @@ def test_one_token_for_many_monitors(unharmed: Real, cloud: ControlPlane) -> Non
 
 
 def test_keystone_down_and_no_token(unharmed: Real, cloud: ControlPlane) -> None:
-    """Without Keystone and without a token: 190, it is not the daemon's fault."""
+    """Without Keystone and without a token the daemon is not at fault: 190."""
     unharmed.forget_token()
     cloud.down("keystone")
     try:
@@ -48,7 +48,7 @@ def test_keystone_down_and_no_token(unharmed: Real, cloud: ControlPlane) -> None
 def test_keystone_down_and_a_token_that_the_workers_know(
     unharmed: Real, cloud: ControlPlane
 ) -> None:
-    """Without Keystone, a token that the workers know is as good as ever: 0."""
+    """Without Keystone, a token that the workers know is still accepted: 0."""
     unharmed.meet_workers()
     cloud.down("keystone")
     try:
@@ -60,7 +60,7 @@ def test_keystone_down_and_a_token_that_the_workers_know(
 def test_keystone_down_and_a_token_that_the_workers_do_not_know(
     unharmed: Real, cloud: ControlPlane
 ) -> None:
-    """Without Keystone, workers that cannot ask about a token are not to blame: 190."""
+    """Without Keystone, workers that cannot verify a token are not at fault: 190."""
     unharmed.new_token()
     cloud.down("keystone")
     try:
@@ -70,7 +70,7 @@ def test_keystone_down_and_a_token_that_the_workers_do_not_know(
 
 
 def test_keystone_hangs_and_no_token(unharmed: Real, cloud: ControlPlane) -> None:
-    """When Keystone takes connections and gives no token: 190, and in time."""
+    """If Keystone accepts connections and gives no token: 190, and in time."""
     unharmed.forget_token()
     with cloud.frozen("keystone"):
         expect(unharmed.resource.monitor(timeout=SHORT), 190, "Keystone", "in time")
@@ -79,7 +79,7 @@ def test_keystone_hangs_and_no_token(unharmed: Real, cloud: ControlPlane) -> Non
 def test_keystone_hangs_and_a_token_that_the_workers_do_not_know(
     unharmed: Real, cloud: ControlPlane
 ) -> None:
-    """When the workers wait for Keystone, and so the monitor for them: 190, and in time."""
+    """If the workers wait for Keystone, and so the monitor for them: 190, and in time."""
     unharmed.new_token()
     with cloud.frozen("keystone"):
         expect(unharmed.resource.monitor(timeout=SHORT), 190, "Keystone", "in time")
@@ -96,7 +96,7 @@ def test_wrong_password(unharmed: Real) -> None:
 
 
 def test_database_gone(unharmed: Real, cloud: ControlPlane) -> None:
-    """A daemon without its database does not serve: 1; and 0 as soon as it is back."""
+    """A daemon without its database does not serve: 1; and 0 as soon as the database is back."""
     with cloud.without_database(unharmed.service):
         expect(unharmed.resource.monitor(), 1, "500")
         expect(unharmed.resource.monitor(level=0), 0)

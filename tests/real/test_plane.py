@@ -1,6 +1,7 @@
 """The real APIs of a control plane under their agents, with the monitoring user's reader role.
 
-Heat's and Designate's answer for others, which may hang; Keystone is its own judge.
+Heat's and Designate's answers come from workers, which may hang; Keystone is checked by its own
+tokens.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ BEHIND = {"heat-api": "heat-engine", "designate-api": "designate-central"}
 """APIs whose answers come from a worker."""
 
 LATE = 30
-"""Seconds that a monitor has which is to ask others, too, before they are over."""
+"""Seconds for a monitor that must have time to ask other services, too."""
 
 CHECKED = ("placement-api", "nova-api", "neutron-server", "manila-api", *BEHIND)
 """APIs that an authenticated request checks."""
@@ -30,18 +31,18 @@ CHECKED = ("placement-api", "nova-api", "neutron-server", "manila-api", *BEHIND)
 APIS = (*CHECKED, "heat-api-cfn", "keystone")
 
 STANDALONE = tuple(name for name in CHECKED if name != "placement-api")
-"""Those of them that have a server of their own, and may be served by uWSGI as well."""
+"""APIs that have a server of their own, and may be served by uWSGI as well."""
 
 
 @pytest.fixture(scope="module")
 def plane(need_packages: NeedPackages, _prerequisites: None) -> Iterator[ControlPlane]:
-    """A lab with all projects, in which nothing runs but what the APIs need."""
+    """A lab with all projects, in which only the services run that the APIs need."""
     with whole_plane(need_packages, "db", "rabbit", "keystone", *BEHIND.values()) as plane:
         yield plane
 
 
 def test_reader_role_is_enough(apis: Fleet) -> None:
-    """Each API is well in the eyes of a user who has no more than the reader role."""
+    """A monitoring user with only the reader role gets 0 from each API."""
     expect_all(apis.act("monitor"), 7)
     apis.serve(*CHECKED, "heat-api-cfn")
 
@@ -51,7 +52,7 @@ def test_reader_role_is_enough(apis: Fleet) -> None:
 
 
 def test_hung_workers_behind_the_apis(apis: Fleet, plane: ControlPlane) -> None:
-    """An API whose worker hangs is not to blame: 190, and the worker is named."""
+    """An API whose worker hangs is not at fault: 190, and the worker is named."""
     apis.serve(*BEHIND)
     before = apis.masters(*BEHIND)
     with ExitStack() as stack:
@@ -66,7 +67,7 @@ def test_hung_workers_behind_the_apis(apis: Fleet, plane: ControlPlane) -> None:
 
 
 def test_stopped_workers_of_the_apis(apis: Fleet) -> None:
-    """An API of which every process hangs does not answer: 1; stop ends it all the same."""
+    """An API whose processes all hang does not answer: 1; stop ends it all the same."""
     apis.serve("placement-api", "manila-api")
     for name in ("placement-api", "manila-api"):
         process.freeze(apis[name].family())
@@ -78,7 +79,7 @@ def test_stopped_workers_of_the_apis(apis: Fleet) -> None:
 
 
 def test_under_uwsgi(apis: Fleet) -> None:
-    """Those that have a server of their own are served by uWSGI as well, and stopped."""
+    """APIs with a server of their own are served by uWSGI as well, and stopped."""
     apis.serve(*CHECKED)
     expect_all(apis.act("stop", timeout=120), 0)
     assert {} == apis.left(*CHECKED)
@@ -96,7 +97,7 @@ def test_under_uwsgi(apis: Fleet) -> None:
 
 
 def test_keystone(apis: Fleet, plane: ControlPlane) -> None:
-    """Keystone by itself: 0, a refused password 190, without its database 1, and 0 again."""
+    """Keystone is 0, with a refused password 190, without its database 1, and 0 again."""
     keystone = apis["keystone"]
     plane.down("keystone")
     try:

@@ -1,7 +1,7 @@
 """`openstack-ocf prove` with a real Keystone, a real Glance and a real Cinder.
 
-Pacemaker has a stand-in, crm_resource: the daemons stay where they are, and what another node would
-have of images or volumes is what the stand-in leaves, or has a test do. The real one is in
+A script replaces Pacemaker's crm_resource: the daemons stay where they are, and the script, or a
+test, changes images or volumes as another node would have them. With the real Pacemaker:
 tests/cluster.
 """
 
@@ -50,7 +50,7 @@ esac 2>/dev/null
 class Cloud:
     """The lab as an administrator sees it, and the command.
 
-    service: whose API is asked, at its path.
+    service: the service whose API is asked, at `path`.
     """
 
     cloud: ControlPlane
@@ -59,7 +59,7 @@ class Cloud:
     path: str
 
     def begin(self, *words: str) -> subprocess.Popen[str]:
-        # Whoever runs the tests in the background has SIGINT ignored, and what they start as well.
+        # If the tests run in the background SIGINT is ignored, and this is inherited.
         run = ["env", "--default-signal=INT", *argv(
             "prove", self.service, "--cib", self.folder / "cib.xml", "--credentials",
             self.cloud.directory / "openrc", "--description", self.folder / "d.conf", *words)]
@@ -79,13 +79,13 @@ class Cloud:
         return process.returncode, output, said
 
     def moves(self, how: str) -> None:
-        """What a move does besides."""
+        """Set a shell command that runs during a move."""
         path = self.folder / "bin" / "crm_resource"
         path.write_text(CRM_RESOURCE.format(folder=self.folder, move=how))
         path.chmod(0o755)
 
     def waits(self) -> None:
-        """A move is over when go() is called."""
+        """Let a move last until go() is called."""
         self.moves(f"while [ ! -e {self.folder}/go ]; do sleep 0.1; done")
 
     def go(self) -> None:
@@ -96,7 +96,7 @@ class Cloud:
         eventually((self.folder / "moving").exists, 180)
 
     def cleared(self) -> set[str]:
-        """The resources of which no constraint of a move is left."""
+        """The resources whose constraint of a move was removed."""
         return {path.name.partition(".")[2] for path in self.folder.glob("cleared.*")}
 
     def call(self, method: str, path: str, body: object = None) -> Any:
@@ -110,7 +110,7 @@ class Cloud:
 
 
 def made(cloud: ControlPlane, folder: Path, service: str, path: str) -> Cloud:
-    """The cloud, a description of it, and a cluster that moves its resources."""
+    """The cloud, with a description of it, and a cluster that moves its resources."""
     (folder / "bin").mkdir()
     (folder / "d.conf").write_text(f"[{service}]\nvip = {VIP}\n")
     (folder / "cib.xml").write_text(CIB)
@@ -143,8 +143,8 @@ def cinder(cinder_cloud: ControlPlane, tmp_path: Path) -> Cloud:
 
 
 def test_round_trip(glance: Cloud) -> None:
-    """Random bytes come back as they were, and nothing is left; what a run that is over has left is
-    swept, and another image of that tag is not."""
+    """Random bytes are read back as they were, and nothing is left; images of a former run are
+    swept, other images of that tag are not."""
     for name in (f"openstack-ocf-prove {socket.gethostname()} 4194305", "mine",
                  f"openstack-ocf-prove elsewhere {os.getpid()}"):
         glance.call("POST", "/v2/images", {"name": name, "tags": ["openstack-ocf-prove"],
@@ -164,8 +164,8 @@ def test_round_trip(glance: Cloud) -> None:
 
 
 def test_volume(cinder: Cloud) -> None:
-    """A volume becomes available, is listed and goes; on another node as well, when cinder-volume
-    calls itself the same there. What a run that is over has left is swept."""
+    """A volume becomes available, is listed and deleted; on another node as well, if cinder-volume
+    has the same host name there. Volumes of a former run are swept."""
     cinder.call("POST", "/v3/volumes", {"volume": {
         "name": f"openstack-ocf-prove {socket.gethostname()} 4194305", "size": 1,
         "metadata": {"openstack-ocf-prove": "yes"}}})
@@ -180,9 +180,9 @@ def test_volume(cinder: Cloud) -> None:
 
 
 def test_volume_of_another_host(cinder: Cloud) -> None:
-    """R4: where cinder-volume calls itself otherwise after a move the volume cannot be deleted.
+    """R4: if cinder-volume has another host name after a move the volume cannot be deleted.
 
-    When it calls itself as before, it does what it was told.
+    When it has the old name again, it deletes the volume.
     """
     def gone(host: str) -> None:
         cinder.cloud.down("cinder-volume")
@@ -194,7 +194,7 @@ def test_volume_of_another_host(cinder: Cloud) -> None:
         cinder.moved()
         gone("another")
         cinder.go()
-        # On a busy machine a move has no time for that: it comes while the volume is to be deleted.
+        # A move on a busy machine has no time for that: it starts during the volume's deletion.
         cinder.cloud.up("cinder-volume")
         code, output, said = cinder.end(process)
 
@@ -213,7 +213,7 @@ def test_volume_of_another_host(cinder: Cloud) -> None:
 
 
 def test_nobody_makes_volumes(cinder: Cloud) -> None:
-    """R3: a volume that does not become available, since no scheduler runs: nothing is moved."""
+    """R3: if a volume does not become available, as no scheduler runs, nothing is moved."""
     cinder.cloud.down("cinder-scheduler")
     try:
         code, output, _ = cinder.run("--move", "--yes", "--wait", "3", "--format", "json")
@@ -228,7 +228,7 @@ def test_nobody_makes_volumes(cinder: Cloud) -> None:
 
 
 def test_shared_storage(glance: Cloud) -> None:
-    """The other node reads the same bytes: nothing to say, and no constraint stays."""
+    """If the other node reads the same bytes there is no finding, and no constraint stays."""
     code, output, said = glance.run("--move", "--yes")
 
     assert 0 == code, said
@@ -243,7 +243,7 @@ def test_shared_storage(glance: Cloud) -> None:
     ("for one in {store}/*; do head -c 1048576 /dev/zero >$one; done", "other bytes"),
 ])
 def test_local_storage(glance: Cloud, how: str, seen: str) -> None:
-    """R2: the other node has not the file, or another one; nothing is left, no constraint stays."""
+    """R2: a file that is missing or other on the other node is found; nothing is left."""
     glance.moves(how.format(store=glance.cloud.settings.home("glance") / "images"))
     code, output, _ = glance.run("--move", "--yes", "--format", "json")
 
@@ -257,8 +257,8 @@ def test_local_storage(glance: Cloud, how: str, seen: str) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_interrupted(glance: Cloud, number: signal.Signals) -> None:
-    """Whoever ends it in the middle of a move finds no image afterwards, and no constraint; what a
-    KILL leaves, the next run sweeps."""
+    """A signal in the middle of a move leaves no image and no constraint; what a KILL leaves, the
+    next run sweeps."""
     glance.waits()
     process = glance.begin("--move", "--yes")
     glance.moved()
@@ -287,7 +287,7 @@ def test_nobody_to_ask(glance: Cloud) -> None:
 
 
 def test_nothing_answers(glance: Cloud) -> None:
-    """A virtual IP at which nothing answers: 3, and it is named."""
+    """If nothing answers at the virtual IP: 3, and the address is named."""
     (glance.folder / "d.conf").write_text(f"[glance]\nvip = {VIP}\nport = 9299\n")
     code, output, said = glance.run()
 

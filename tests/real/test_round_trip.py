@@ -47,7 +47,7 @@ def kept(real: Real) -> tuple[set[str], set[str]]:
 
 
 def test_round_trip(real: Real) -> None:
-    """It is well, and leaves nothing; what a killed one has left is swept."""
+    """The monitor is 0, and leaves nothing; images of a killed monitor are swept."""
     before = kept(real)
     expect(monitor(real), 0)
     assert before == kept(real)
@@ -66,7 +66,7 @@ def test_round_trip(real: Real) -> None:
 
 
 def test_a_reader(real: Real) -> None:
-    """A user who may make no images is told, and the service goes on; level 10 is well."""
+    """With a user who may make no images level 20 is 190 and says so; level 10 is 0."""
     policy = real.cloud.config("glance").with_name("policy.yaml")
     policy.write_text('"add_image": "role:member"\n')  # as newer releases have it
     user = real.cloud.credentials
@@ -83,7 +83,7 @@ def test_a_reader(real: Real) -> None:
 
 
 def test_no_credentials(real: Real) -> None:
-    """Without credentials it is told what is missing."""
+    """Without credentials the reason says what is missing."""
     nothing = dict.fromkeys(("os_username", "os_password", "os_project_name", "os_auth_url"), "")
     expect(monitor(real, parameters=nothing), 190, "level 20 needs os_username")
 

@@ -1,4 +1,4 @@
-"""What is different where uWSGI serves a real Glance or Cinder."""
+"""Tests for a real Glance or Cinder that uWSGI serves."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_address(
     make: MakeReal, cloud: ControlPlane, which: str, address: str, parameters: dict[str, str],
     url: str,
 ) -> None:
-    """It listens where the service's own configuration says; bind is for what that leaves out."""
+    """uWSGI listens at the address in the service's configuration; bind gives what is not there."""
     real = make(which)
     twin = cloud.twin(real.service, which, **{config.LISTEN[real.service][0]: address})
     real.resource.parameters.update({**parameters, "config": twin})
@@ -50,7 +50,7 @@ def test_address(
 
 
 def test_tls(make: MakeReal, folder: Path, certificate: Path) -> None:
-    """A uWSGI that ends TLS itself is monitored by an https url, and its certificate verified."""
+    """A uWSGI with TLS is monitored by an https url, and its certificate is verified."""
     glance = make("glance-uwsgi")
     ini = folder / "uwsgi.ini"
     where = f"127.0.0.1:{PORTS['glance']}"
@@ -67,7 +67,7 @@ def test_tls(make: MakeReal, folder: Path, certificate: Path) -> None:
 
 @pytest.mark.parametrize("which", ["glance-uwsgi", "glance-debian"])
 def test_image_is_uploaded_in_chunks(make: MakeReal, cloud: ControlPlane, which: str) -> None:
-    """An image whose length nobody knows beforehand is taken in, and given out as it was."""
+    """An image of unknown length is stored, and read as it was."""
     make(which).start()
     admin = cloud.admin_token()
     described = {"name": which, "disk_format": "raw", "container_format": "bare"}
@@ -100,12 +100,12 @@ def test_image_is_uploaded_in_chunks(make: MakeReal, cloud: ControlPlane, which:
 
 
 def test_stop_before_all_have_loaded(make: MakeReal) -> None:
-    """Stopped as soon as it serves, while others of its workers are loading, it ends by itself."""
+    """A uWSGI that is stopped while some of its workers still load ends by itself, not by KILL."""
     glance = make("glance-uwsgi")
     glance.resource.parameters["processes"] = 4
     glance.start()
 
-    # Less than the minute that uWSGI would wait; a busy machine takes a while to load them.
+    # As long as uWSGI itself would wait; a busy machine loads them slowly.
     expect(glance.resource.stop(timeout=60), 0)
 
     assert [] == glance.pids()
@@ -114,7 +114,7 @@ def test_stop_before_all_have_loaded(make: MakeReal) -> None:
 
 
 def test_stop_while_it_loads(make: MakeReal) -> None:
-    """A start that is killed leaves a uWSGI that loads, and does not hear TERM: stop ends it."""
+    """A start that is killed leaves a uWSGI that loads, and does not handle TERM: stop ends it."""
     cinder = make("cinder-uwsgi")
     starting = cinder.resource.begin("start", timeout=60)
     eventually(lambda: len(cinder.pids()) > 1, PATIENCE)

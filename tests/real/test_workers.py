@@ -1,4 +1,4 @@
-"""The life of the real workers under their agents: RabbitMQ, database and processes come and go."""
+"""The real workers under their agents, with outages of RabbitMQ, database and processes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KINDS = promises.Kinds(
 
 @pytest.fixture(scope="module")
 def plane(need_packages: NeedPackages, _prerequisites: None) -> Iterator[ControlPlane]:
-    """A lab with many projects, in which nothing runs but what the workers need."""
+    """A lab with many projects, in which only the services run that the workers need."""
     with whole_plane(need_packages, "db", "rabbit", "keystone", "placement-api") as plane:
         yield plane
 

@@ -1,4 +1,4 @@
-"""What every file here may ask for."""
+"""A fixture for all files here."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ from tool.kit import ROOT
 
 @pytest.fixture
 def agent() -> Path:
-    """One agent: what is told of it, and what it leaves, is the same of all."""
+    """One agent for all: what explain says of it, and what it stores, is the same of each."""
     return ROOT / "ocf" / "glance-api"

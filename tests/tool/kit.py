@@ -73,16 +73,16 @@ def argv(*words: str | Path) -> list[str]:
 
 
 def command(*words: str | Path, prefix: Sequence[str | Path] = (), **environment: str) -> Ended:
-    """Run the operator's command from the source tree; prefix: what is to run it, as nsenter."""
+    """Run the operator's command from the source tree; prefix: runs it, as nsenter does."""
     return _ended([*prefix, *argv(*words)], ROOT, environment)
 
 
 def as_nobody(
     folder: Path, *words: str | Path, prefix: Sequence[str | Path] = (), **environment: str
 ) -> Ended:
-    """Run a copy of the operator's command as a user without rights, who may enter the folder.
+    """Run a copy of the operator's command as a user without rights, for whom the folder is open.
 
-    A copy, since a checkout may be below a folder that is its owner's alone.
+    A copy, since a checkout may be below a folder that only its owner can enter.
     """
     home = folder / "openstack-ocf"
     if not home.exists():
@@ -124,10 +124,10 @@ def primitive(name: str, agent: str, parameters: str = "", more: str = "") -> st
 
 
 def crm(cib: Path, *files: Path) -> Element:
-    """Load crm snippets into a CIB file with crmsh; the CIB that comes of it."""
+    """Load crm snippets into a CIB file with crmsh; return the CIB."""
     cib.write_text(EMPTY)
     for file in files:
-        # crmsh looks for meta-data and fencing, which a file has not; what it wrote counts.
+        # crmsh misses meta-data and fencing in a file, and complains; only what it wrote counts.
         subprocess.run(
             ["/usr/sbin/crm", "--force", "configure", "load", "update", str(file)],
             stdin=subprocess.DEVNULL, capture_output=True,
@@ -137,7 +137,7 @@ def crm(cib: Path, *files: Path) -> Element:
 
 
 def loaded(folder: Path, text: str) -> Element:
-    """Load a text into cib.xml in a folder with crmsh; the CIB that comes of it."""
+    """Load a text into cib.xml in a folder with crmsh; return the CIB."""
     snippet = folder / "some.crm"
     snippet.write_text(text)
     return crm(folder / "cib.xml", snippet)
@@ -146,7 +146,7 @@ def loaded(folder: Path, text: str) -> Element:
 def pcs(cib: Path, script: str) -> Element:
     """Run a script of pcs commands on cib.xml in the folder of a CIB file.
 
-    pcs asks the agents for their meta-data: they are where Pacemaker looks, for this process alone.
+    pcs reads the agents' meta-data: for this process alone they are mounted where Pacemaker looks.
     """
     cib.write_text(EMPTY)
     agents = shutil.copytree("/usr/lib/ocf", cib.parent / "ocf", symlinks=True)

@@ -1,4 +1,4 @@
-"""V4: whether somebody has a virtual IP already, in two network namespaces and a wire between."""
+"""V4: whether a host has a virtual IP already, in two network namespaces and a wire between."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ inside ip link set eth8 up
 ip addr add 10.9.0.10/24 dev eth9
 "$@"
 """
-"""Of a host with the addresses that end in 7, 9 and 10, beside a node that runs the check.
+"""Makes a host with the addresses that end in 7, 9 and 10, beside a node that runs the check.
 
-The node itself has the last one, too.
+The node itself has the last address, too.
 """
 
 
@@ -48,7 +48,7 @@ def rows(folder: Path, cib: str, run: Callable[..., Ended] = command) -> list[tu
 
 
 def test_somebody_answers(tmp_path: Path) -> None:
-    """Who answers, and is no resource of the cluster, is an error, by ARP and by ping."""
+    """An address that answers ARP or ping, and is no resource of the cluster, is an error."""
     loaded(tmp_path, "primitive p_ip ocf:heartbeat:IPaddr2 params ip=10.9.0.9 "
            "op monitor interval=10s\n")
 
@@ -57,7 +57,7 @@ def test_somebody_answers(tmp_path: Path) -> None:
 
 
 def test_two_clusters_have_one_address(tmp_path: Path) -> None:
-    """An address that the cluster's own resource has on this node, and another host has, too."""
+    """An address of a resource on this node is an error if another host has it as well."""
     loaded(tmp_path, "".join(
         f"primitive p{last} ocf:heartbeat:IPaddr2 params ip=10.9.0.{last} op monitor interval=10s\n"
         for last in (7, 8, 9, 10)))
@@ -67,13 +67,13 @@ def test_two_clusters_have_one_address(tmp_path: Path) -> None:
 
 
 def test_nobody_knows_whose_it_is(tmp_path: Path) -> None:
-    """Without a cluster it is unknown whether who answers is a resource of it."""
+    """Without a cluster, an address that answers is unknown: it may be the cluster's own."""
     assert {"10.9.0.7", "10.9.0.9", "fd00:9::7"} == {
         address for severity, _, address in rows(tmp_path, "") if severity == "unknown"}
 
 
 def test_without_root(folder: Path) -> None:
-    """Who may not ask by ARP asks by ping."""
+    """A user who may not use ARP gets the same findings by ping."""
     cib = folder / "cib.xml"
     cib.write_text(EMPTY)
     cib.chmod(0o644)

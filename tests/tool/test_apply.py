@@ -1,4 +1,4 @@
-"""apply and undo on a CIB in a file, which Pacemaker's own tools work on as on a cluster's."""
+"""apply and undo on a CIB in a file: Pacemaker's own tools treat it as a cluster's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tool.kit import Ended, as_nobody, command
 
 TOOLS = ("cibadmin", "crm_diff", "crm_simulate", "crm_verify", "crm_mon", "crm_resource")
 
-# What others have configured: a rule, a template, a tag, comments, sets, a topology.
+# The configuration of other administrators: a rule, a template, a tag, comments, sets, a topology.
 THEIRS = """\
 <cib crm_feature_set="3.6.0" validate-with="pacemaker-3.0"
   admin_epoch="0" epoch="5" num_updates="3">
@@ -65,7 +65,7 @@ GLANCE = "[glance]\nvip = 10.0.0.12\n"
 
 
 class File:
-    """A CIB in a file, a description, and where changes of it are saved."""
+    """A CIB in a file, a description, and a folder where changes are saved."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -87,7 +87,7 @@ class File:
                        CIB_file=str(self.path), **environment)
 
     def change(self, *words: str) -> None:
-        """What another administrator does."""
+        """Change the CIB, as another administrator does."""
         subprocess.run(["/usr/sbin/cibadmin", *words], check=True,
                        env={"CIB_file": str(self.path)})
 
@@ -98,7 +98,7 @@ class File:
         return cib.load(str(self.path), exact=True)
 
     def shims(self, script: str) -> str:
-        """A PATH on which each of Pacemaker's tools is first a script, which ends in `real`."""
+        """A PATH on which each of Pacemaker's tools is a script, which ends with the real tool."""
         bin_ = self.folder / "bin"
         bin_.mkdir(exist_ok=True)
         for name in TOOLS:
@@ -111,7 +111,7 @@ class File:
 
 @pytest.fixture
 def file(tmp_path: Path) -> File:
-    """A CIB in which others have configured much, and nothing is ours."""
+    """A CIB in which other administrators have configured much, and nothing is ours."""
     return File(tmp_path)
 
 
@@ -127,7 +127,7 @@ def without(root: ElementTree.Element, *names: str) -> str:
 
 
 def test_what_is_not_ours_stays(file: File) -> None:
-    """A plan is added; all that others have configured stays as it is, comments included."""
+    """A plan is added; the configuration of others stays as it is, comments included."""
     before = file.configuration()
     done = file.apply()
 
@@ -140,7 +140,7 @@ def test_what_is_not_ours_stays(file: File) -> None:
     assert "hunter2" not in done.output + done.said
 
 
-# What Pacemaker knows and a plan does not: each kind of element of its own test cases.
+# Elements that Pacemaker knows and a plan does not: each kind that is in Pacemaker's test cases.
 ZOO = {
     "</nodes>": """<node id="3" type="remote" uname="node3"><utilization id="n3-u">
       <nvpair id="n3-cpu" name="cpu" value="4"/></utilization></node></nodes>""",
@@ -184,8 +184,8 @@ ZOO = {
 
 
 def test_all_that_pacemaker_knows_stays(file: File) -> None:
-    """Bundles, rules, tickets, utilization, ACLs, alerts and the like stay as they are, by a plan
-    that goes into a file and by one that changes the cluster; `undo` leaves them as well."""
+    """Bundles, rules, tickets, utilization, ACLs, alerts and the like stay as they are, for a plan
+    in a file and for one that changes the cluster; `undo` leaves them as well."""
     text = THEIRS.replace("pacemaker-3.0", "pacemaker-3.9")
     for end, more in ZOO.items():
         text = text.replace(end, more + ("" if end in more else end))
@@ -211,8 +211,8 @@ def test_all_that_pacemaker_knows_stays(file: File) -> None:
     ("pacemaker-3.0", "pacemaker-2.10", 0, ""),
 ], ids=["feature set", "no version", "unknown element", "no schema", "older schema"])
 def test_another_pacemaker(file: File, old: str, new: str, code: int, said: str) -> None:
-    """A CIB that this Pacemaker does not take is left as it is, and it is said why; an older one,
-    and one without a schema, are changed."""
+    """A CIB that this Pacemaker does not accept is left as it is, with the reason; an older CIB,
+    and a CIB without a schema, are changed."""
     file.write(THEIRS.replace(old, new, 1))
     before = file.path.read_bytes()
     done = file.apply()
@@ -277,12 +277,12 @@ shared_vip_group = rest
 
 
 def ids(file: File) -> set[str]:
-    """Of the primitives of a CIB that are not the others'."""
+    """The ids of the primitives that are ours."""
     return {one.get("id", "") for one in cib.resources(file.root())} - {"p_theirs", "p_fence"}
 
 
 def test_remove(file: File) -> None:
-    """What has left the description goes with what is for it alone; undo brings all of it back."""
+    """Services that left the description are removed, with their addresses; undo restores all."""
     file.description.write_text(WHOLE)
     file.apply()
     whole, everything = file.configuration(), ids(file)
@@ -307,7 +307,7 @@ def test_remove(file: File) -> None:
 
 
 def test_remove_the_last_of_an_address(file: File) -> None:
-    """An address that several services share stays until the last of them goes."""
+    """An address that several services share stays until the last of them is removed."""
     file.description.write_text(WHOLE)
     file.apply()
     file.description.write_text(GLANCE.replace("10.0.0.12", "10.0.0.12 10.0.0.13"))
@@ -319,7 +319,7 @@ def test_remove_the_last_of_an_address(file: File) -> None:
 
 
 def test_what_cannot_be_removed(file: File) -> None:
-    """What the description has, what is others', and what a tag names, is not removed."""
+    """A resource that is in the description, is not ours, or is named by a tag, is not removed."""
     file.description.write_text(f"{GLANCE}[heat-engine]\n")
     file.apply()
     before = file.configuration()
@@ -339,7 +339,7 @@ def test_what_cannot_be_removed(file: File) -> None:
 
 
 def test_what_runs_is_not_removed_unasked(file: File) -> None:
-    """What runs stops only with --allow-restart, and who notices is told."""
+    """A running resource is stopped only with --allow-restart; the effect on clients is shown."""
     file.description.write_text(f"{GLANCE}[heat-engine]\n[cinder]\nvip = 10.0.0.14\n")
     file.apply()
     runs = "".join(
@@ -383,7 +383,7 @@ def test_no_terminal(file: File) -> None:
 
 
 def test_an_error_of_crm_verify(file: File) -> None:
-    """What crm_verify has against the new CIB is said, and nothing is changed."""
+    """An error of crm_verify about the new CIB is shown, and nothing is changed."""
     fence = 'class="stonith" type="fence_ipmilan"'
     file.write(THEIRS.replace('value="false"', 'value="true"').replace(
         fence, 'class="ocf" provider="heartbeat" type="Dummy"'))
@@ -408,7 +408,7 @@ def test_a_schema_that_is_not_known(file: File) -> None:
 
 
 def test_an_id_that_is_taken(file: File) -> None:
-    """An id that something else has is said before anything is done."""
+    """An id that another element has is an error before any change."""
     file.write(THEIRS.replace('id="tag"', 'id="g_glance-api"'))
     done = file.apply()
 
@@ -417,7 +417,7 @@ def test_an_id_that_is_taken(file: File) -> None:
 
 
 def test_another_administrator(file: File) -> None:
-    """What another one has changed meanwhile stays, is told, and nothing of ours is done."""
+    """A change that another administrator makes meanwhile stays, and is shown; ours is not made."""
     theirs = "<primitive id='p_new' class='ocf' provider='heartbeat' type='Dummy'/>"
     path = file.shims(f"""\
         [ "$name $1" = "cibadmin --patch" ] && [ ! -e $folder/done ] && {{
@@ -440,7 +440,7 @@ def test_another_administrator(file: File) -> None:
 
 
 def test_the_result_of_a_monitor_meanwhile(file: File) -> None:
-    """What the cluster itself notes in the CIB meanwhile does not keep a change from being made."""
+    """A result that the cluster itself writes to the CIB meanwhile does not prevent the change."""
     path = file.shims("""\
         [ "$name $1" = "cibadmin --patch" ] && [ ! -e $folder/done ] && {
             touch $folder/done
@@ -455,7 +455,7 @@ def test_the_result_of_a_monitor_meanwhile(file: File) -> None:
 
 
 def test_a_tool_that_fails(file: File) -> None:
-    """A tool of Pacemaker's that does not do its work is named, and nothing is changed."""
+    """A tool of Pacemaker's that fails is named, and nothing is changed."""
     before = file.path.read_bytes()
     for name in TOOLS[1:4]:
         path = file.shims(f'[ $name = {name} ] && {{ echo no way >&2; exit 4; }}\nreal "$@"')
@@ -468,7 +468,7 @@ def test_a_tool_that_fails(file: File) -> None:
 
 
 def test_no_cluster(file: File) -> None:
-    """Where no cluster runs, that is said."""
+    """Without a running cluster the message says so."""
     done = command("apply", "--elsewhere", "--description", file.description)
 
     assert 3 == done.code
@@ -476,7 +476,7 @@ def test_no_cluster(file: File) -> None:
 
 
 def test_saved_by_root(folder: Path) -> None:
-    """Who is not root is told that the saved changes are root's, and that the CIB may be."""
+    """A user who is not root is told that the saved changes, and perhaps the CIB, are root's."""
     (folder / "saved").mkdir(mode=0o700)
     done = as_nobody(folder, "undo", "--list", "--saved", folder / "saved")
     assert (2, f"openstack-ocf: {folder}/saved is root's alone; run it as root\n") == (
@@ -487,7 +487,7 @@ def test_saved_by_root(folder: Path) -> None:
 
 @pytest.mark.parametrize("verb", ["apply", "undo"])
 def test_not_root(folder: Path, verb: str) -> None:
-    """Who is not root is told so."""
+    """A user who is not root is told that root is needed."""
     path = folder / "d.conf"
     path.write_text(GLANCE)
     words = ["apply", "--elsewhere", "--description", str(path)] if verb == "apply" else ["undo"]
@@ -507,7 +507,7 @@ NODES = """\
 
 
 def clustered(file: File, old: str = "\0", new: str = "", wait: int = 0) -> str:
-    """A PATH whose tools take the CIB in the file for that of a cluster with two nodes."""
+    """A PATH whose tools treat the CIB in the file as that of a cluster with two nodes."""
     file.write(THEIRS.replace("<cib ", '<cib have-quorum="1" dc-uuid="1" ').replace(
         "<status/>", NODES).replace(old, new))
     return file.shims(f"""\
@@ -531,7 +531,7 @@ def apply_to_cluster(file: File, path: str, *words: str) -> Ended:
 def test_a_cluster_that_a_change_would_be_lost_in(
     file: File, old: str, new: str, code: int, said: str
 ) -> None:
-    """Without quorum, with an unclean node, without a DC: nothing is changed, and it says why."""
+    """Without quorum, with an unclean node, or without a DC nothing is changed, with the reason."""
     path = clustered(file, old, new)
     file.write(file.path.read_text().replace(
         'uname="node2" in_ccm="true" crmd="online" join="member"',
@@ -558,7 +558,7 @@ def test_a_cluster_that_a_change_would_be_lost_in(
 def test_a_cluster_that_does_not_work_in_full(
     file: File, old: str, new: str, said: str
 ) -> None:
-    """A node that runs nothing, and maintenance, are mentioned; what follows is foretold so."""
+    """A node that runs nothing, and maintenance, are mentioned, and count for the forecast."""
     done = apply_to_cluster(file, clustered(file, old, new))
 
     assert said in done.output
@@ -567,7 +567,7 @@ def test_a_cluster_that_does_not_work_in_full(
 
 
 def test_what_does_not_run_afterwards(file: File) -> None:
-    """What was to start and did not is an error; so is a cluster that does not settle in time."""
+    """A resource that should start and does not is an error; so is a cluster not idle in time."""
     done = apply_to_cluster(file, clustered(file))
 
     assert 1 == done.code
@@ -580,7 +580,7 @@ def test_what_does_not_run_afterwards(file: File) -> None:
 
 
 def test_what_is_stopped_on_purpose(file: File) -> None:
-    """What is not to run, by its group, may be stopped afterwards."""
+    """A resource whose group has target-role=Stopped may be stopped afterwards."""
     file.apply()
     group = '<group id="g_glance-api">'
     stopped = file.path.read_text().replace(group, (
@@ -598,7 +598,7 @@ def test_what_is_stopped_on_purpose(file: File) -> None:
 
 
 def test_what_is_fenced(file: File) -> None:
-    """Pacemaker's word for a node that it is about to fence is known."""
+    """A fencing that Pacemaker plans is recognised in crm_simulate's output."""
     clustered(file, 'name="stonith-enabled" value="false"', 'name="stonith-enabled" value="true"')
     file.write(file.path.read_text().replace(
         'crmd="online" join="member" expected="member"/>\n</status>',
@@ -610,7 +610,7 @@ def test_what_is_fenced(file: File) -> None:
 
 
 def operation(name: str, agent: str, what: str, code: int) -> str:
-    """An operation in the past of node1 that has come to another code than it should."""
+    """A past operation of node1 whose code is not the expected one."""
     transition = f"1:1:{7 if what == 'monitor' else 0}:d4c997d4-94d7-4517-b472-eed1f544dba1"
     _, provider, type_ = agent.split(":")
     return (f'<lrm_resource id="{name}" type="{type_}" class="ocf" provider="{provider}">'
@@ -621,7 +621,7 @@ def operation(name: str, agent: str, what: str, code: int) -> str:
 
 
 def test_what_has_failed_can_be_mended(file: File) -> None:
-    """What crm_verify (2.1.5) warns of is no obstacle; what kept it from a start is told."""
+    """Warnings of crm_verify (2.1.5) do not matter; the failure that prevents a start is shown."""
     state = NODES.splitlines()[1].strip()[:-len("/>")]
     past = (operation("p_glance-api", "ocf:openstack:glance-api", "monitor", 5)
             + operation("p_ip_glance-api", "ocf:heartbeat:IPaddr2", "start", 1))
@@ -637,7 +637,7 @@ def test_what_has_failed_can_be_mended(file: File) -> None:
 
 
 def test_no_start_without_the_password(file: File) -> None:
-    """A service whose password is not on the node is not configured; the line to run is said."""
+    """A service whose password is not on the node is not configured; the command is shown."""
     path = clustered(file)
     openrc = file.folder / "openrc"
     openrc.write_text("".join(f"OS_{name}=hunter2\n" for name in (
@@ -652,7 +652,7 @@ def test_no_start_without_the_password(file: File) -> None:
 
 
 def test_no_name_without_its_key(file: File) -> None:
-    """So it is with MAAS's key; where the addresses of the names are to be written is said."""
+    """Without MAAS's key no name is planned; the message says where to write their addresses."""
     file.description.write_text(
         "[glance]\ndns_ha = true\nos_internal_hostname = images.example.org\n"
         "[dns]\nagent = maas\nmaas_url = http://10.0.0.9/MAAS\n")
@@ -673,7 +673,7 @@ def test_no_name_without_its_key(file: File) -> None:
 
 
 def test_saved_is_for_root_alone(file: File) -> None:
-    """The CIBs before and after are complete files that only root reads."""
+    """The CIBs before and after a change are complete files that only root can read."""
     before = file.configuration()
     for number in range(3):
         file.description.write_text(GLANCE.replace(".12", f".{number + 12}"))
@@ -687,7 +687,7 @@ def test_saved_is_for_root_alone(file: File) -> None:
 
 
 def test_the_last_changes_are_kept(file: File) -> None:
-    """Twenty changes are kept; what a killed command has left goes, what is not ours stays."""
+    """Twenty changes are kept; old files of a killed command are removed, foreign files are not."""
     file.apply()
     for path in list(file.saved.iterdir()):
         for number in range(2, 31):
@@ -708,7 +708,7 @@ def test_the_last_changes_are_kept(file: File) -> None:
 
 
 def test_a_folder_that_others_may_write(file: File) -> None:
-    """No CIB is saved where others could replace it, and none is changed."""
+    """In a folder that other users could write no CIB is saved, and the cluster is not changed."""
     before = file.path.read_bytes()
     file.saved.mkdir(mode=0o755)
     done = file.apply()
@@ -733,7 +733,7 @@ def test_a_folder_that_others_may_write(file: File) -> None:
 
 
 def test_undo_and_its_undo(file: File) -> None:
-    """undo brings back what was; undo of that brings back what it took away."""
+    """undo restores the CIB before apply; a second undo restores the CIB after apply."""
     before = file.configuration()
     file.apply()
     after = file.configuration()
@@ -749,7 +749,7 @@ def test_undo_and_its_undo(file: File) -> None:
 
 
 def test_several_steps(file: File) -> None:
-    """undo --list shows the changes, and --to goes back behind one; undo undoes that as well."""
+    """undo --list shows the changes, --to goes back to before one; undo reverts that as well."""
     states = [file.configuration()]
     for number in range(3):
         file.description.write_text(GLANCE.replace(".12", f".{20 + number}"))
@@ -779,7 +779,7 @@ def test_several_steps(file: File) -> None:
 
 
 def test_nothing_to_undo(file: File) -> None:
-    """Without a change there is nothing to undo, and that is said."""
+    """Without a saved change undo says that there is nothing to undo."""
     done = file.undo()
 
     assert (1, "") == (done.code, done.output)
@@ -787,7 +787,7 @@ def test_nothing_to_undo(file: File) -> None:
 
 
 def test_others_have_changed_something_since(file: File) -> None:
-    """What others have done since keeps undo from it, is told, and is lost with --discard."""
+    """Later changes of others prevent undo, are shown, and are lost with --discard."""
     before = file.configuration()
     file.apply()
     file.change("--create", "--scope=resources", "--xml-text=<primitive id='p_new' class='ocf' "
@@ -816,7 +816,7 @@ def test_others_have_changed_what_has_no_line(file: File) -> None:
 
 
 def test_undo_leaves_defaults_alone(file: File) -> None:
-    """A default of resources that others have set since is no obstacle, and stays."""
+    """A later change of the resource defaults by others does not prevent undo, and stays."""
     file.apply()
     file.change("--modify", "--scope=rsc_defaults", "--xml-text=<rsc_defaults><meta_attributes "
                 "id='defaults'><nvpair id='defaults-stickiness' name='resource-stickiness' "
@@ -834,7 +834,7 @@ CALLS = ("cibadmin", "crm_verify", "crm_simulate", "crm_simulate", "cibadmin", "
 
 
 def test_calls(file: File) -> None:
-    """The calls of Pacemaker's tools are those that the next test kills the command at."""
+    """apply calls exactly the tools at which the next test kills it."""
     path = file.shims('echo $name >>$folder/calls\nreal "$@"')
     assert 0 == file.apply(PATH=path).code
 
@@ -844,7 +844,7 @@ def test_calls(file: File) -> None:
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("number", range(1, len(CALLS) + 1))
 def test_killed(file: File, number: int, when: str) -> None:
-    """Killed at any call of a tool, the CIB is the old or the new one; all goes on from there."""
+    """Killed at any call of a tool, apply leaves the old or the new CIB, and can be repeated."""
     old = file.configuration()
     kill = "kill -KILL $PPID"
     path = file.shims(f"""\
@@ -870,7 +870,7 @@ def test_killed(file: File, number: int, when: str) -> None:
 
 
 def test_killed_while_it_saves(file: File) -> None:
-    """What a command that was killed has left beside the saved CIBs is no obstacle."""
+    """Files that a killed command has left beside the saved CIBs do not prevent undo."""
     file.apply()
     before = file.configuration()
     name = "000002-20261127T000000Z-1"

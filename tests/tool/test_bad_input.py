@@ -1,6 +1,6 @@
-"""Files that are no good, secrets where none belongs, and callers that take no output.
+"""Unusable files, secrets in wrong places, and callers that do not take the output.
 
-What is wrong inside a description, a CIB or a catalogue is in the files about these.
+Mistakes inside a description, a CIB or a catalogue are in the files about these.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pytest
 from tool.kit import EMPTY, ROOT, argv, command, primitive
 
 GLANCE = "[glance]\nvip = 10.0.0.12\nstorage = rbd\n"
-# Each file that a verb reads; GOOD is a description, BAD what is tried.
+# Each file that a verb reads; GOOD is a description, BAD the unusable file.
 READ = {
     "description": ("plan", "--elsewhere", "--description", "BAD"),
     "description of apply": ("apply", "--elsewhere", "--yes", "--description", "BAD"),
@@ -47,14 +47,14 @@ def good(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("what", READ)
 def test_binary(tmp_path: Path, good: Path, what: str) -> None:
-    """Whatever file is asked for, a binary one is refused by its name; nothing else is said."""
+    """In place of any file, a binary file is refused with its name, and without any more output."""
     bad = tmp_path / "nova.conf"
     bad.write_bytes(bytes(range(256)) * 40)
     names = {"GOOD": good, "BAD": bad}
     done = command(*(names.get(word, word) for word in READ[what]),
                    CIB_file=str(tmp_path / "none.xml"))
 
-    if what == "client":  # what a client's file has is what this verb is to find
+    if what == "client":  # for this verb, a bad file is a finding
         assert (1, "") == (done.code, done.said)
         assert f"error F3 {bad}" in done.output
         return
@@ -77,7 +77,7 @@ def test_a_fifo(tmp_path: Path, good: Path, what: str) -> None:
 
 
 def test_a_pipe(good: Path) -> None:
-    """What another program writes into a pipe is read to its end."""
+    """A pipe that another program writes to is read to its end."""
     done = subprocess.run(
         ["bash", "-c", '"$@" --description <(cat "$0")', good, *argv("plan", "--elsewhere")],
         cwd=ROOT, capture_output=True, text=True)
@@ -100,13 +100,13 @@ def into(redirection: str, *words: str | Path, **environment: str) -> tuple[int,
 
 @pytest.mark.parametrize("words", [("sample",), ("lint", "--help")], ids=["verb", "help"])
 def test_a_full_disk(words: tuple[str, ...]) -> None:
-    """Output that cannot be written is told in one sentence: exit code 2."""
+    """If the output cannot be written, the command says so in one sentence: exit code 2."""
     assert (2, "", "openstack-ocf: standard output cannot be written: no space left on device\n") \
         == into(">/dev/full", *words)
 
 
 def test_closed_streams(tmp_path: Path, good: Path) -> None:
-    """A stream that the caller has closed changes no exit code, and no message takes its place."""
+    """A stream that the caller has closed changes neither the exit code nor the other streams."""
     none = tmp_path / "none.conf"
     for redirection in (">&-", "2>&-", "<&-", ">&- 2>&- <&-"):
         code, output, said = into(redirection, "plan", "--elsewhere", "--description", good)
@@ -118,7 +118,7 @@ def test_closed_streams(tmp_path: Path, good: Path) -> None:
 
 
 def test_a_locale_without_these_letters(tmp_path: Path) -> None:
-    """Output is UTF-8, as what is read, whatever letters the caller's locale has."""
+    """Output is UTF-8, as input is, whatever the caller's locale."""
     path = tmp_path / "dä.conf"
     path.write_text(f"{GLANCE}additional_parameters = --title Zürich\n", encoding="utf-8")
     for words in (["plan", "--elsewhere"], ["check", "--elsewhere"]):
@@ -157,7 +157,7 @@ ODD = {
 
 @pytest.mark.parametrize("key", ODD)
 def test_a_secret_in_a_parameter(tmp_path: Path, key: str) -> None:
-    """I5, L5: a password inside a value is found and not shown: init leaves it out."""
+    """I5, L5: a password inside a value is found and not shown, and init leaves it out."""
     path, cib = tmp_path / "d.conf", tmp_path / "cib.xml"
     path.write_text(f"{GLANCE}{key} = {ODD[key]}\n")
     done = command("check", "--elsewhere", "--description", path)
@@ -177,7 +177,7 @@ def test_a_secret_in_a_parameter(tmp_path: Path, key: str) -> None:
 
 
 def test_a_secret_in_the_identity_url(tmp_path: Path) -> None:
-    """A user in the Identity URL, which the agents refuse, is refused before; it is not shown."""
+    """A user in the Identity URL is refused, as the agents refuse it, and is not shown."""
     path, openrc, cib = tmp_path / "d.conf", tmp_path / "openrc", tmp_path / "cib.xml"
     url = "http://monitor:hunter2@127.0.0.1:1/v3"
     openrc.write_text("OS_USERNAME=m\nOS_PASSWORD=p\nOS_PROJECT_NAME=s\nOS_AUTH_URL=" + url)

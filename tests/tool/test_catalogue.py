@@ -45,7 +45,7 @@ def ids(found: Beside, status: int = 401) -> list[str]:
 
 
 def test_sound(tmp_path: Path) -> None:
-    """Endpoints at the virtual IPs: nothing to say, nothing to change."""
+    """Endpoints at the virtual IPs have no finding, and need no change."""
     found = beside(tmp_path, GOOD)
 
     assert [] == ids(found)
@@ -53,7 +53,7 @@ def test_sound(tmp_path: Path) -> None:
 
 
 def test_without_region(tmp_path: Path) -> None:
-    """E2: an endpoint without a region is not one of the region, and is named."""
+    """E2: an endpoint without a region does not count for the region, and is named."""
     found = beside(tmp_path, [an_endpoint("admin", region_id=None), *GOOD[:2]])
     [one] = found.findings()
 
@@ -73,7 +73,7 @@ def test_two_endpoints(tmp_path: Path) -> None:
 
 
 def test_switched_off(tmp_path: Path) -> None:
-    """E2: an endpoint that is switched off is no endpoint; it stays as it is."""
+    """E2: an endpoint that is switched off does not count, and stays as it is."""
     found = beside(tmp_path, [an_endpoint("admin", enabled=False), *GOOD[:2]])
 
     assert ["E2"] == ids(found)
@@ -83,14 +83,14 @@ def test_switched_off(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("status", "row"), [
     (401, []), (300, []), (0, ["E8"] * 2), (-1, ["E8"] * 2), (200, ["E8"] * 2), (503, ["E8"] * 2)])
 def test_asked(tmp_path: Path, status: int, row: list[str]) -> None:
-    """E8: what does not answer, or answers without a token, once for each address."""
+    """E8: an address that does not answer, or answers without a token, is found once."""
     assert row == ids(beside(tmp_path, GOOD), status)
 
 
 @pytest.mark.parametrize("url", ["", "glance", "http://[::1", "http://10.0.0.12:port", "ftp://x",
                                  "http://10.0.0.12:9292/\x1b[2J"])
 def test_nonsense(tmp_path: Path, url: str) -> None:
-    """An endpoint of which nothing can be made is found and set right; no escape is shown."""
+    """An endpoint with an invalid URL is found and corrected; no escape sequence is shown."""
     found = beside(tmp_path, [{**GOOD[1], "url": url}, GOOD[0], GOOD[2]])
     shown = [f"{one.where} {one.seen} {one.remedy}" for one in found.findings(lambda url: 401)]
 
@@ -100,7 +100,7 @@ def test_nonsense(tmp_path: Path, url: str) -> None:
 
 
 def test_ipv6_and_names(tmp_path: Path) -> None:
-    """An IPv6 address stands in brackets; a name of an interface comes before its address."""
+    """An IPv6 address is in brackets; the name of an interface is preferred to its address."""
     text = "[DEFAULT]\nregion = R\n[glance]\nvip = fd00::12\nos_public_hostname = i.example.org\n"
     found = beside(tmp_path, [], text)
 
@@ -127,7 +127,7 @@ Answer = Callable[[BaseHTTPRequestHandler], None]
 
 @contextmanager
 def keystone(answer: Answer) -> Iterator[str]:
-    """A server that gives tokens, and then does as it is told; its URL."""
+    """A server that gives tokens, and answers any GET by this function; its URL."""
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
@@ -208,8 +208,8 @@ def test_a_bad_keystone(tmp_path: Path, name: str) -> None:
 
 
 def test_a_keystone_that_stops_halfway(tmp_path: Path) -> None:
-    """What was set before Keystone refuses is told with the line that undoes it; set again, the
-    rest is done."""
+    """Changes that were made before Keystone refuses are shown with the commands that undo them;
+    a second `set` makes the rest."""
     there = {face: an_endpoint(face, f"http://10.0.0.9:9292/{face}") for face in URLS}
     refuses: list[str] = ["e-internal"]
 
@@ -251,7 +251,7 @@ def test_a_keystone_that_stops_halfway(tmp_path: Path) -> None:
 
 
 def test_a_slow_keystone() -> None:
-    """One that sends a byte now and then is not waited for longer than all of it may take."""
+    """A Keystone that sends a byte now and then does not delay the command beyond its time."""
     over = threading.Event()
 
     def drip(handler: BaseHTTPRequestHandler) -> None:
@@ -281,7 +281,7 @@ def openrc(folder: Path, url: str) -> tuple[str | Path, ...]:
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_a_redirected_password(tmp_path: Path, status: int) -> None:
-    """The request with the password is made once: it does not go where a redirect points."""
+    """The request with the password is made once: it does not follow a redirect."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -334,7 +334,7 @@ def test_an_endless_answer(tmp_path: Path) -> None:
 
 
 def test_no_credentials(tmp_path: Path) -> None:
-    """Without credentials it is said what to set; a user's repr has no password."""
+    """Without credentials the message says what to set; a user's repr has no password."""
     (tmp_path / "d.conf").write_text(DESCRIPTION)
     done = command("endpoints", "show", "--description", tmp_path / "d.conf")
 

@@ -1,4 +1,4 @@
-"""`clients`: what it prints is what it wants to see, and each mistake of a file is found."""
+"""`clients`: the printed sections have no finding, and each mistake in a file is found."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def description(tmp_path: Path) -> Path:
 
 
 def printed(description: Path, *words: str) -> dict[str, str]:
-    """What is printed, by file."""
+    """The printed sections, by file."""
     done = command("clients", "--description", description, *words)
     assert (0, "") == (done.code, done.said)
     parts = done.output.split("\n# ")
@@ -47,7 +47,7 @@ def printed(description: Path, *words: str) -> dict[str, str]:
 
 
 def found(description: Path, path: Path, *words: str) -> list[tuple[str, str, str]]:
-    """Id, severity and place of what is found in a file."""
+    """Id, severity and place of each finding in a file."""
     done = command("clients", "--description", description, "--format", "json", path, *words)
     assert "geheim" not in done.output + done.said
     return [(one["id"], one["severity"], one["where"].rpartition(":")[2])
@@ -56,7 +56,7 @@ def found(description: Path, path: Path, *words: str) -> list[tuple[str, str, st
 
 @pytest.mark.parametrize("interface", ["internal", "public"])
 def test_what_is_printed_is_sound(description: Path, tmp_path: Path, interface: str) -> None:
-    """The sections that are printed have no finding, for the interface that is asked for."""
+    """The printed sections have no finding, for the interface that was asked for."""
     files = printed(description, "--interface", interface)
 
     assert [*FILES] == [*files]
@@ -71,7 +71,7 @@ def test_what_is_printed_is_sound(description: Path, tmp_path: Path, interface: 
 
 
 def test_addresses_instead_of_the_catalogue(description: Path, tmp_path: Path) -> None:
-    """The lines that leave the catalogue out are sound, too."""
+    """The printed lines that avoid the catalogue have no finding, either."""
     files = printed(description)
     nova = files["nova.conf"].replace("# without the catalogue: ", "").replace(
         "valid_interfaces", "#").replace("catalog_info", "#")
@@ -139,7 +139,7 @@ VOLUMES = [
 @pytest.mark.parametrize(("info", "rows"), VOLUMES, ids=[one[0] for one in VOLUMES])
 def test_catalog_info(description: Path, tmp_path: Path, info: str,
                       rows: list[tuple[str, str]]) -> None:
-    """C3, C5: what Nova says of Cinder in the catalogue: type, name, interface."""
+    """C3, C5: Nova's catalog_info for Cinder is checked: type, name, interface."""
     path = tmp_path / "nova.conf"
     path.write_text(f"[glance]\nvalid_interfaces = internal\n[cinder]\ncatalog_info = {info}\n")
 
@@ -152,7 +152,7 @@ ASKED: list[tuple[str, list[tuple[str, str]]]] = [
     ("volumev3::internalURL", []),
     ("volumev3:cinderv3:internalURL", []),
     ("volumev3:cinder-ha:internalURL", [("C5", "error")]),
-    # keystoneauth1 takes the one type for the other, but not one name for another.
+    # keystoneauth1 accepts an alias of the type, but not another name.
     ("block-storage:cinderv3:internalURL", []),
     ("block-storage:cinder:internalURL", [("C5", "error")]),
 ]
@@ -161,7 +161,7 @@ ASKED: list[tuple[str, list[tuple[str, str]]]] = [
 @pytest.mark.parametrize(("info", "rows"), ASKED, ids=[one[0] for one in ASKED])
 def test_the_catalogue_is_asked(description: Path, tmp_path: Path, info: str,
                                 rows: list[tuple[str, str]]) -> None:
-    """C5: with --ask it is known whether the catalogue has a service of this type and name."""
+    """C5: with --ask the catalogue is searched for a service of this type and name."""
     path = tmp_path / "nova.conf"
     path.write_text(f"[glance]\nvalid_interfaces = internal\n[cinder]\ncatalog_info = {info}\n")
     asked: list[str] = []
@@ -183,7 +183,7 @@ def test_the_catalogue_is_asked(description: Path, tmp_path: Path, info: str,
 
 
 def test_a_catalogue_without_the_service(description: Path, tmp_path: Path) -> None:
-    """C5: a service that the catalogue does not have at all is found in each file that asks it."""
+    """C5: a service that is not in the catalogue is a finding in each file that names it."""
     (tmp_path / "user").mkdir()
     (tmp_path / "cinder.conf").write_text("[DEFAULT]\nglance_catalog_info = image:x:internalURL\n")
     with keystone(lambda handler: say(handler, b'{"catalog": []}', 200 if handler.path.endswith(
@@ -196,7 +196,7 @@ def test_a_catalogue_without_the_service(description: Path, tmp_path: Path) -> N
 
 
 def test_ask_without_credentials(description: Path, tmp_path: Path) -> None:
-    """--ask needs a user: that is said; a Keystone that is not there is exit code 3."""
+    """--ask without a user is refused with what to give; an unreachable Keystone is exit code 3."""
     path = tmp_path / "nova.conf"
     path.write_text("")
     done = command("clients", "--description", description, "--ask", path)
@@ -217,7 +217,7 @@ def test_ask_without_credentials(description: Path, tmp_path: Path) -> None:
 
 
 def test_whose_file(description: Path, tmp_path: Path) -> None:
-    """A file of which it is not clear whose it is, is refused, with what would make it clear."""
+    """A file is refused if its name does not say which service's it is; the message says how."""
     path = tmp_path / "x.conf"
     path.write_text("")
     done = command("clients", "--description", description, path)
@@ -227,7 +227,7 @@ def test_whose_file(description: Path, tmp_path: Path) -> None:
 
 
 def test_nothing_to_say(tmp_path: Path) -> None:
-    """A description of workers alone has nothing that clients need."""
+    """A description of workers alone is refused: it has nothing that clients need."""
     path = tmp_path / "d.conf"
     path.write_text("[heat-engine]\n")
     done = command("clients", "--description", path)

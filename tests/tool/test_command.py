@@ -1,4 +1,4 @@
-"""The command as an operator meets it: help, usage, users; and who imports whom."""
+"""The command as an operator meets it: help, usage, users; and which module imports which."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_help(verb: str) -> None:
 
 
 def test_facts_are_of_a_node(tmp_path: Path) -> None:
-    """Who is elsewhere has no facts of a node."""
+    """--facts is refused with --elsewhere: facts are of a node."""
     path = tmp_path / "d.conf"
     path.write_text("[glance]\nvip = 10.0.0.12\nstorage = rbd\n")
     done = command("check", "--facts", "--elsewhere", "--description", path)
@@ -79,7 +79,7 @@ def test_facts_are_of_a_node(tmp_path: Path) -> None:
                                    ["init", "--cib", "a", "--bundle", "b"],
                                    ["undo", "--to", "1", "--list"]])
 def test_usage(words: list[str]) -> None:
-    """A wrong command line is exit code 2, one sentence on stderr, and where the example is."""
+    """A wrong command line is exit code 2, with one sentence on stderr, and a hint to --help."""
     done = command(*words)
 
     assert (2, "") == (done.code, done.output)
@@ -88,7 +88,7 @@ def test_usage(words: list[str]) -> None:
 
 
 def test_any_user(folder: Path) -> None:
-    """What needs no root works as a user without a home folder, in a folder that is not theirs."""
+    """A plan needs no root, no home folder and no folder that the user owns."""
     path = folder / "d.conf"
     path.write_text("[glance]\nvip = 10.0.0.12\n")
     for form, words in (("pcs", "group add g_glance-api"), ("xml", '<group id="g_glance-api">'),
@@ -106,7 +106,7 @@ def test_a_reader_that_has_enough() -> None:
 
 
 def test_progress(tmp_path: Path) -> None:
-    """What takes over a second is told at a terminal, and is gone from it when it is over."""
+    """A wait of over a second is shown on a terminal, and is erased when it is over."""
     path, go = tmp_path / "d.conf", tmp_path / "go"
     path.write_text("[glance]\nvip = 10.0.0.12\n")
     slow = tmp_path / "bin" / "ip"
@@ -128,7 +128,7 @@ def test_progress(tmp_path: Path) -> None:
         while more := os.read(master, 1 << 16).decode():
             said += more
     except OSError:
-        pass  # the end of a terminal that nobody has open any more
+        pass  # the end of a terminal that no process has open any more
     os.close(master)
 
     assert f"waiting for ip ...\r{' ' * 18}\r" in said
@@ -158,7 +158,7 @@ def test_every_agent_can_be_described(name: str) -> None:
 
 
 def test_what_the_meta_data_says_of_ours() -> None:
-    """Ports and listening options are read out of the meta-data's words."""
+    """Ports and listening options are read from the text of the meta-data."""
     read = {name: agents.get(name) for name in ("glance-api", "cinder-api", "keystone",
                                                 "heat-engine", "nova-compute", "cinder-volume")}
 

@@ -1,4 +1,4 @@
-"""A description is read as oslo.config would, and what is wrong in it is told with the remedy."""
+"""A description is read as by oslo.config, and its mistakes are shown with their remedies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tool.kit import command
 
 
 def ids(path: Path, content: str | bytes) -> list[tuple[str, str, str]]:
-    """Id, place and remedy of what is wrong with a description."""
+    """Id, place and remedy of each mistake in a description."""
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(DescriptionError) as caught:
         description.read(str(path))
@@ -43,7 +43,7 @@ def test_database_and_broker_never_run_on_all_nodes(tmp_path: Path) -> None:
 
 
 def test_values_are_taken_as_oslo_config_takes_them(tmp_path: Path) -> None:
-    """Quotes go, a list may go on in the next line, `:` separates as `=`, comments are ignored."""
+    """Quotes are removed, a list may have several lines, `:` is as `=`, comments are ignored."""
     path = tmp_path / "d.conf"
     path.write_text('; one\n[DEFAULT]\nha: "true"\n[glance]\nvip = 10.0.0.12,\n  10.0.0.13\n'
                     "config = /etc/glance/a b.conf\n# two\n")
@@ -65,7 +65,7 @@ def test_values_are_taken_as_oslo_config_takes_them(tmp_path: Path) -> None:
 ], ids=["encoding", "binary", "huge", "no section", "no value", "section twice", "key twice",
         "behind a section"])
 def test_i1_what_is_no_description(tmp_path: Path, content: bytes, said: str) -> None:
-    """I1: a file that is no description is refused with what is wrong in it."""
+    """I1: a file that is no description is refused, and the message says why."""
     path = tmp_path / "d.conf"
     assert [("I1", "")] == [one[:2] for one in ids(path, content)]
 
@@ -76,7 +76,7 @@ def test_i1_what_is_no_description(tmp_path: Path, content: bytes, said: str) ->
 
 
 def test_ends_of_lines(tmp_path: Path) -> None:
-    """A file from another system is read by the ends of line that it has."""
+    """A file with line ends of another system is read as well."""
     path = tmp_path / "d.conf"
     for end in (b"\r\n", b"\r"):
         path.write_bytes(b"[glance]\nvip = 10.0.0.12\n".replace(b"\n", end))
@@ -84,7 +84,7 @@ def test_ends_of_lines(tmp_path: Path) -> None:
 
 
 def test_i1_no_file(tmp_path: Path) -> None:
-    """I1: a file that is not there is named, and how to make one."""
+    """I1: a missing file is named, with how to make one."""
     done = command("plan", "--description", tmp_path / "none.conf")
 
     assert (2, "") == (done.code, done.output)
@@ -99,7 +99,7 @@ def test_i1_no_file(tmp_path: Path) -> None:
     ("[DEFAULT]", "", "Add a section named after a service, as [glance]."),
 ], ids=["unknown", "gone", "twice", "none"])
 def test_i2_sections(tmp_path: Path, text: str, where: str, remedy: str) -> None:
-    """I2: a section stands for one agent that there is, and there is at least one."""
+    """I2: each section is for one agent that exists, and there is at least one section."""
     assert ("I2", where, remedy) == ids(tmp_path / "d.conf", text)[0]
 
 
@@ -134,13 +134,13 @@ def test_i4_values(tmp_path: Path, line: str) -> None:
 
 
 def test_i4_what_cannot_be_seen(tmp_path: Path) -> None:
-    """I4: a value with a control character is refused, to be written anew."""
+    """I4: a value with a control character is refused, and the remedy is to write it anew."""
     assert [("I4", ":glance/vip_iface", "Write it anew.")] == ids(
         tmp_path / "d.conf", "[glance]\nvip_iface = eth\x1b0\n")
 
 
 def test_i5_secrets(tmp_path: Path) -> None:
-    """I5: no secret may stand in the description, and what stands there is not shown."""
+    """I5: a secret in the description is refused, and not shown."""
     path = tmp_path / "d.conf"
     path.write_text("[glance]\nos_password = hunter2\n")
     done = command("check", "--description", path)
@@ -151,14 +151,14 @@ def test_i5_secrets(tmp_path: Path) -> None:
 
 
 def test_all_is_told_at_once(tmp_path: Path) -> None:
-    """Every mistake of a description is told, not only the first."""
+    """Every mistake of a description is shown, not only the first."""
     text = "[DEFAULT]\nha = 2\n[glanze]\n[cinder]\nvipp = 1\n"
 
     assert ["I4", "I2", "I3"] == [one[0] for one in ids(tmp_path / "d.conf", text)]
 
 
 def test_the_sample_has_every_key(tmp_path: Path) -> None:
-    """The sample names each key, and with all comments taken off it can be read."""
+    """The sample names each key, and can be read with all comment signs removed."""
     text = sample()
     for key in (*DEFAULT, *SERVICE, *DNS, *HAPROXY):
         assert f"\n#{key.name} = {key.example}\n" in text
@@ -173,7 +173,7 @@ def test_the_sample_has_every_key(tmp_path: Path) -> None:
 
 
 def test_the_sample_as_it_is_can_be_read(tmp_path: Path) -> None:
-    """The sample can be read as it is printed; what it does not say yet is a finding."""
+    """The sample can be read as it is printed; its missing values are findings."""
     path = tmp_path / "d.conf"
     path.write_text(command("sample").output)
     done = command("check", "--elsewhere", "--description", path)

@@ -1,4 +1,4 @@
-"""`openstack-ocf explain`: what it says of services under real agents; that it changes nothing."""
+"""`openstack-ocf explain`: its lines about services under real agents; it changes nothing."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def ran(resource: Resource, *words: str, cib: Path | None = None, name: str = ""
 def explained(
     resource: Resource, code: int, *words: str, **options: Any,
 ) -> dict[str, Said]:
-    """What is said, by layer: verdict and text of each line."""
+    """The output, by layer: verdict and text of each line."""
     done = ran(resource, "--format", "json", *words, **options)
     assert (code, "") == (done.code, done.said), done.output
     assert PASSWORD not in done.output
@@ -95,7 +95,7 @@ def has(said: Said, verdict: str, *words: str) -> str:
 
 
 def contents(folder: Path) -> dict[str, tuple[object, ...]]:
-    """All files below a folder: what, whose, when changed, and what is in them."""
+    """All files below a folder: type and mode, owner, time of change, and content."""
     found: dict[str, tuple[object, ...]] = {}
     for path in sorted(folder.rglob("*")):
         status = path.lstat()
@@ -108,8 +108,8 @@ def contents(folder: Path) -> dict[str, tuple[object, ...]]:
 
 
 def test_running(make_service: MakeService) -> None:
-    """Of a daemon that serves: parameters, pids, sockets, what is asked, the token's end, and what
-    the monitors have said; and neither password nor token."""
+    """For a daemon that serves explain shows parameters, pids, sockets, the monitor's request, the
+    token's end, and the last verdicts; and neither password nor token."""
     service = make_service(credentials=True, password=PASSWORD)
     expect(service.start(), 0)
     expect(service.monitor(), 0)
@@ -133,7 +133,7 @@ def test_running(make_service: MakeService) -> None:
 
 
 def test_never_started_and_stopped(service: Service) -> None:
-    """Of what was never started all is told that there is; of what was stopped the last verdict."""
+    """A resource that was never started can be explained; a stopped one has its last verdict."""
     said = explained(service, 0)
     has(said["processes"], "ok", "none of this resource on this node")
     has(said["what is remembered"], "ok", "nothing, as of a resource that is stopped")
@@ -150,14 +150,14 @@ def test_never_started_and_stopped(service: Service) -> None:
 
 
 def test_url_below_a_path(service: Service) -> None:
-    """Without credentials what is asked is the root of the API, where the monitor asks, too."""
+    """Without credentials explain shows the root of the API, which the monitor asks as well."""
     service.parameters["url"] = "http://127.0.0.1:9/image/v2/images"
     has(explained(service, 0)["what a monitor asks"], "warning",
         "GET http://127.0.0.1:9/image/ alone: without credentials")
 
 
 def test_url_of_keystone(tmp_path: Path) -> None:
-    """Keystone's tokens are its own: they come from where it is asked, which url may say."""
+    """For keystone, tokens come from the Keystone that is checked, whose address url may give."""
     done = command(
         "explain", "p_keystone", "--agent", "keystone", "--param", "url=http://10.0.0.11:5000/v3",
         "--param", "os_username=monitor", "--param", "os_project_name=service",
@@ -180,7 +180,7 @@ def test_orphaned(service: Service) -> None:
 
 
 def test_hung(service: Service) -> None:
-    """A service that does not answer: by what the last monitor said, and by asking it now."""
+    """A hung service is shown by the last monitor's verdict, and with --ask by a request now."""
     expect(service.start(), 0)
     service.config.set(public="hang")
     assert all(verdict != "wrong" for lines in explained(service, 0).values()
@@ -192,7 +192,7 @@ def test_hung(service: Service) -> None:
 
 
 def test_stopped_by_a_signal(service: Service) -> None:
-    """A daemon that is stopped by a signal is named, with what mends it."""
+    """A daemon that is stopped by a signal is named, with the command that continues it."""
     expect(service.start(), 0)
     os.kill(service.master(), signal.SIGSTOP)
     eventually(lambda: fields_of(service.master())[0] == "T")
@@ -201,7 +201,7 @@ def test_stopped_by_a_signal(service: Service) -> None:
 
 
 def test_wrong_password(make_service: MakeService) -> None:
-    """A password that Keystone refuses: nothing without --ask, a warning with it."""
+    """A password that Keystone refuses is a warning with --ask, and is not noticed without it."""
     service = make_service(credentials=True)
     expect(service.start(), 0)
     service.parameters["os_password"] = PASSWORD
@@ -226,7 +226,7 @@ def namespace(need: Callable[[str, str], str]) -> Iterator[str]:
 
 
 def test_not_on_this_address(make_service: MakeService, namespace: str) -> None:
-    """A daemon that listens on an address which the node has lost is wrong; before, it is not."""
+    """A daemon that listens on an address is wrong once the node has lost that address."""
     inside = ("ip", "netns", "exec", namespace)
     service = make_service(prefix=inside)
     service.config.default["bind_host"] = "192.0.2.7"
@@ -252,7 +252,7 @@ def test_not_on_this_address(make_service: MakeService, namespace: str) -> None:
 
 
 def test_where_it_would_listen(tmp_path: Path) -> None:
-    """Of a daemon that does not run it is said where its own file has it listen, in its section."""
+    """For a daemon that does not run, its configured address is shown, from its own section."""
     config = tmp_path / "heat.conf"
     config.write_text("[heat_api]\nbind_host = 127.0.0.1\n")
     done = command("explain", "p_heat-api", "--agent", "heat-api", "--param", f"config={config}",
@@ -262,7 +262,7 @@ def test_where_it_would_listen(tmp_path: Path) -> None:
 
 
 def test_listens_beside_the_virtual_ip(service: Service) -> None:
-    """A virtual IP that is here, and that the daemon does not listen on, is wrong."""
+    """A virtual IP on this node that the daemon does not listen on is wrong."""
     expect(service.start(), 0)
     said = explained(service, 1, cib=a_cib(service, around=in_a_group("ip=::1")))
     has(said["virtual IPs"], "wrong", "p_ip: ::1", "does not listen there")
@@ -299,7 +299,7 @@ def test_nothing_is_changed(make_service: MakeService, kind: str) -> None:
 
 
 def test_what_is_not_remembered(service: Service) -> None:
-    """A daemon that runs and is not remembered is told as what the next action takes over."""
+    """A daemon that runs and is not remembered is a warning: the next action takes it over."""
     expect(service.start(), 0)
     service.state_file.unlink()
     said = explained(service, 0)
@@ -313,8 +313,8 @@ def test_what_is_not_remembered(service: Service) -> None:
 
 
 def test_clone_template_and_rules(service: Service) -> None:
-    """Of a clone the primitive is told; a template's values and a rule about this node's name are
-    taken in, and a rule that only Pacemaker can evaluate is unknown."""
+    """A clone's name stands for its primitive; values of a template and of a rule about this node's
+    name count, and a rule that only Pacemaker can evaluate is unknown."""
     here = os.uname().nodename
     more = (
         '<instance_attributes id="here" score="5"><rule id="r1" score="INFINITY"><expression '
@@ -343,7 +343,7 @@ def test_clone_template_and_rules(service: Service) -> None:
 
 
 def test_without_a_cib(make_service: MakeService) -> None:
-    """With --agent the parameters come with the command, and a password by the environment."""
+    """With --agent the parameters are given as arguments, and a password in the environment."""
     service = make_service(credentials=True, password=PASSWORD)
     expect(service.start(), 0)
     words = [word for name, value in service.parameters.items() if name != "os_password"
@@ -396,7 +396,7 @@ def test_a_configuration_that_is_no_file(folder: Path) -> None:
 
 
 def test_while_it_starts(make_service: MakeService) -> None:
-    """That a start is at work is told, with its pid."""
+    """A start that is running is shown, with its pid."""
     service = make_service(never_listen="yes")
     starting = service.begin("start", timeout=60)
     cib = a_cib(service)
@@ -406,7 +406,7 @@ def test_while_it_starts(make_service: MakeService) -> None:
 
 
 def test_what_lint_finds(service: Service) -> None:
-    """Findings about the resource stand with its operations, and a misspelt parameter."""
+    """Findings of lint are shown with the resource's operations, and a misspelt parameter."""
     service.parameters["os_projekt_name"] = "service"
     said = explained(service, 1, cib=a_cib(service, bounds=""))
     has(said["parameters"], "warning", "os_projekt_name", "the nearest is os_project_name")
@@ -415,13 +415,13 @@ def test_what_lint_finds(service: Service) -> None:
 
 
 def test_missing_on_this_node(service: Service) -> None:
-    """What this node lacks is wrong, in the words of validate-all."""
+    """A file that is missing on this node is wrong, in the words of validate-all."""
     service.parameters["config"] = service.folder / "no.conf"
     has(explained(service, 1)["parameters"], "wrong", "no.conf does not exist on this node")
 
 
 def test_what_pacemaker_is_told(service: Service) -> None:
-    """That Pacemaker keeps it stopped, or leaves it alone, is said; and what it remembers."""
+    """target-role=Stopped, is-managed=false and a failure that Pacemaker remembers are shown."""
     cib = a_cib(service, more='<meta_attributes id="m"><nvpair id="tr" name="target-role" '
                 'value="Stopped"/><nvpair id="im" name="is-managed" value="false"/>'
                 "</meta_attributes>")
@@ -442,7 +442,7 @@ def test_what_pacemaker_is_told(service: Service) -> None:
     ("p_ip", "none of our agents"), ("p_glance:x", "has no resource"),
 ])
 def test_no_resource_of_ours(service: Service, name: str, words: str) -> None:
-    """What is no resource, or none of ours, is exit code 2 and a sentence with what is near."""
+    """An unknown resource, or one that is not ours, is exit code 2, with the nearest name."""
     service.name = "p_glance"
     done = ran(service, cib=a_cib(service, around=in_a_group()), name=name)
     assert (2, "") == (done.code, done.output)
@@ -466,7 +466,7 @@ def test_usage(words: list[str], said: str) -> None:
 
 
 def test_not_root(folder: Path) -> None:
-    """Who is not root is told why that is needed; exit code 3."""
+    """A user who is not root is told that root is needed; exit code 3."""
     done = as_nobody(folder, "explain", "p", "--agent", "glance-api")
     assert (3, "") == (done.code, done.output)
     assert "must be run as root" in done.said
@@ -476,7 +476,7 @@ def test_not_root(folder: Path) -> None:
 
 
 def test_a_daemon_that_is_gone(folder: Path) -> None:
-    """Of a name whose daemon no release has, what replaced it is said."""
+    """For an agent whose daemon no longer exists, explain says what has replaced it."""
     resource = Resource(ROOT / "ocf" / "nova-consoleauth", folder)
     said = explained(resource, 1, "--ask")
     has(said["resource"], "wrong", "is gone since Train")
@@ -485,7 +485,7 @@ def test_a_daemon_that_is_gone(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", agents.names())
 def test_every_agent(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each agent can be explained where nothing of it runs, whatever this node has of it."""
+    """Each agent can be explained where its daemon does not run, installed or not."""
     monkeypatch.setenv("HA_RSCTMP", str(folder))
     head, lines = look(Wanted(f"p_{uuid.uuid4().hex}", agent=name))
     assert name == head["agent"]
@@ -495,7 +495,7 @@ def test_every_agent(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_worker(folder: Path) -> None:
-    """Of a worker: its connections to RabbitMQ, and that they are missing; not its password."""
+    """For a worker explain shows its connections to RabbitMQ, or their lack; not its password."""
     with Broker(password=PASSWORD.replace(" ", "")) as broker, \
             Worker(ROOT / "ocf" / "heat-engine", folder, broker) as worker:
         expect(worker.start(timeout=60), 0)
@@ -514,7 +514,7 @@ def test_a_worker(folder: Path) -> None:
     ({}, True), ({"NO_COLOR": ""}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False),
 ])
 def test_colour(service: Service, environment: dict[str, str], coloured: bool) -> None:
-    """Verdicts have colours on a terminal, unless NO_COLOR is set, or it has none."""
+    """Verdicts have colours on a terminal, unless NO_COLOR is set, or the terminal has none."""
     cib = a_cib(service)
     master, slave = pty.openpty()
     try:

@@ -1,4 +1,4 @@
-"""crm/*.crm, crm/scripts, docs/pcs.md are what `make crm` makes of the descriptions in crm/."""
+"""crm/*.crm, crm/scripts, docs/pcs.md are current: `make crm` makes them from crm/*.conf."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ CRM = ROOT / "crm"
 DESCRIPTIONS = sorted(CRM.glob("*.conf"))
 BY_HAND = {"properties.crm"}
 SCRIPTS = {path.parent.name: path.read_text() for path in (CRM / "scripts").glob("*/main.yml")}
-# With the agents of this tree where Pacemaker looks; crmsh loads scripts from XDG_CONFIG_HOME.
+# The agents of this tree are mounted where Pacemaker looks; crmsh loads scripts from
+# XDG_CONFIG_HOME.
 VERIFY = """
 cp -r --no-dereference /usr/lib/ocf/resource.d all; rm -rf all/openstack; ln -s "$0" all/openstack
 mount --bind all /usr/lib/ocf/resource.d
@@ -26,7 +27,7 @@ exec crm script verify "$@"
 
 
 def make(folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run the generator on a copy of what it reads."""
+    """Run the generator on a copy of its input."""
     return subprocess.run(
         ["/usr/bin/python3", "-B", str(ROOT / "docs" / "snippets.py"), str(folder)],
         stdin=subprocess.DEVNULL, capture_output=True, text=True)
@@ -47,7 +48,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def test_they_are_current(tree: Path) -> None:
-    """`make crm` changes nothing: who changes the generator or a description runs it."""
+    """`make crm` changes nothing: it was run after the last change of generator or description."""
     done = make(tree)
 
     assert (0, "") == (done.returncode, done.stderr)
@@ -60,7 +61,7 @@ def test_they_are_current(tree: Path) -> None:
 
 
 def test_a_snippet_without_its_commands(tree: Path) -> None:
-    """A description that docs/pcs.md has no place for is told, with the mark to add."""
+    """A description without a place in docs/pcs.md is an error, with the mark to add."""
     (tree / "crm" / "new.conf").write_text("[heat-engine]\n")
     done = make(tree)
 
@@ -78,7 +79,7 @@ def test_the_descriptions_are_sound(path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted(CRM.glob("*.crm")), ids=lambda path: str(path.name))
 def test_they_can_be_read(path: Path) -> None:
-    """Lines of a snippet fit a terminal, and no virtual IP has what IPaddr2 finds by itself."""
+    """Lines of a snippet fit a terminal, and no virtual IP has a netmask, which IPaddr2 finds."""
     lines = path.read_text().splitlines()
 
     assert [] == [line for line in lines if len(line) > 100]
@@ -89,7 +90,7 @@ def test_they_can_be_read(path: Path) -> None:
 @pytest.mark.parametrize("faces", [1, 2])
 @pytest.mark.parametrize("agent", ["cinder-api", "glance-api"])
 def test_a_script_makes_what_the_plan_makes(tmp_path: Path, agent: str, faces: int) -> None:
-    """What crmsh would configure by a script is what openstack-ocf plans, id by id."""
+    """crmsh configures by a script the same as openstack-ocf plans, id by id."""
     shutil.copytree(CRM / "scripts", tmp_path / "crm" / "scripts")
     vips = ["10.0.0.12", "192.0.2.12"][:faces]
     words = [f"openstack-{agent}", f"vip={vips[0]}", *(f"public_vip={one}" for one in vips[1:])]
@@ -111,14 +112,14 @@ def test_a_script_makes_what_the_plan_makes(tmp_path: Path, agent: str, faces: i
     assert first.startswith("1. Validate what was given")
     script, planned = loaded(tmp_path / "one", f"{text}\n"), loaded(tmp_path / "two", plan)
     assert ["primitive"] * (faces + 1) == [one.tag for one in planned.iter("primitive")]
-    # What the plan writes although it is the default, a script leaves to the agent.
+    # The plan also writes parameters that have their defaults; a script leaves them out.
     assert [f'~ p_{agent} param config: /etc/{agent.partition("-")[0]}/'] == [
         line[:len(f'~ p_{agent} param config: /etc/{agent.partition("-")[0]}/')]
         for line in difference(script, planned).splitlines()]
 
 
 def refusals(folder: Path, agent: str, **given: str) -> tuple[int, list[str]]:
-    """The exit code, and id and place of each finding about what a script was given."""
+    """The exit code, and id and place of each finding about a script's input."""
     state = folder / "script.input"
     state.write_text(json.dumps([{"id": f"p_{agent}", **given, "dry_run": False, "nodes": []}]))
     cib = folder / "cib.xml"
@@ -132,7 +133,7 @@ def refusals(folder: Path, agent: str, **given: str) -> tuple[int, list[str]]:
 
 
 def test_what_a_script_was_given(tmp_path: Path) -> None:
-    """A wrong address, a password that all would see, a parameter, an id that is taken."""
+    """A wrong address, a readable password, a wrong parameter, and an id in use are found."""
     config = tmp_path / "some.conf"
     config.write_text("")
     vip = {"vip": "198.51.100.7", "config": str(config), "user": "root", "binary": "/bin/true"}
@@ -154,7 +155,7 @@ def test_what_a_script_was_given(tmp_path: Path) -> None:
     ("glance-api", b""), ("glance-api", b"[]"), ("glance-api", b"{}"), ("glance-api", b"\xff"),
     ("glance-apy", b"[{}]"), ("glance-api", b'[{"vip": "1.2.3.4\\n[x]"}]')])
 def test_what_no_script_gives(tmp_path: Path, agent: str, content: bytes) -> None:
-    """What crmsh does not write is refused in one line."""
+    """Input that crmsh does not write is refused in one line."""
     (tmp_path / "script.input").write_bytes(content)
     done = command("check", "--crm-script", agent, tmp_path / "script.input")
 

@@ -1,4 +1,4 @@
-"""The man page and the completion say what --help says."""
+"""The man page and the completion have the verbs and options of --help."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def made(tmp_path: Path) -> Path:
 
 
 def complete(made: Path, *words: str) -> list[str]:
-    """What bash offers at the end of a line of these words."""
+    """The words that bash offers at the end of such a line."""
     script = ('source "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _openstack_ocf; '
               'printf "%s\\n" "${COMPREPLY[@]}"')
     done = subprocess.run(
@@ -32,13 +32,13 @@ def complete(made: Path, *words: str) -> list[str]:
 
 
 def test_verbs() -> None:
-    """The help names the verbs that these tests go through, and no other."""
+    """The help names the verbs of these tests, and no other."""
     said = re.findall(r"(?m)^    ([a-z]+)(?:  |$)", command("--help").output)
     assert sorted(VERBS) == sorted(said)
 
 
 def test_the_man_page_is_sound(made: Path) -> None:
-    """Groff has nothing to say against it; every verb, option and key is in it."""
+    """Groff gives no warning for it; every verb, option and key is in it."""
     page = subprocess.run(
         ["groff", "-man", "-Tascii", "-P-cbou", "-ww", "openstack-ocf.8"],
         cwd=made, capture_output=True, text=True, check=True)
@@ -54,7 +54,7 @@ def test_the_man_page_is_sound(made: Path) -> None:
 
 
 def test_the_completion_knows_every_verb_and_option(made: Path) -> None:
-    """Bash offers the verbs, and of each its options; no error comes of what it does not know."""
+    """Bash offers the verbs, and the options of each; an unknown verb gives no error."""
     assert sorted([*VERBS, "--help"]) == sorted(complete(made, ""))
     for verb in VERBS:
         options = re.findall(r"(?m)^  (?:-\w, )?(--[a-z-]+)", command(verb, "--help").output)

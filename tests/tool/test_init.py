@@ -1,4 +1,4 @@
-"""A description of what is there: from CIBs of many hands, configurations, and Juju bundles."""
+"""A description of what exists: from various CIBs, configurations, and Juju bundles."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def described(folder: Path, text: str) -> tuple[Path, str]:
 
 
 def difference(folder: Path, cib: Path, text: str) -> list[str]:
-    """What a plan of a description would change in a CIB."""
+    """The changes that the plan of a description would make in a CIB."""
     (folder / "new.conf").write_text(text)
     done = command("plan", "--elsewhere", "--description", folder / "new.conf", "--diff", cib)
     assert 0 == done.code, done.said
@@ -83,7 +83,7 @@ def test_there_and_back(tmp_path: Path, name: str) -> None:
 
 
 def test_there_and_back_with_names(tmp_path: Path) -> None:
-    """DNS names come back with their server, and each node's address; nothing of them changes."""
+    """DNS names are described with their server, and each node's address; no value changes."""
     cib, text = described(tmp_path, NAMED)
 
     assert "dns_ha = true\nos_public_hostname = images.example.org\n" in text
@@ -95,9 +95,9 @@ def test_there_and_back_with_names(tmp_path: Path) -> None:
 
 
 def test_the_guide(tmp_path: Path) -> None:
-    """The guide's group of everything: its APIs keep ids, group and address; no password is told.
+    """In the guide's group of all services, APIs keep ids, group and address; no password is shown.
 
-    What a description cannot say, a worker in the group and others' addresses, is a comment.
+    What a description cannot say (a worker in the group, addresses of others) is a comment.
     """
     cib, text = described(tmp_path, GUIDE)
 
@@ -111,13 +111,13 @@ def test_the_guide(tmp_path: Path) -> None:
     assert "# p_ip_mysql (192.168.42.101): a virtual IP that no service here is tied to." in text
     lines = difference(tmp_path, cib, text)
     assert not [line for line in lines if line.startswith("+")]
-    # The guide's keystone had a server of its own.
+    # The guide's keystone was its own server.
     assert ["~ p_keystone param bind: none -> 192.168.42.103:5000"] == [
         line for line in lines if "param" in line]
 
 
 def test_a_charm(tmp_path: Path) -> None:
-    """The charm's addresses are known by their names, old and new; none gets another id."""
+    """The charm's addresses are recognised by their names, old and new; none gets another id."""
     cib, text = described(tmp_path, CHARM)
 
     assert ("[glance]\nvip = 10.0.0.12 2001:db8::12\n"
@@ -132,7 +132,7 @@ def test_a_charm(tmp_path: Path) -> None:
 
 
 def test_a_charm_with_dns_ha(tmp_path: Path) -> None:
-    """The charm's names are known with their faces; MAAS's key is not told."""
+    """The charm's names are recognised with their interfaces; MAAS's key is not shown."""
     _, text = described(tmp_path, CHARM_DNS)
 
     assert "os_public_hostname = images.example.org\n" in text
@@ -142,7 +142,7 @@ def test_a_charm_with_dns_ha(tmp_path: Path) -> None:
 
 
 def test_tripleo(tmp_path: Path) -> None:
-    """TripleO's address is told, and how to describe it, where no service can be seen."""
+    """TripleO's address is shown, with how to describe it, if its services cannot be seen."""
     _, text = described(tmp_path, TRIPLEO)
 
     assert "# ip-172.16.2.5 (172.16.2.5): a virtual IP" in text
@@ -152,7 +152,7 @@ def test_tripleo(tmp_path: Path) -> None:
 
 
 def test_addresses_and_ports_of_haproxy(tmp_path: Path) -> None:
-    """What haproxy listens on is read from its configuration, IPv6 and several on a line too."""
+    """haproxy's addresses are read from its configuration, IPv6 and several on a line too."""
     file = tmp_path / "haproxy.cfg"
     file.write_text("listen glance_api\n  bind 172.16.2.5:9292 transparent ssl crt /etc/a.pem\n"
                     "  bind [fd00::5]:8776,10.0.0.5:8776\n  bind /run/haproxy.sock\n")
@@ -168,7 +168,7 @@ def test_addresses_and_ports_of_haproxy(tmp_path: Path) -> None:
     ("", ""),
 ], ids=["backends", "old", "files, too", "nothing"])
 def test_storage(tmp_path: Path, text: str, found: str) -> None:
-    """Where Glance stores is taken from its configuration, if that is one place for all nodes."""
+    """Glance's storage is taken from its configuration, if all nodes share it."""
     config = tmp_path / "glance-api.conf"
     config.write_text(text)
     kind, remark = configs.storage(str(config))
@@ -177,7 +177,7 @@ def test_storage(tmp_path: Path, text: str, found: str) -> None:
 
 
 def test_an_address_by_the_configuration(tmp_path: Path) -> None:
-    """A free address is that of the service which listens on it by its own file, in its section."""
+    """An address without a service is given to the one whose own configuration listens on it."""
     config = tmp_path / "heat.conf"
     config.write_text("[heat_api]\nbind_host = 10.0.0.14\n")
     loaded(tmp_path, f"primitive p_x ocf:heartbeat:IPaddr2 params ip=10.0.0.14 {VIP}\n"
@@ -190,7 +190,7 @@ def test_an_address_by_the_configuration(tmp_path: Path) -> None:
 
 
 def test_a_cib_with_nothing_known(tmp_path: Path) -> None:
-    """Nothing recognisable is exit code 3, and no description."""
+    """A CIB with nothing recognisable gives exit code 3, and no description."""
     cib = tmp_path / "cib.xml"
     cib.write_text(EMPTY)
     done = command("init", "--cib", cib)
@@ -200,7 +200,7 @@ def test_a_cib_with_nothing_known(tmp_path: Path) -> None:
 
 
 def test_line_breaks_make_no_lines(tmp_path: Path) -> None:
-    """What a CIB has in an id or a value begins no line of the description, nor a colour."""
+    """Line breaks and escapes in ids and values of a CIB make no line, and no colour."""
     cib = tmp_path / "cib.xml"
     break_ = "a&#10;[x]&#10;credentials = /etc/shadow&#10;&#155;31m"
     cib.write_text(EMPTY.replace("<resources/>", (
@@ -253,7 +253,7 @@ relations:
 
 
 def bundle(path: Path, content: str | bytes, *options: str) -> Ended:
-    """What init says of a bundle, with the system's Python, which has PyYAML."""
+    """Run init on a bundle, with the system's Python, which has PyYAML."""
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     done = subprocess.run(
         ["/usr/bin/python3", "-BEs", *options, ROOT / "bin" / "openstack-ocf", "init", "--bundle",
@@ -263,7 +263,7 @@ def bundle(path: Path, content: str | bytes, *options: str) -> Ended:
 
 
 def test_a_bundle(tmp_path: Path) -> None:
-    """A bundle's options become keys, its relation to Ceph the storage; no secret is told."""
+    """A bundle's options become keys, its relation to Ceph the storage; no secret is shown."""
     done = bundle(tmp_path / "bundle.yaml", BUNDLE)
 
     assert (0, "") == (done.code, done.said)
@@ -279,7 +279,7 @@ def test_a_bundle(tmp_path: Path) -> None:
 
 
 def test_a_bundle_is_a_description(tmp_path: Path) -> None:
-    """What init makes of a bundle is read by check, which finds nothing wrong in it."""
+    """The description that init makes of a bundle has no finding in check."""
     done = bundle(tmp_path / "bundle.yaml", BUNDLE)
     path = tmp_path / "new.conf"
     path.write_text(done.output)
@@ -301,7 +301,7 @@ def test_a_bundle_is_a_description(tmp_path: Path) -> None:
     ("a: !!python/object/apply:os.system [id]\n", 2, "is no YAML"),
 ], ids=["empty", "a list", "broken", "binary", "applications", "unknown", "odd", "deep", "code"])
 def test_what_is_no_bundle(tmp_path: Path, content: str | bytes, code: int, said: str) -> None:
-    """What is no bundle, or knows no service of ours, is told in one sentence."""
+    """A file that is no bundle, or has no service of ours, is refused in one sentence."""
     done = bundle(tmp_path / "bundle.yaml", content)
 
     assert code == done.code, done.said
@@ -311,7 +311,7 @@ def test_what_is_no_bundle(tmp_path: Path, content: str | bytes, code: int, said
 
 
 def test_without_pyyaml(tmp_path: Path) -> None:
-    """Where PyYAML is missing it is named with its package."""
+    """If PyYAML is missing, its package is named."""
     done = bundle(tmp_path / "bundle.yaml", BUNDLE, "-S")
 
     assert (3, "") == (done.code, done.output)

@@ -14,7 +14,7 @@ from tool.kit import EMPTY, ROOT, command, crm, loaded, primitive, there
 CRM = ROOT / "crm"
 SNIPPETS = sorted(path.name for path in CRM.glob("*.crm"))
 
-# As the HA guide has it: ha-guide's includes, and its properties.
+# The HA guide's cluster: its included files, and its properties.
 OS = 'os_password="secretsecret" os_username="admin" os_tenant_name="admin"'
 URL = 'os_auth_url="http://192.168.42.103:5000/v2.0/"'
 OP = 'op monitor interval="30s" timeout="30s"'
@@ -50,7 +50,7 @@ SOUND = ("property stonith-enabled=true no-quorum-policy=stop start-failure-is-f
 
 
 def findings(folder: Path, text: str) -> list[tuple[str, str]]:
-    """Ids and places of what lint finds in a CIB that crmsh makes."""
+    """Ids and places of lint's findings in a CIB that crmsh makes."""
     return [(one.id, one.where) for one in lint(loaded(folder, text))]
 
 
@@ -65,7 +65,7 @@ def test_silent_on_our_own(tmp_path: Path, name: str) -> None:
 
 
 def test_the_guides_cluster(tmp_path: Path) -> None:
-    """A cluster like the HA guide's has its operations, thresholds, users and properties named."""
+    """In a cluster like the HA guide's operations, thresholds, users and properties are found."""
     found = findings(tmp_path, GUIDE)
     apis = ("p_keystone", "p_glance-api", "p_cinder-api")
 
@@ -83,14 +83,14 @@ def test_the_guides_cluster(tmp_path: Path) -> None:
 
 
 def test_the_sound_cluster_of_this_module(tmp_path: Path) -> None:
-    """What the rows below each break has no finding."""
+    """The cluster into which the rows below each put a mistake has no finding."""
     text = f"{VIP}\n{GLANCE}\n{GROUP}\n{HEAT}\nclone cl p_heat meta interleave=true\n{SOUND}\n"
 
     assert [] == findings(tmp_path, text)
 
 
 def test_the_level_of_a_monitor_that_says_none(tmp_path: Path) -> None:
-    """It is 10, as for the agents: what is missing is the monitor of level 0."""
+    """A monitor without a level has level 10, as for the agents: that of level 0 is missing."""
     one = GLANCE.replace(OPS, f'{OPS.partition("op monitor")[0]} {OP}')
     root = loaded(tmp_path, f"{VIP}\n{one}\n{GROUP}\n{SOUND}\n")
 
@@ -111,7 +111,7 @@ ROWS = [
     ("L14", "p_glance-api", f"{GLANCE}\nprimitive p_two ocf:openstack:glance-api {META} {OPS}\n"
                      "group g2 p_ip2 p_two\n" + VIP.replace("p_ip", "p_ip2").replace(".12", ".13")),
     ("L17", "p_glance-api", GLANCE.replace("meta", "params os_usernam=monitor meta")),
-    # A check that finds the service silent asks Keystone, too: both have to fit.
+    # A check of a service that does not answer asks Keystone, too: there must be time for both.
     ("L1", "p_glance-api", GLANCE.replace('interval="30s" timeout="30s"',
                                           'interval="30s" timeout="5s"')),
     *(("L23", "p_glance-api", GLANCE.replace(f'op {action}', f'op {action} on-fail="ignore"', 1))
@@ -161,7 +161,7 @@ WHOLE = [
 @pytest.mark.parametrize(("row", "where", "text"), WHOLE, ids=[f"{i}{r[0]}" for i, r in
                                                                enumerate(WHOLE)])
 def test_row_of_a_cluster(tmp_path: Path, row: str, where: str, text: str) -> None:
-    """A mistake in how things stand together is the only finding."""
+    """A mistake in how resources belong together is the only finding."""
     properties = SOUND
     if where == "stonith-enabled" and "node node1" not in text:
         properties = SOUND.replace("stonith-enabled=true", "stonith-enabled=false")
@@ -172,14 +172,14 @@ def test_row_of_a_cluster(tmp_path: Path, row: str, where: str, text: str) -> No
 
 
 def test_fencing_that_is_there(tmp_path: Path) -> None:
-    """L12: a fencing device, or a watchdog, is what a cluster with nodes needs."""
+    """L12: a cluster with nodes needs a fencing device, or a watchdog."""
     for fencing in ("primitive p_fence stonith:external/ipmi",
                     "property stonith-watchdog-timeout=10"):
         assert [] == findings(tmp_path, f"node node1\n{HEAT}\n{SOUND}\n{fencing}\n")
 
 
 def test_a_name_whose_failure_is_ignored_is_sound(tmp_path: Path) -> None:
-    """L23 is about services and addresses: while DNS does not answer, nothing is to be stopped."""
+    """L23 is not for DNS names: while DNS does not answer, no service should be stopped."""
     text = ("primitive p_dns ocf:heartbeat:dnsupdate params hostname=a.example.org ip=10.0.0.21 "
             "op monitor interval=30s timeout=30s on-fail=ignore")
 
@@ -210,7 +210,7 @@ def test_l24_two_clusters_with_one_address(tmp_path: Path) -> None:
 
 
 def test_another_cluster_that_is_none(tmp_path: Path) -> None:
-    """Two CIBs of one cluster have all addresses in common: that is said instead."""
+    """Two CIBs of one cluster are refused: they have all addresses in common."""
     loaded(tmp_path, f"node one\n{VIP}\n")
     done = command("lint", tmp_path / "cib.xml", "--other", tmp_path / "cib.xml")
 
@@ -219,7 +219,7 @@ def test_another_cluster_that_is_none(tmp_path: Path) -> None:
 
 
 def test_l16_a_constraint_about_nothing() -> None:
-    """L16: a constraint about a resource that there is not is found, with the nearest name."""
+    """L16: a constraint about a missing resource is found, with the nearest name."""
     [one] = lint(there(primitive("p_metadata-agent", "ocf:heartbeat:Dummy"),
                        '<rsc_order id="o" first="p_metadata_agent" then="p_metadata-agent"/>'))
 
@@ -227,7 +227,7 @@ def test_l16_a_constraint_about_nothing() -> None:
 
 
 def test_l18_two_monitors_of_one_interval() -> None:
-    """L18: two monitors of one interval are found, however it is written."""
+    """L18: two monitors of one interval are found, however the interval is written."""
     operations = "".join(
         f'<op id="o{i}" name="monitor" interval="{every}" timeout="30s" OCF_CHECK_LEVEL="{level}"/>'
         for i, (every, level) in enumerate((("60s", 0), ("1min", 10))))
@@ -238,7 +238,7 @@ def test_l18_two_monitors_of_one_interval() -> None:
 
 
 def test_a_monitor_that_is_off() -> None:
-    """L2: a monitor that is not enabled counts as none."""
+    """L2: a monitor that is not enabled does not count."""
     [one] = [one for one in lint(there(primitive(
         "p", "ocf:openstack:heat-engine", more='<operations><op id="o" name="monitor" '
         'interval="30s" timeout="30s" enabled="false"/></operations>'))) if one.id == "L2"]
@@ -269,7 +269,7 @@ def test_an_id_with_quotes() -> None:
 ], ids=["empty", "binary", "other", "no configuration", "entities", "hidden entities", "deep",
         "latin-1", "encoding", "missing"])
 def test_what_is_no_cib(tmp_path: Path, content: bytes | None, code: int, said: str) -> None:
-    """What is no CIB is refused in one line."""
+    """A file that is no CIB is refused in one line."""
     path = tmp_path / "cib.xml"
     if content is not None:
         path.write_bytes(content)
@@ -280,7 +280,7 @@ def test_what_is_no_cib(tmp_path: Path, content: bytes | None, code: int, said: 
 
 
 def test_no_cluster(tmp_path: Path) -> None:
-    """Without a cluster `live` cannot be looked at, and the command says so."""
+    """Without a cluster `live` cannot be read, and the command says so."""
     done = command("lint", "live", CIB_file=str(tmp_path / "none.xml"))
 
     assert (3, "") == (done.code, done.output)
@@ -308,7 +308,7 @@ clone cl_glance_haproxy res_glance_haproxy
 
 
 def test_l21_an_address_without_its_haproxy(tmp_path: Path) -> None:
-    """L21: the charm's address may be where haproxy is dead; tied to it, it is sound."""
+    """L21: the charm's address may be on a node without haproxy; a colocation makes it sound."""
     assert [("L21", "res_glance_8534040_vip")] == findings(tmp_path, CHARM)
 
     tied = "colocation c inf: grp_glance_vips cl_glance_haproxy\n"
@@ -317,7 +317,7 @@ def test_l21_an_address_without_its_haproxy(tmp_path: Path) -> None:
 
 
 def test_names_of_dns_ha(tmp_path: Path) -> None:
-    """L2, L7: a name without a monitor, as the charm writes it; one before its API."""
+    """L2, L7: a name without a monitor, as in the charm, and a name before its API are found."""
     name = ("primitive p_dns_glance-api ocf:heartbeat:dnsupdate params hostname=a.example.org "
             "ip=10.0.0.21")
     monitored = f"{name} op monitor interval=30s timeout=30s"
@@ -339,7 +339,7 @@ def test_names_of_dns_ha(tmp_path: Path) -> None:
     ("config=/etc/glance/glance-api.conf", ""),
 ], ids=["user", "no user", "url", "all", "none"])
 def test_l22_half_of_the_credentials(tmp_path: Path, given: str, missing: str) -> None:
-    """L22: what the shell agents let pass and ours do not is found; all or none are sound."""
+    """L22: incomplete credentials, which only the shell agents accept, are found."""
     root = loaded(tmp_path, f"{GLANCE.replace(' meta', f' params {given} meta', 1)}\n")
     found = [one.seen for one in lint(root) if one.id == "L22"]
 
@@ -348,7 +348,7 @@ def test_l22_half_of_the_credentials(tmp_path: Path, given: str, missing: str) -
 
 
 def test_l22_is_what_the_agent_says(tmp_path: Path) -> None:
-    """L22: the agent itself calls the same parameters a wrong configuration: 6."""
+    """L22: for the agent itself the same parameters are a wrong configuration: 6."""
     done = subprocess.run(
         ["/usr/bin/python3", "-ESsB", str(ROOT / "ocf" / "glance-api"), "validate-all"],
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "OCF_ROOT": "/usr/lib/ocf",

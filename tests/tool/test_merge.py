@@ -1,4 +1,4 @@
-"""A plan put into a CIB: what is there keeps its ids, its order and all that is not planned."""
+"""A plan merged into a CIB: resources there keep their ids, their order and unplanned settings."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def glance(name: str = "p_glance-api", parameters: str = "", more: str = "") -> 
 
 
 def test_names_that_begin_alike(tmp_path: Path) -> None:
-    """heat-api-cfn is not renamed with heat-api, nor is what only has the name as a value."""
+    """heat-api-cfn is not renamed with heat-api, nor is a value that equals the name."""
     old = there("".join(
         f'<group id="g{number}">{vip(f"v{number}", address)}'
         f'{primitive(f"r{number}", f"ocf:openstack:{agent}")}</group>'
@@ -52,7 +52,7 @@ def test_names_that_begin_alike(tmp_path: Path) -> None:
 
 
 def lines(plan: Element, old: Element) -> list[str]:
-    """What merging changes; that it is done once is looked at, too."""
+    """The changes of a merge; a second merge must change nothing."""
     new = merge(plan, old)
     assert cib.canonical(new) == cib.canonical(merge(plan, new))
     ids = [one.get("id") for one in new.iterfind("configuration//*[@id]")]
@@ -64,7 +64,7 @@ GLANCE = "[glance]\nvip = 10.0.0.12\n"
 
 
 def test_the_guide(tmp_path: Path) -> None:
-    """Primitives that stand alone come into a group as they are: with their ids and parameters."""
+    """Primitives without a group are put into one, with their ids and parameters."""
     old = there(vip("vip", "10.0.0.12") + glance(
         parameters="os_password=x os_username=monitor os_tenant_name=service "
         "os_auth_url=http://10.0.0.11:5000/v2.0/"))
@@ -79,7 +79,7 @@ def test_the_guide(tmp_path: Path) -> None:
 
 
 def test_the_same_as_an_older_parameter(tmp_path: Path) -> None:
-    """A URL under its older name counts; one of another server is changed."""
+    """A URL under its older name counts; a URL of another server is changed."""
     for url, expected in (("http://10.0.0.11:5000/v2.0/tokens", 0), ("http://10.9.9.9:5000/", 1)):
         old = there(glance(parameters=f"keystone_get_token_url={url}"))
         found = lines(planned(tmp_path, GLANCE, USER), old)
@@ -97,7 +97,7 @@ def test_the_names_of_others(tmp_path: Path) -> None:
 
 
 def test_an_address_that_changes_keeps_its_id(tmp_path: Path) -> None:
-    """The address of a group that no plan has any more becomes the new one; comments follow."""
+    """A group's address that is no longer planned is changed to the new one, also in comments."""
     comment = "<!--# bind_host is the virtual IP, 10.0.0.99.-->"
     old = there(f'<group id="g">{vip("v", "10.0.0.99")}{glance(more=comment)}</group>')
     found = lines(planned(tmp_path, GLANCE), old)
@@ -109,7 +109,7 @@ def test_an_address_that_changes_keeps_its_id(tmp_path: Path) -> None:
 
 
 def test_two_addresses_that_change_places(tmp_path: Path) -> None:
-    """Both keep their ids, and none is renamed into the other."""
+    """Two addresses that change places keep their ids."""
     old = merge(planned(tmp_path, "[glance]\nvip = 10.0.0.12 10.0.0.13\n"), there(""))
     found = lines(planned(tmp_path, "[glance]\nvip = 10.0.0.13 10.0.0.12\n"), old)
 
@@ -117,7 +117,7 @@ def test_two_addresses_that_change_places(tmp_path: Path) -> None:
 
 
 def test_a_member_of_others_stays_where_it_is(tmp_path: Path) -> None:
-    """A second address comes before the service; what others have in the group keeps its place."""
+    """A second address comes before the service; foreign members of the group keep their places."""
     dummy = primitive("d", "ocf:heartbeat:Dummy")
     old = there(f'<group id="g_glance-api">{dummy}{vip("p_ip_glance-api", "10.0.0.12")}{glance()}'
                 "</group>")
@@ -146,7 +146,7 @@ def test_one_group_of_all(tmp_path: Path) -> None:
 
 
 def test_operations(tmp_path: Path) -> None:
-    """Those that the plan has become the plan's; other settings of theirs and of others stay."""
+    """Planned operations get the plan's values; their other settings and other operations stay."""
     ops = ('<operations><op id="m" name="monitor" interval="30" timeout="20" on-fail="restart"/>'
            '<op id="m2" name="monitor" interval="60s"/><op id="r" name="reload" interval="0"/>'
            "</operations>")
@@ -164,7 +164,7 @@ def test_operations(tmp_path: Path) -> None:
 
 
 def test_values_that_a_rule_chooses_stay(tmp_path: Path) -> None:
-    """A parameter that has a value for each node is the operator's; so is an unplanned one."""
+    """A parameter with a value for each node stays as it is; so does an unplanned one."""
     ruled = ('<instance_attributes id="r" score="2"><rule id="rr" score="0"><expression id="re" '
              'attribute="#uname" operation="eq" value="node1"/></rule><nvpair id="rc" '
              'name="config" value="/etc/other.conf"/></instance_attributes>'
@@ -179,7 +179,7 @@ def test_values_that_a_rule_chooses_stay(tmp_path: Path) -> None:
 
 
 def test_a_template(tmp_path: Path) -> None:
-    """A resource made of a template keeps it, and what it says."""
+    """A resource made of a template keeps the template and its settings."""
     old = there('<template id="t" class="ocf" provider="openstack" type="glance-api">'
                 '<meta_attributes id="tm"><nvpair id="tmm" name="migration-threshold" value="3"/>'
                 '</meta_attributes></template><primitive id="p_glance-api" template="t"/>')
@@ -193,7 +193,7 @@ def test_a_template(tmp_path: Path) -> None:
 
 
 def test_constraints(tmp_path: Path) -> None:
-    """A constraint that says the same under another id stays the only one."""
+    """A constraint with the same meaning under another id is not added again."""
     text = ("[glance]\nshared_vip_group = c\nvip = 10.0.0.12\n"
             "[cinder]\nshared_vip_group = c\n")
     old = there(vip("p_ip_c", "10.0.0.12") + glance(),
@@ -205,7 +205,7 @@ def test_constraints(tmp_path: Path) -> None:
 
 
 def test_a_clone_keeps_its_id(tmp_path: Path) -> None:
-    """An instance on every node is found by what the clone has."""
+    """A clone is recognised by its member, and keeps its id."""
     heat = primitive("h", "ocf:openstack:heat-engine")
     old = there(f'<clone id="h-clone">{heat}</clone>')
     found = lines(planned(tmp_path, "[heat-engine]\n"), old)
@@ -220,6 +220,6 @@ def test_a_clone_keeps_its_id(tmp_path: Path) -> None:
     (f'<bundle id="b"><docker id="bd" image="i"/>{glance()}</bundle>', "stands in the bundle b"),
 ])
 def test_what_cannot_be_merged(tmp_path: Path, resources: str, said: str) -> None:
-    """Something else under an id of the plan, and a bundle, are refused with their ids."""
+    """A foreign element with an id of the plan, and a bundle, are refused with their ids."""
     with pytest.raises(RefusedError, match=said):
         merge(planned(tmp_path, GLANCE), there(resources))

@@ -1,4 +1,4 @@
-"""`openstack-ocf metrics`: what the monitors leave, what Prometheus gets, and what reads it."""
+"""`openstack-ocf metrics`: the monitors' last verdicts, Prometheus's metrics, rules, dashboard."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DASHBOARD = ROOT / "docs" / "openstack-ocf.dashboard.json"
 
 
 def promtool(need: Callable[[str, str], str], *words: str, text: str = "") -> None:
-    """Have promtool check something; it must have nothing to say against it."""
+    """Run promtool; it must find nothing wrong."""
     done = subprocess.run([need("promtool", "prometheus"), *words], input=text,
                           capture_output=True, text=True)
     assert 0 == done.returncode, done.stdout + done.stderr
@@ -53,7 +53,7 @@ def samples(service: Service) -> dict[str, float]:
 
 
 def test_life(service: Service, need: Callable[[str, str], str]) -> None:
-    """Each level's last verdict, its time and duration, and whether it runs: from start to stop."""
+    """From start to stop: whether the daemon runs; each level's last verdict, time, duration."""
     expect(service.probe(), 7)
     assert {} == samples(service)
     expect(service.start(), 0)
@@ -78,7 +78,7 @@ def test_life(service: Service, need: Callable[[str, str], str]) -> None:
 
 
 def test_a_probe_leaves_nothing(service: Service) -> None:
-    """A probe, and any action but a recurring monitor, leaves no verdict."""
+    """A probe, and any action but a recurring monitor, writes no verdict."""
     expect(service.start(), 0)
     expect(service.probe(), 0)
     expect(service.call("validate-all"), 0)
@@ -86,7 +86,7 @@ def test_a_probe_leaves_nothing(service: Service) -> None:
 
 
 def test_a_daemon_that_has_ended(service: Service) -> None:
-    """A daemon that was killed does not run, whatever was said of it before."""
+    """A daemon that was killed does not run, whatever its last verdict."""
     expect(service.start(), 0)
     expect(service.monitor(), 0)
     for pid in service.pids():
@@ -98,7 +98,7 @@ def test_a_daemon_that_has_ended(service: Service) -> None:
 
 
 def test_what_is_raised_is_left(service: Service) -> None:
-    """A monitor that ends by an error leaves its code, too."""
+    """A monitor that ends by an error writes its code, too."""
     expect(service.start(), 0)
     no_proc = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh")
     expect(service.monitor(level=0, prefix=no_proc), 1, "/proc")
@@ -106,7 +106,7 @@ def test_what_is_raised_is_left(service: Service) -> None:
 
 
 def test_no_secret_is_left(make_service: MakeService) -> None:
-    """Neither password nor token is in what a monitor leaves, and root alone may read it."""
+    """Neither password nor token is in a monitor's verdict file, which only root may read."""
     service = make_service(credentials=True, password="swordfish")
     expect(service.start(), 0)
     expect(service.monitor(), 0)
@@ -121,7 +121,7 @@ def test_no_secret_is_left(make_service: MakeService) -> None:
 
 
 def test_output(service: Service, folder: Path) -> None:
-    """--output writes the file whole, for all to read, in the place of what was there."""
+    """--output replaces the file with a whole new one that every user can read."""
     expect(service.start(), 0)
     expect(service.monitor(), 0)
     file, precious = folder / "ours.prom", folder / "precious"
@@ -143,7 +143,7 @@ def test_output_nowhere(folder: Path) -> None:
 
 
 def test_cheap(tmp_path: Path) -> None:
-    """A timer runs it: of the command no module is loaded that it does not need."""
+    """metrics, which a timer runs, loads no module that it does not need."""
     code = ("import sys; from openstack_ocf.command import main; assert main(['metrics']) == 0\n"
             "print(*sorted(name for name in sys.modules if name.startswith('openstack_ocf.')))\n"
             "print(*sorted({'xml', 'subprocess', 'configparser', 'http'} & {*sys.modules}))")
@@ -158,7 +158,7 @@ def test_cheap(tmp_path: Path) -> None:
 
 
 def test_not_root(service: Service, folder: Path) -> None:
-    """Who may not read the agents' folder is told so; exit code 3."""
+    """A user who may not read the agents' folder is told so; exit code 3."""
     expect(service.start(), 0)
     done = as_nobody(folder, "metrics", HA_RSCTMP=str(service.rsctmp))
     assert (3, "") == (done.code, done.output)
@@ -168,7 +168,7 @@ def test_not_root(service: Service, folder: Path) -> None:
 @pytest.mark.parametrize("junk", [b"", b"\0" * 9999, b"tag a:b\nlevel ten\n", b"[" * 9999,
                                   b'{"tag": 7}', b'{"tag": "a:../../b"}', b"\xff\xfe"])
 def test_junk(folder: Path, junk: bytes) -> None:
-    """What is no state and no verdict counts as nothing."""
+    """A file that is no state and no verdict is ignored."""
     place = folder / "openstack"
     place.mkdir(mode=0o700)
     for name in ("a:b.json", "a:b.10.last", "a:b.0.last", "a:b.lock", ".a:b.json.12"):
@@ -178,13 +178,13 @@ def test_junk(folder: Path, junk: bytes) -> None:
 
 
 def test_labels() -> None:
-    """What would end a label's value is escaped."""
+    """Characters that would end a label's value are escaped."""
     text = metrics.metrics([Instance("a", 'p"\\', False, (Verdict("a:p", 0, 0, "", 0.1, 5.0),))])
     assert 'openstack_ocf_running{agent="a",resource="p\\"\\\\"} 0\n' in text
 
 
 def test_alert_rules(need: Callable[[str, str], str]) -> None:
-    """The alert rules are rules, and about metrics that there are."""
+    """The alert rules are valid, and about existing metrics."""
     promtool(need, "check", "rules", str(RULES))
     assert NAMES == used(RULES.read_text())
 
@@ -223,14 +223,14 @@ tests:
 
 def test_alerts(need: Callable[[str, str], str], tmp_path: Path) -> None:
     """The old verdict of a node that a resource has left raises no alert; a resource without a
-    node does, and one that does not serve."""
+    node, or one that does not serve, raises one."""
     file = tmp_path / "test.yml"
     file.write_text(ALERTS.replace("RULES", str(RULES)))
     promtool(need, "test", "rules", str(file))
 
 
 def test_dashboard() -> None:
-    """The dashboard is JSON, shows each of the metrics, and none that there is not."""
+    """The dashboard is JSON, and shows each of the metrics, and no unknown one."""
     panels = json.loads(DASHBOARD.read_text())["panels"]
     shown = " ".join(target["expr"] for panel in panels for target in panel["targets"])
     assert NAMES == used(shown)
@@ -244,7 +244,7 @@ def used(text: str) -> set[str]:
 
 
 def test_kept_while_it_is_read(service: Service) -> None:
-    """Monitors that end while the metrics are read are no trouble: files are replaced whole."""
+    """Monitors may end while the metrics are read: their files are replaced whole."""
     expect(service.start(), 0)
     expect(service.monitor(level=0), 0)
     running = [service.begin("monitor", interval=10, level=0) for _ in range(4)]

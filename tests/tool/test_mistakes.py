@@ -1,4 +1,4 @@
-"""`make mistakes`: each mistake is found by its id, and nothing is said of what is sound."""
+"""`make mistakes`: each mistake is found by its id, and a sound configuration has no finding."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tool.kit import ROOT
 
 
 def test_there_are_thirty() -> None:
-    """Half of them in a CIB, each with an id of its own, and half in a configuration."""
+    """Half of the mistakes are in a CIB, each with its own id, and half in a configuration."""
     rows = [row for row, _, _ in mistakes()]
     after = rows.index("", 1)
 
@@ -18,7 +18,7 @@ def test_there_are_thirty() -> None:
 
 
 def test_the_table() -> None:
-    """A line for each, with what each tool says; ours finds it, and nothing else."""
+    """The table has a line for each mistake and a column for each tool; ours finds exactly it."""
     done = subprocess.run(
         [sys.executable, "-B", ROOT / "tests" / "mistakes.py", "L13", "P1"],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)

@@ -1,6 +1,6 @@
 """`check` of a node's files: each row finds its mistake, and a sound node has none.
 
-Foreign programs that would look at this machine have stand-ins: systemctl and findmnt.
+Programs that would look at this machine are replaced by scripts: systemctl and findmnt.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class Host:
         return done
 
     def found(self) -> list[tuple[str, str, str, str]]:
-        """Id, severity, place and words of what is found, without what this machine has."""
+        """Id, severity, place and words of each finding, without those about this machine."""
         done = self.run("--quick", "--format", "json")
         assert done.said == ""
         findings = json.loads(done.output)
@@ -146,7 +146,7 @@ def host(tmp_path: Path) -> Host:
 
 
 def test_a_sound_node(host: Host) -> None:
-    """Configurations as the pages have them, and a cluster with fencing: nothing to say."""
+    """Configurations as the pages have them, with fencing, have no finding."""
     assert [] == host.found()
 
 
@@ -255,7 +255,7 @@ def test_cinder(host: Host, row: str, where: str, seen: str, old: str, new: str)
 def test_the_section_that_says_where_it_listens(
     host: Host, text: str, where: str, seen: str,
 ) -> None:
-    """B1: where an API listens stands in the section that its agent declares."""
+    """B1: an API's address is read from the section that its agent declares."""
     host.write("magnum.conf", CINDER.replace("[DEFAULT]\n", f"{text}[DEFAULT]\n"))
     host.write("d.conf", DESCRIPTION.format(folder=host.folder) + "[magnum]\nvip = 10.0.0.14\n"
                f"user = root\nconfig = {host.folder}/magnum.conf\n")
@@ -266,7 +266,7 @@ def test_the_section_that_says_where_it_listens(
 
 
 def test_several_virtual_ips(host: Host) -> None:
-    """B2: with two addresses a server on one of them is found; on the wildcard it is not."""
+    """B2: with two virtual IPs a server on one of them is found; on the wildcard it is not."""
     host.edit("d.conf", "vip = 10.0.0.13", "vip = 10.0.0.13 10.0.0.14")
     [found] = host.found()
     host.edit("cinder.conf", "osapi_volume_listen = 10.0.0.13", "osapi_volume_listen = 0.0.0.0")
@@ -276,7 +276,7 @@ def test_several_virtual_ips(host: Host) -> None:
 
 
 def test_active_active(host: Host) -> None:
-    """B1: a clone that listens on the virtual IP is found, one on its node's own address is not."""
+    """B1: a clone that listens on the virtual IP is found; on its node's own address it is not."""
     host.edit("d.conf", "vip = 10.0.0.13", "vip = 10.0.0.13\nmode = active-active")
     [found] = host.found()
     host.edit("cinder.conf", "osapi_volume_listen = 10.0.0.13", "osapi_volume_listen = 10.0.0.21")
@@ -309,7 +309,7 @@ def test_behind_haproxy(host: Host) -> None:
 
 
 def test_file_store(host: Host) -> None:
-    """S2, S4: a folder of this node is found; on shared storage, or mounted before, it is not."""
+    """S2, S4: a folder of this node is found; on storage that is shared, or mounted first, not."""
     images = host.folder / "images"
     host.edit("glance-api.conf", "enabled_backends = ceph:rbd",
               f"enabled_backends = fs:file\n[fs]\nfilesystem_store_datadir = {images}\n[DEFAULT]")
@@ -332,7 +332,7 @@ def test_file_store(host: Host) -> None:
 
 
 def test_default_store_is_local(host: Host) -> None:
-    """S2, S4: Debian's file sets no store, which is the folder on this node; staging is, too."""
+    """S2, S4: Debian's file sets no store: then store and staging are folders of this node."""
     host.edit("glance-api.conf", "enabled_backends = ceph:rbd\n"
               "enabled_import_methods = [web-download]\n", "")
     host.program("findmnt", """echo '{"filesystems": [{"fstype": "ext4", "target": "/"}]}'""")
@@ -341,8 +341,8 @@ def test_default_store_is_local(host: Host) -> None:
 
 
 def test_files(host: Host) -> None:
-    """F2, F3: a file that the user cannot read, one that all can, one that is missing or no file
-    of options; the other service is looked at all the same."""
+    """F2, F3: a file that the user cannot read, that is missing, or that has no options is found;
+    the other service is checked all the same."""
     host.edit("d.conf", f"user = root\nconfig = {host.folder}/glance",
               f"user = nobody\nconfig = {host.folder}/glance")
     assert ("F2", "glance-api.conf", "the user nobody cannot read it") in [
@@ -364,8 +364,8 @@ def test_files(host: Host) -> None:
     ("[a]\n = geheim\n", "line 2 is no `key = value`"),
 ], ids=["no value", "behind a section", "latin-1", "no key"])
 def test_what_the_service_cannot_read(host: Host, lines: str, why: str) -> None:
-    """F3: a file that oslo.config refuses is named with its line, which is not shown; the other
-    service is looked at all the same."""
+    """F3: a file that oslo.config refuses is named with the line's number, not its text; the other
+    service is checked all the same."""
     (host.folder / "more").mkdir()
     (host.folder / "more" / "some.conf").write_text(lines, encoding="latin-1")
     host.edit("d.conf", "storage = rbd",
@@ -378,7 +378,7 @@ def test_what_the_service_cannot_read(host: Host, lines: str, why: str) -> None:
 
 
 def test_what_stands_there_twice(host: Host) -> None:
-    """Of a section that is there twice, and of an option, the last counts, as for the service."""
+    """If a section or an option is there twice the last one counts, as for the service."""
     text = host.folder.joinpath("cinder.conf").read_text()
     assert [] == host.found()
     host.write("cinder.conf", f"[DEFAULT]\nosapi_volume_listen = 10.0.0.9\n{text}")
@@ -390,7 +390,7 @@ def test_what_stands_there_twice(host: Host) -> None:
 
 
 def test_secrets_in_odd_places(host: Host) -> None:
-    """No word that may be a password is in what check prints, whatever it stands in."""
+    """No word that may be a password is in the output of check, whatever option it is in."""
     host.write("cinder.conf", host.folder.joinpath("cinder.conf").read_text() + f"""
 # {SECRET}
 [database]
@@ -416,7 +416,7 @@ management_url = https://u:{SECRET}@10.0.0.7/
 
 
 def test_further_files(host: Host) -> None:
-    """F3: a further file that is given counts, for each agent; a default that is not there does
+    """F3: a missing further file that is given is found, for each agent; a missing default file is
     not, as for the agent."""
     text = CINDER.replace("[DEFAULT]\nosapi_volume_listen = 10.0.0.13", "[DEFAULT]")
     host.write("some.conf", text)
@@ -434,7 +434,7 @@ def test_further_files(host: Host) -> None:
 
 
 def test_world_readable(folder: Path) -> None:
-    """F2: passwords that every user of the node can read."""
+    """F2: a file with passwords that every user of the node can read is found."""
     host = Host(folder)
     (folder / "bin").mkdir()
     host.program("systemctl", "exit 1")
@@ -460,7 +460,7 @@ def test_config_dir(host: Host) -> None:
 
 
 def test_the_init_system(host: Host) -> None:
-    """U1: a unit that is enabled."""
+    """U1: a service's unit that is enabled is found."""
     host.program("systemctl", 'case "$*" in *is-enabled\\ cinder*) echo enabled;; esac')
 
     assert [("U1", "error", "cinder-api.service")] == [one[:3] for one in host.found()]
@@ -468,7 +468,7 @@ def test_the_init_system(host: Host) -> None:
 
 @pytest.fixture
 def listener() -> Iterator[int]:
-    """A port that another program has, which is no API and was given a secret."""
+    """A port of another program, which is no API and has a secret in its arguments."""
     code = ("import signal, socket\nserver = socket.create_server(('127.0.0.1', 0))\n"
             "print(server.getsockname()[1], flush=True)\nsignal.pause()")
     with subprocess.Popen([sys.executable, "-c", code, SECRET], stdin=subprocess.DEVNULL,
@@ -481,7 +481,7 @@ def listener() -> Iterator[int]:
 
 
 def test_a_stranger_on_the_port(host: Host, listener: int) -> None:
-    """U2: another program listens on the port; its arguments are not shown."""
+    """U2: another program that listens on the port is found; its arguments are not shown."""
     host.edit("d.conf", "vip = 10.0.0.13", f"vip = 10.0.0.13\nport = {listener}")
     host.edit("cinder.conf", "[DEFAULT]", f"[DEFAULT]\nosapi_volume_listen_port = {listener}")
 
@@ -503,7 +503,7 @@ CLUSTERS = [
 
 @pytest.mark.parametrize(("where", "seen", "old", "new"), CLUSTERS, ids=[x[1] for x in CLUSTERS])
 def test_the_cluster(host: Host, where: str, seen: str, old: str, new: str) -> None:
-    """H1: a cluster that does not fail over, or fails over twice."""
+    """H1: a cluster that would not fail over, or would run a service twice, is found."""
     host.edit("cib.xml", old, new)
 
     [found] = host.found()
@@ -522,7 +522,7 @@ def undescribed(host: Host) -> subprocess.CompletedProcess[str]:
 
 
 def test_without_description(host: Host) -> None:
-    """Without a description the services of the CIB are looked at, with the addresses they have."""
+    """Without a description the services of the CIB are checked, with their addresses there."""
     vip = primitive("p_ip_cinder", "ocf:heartbeat:IPaddr2", "ip=10.0.0.99")
     ours = primitive("p", "ocf:openstack:cinder-api",
                      f"config={host.folder}/cinder.conf user=root")
@@ -537,7 +537,7 @@ def test_without_description(host: Host) -> None:
 @pytest.mark.parametrize(("score", "tied"), [("INFINITY", True), ("500", True), ("-100", False),
                                              ("-INFINITY", False), ("0", False)])
 def test_what_a_colocation_keeps_apart(host: Host, score: str, tied: bool) -> None:
-    """B1: a virtual IP is that of a service by a colocation only where its score is above zero."""
+    """B1: a colocation ties a virtual IP to a service only if its score is above zero."""
     vip = primitive("p_ip_other", "ocf:heartbeat:IPaddr2", "ip=10.0.0.99")
     ours = primitive("p", "ocf:openstack:cinder-api",
                      f"config={host.folder}/cinder.conf user=root")
@@ -551,7 +551,7 @@ def test_what_a_colocation_keeps_apart(host: Host, score: str, tied: bool) -> No
 
 
 def test_this_nodes_own_address(host: Host) -> None:
-    """DB1: an address of this node is found as the database's, unless it is a virtual IP."""
+    """DB1: a database at an address of this node is found, unless it is a virtual IP."""
     script = ("ip link add eth9 type veth peer name eth8 && ip addr add $0/24 dev eth9 && "
               'ip link set eth9 up && exec "$@"')
     host.edit("cinder.conf", "@10.0.0.20/", "@10.0.0.30/")
@@ -572,7 +572,7 @@ URLS = [
 
 @pytest.mark.parametrize(("url", "named"), URLS, ids=[one[0] for one in URLS])
 def test_hosts_of_a_url(url: str, named: list[str] | None) -> None:
-    """The hosts of a URL are told; of one that is not encoded nothing is, as it may be a secret."""
+    """A URL's hosts are returned; a URL that is not encoded is refused: it may show a secret."""
     if named is None:
         with pytest.raises(ValueError, match="^no host$"):
             hosts(url)
@@ -581,7 +581,7 @@ def test_hosts_of_a_url(url: str, named: list[str] | None) -> None:
 
 
 def test_compare(host: Host) -> None:
-    """X1, X2: what differs between the facts of nodes is found, and facts have no secret."""
+    """X1, X2: differences between the facts of nodes are found, and facts have no secret."""
     one = host.run("--quick", "--facts")
     assert (0, "") == (one.code, one.said)
     host.write("one.json", one.output)
@@ -607,7 +607,7 @@ def test_compare(host: Host) -> None:
 
 @pytest.mark.parametrize(("text", "code"), [("{", 2), ("[]", 2), ('{"options": {}}', 2), (None, 3)])
 def test_compare_with_what_has_no_facts(tmp_path: Path, text: str | None, code: int) -> None:
-    """A file that has no facts is refused, by its name."""
+    """A file without facts is refused, with its name."""
     path = tmp_path / "facts.json"
     if text is not None:
         path.write_text(text)
@@ -618,7 +618,7 @@ def test_compare_with_what_has_no_facts(tmp_path: Path, text: str | None, code: 
 
 
 def test_the_page_has_the_tables() -> None:
-    """The page of the findings has the tables of the code, as they are."""
+    """The page of the findings has the tables of the code."""
     page = (ROOT / "docs" / "findings.md").read_text()
     ids = {row.id for row in rows.ROWS}
 
@@ -630,9 +630,9 @@ def test_the_page_has_the_tables() -> None:
 
 
 def test_the_schema(host: Host) -> None:
-    """DB2: the service's own tool says whether the schema is current; its words are not shown.
+    """DB2: the service's own tool says whether the schema is current; its output is not shown.
 
-    In a network namespace without an address, where Keystone cannot be asked either.
+    The network namespace has no address, so that Keystone cannot be asked either.
     """
     host.write("d.conf", DESCRIPTION.format(folder=host.folder).partition("[cinder]")[0])
     for says, severity in (("exit 0", ""), ("echo geheim; exit 3", "error"),
@@ -647,7 +647,7 @@ def test_the_schema(host: Host) -> None:
 
 @pytest.mark.parametrize(("text", "seen"), [(None, "is no file"), ("", "holds no certificate")])
 def test_a_ca_file_that_is_none(host: Host, text: str | None, seen: str) -> None:
-    """A4: cafile names no file, or one without a certificate; all other rows are there as well."""
+    """A4: a cafile that is missing, or without a certificate, is found beside all other rows."""
     host.write("d.conf", DESCRIPTION.format(folder=host.folder).partition("[cinder]")[0])
     host.edit("glance-api.conf", "auth_url = http://10.0.0.11:5000\n",
               f"auth_url = https://10.0.0.11:5000\ncafile = {host.folder}/ca.pem\n")
@@ -682,7 +682,7 @@ DOMAINS = [
 @pytest.mark.parametrize(("kind", "lines", "row", "asked"), DOMAINS)
 def test_one_domain_for_both(host: Host, kind: str, lines: str, row: str,
                              asked: tuple[str, str] | None) -> None:
-    """A2, A4: default_domain_name is that of user and project; auth_type = v3password has none."""
+    """A2, A4: default_domain_name is for user and project; auth_type = v3password has none."""
     host.write("d.conf", DESCRIPTION.format(folder=host.folder).partition("[cinder]")[0])
     host.edit("glance-api.conf", "user_domain_name = Default\nproject_domain_name = Default\n",
               lines)
@@ -690,7 +690,7 @@ def test_one_domain_for_both(host: Host, kind: str, lines: str, row: str,
     host.edit("glance-api.conf", "auth_url = http://10.0.0.11:5000\n",
               "auth_url = http://127.0.0.1:5000\n")
     host.program("glance-manage", "exit 0")
-    # A Keystone that refuses everybody and says which domains it was asked for.
+    # A Keystone that refuses every user and prints the domains that it was asked for.
     code = """
 import json, sys, threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -719,7 +719,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def test_installed_services(host: Host) -> None:
-    """Without a description and without a cluster the services of this node are looked at."""
+    """Without a description and without a cluster the services of this node are checked."""
     code = ("from pathlib import Path\nfrom openstack_ocf import agents, description, subject\n"
             "import dataclasses, sys\ndescription.PATH = '/nowhere/d.conf'\n"
             "folder = sys.argv.pop(1)\n"

@@ -1,4 +1,4 @@
-"""A plan says the same as XML, as crm and as pcs, and shows no secret."""
+"""A plan has the same meaning as XML, as crm and as pcs, and shows no secret."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ NAMES = sorted(DESCRIPTIONS)
 
 @pytest.fixture
 def described(tmp_path: Path) -> Path:
-    """The folder of the three descriptions, whose credentials are there, too."""
+    """The folder of the descriptions, with their credentials."""
     openrc = tmp_path / "monitor.openrc"
     openrc.write_text(OPENRC)
     for name, text in DESCRIPTIONS.items():
@@ -147,7 +147,7 @@ def described(tmp_path: Path) -> Path:
 
 
 def planned(folder: Path, name: str, form: str, *more: str) -> str:
-    """A plan in one form, with the folder of the test taken out."""
+    """A plan in one form, with the test's folder replaced."""
     done = command("plan", "--elsewhere", "--as", form, "--description", folder / f"{name}.conf",
                    *more)
     assert (0, "") == (done.code, done.said)
@@ -155,7 +155,7 @@ def planned(folder: Path, name: str, form: str, *more: str) -> str:
 
 
 def same(first: Element, second: Element) -> None:
-    """Two CIBs mean the same; ids of constraints and the order of attributes aside."""
+    """Assert that two CIBs mean the same, except ids of constraints and order of attributes."""
     one, other = meaning(first), meaning(second)
     for side in (one, other):
         side["constraints"] = sorted(
@@ -175,7 +175,7 @@ def clones(root: Element) -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_golden(described: Path, name: str) -> None:
-    """The XML of a plan is what it was; RECORD_PLANS=1 takes it anew."""
+    """The XML of a plan has not changed; RECORD_PLANS=1 records it anew."""
     text = planned(described, name, "xml")
     golden = GOLDEN / f"{name}.xml"
     if os.environ.get("RECORD_PLANS"):
@@ -186,7 +186,7 @@ def test_golden(described: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_pacemaker_takes_it(described: Path, name: str) -> None:
-    """crm_verify has nothing against a plan, in a cluster without fencing; lint only that."""
+    """crm_verify accepts a plan, in a cluster without fencing; lint finds only that lack."""
     root = ElementTree.fromstring(planned(described, name, "xml"))
     section = root.find("configuration/crm_config")
     assert section is not None
@@ -206,24 +206,24 @@ def test_pacemaker_takes_it(described: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_crm_says_the_same(described: Path, name: str) -> None:
-    """What --as crm prints makes the same CIB when crmsh loads it."""
+    """The output of --as crm makes the same CIB when crmsh loads it."""
     text = planned(described, name, "crm")
 
     same(ElementTree.fromstring(planned(described, name, "xml")), loaded(described, text))
     assert "# failure-timeout 180 s: longer than from one failure to the next" in text
 
 
-# pcs looks for a unit in the systemd of the machine that it runs on.
+# pcs asks this machine's systemd for a unit.
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "by-systemd"])
 def test_pcs_says_the_same(described: Path, name: str) -> None:
-    """What --as pcs prints makes the same CIB when it is run on an empty one."""
+    """The output of --as pcs makes the same CIB when it is run on an empty one."""
     same(ElementTree.fromstring(planned(described, name, "xml")),
          pcs(described / "cib.xml", planned(described, name, "pcs")))
 
 
 @pytest.mark.parametrize("form", ["xml", "crm", "pcs"])
 def test_no_secret_is_shown(described: Path, form: str) -> None:
-    """The password is lrm:// in every form, beside the cibsecret line; nothing of it is shown."""
+    """The password is lrm:// in every form, with the cibsecret line; it is never shown."""
     text = planned(described, "two-apis", form)
 
     assert "hunter2" not in text
@@ -233,7 +233,7 @@ def test_no_secret_is_shown(described: Path, form: str) -> None:
 
 
 def test_ids_are_those_of_the_snippets(tmp_path: Path) -> None:
-    """A plan of the snippet's service differs from it in no id, agent, operation or meta."""
+    """The plan of a snippet's service has the snippet's ids, agents, operations and meta."""
     path = tmp_path / "glance-api.conf"
     path.write_text("[glance]\nvip = 10.0.0.12\n")
     ours = meaning(ElementTree.fromstring(planned(tmp_path, "glance-api", "xml")))
@@ -252,7 +252,7 @@ def test_ids_are_those_of_the_snippets(tmp_path: Path) -> None:
     (None, 3, "cannot be read: no such file"),
 ], ids=["empty", "no password", "broken", "missing"])
 def test_credentials(tmp_path: Path, lines: str | None, code: int, said: str) -> None:
-    """Credentials that are no help end the plan, with what is missing."""
+    """Unusable credentials end the plan, with what is missing."""
     openrc, path = tmp_path / "openrc", tmp_path / "d.conf"
     if lines is not None:
         openrc.write_text(lines)
@@ -264,7 +264,7 @@ def test_credentials(tmp_path: Path, lines: str | None, code: int, said: str) ->
 
 
 def test_no_plan_of_a_wrong_description(tmp_path: Path) -> None:
-    """Where validation finds an error there is no plan."""
+    """If validation finds an error there is no plan."""
     path = tmp_path / "d.conf"
     path.write_text("[glance]\n")
     done = command("plan", "--elsewhere", "--description", path)
@@ -274,7 +274,7 @@ def test_no_plan_of_a_wrong_description(tmp_path: Path) -> None:
 
 
 def test_a_name_goes_to_a_node_that_serves(described: Path) -> None:
-    """With dns_ha the names stand after their API in its group, each node with its own address."""
+    """With dns_ha the names come after their API in its group, with an address for each node."""
     root = ElementTree.fromstring(planned(described, "names", "xml"))
     found = meaning(root)
 
@@ -290,7 +290,7 @@ def test_a_name_goes_to_a_node_that_serves(described: Path) -> None:
 
 
 def test_maas(tmp_path: Path) -> None:
-    """With MAAS's agent there is no secret, and the lines for it and each node's file are said."""
+    """With MAAS's agent the key is not shown; the plan has the commands for it and each node."""
     path = tmp_path / "d.conf"
     path.write_text("[glance]\ndns_ha=true\nos_public_hostname=a.example.org\n[dns]\nagent=maas\n"
                     "maas_url=http://10.0.0.3:5240/MAAS\naddresses=n1=10.0.0.21\n")
@@ -303,7 +303,7 @@ def test_maas(tmp_path: Path) -> None:
 
 
 def test_ids_that_are_given_are_kept(described: Path) -> None:
-    """Ids of resources, virtual IPs, groups and clones are those of the description."""
+    """The plan has the description's ids of resources, virtual IPs, groups and clones."""
     found = meaning(ElementTree.fromstring(planned(described, "known-ids", "xml")))
 
     assert {"g_services_api": ["p_api-ip", "glance_api", "p_cinder-api"],
@@ -313,7 +313,7 @@ def test_ids_that_are_given_are_kept(described: Path) -> None:
 
 
 def test_what_crm_cannot_quote(tmp_path: Path) -> None:
-    """A value that the crm shell has no quotes for is refused with what to take instead."""
+    """A value that the crm shell cannot quote is refused, with what to use instead."""
     path = tmp_path / "d.conf"
     path.write_text("[glance]\nvip = 10.0.0.12\nconfig = /etc/a\"'b\n")
     done = command("plan", "--elsewhere", "--description", path)
@@ -326,7 +326,7 @@ def test_what_crm_cannot_quote(tmp_path: Path) -> None:
 
 
 def test_no_difference_to_itself(described: Path) -> None:
-    """A plan that is in the CIB already changes nothing, however its times are written."""
+    """A plan that is already in the CIB changes nothing, however its times are written."""
     cib = described / "cib.xml"
     cib.write_text(planned(described, "faces", "xml").replace('"180s"', '"3min"'))
 
@@ -334,7 +334,7 @@ def test_no_difference_to_itself(described: Path) -> None:
 
 
 def test_difference(described: Path) -> None:
-    """New resources and changed values are lines; a secret is none; what is not planned stays."""
+    """New resources and changed values are shown, no secret is; unplanned resources stay."""
     cib = described / "cib.xml"
     text = planned(described, "faces", "xml").replace('value="lrm://"', 'value="hunter2"')
     cib.write_text(text.replace('value="10.0.0.12"', 'value="10.0.0.99"'))
@@ -348,7 +348,7 @@ def test_difference(described: Path) -> None:
 
 
 def test_what_moves_into_a_group_is_told(described: Path) -> None:
-    """A resource that the plan has in another group than the CIB is a line of its own."""
+    """A resource that the plan moves into another group is shown on a line of its own."""
     cib = described / "cib.xml"
     cib.write_text(planned(described, "controller", "xml"))
     lines = planned(described, "two-apis", "xml", "--diff", str(cib)).splitlines()
@@ -357,7 +357,7 @@ def test_what_moves_into_a_group_is_told(described: Path) -> None:
 
 
 def test_everything_keeps_its_id(described: Path) -> None:
-    """Whatever names a CIB has for what is planned, the plan takes them over."""
+    """Whatever ids a CIB has for planned resources, the plan takes them over."""
     cib = described / "cib.xml"
     for name in ("faces", "names"):
         text = planned(described, name, "xml")
@@ -381,7 +381,7 @@ def test_a_virtual_ip_keeps_its_id(described: Path) -> None:
 
 
 def test_haproxy_has_the_ports_of_what_runs_on_all_nodes(described: Path) -> None:
-    """Each clone is balanced over the nodes' own addresses, at all virtual IPs; nothing else is."""
+    """haproxy balances each clone, and no other service, over the nodes, at all virtual IPs."""
     text = planned(described, "balanced", "haproxy")
 
     assert text[text.index("\nlisten "):] == """
@@ -404,7 +404,7 @@ listen glance-api
 
 
 def test_haproxy_is_where_the_virtual_ip_is(described: Path) -> None:
-    """It follows the addresses; the clones do not, and each listens on its node's own address."""
+    """haproxy is colocated with the virtual IPs; clones listen on their nodes' own addresses."""
     found = meaning(ElementTree.fromstring(planned(described, "balanced", "xml")))
 
     assert {("p_haproxy", "g_ip_controller"), ("p_nova-api", "g_ip_controller")} == {
@@ -417,7 +417,7 @@ def test_haproxy_is_where_the_virtual_ip_is(described: Path) -> None:
 
 
 def test_a_haproxy_that_is_there_changes_its_agent(described: Path) -> None:
-    """A haproxy that the cluster starts otherwise is changed into that of the plan, and back."""
+    """A haproxy under another agent is changed to that of the plan, and back."""
     before = described / "cib.xml"
     before.write_text(planned(described, "by-systemd", "xml"))
     text = (described / "by-systemd.conf").read_text()

@@ -1,4 +1,4 @@
-"""`lint --takeover`: what it foretells of older clusters, and what real agents then do."""
+"""`lint --takeover`: its forecast for older clusters, and what real agents then do."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ URL = "os_auth_url=http://10.0.0.11:5000/v2.0"
 
 
 def becomes(folder: Path, text: str) -> dict[str, tuple[str, bool]]:
-    """What each resource of a cluster becomes, and whether it maps unchanged."""
+    """For each resource of a cluster, its forecast, and whether it maps unchanged."""
     return {one.resource: (one.becomes, one.unchanged) for one in takeover(loaded(folder, text))}
 
 
 def test_the_guides_cluster(tmp_path: Path) -> None:
-    """Of the HA guide's cluster the APIs run on; what is another server today restarts."""
+    """In the HA guide's cluster APIs run on; services that have another server today restart."""
     assert {
         "p_api-ip": (STAYS, True),
         "p_keystone": (RESTARTS, False),
@@ -50,7 +50,7 @@ def test_the_guides_cluster(tmp_path: Path) -> None:
 
 
 def test_what_is_not_ours(tmp_path: Path) -> None:
-    """Of a charm's cluster nothing is touched; so is it with units and containers of TripleO's."""
+    """A charm's cluster, and TripleO's units and containers, stay as they are."""
     assert {(STAYS, True)} == {*becomes(tmp_path, CHARM + CHARM_DNS).values()}
     bundle = there(f'<bundle id="b"><docker image="x"/>'
                    f'{primitive("in", "ocf:openstack:glance-api")}</bundle>')
@@ -64,7 +64,7 @@ def test_what_is_not_ours(tmp_path: Path) -> None:
 
 
 def test_a_unit_restarts_as_foretold() -> None:
-    """Pacemaker restarts what a unit ran when it becomes a resource of ours of the same name."""
+    """Pacemaker restarts a service whose unit is replaced by an agent of ours under the same id."""
     past = ('<node_state id="1" uname="n1" in_ccm="true" crmd="online" join="member" '
             'expected="member"><lrm id="1"><lrm_resources><lrm_resource id="p" class="systemd" '
             'type="openstack-glance-api"><lrm_rsc_op id="p_last_0" operation_key="p_start_0" '
@@ -91,7 +91,7 @@ def test_a_unit_restarts_as_foretold() -> None:
 
 @pytest.mark.parametrize("name", SNIPPETS)
 def test_our_own(tmp_path: Path, name: str) -> None:
-    """What our own snippets make is taken over as it runs, with all of its parameters."""
+    """Resources of our own snippets are taken over without a restart, with all parameters."""
     kept = becomes(tmp_path, (ROOT / "crm" / name).read_text())
 
     assert {*kept.values()} <= {(TAKEN, True), (STAYS, True)}
@@ -110,7 +110,7 @@ ROWS = [
 @pytest.mark.parametrize(("parameters", "unchanged", "said"), ROWS,
                          ids=["unused", "unknown", "half", "refused", "own"])
 def test_parameters(parameters: str, unchanged: bool, said: str) -> None:
-    """Each parameter that does not mean what it meant is named, with what comes of it."""
+    """Each parameter that has another effect now is named, with that effect."""
     [one] = takeover(there(primitive("p", "ocf:openstack:glance-api", parameters)))
 
     assert (TAKEN, unchanged) == (one.becomes, unchanged)
@@ -120,7 +120,7 @@ def test_parameters(parameters: str, unchanged: bool, said: str) -> None:
 
 
 def test_types_and_templates() -> None:
-    """A type that we have no agent for keeps its own; the type of a template counts."""
+    """A type without an agent of ours keeps its agent; the type of a template counts."""
     root = there(primitive("p", "ocf:openstack:glance-apy")
                  + '<template id="t" class="ocf" provider="openstack" type="manila-api"/>'
                  '<primitive id="q" template="t"/>')
@@ -133,7 +133,7 @@ def test_types_and_templates() -> None:
 
 
 def test_the_older_defaults() -> None:
-    """Defaults of the older agents that are not ours are those of the record of these agents."""
+    """Older agents' defaults that differ from ours are as in the record of these agents."""
     differing = {}
     for name, parameters in PEERS.items():
         agent = agents.get(name)
@@ -149,7 +149,7 @@ def test_the_older_defaults() -> None:
 
 
 def test_json_and_exit_codes(tmp_path: Path) -> None:
-    """As JSON, each resource is an object; 1 says that something would not run on."""
+    """As JSON, each resource is an object; exit code 1 means that some would not run on."""
     loaded(tmp_path, GUIDE)
     done = command("lint", tmp_path / "cib.xml", "--takeover", "--format", "json")
     found = {one["resource"]: one for one in json.loads(done.output)}
@@ -170,7 +170,7 @@ def test_json_and_exit_codes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("more", ["", "client_binary=glance", f"os_username=monitor {URL}"],
                          ids=["whole", "unused", "half"])
 def test_taken_over(make_service: MakeService, more: str) -> None:
-    """What is foretold to be taken over goes on under our agent, with these parameters."""
+    """A service that the forecast calls taken over runs on under our agent, with its parameters."""
     service = make_service()
     service.parameters.update(dict(one.split("=") for one in more.split()))
     pid = start_by_shell(service)
@@ -186,7 +186,7 @@ def test_taken_over(make_service: MakeService, more: str) -> None:
 
 
 def test_not_recognised(make_service: MakeService) -> None:
-    """What is foretold to restart is not known to our agent, and says so by 7."""
+    """A service that the forecast calls restarted is not recognised by our agent: 7."""
     service = make_service()
     start_by_shell(service)
     service.parameters["binary"] = "/usr/bin/another"

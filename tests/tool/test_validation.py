@@ -28,7 +28,7 @@ NAMED = "[glance]\ndns_ha=true\nos_public_hostname=a.example.org\n"
 
 
 def test_a_good_description_has_no_findings(tmp_path: Path) -> None:
-    """Addresses of a local network, free, one for each service: nothing to say."""
+    """Free addresses of a local network, one for each service, have no finding."""
     assert [] == found(tmp_path / "d.conf", GOOD, a_node())
 
 
@@ -129,7 +129,7 @@ NODES = [
 @pytest.mark.parametrize(("row", "key", "seen", "lines"), NODES,
                          ids=[f"{one[0]}: {one[2]}" for one in NODES])
 def test_node(tmp_path: Path, row: str, key: str, seen: str, lines: str) -> None:
-    """A mistake that this node's addresses show is found, once; elsewhere it is not looked for."""
+    """A mistake that this node's addresses show is found, once, and only on this node."""
     path = tmp_path / "d.conf"
     text = f"[glance]\n{lines}\n"
     findings = found(path, text, a_node())
@@ -141,7 +141,7 @@ def test_node(tmp_path: Path, row: str, key: str, seen: str, lines: str) -> None
 
 
 def test_v2_what_is_meant(tmp_path: Path) -> None:
-    """V2: an address in no network is a warning where it is meant, if IPaddr2 can be given it."""
+    """V2: an address in no network is a warning if it is intended, and IPaddr2 can have it."""
     path, text = tmp_path / "d.conf", "[glance]\nvip=198.51.100.5\nallow_unroutable_vip=true\n"
     whole = f"{text}vip_iface=eth0\nvip_cidr=32\n"
 
@@ -152,7 +152,7 @@ def test_v2_what_is_meant(tmp_path: Path) -> None:
 
 
 def test_v3_what_the_cluster_holds(tmp_path: Path) -> None:
-    """V3: an address that the cluster holds here is no mistake; if it does not say, unknown."""
+    """V3: an address that the cluster has put here is no mistake; without the cluster, unknown."""
     path, text = tmp_path / "d.conf", "[glance]\nvip=10.0.0.21\n"
 
     assert [] == found(path, text, a_node(), ["10.0.0.21"])
@@ -168,7 +168,7 @@ def test_v3_what_the_cluster_holds(tmp_path: Path) -> None:
 def test_v7_the_servers_own_configuration(
     tmp_path: Path, host: str, vip: str, wrong: bool
 ) -> None:
-    """V7: bind_host of the other family is found where the service's file is there."""
+    """V7: bind_host of the other address family is found if the service's file is there."""
     config = tmp_path / "glance-api.conf"
     config.write_text(f"[DEFAULT]\nbind_host = {host}\n")
     findings = found(tmp_path / "d.conf", f"[glance]\nvip={vip}\nconfig={config}\n")
@@ -177,7 +177,7 @@ def test_v7_the_servers_own_configuration(
 
 
 def test_v7_in_a_section_of_its_own(tmp_path: Path) -> None:
-    """V7: bind_host stands where the agent says, for heat-api in [heat_api]."""
+    """V7: bind_host is read from the agent's section, for heat-api from [heat_api]."""
     config = tmp_path / "heat.conf"
     config.write_text("[DEFAULT]\nbind_host = ::\n[heat_api]\nbind_host = 0.0.0.0\n")
     findings = found(tmp_path / "d.conf", f"[heat]\nvip=2001:db8::12\nconfig={config}\n")
@@ -186,7 +186,7 @@ def test_v7_in_a_section_of_its_own(tmp_path: Path) -> None:
 
 
 def test_behind_haproxy(tmp_path: Path) -> None:
-    """D8: this node's own address is looked at; a server of the other family is no V7 there."""
+    """D8: this node's own address is checked; behind haproxy the other address family is no V7."""
     path, config = tmp_path / "d.conf", tmp_path / "glance-api.conf"
     config.write_text("[DEFAULT]\nbind_host = 2001:db8::21\n")
     text = f"{BALANCED}addresses = n1=2001:db8::21 n2=10.0.0.22\n".replace(
@@ -199,7 +199,7 @@ def test_behind_haproxy(tmp_path: Path) -> None:
 
 
 def test_d1_where_it_does_not_hold(tmp_path: Path) -> None:
-    """D1: workers need no address, nor do APIs without ha; a clone without one is a warning."""
+    """D1: workers, and APIs without ha, need no address; a clone without one is a warning."""
     path = tmp_path / "d.conf"
 
     assert [] == found(path, "[heat-engine]\n")
@@ -221,7 +221,7 @@ def test_check_as_json(tmp_path: Path) -> None:
 
 
 def test_check_looks_at_the_real_node(tmp_path: Path) -> None:
-    """In a network namespace with one interface the command finds what `ip` shows it."""
+    """In a network namespace with one interface the command's findings are about its addresses."""
     path = tmp_path / "d.conf"
     path.write_text("[glance]\nvip = 10.9.0.2\n[cinder]\nvip = 10.8.0.2\n[heat]\nvip = 10.9.0.7\n")
     script = ("ip link add eth9 type veth peer name eth8 && ip addr add 10.9.0.2/24 dev eth9 && "

@@ -23,8 +23,8 @@ settings.load_profile("unit")
 
 @pytest.fixture(autouse=True)
 def _logs(tmp_path: Path) -> Iterator[None]:
-    """No log of a daemon's goes to /var/log."""
-    # Not the test's own monkeypatch, which would then be undone after what else a test asks for.
+    """No daemon's log goes to /var/log."""
+    # Not the test's own monkeypatch, which would then be undone after the test's other fixtures.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(state, "LOGS", str(tmp_path / "logs"))
         yield
@@ -32,7 +32,7 @@ def _logs(tmp_path: Path) -> Iterator[None]:
 
 @pytest.fixture
 def place(folder: Path) -> Path:
-    """A folder that every user may enter, as the name of a test's processes."""
+    """A folder that every user may enter; its path marks the test's processes."""
     return folder
 
 
@@ -66,7 +66,7 @@ def service() -> Iterator[Service]:
 
 @pytest.fixture(scope="session")
 def imported() -> None:
-    """What is slow to import is there before the first deadline runs."""
+    """Modules that are slow to import are loaded before the first deadline runs."""
     __import__("keystoneauth1.identity.v3")
     __import__("requests")
 
@@ -80,7 +80,7 @@ def keystone() -> Iterator[Keystone]:
 
 @pytest.fixture
 def secure(certificate: Path) -> Iterator[Keystone]:
-    """One that serves https; it has a version document, as an API has."""
+    """A look-alike Keystone with https; it has a version document, as an API has."""
     with Keystone(users={"monitor": PASSWORD}, certfile=str(certificate)) as server:
         yield server
 

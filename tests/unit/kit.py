@@ -1,4 +1,4 @@
-"""Processes and an API server for the unit tests; nothing here uses what it helps to test."""
+"""Processes and an API server for the unit tests; nothing here uses the code under test."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PYTHON = _python()
 NOBODY, OTHER = 65534, 1
 
 GIVE_IPV6 = "sysctl net.ipv6.conf.lo.disable_ipv6=0 gives it to the machine"
-"""The remedy where there is no ::1; an agent may be given one, and nothing else shows that."""
+"""The remedy where there is no ::1: these tests alone show that agents work with IPv6."""
 
 TREE = '''\
 """A master with workers, which behave as the JSON after --config-file says."""
@@ -48,7 +48,7 @@ def report(role):
 def stay(role):
     report(role)
     while True:
-        time.sleep(0.1)  # Python sees a signal that comes right before a sleep after it.
+        time.sleep(0.1)  # Python handles a signal that comes right before a sleep only after it.
 
 def worker():
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -112,13 +112,13 @@ class Tree:
         return sorted(self.pids("master") + self.pids("worker"))
 
     def kill_master(self) -> None:
-        """As by the kernel's OOM killer: at once, and without a word to the workers."""
+        """As by the kernel's OOM killer: at once, and without a signal to the workers."""
         self.process.kill()
         self.process.wait()
 
 
 class Zoo:
-    """Keeper of processes: knows them by the folder in their arguments or environment."""
+    """The processes of a test; close() finds them by the folder in arguments or environment."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
@@ -171,7 +171,7 @@ class Zoo:
         self, *, tag: str = "", env: dict[str, str] | None = None, user: int | None = NOBODY,
         session: bool = True, **spec: object,
     ) -> Tree:
-        """A tree that has come up whole."""
+        """A tree of which every process has started."""
         environment = dict(env or {})
         if tag:
             environment["OPENSTACK_OCF_INSTANCE"] = tag
@@ -193,7 +193,7 @@ class Zoo:
         return any(mark in text for text in found)
 
     def close(self) -> None:
-        """End them all, and see them gone."""
+        """End all processes, and wait until they are gone."""
         for child in self._children:
             child.kill()
             child.wait()

@@ -48,27 +48,27 @@ ACTIONS = SERVICE.actions
     ],
 )
 def test_seconds(action: str, timeout: str | None, left: float) -> None:
-    """An action has Pacemaker's timeout less a margin; by hand, what is advertised."""
+    """An action has Pacemaker's timeout less a margin; by hand, the advertised timeout."""
     environ = {"OCF_RESKEY_CRM_meta_timeout": timeout} if timeout else {}
     assert left == pytest.approx(seconds(Environment(action, "x", environ), ACTIONS))
 
 
 @pytest.mark.parametrize(("age", "left"), [(0, 28), (3, 25), (29.9, -1.9), (30, 28), (1e6, 28)])
 def test_seconds_since_birth(age: float, left: float) -> None:
-    """What the process has lived is gone; who is older than the timeout was a shell before."""
+    """The process's age is subtracted, unless it is older than the timeout (a former shell)."""
     environ = {"OCF_RESKEY_CRM_meta_timeout": "30000"}
     assert left == pytest.approx(seconds(Environment("monitor", "x", environ), ACTIONS, age))
 
 
 @given(st.integers(1, 10**18))
 def test_always_before_pacemaker(milliseconds: int) -> None:
-    """Whatever the timeout, there is time, and it ends before Pacemaker's."""
+    """Whatever the timeout, an action has some time, and less than Pacemaker gives."""
     environ = {"OCF_RESKEY_CRM_meta_timeout": str(milliseconds)}
     assert 0 < seconds(Environment("monitor", "x", environ), ACTIONS) < milliseconds / 1000
 
 
 def call_of(asked: str, *checks: Check) -> Call:
-    """A monitor with what OCF_CHECK_LEVEL is."""
+    """A monitor with this OCF_CHECK_LEVEL."""
     environment = Environment("monitor", "x", {"OCF_CHECK_LEVEL": asked} if asked else {})
     agent = Agent(name="x", title="x", manages=Managed(DAEMON, *checks))
     return agent.call(environment, Log("x", environment))
@@ -134,9 +134,9 @@ def test_usage() -> None:
 def test_stop_without_a_folder(
     tmp_path: Path, log: Log, logged: Callable[[], str], zoo: Zoo, kind: str
 ) -> None:
-    """Stop does without its folder: where it cannot be used, the pidfile is enough."""
+    """Stop does not need its folder: where that cannot be used, the pidfile is enough."""
     tree = zoo.tree(workers=1)
-    name = f"p_{zoo.place.name}"  # that nobody else on this machine has
+    name = f"p_{zoo.place.name}"  # unique on this machine
     (tmp_path / f"{name}.pid").write_text(f"{tree.master}\n")
     if kind == "file":
         (tmp_path / "openstack").write_text("x")

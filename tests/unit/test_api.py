@@ -1,6 +1,6 @@
-"""The API check: every answer, whom it asks, and what is made of a Keystone in trouble.
+"""The API check: every answer, the address that it asks, and the verdict if Keystone is in trouble.
 
-The verdict table itself is walked by agents: tests/agents/test_blame.py.
+The verdict table itself is tested with whole agents: tests/agents/test_blame.py.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ DAEMON = Daemon(project="unit", binary="unit-api", port=PORT)
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The daemon is alone where it is remembered to listen; that is for `listening` to tell."""
+    """The check that the daemon alone listens at its address is left out: it is `listening`'s."""
     monkeypatch.setattr(listening, "ensure", lambda *_: None)
 
 
@@ -73,7 +73,7 @@ def remembered(service: Service, values: Values | None = None) -> State:
 
 
 def subject_of(values: Values, state: State) -> Subject:
-    """What is checked: a daemon, for which the test itself stands in."""
+    """The subject of a check: the test's own process in place of a daemon."""
     master = find(os.getpid())
     assert master is not None
     return Subject("unit-api", values, DAEMON, state, master, lambda: [master])
@@ -103,7 +103,7 @@ POLICY = {"degraded": 190, "ignore": 0, "fail": 1, "": 190}
 def test_nobody_serves(
     service: Service, keystone: Keystone, policy: str, public: str, mode: str,
 ) -> None:
-    """No token to be had and no version document: 1, whatever the policy."""
+    """Without a token and without a version document the code is 1, whatever the policy."""
     keystone.mode, service.public = mode, public
     code, reason = check(values_for(keystone, keystone_failure=policy), remembered(service))
     assert 1 == code
@@ -117,7 +117,7 @@ def test_nobody_serves(
 def test_doubtful_answer_and_keystone_bad(
     service: Service, keystone: Keystone, answer: str, mode: str, policy: str, code: int,
 ) -> None:
-    """401 or 503 while Keystone is bad: it is Keystone's, whom the service asks."""
+    """401 or 503 while Keystone is bad is Keystone's fault: the service asks it."""
     service.answers = [answer]
     keystone.mode = mode
     values = values_for(keystone, **({"keystone_failure": policy} if policy else {}))
@@ -127,7 +127,7 @@ def test_doubtful_answer_and_keystone_bad(
 
 
 def test_no_time(service: Service) -> None:
-    """With no time left nobody is believed to serve."""
+    """With no time left, a service does not count as serving."""
     service.public = "hang"
     assert (1, f"unit-api at {service.url} does not answer in time") == (
         check(values_for(), remembered(service), 0))
@@ -157,9 +157,9 @@ def test_mistyped_and_not_serving(
 
 @pytest.mark.parametrize("mode", ["fine", "dead"])
 def test_every_status(service: Service, keystone: Keystone, mode: str) -> None:
-    """200 is well, 403 the user's; all else is the service's own, 401 and 503 if Keystone is well.
+    """200 is well, 403 the user's fault, all else the service's: 401 and 503 if Keystone is well.
 
-    Only 401 and 503 are asked for twice.
+    Only after 401 and 503 the service is asked again.
     """
     values = values_for(keystone)
     keystone.mode = mode
@@ -187,7 +187,7 @@ def test_every_status_of_keystone(service: Service, keystone: Keystone) -> None:
 
 @pytest.mark.parametrize("one", [one for one in WIRE if not one.slow], ids=lambda one: one.name)
 def test_answer(service: Service, keystone: Keystone, one: Wire, tmp_path: Path) -> None:
-    """An answer that is none is the fault of who gave it, whatever it was to be the answer to."""
+    """An invalid answer is the fault of the server that gave it, whatever was asked."""
     answer, values = str(said(tmp_path, one.answer)), values_for(keystone)
     service.answers = [answer]
     code, reason = check(values, remembered(service, values))
@@ -206,14 +206,14 @@ def test_answer(service: Service, keystone: Keystone, one: Wire, tmp_path: Path)
 def test_grant(
     service: Service, keystone: Keystone, answer: bytes, code: int, tmp_path: Path,
 ) -> None:
-    """A grant that is nonsense is Keystone's fault; a token that can be one is used."""
+    """A grant that is nonsense is Keystone's fault; a possible token is used."""
     keystone.mode = str(said(tmp_path, answer))
     found, reason = check(values_for(keystone), remembered(service))
     assert code == found
     assert not code or reason.startswith("unit-api answers; Keystone at http")
 
 
-# --- whom it asks -------------------------------------------------------------------------------
+# --- what it asks -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_split(url: str, parts: tuple[str, str, str]) -> None:
     ],
 )
 def test_url(service: Service, keystone: Keystone, rest: str, asked: str, public: str) -> None:
-    """A URL without a path is completed, another is asked as it is; versions are beside it."""
+    """A url without a path is completed, any other is used as it is; its root has the versions."""
     values = values_for(keystone, url=service.url + rest)
     state = listening_at("http://127.0.0.1:9")
     assert (0, "") == check(values, state)
@@ -283,7 +283,7 @@ def test_junk_url_in_the_state(url: str) -> None:
 
 
 def test_name_that_does_not_resolve() -> None:
-    """A url whose name does not resolve is told of."""
+    """A url whose name does not resolve is named in the reason."""
     state = listening_at("http://127.0.0.1:9")
     for name in ("api.invalid", "a..b", "x" * 64 + ".invalid"):
         code, reason = check(values_for(url=f"http://{name}:9292/"), state, 30)
@@ -292,14 +292,14 @@ def test_name_that_does_not_resolve() -> None:
 
 
 def test_local_only() -> None:
-    """A learned address that is not on this node any more is not asked for elsewhere."""
-    state = listening_at("http://192.0.2.77:9292")  # RFC 5737: nobody has it
+    """A remembered address that this node no longer has is not asked on another node."""
+    state = listening_at("http://192.0.2.77:9292")  # RFC 5737: no host has it
     assert (1, "unit-api at http://192.0.2.77:9292 listens on an address that is not on this node "
                "(any more)") == check(values_for(), state)
 
 
 def test_asked_from_its_own_address() -> None:
-    """Where the daemon listens, it is asked from that very address: no other host can do so."""
+    """The daemon is asked from the address on which it listens: no other host can do so."""
     server = Service(host="127.0.0.9")
     try:
         target = Target("unit-api", server.url + PATH, public=b"versions", local=True)
@@ -310,7 +310,7 @@ def test_asked_from_its_own_address() -> None:
 
 
 def test_host_of_ipv6() -> None:
-    """A daemon that listens on IPv6 is told so in the header Host, in brackets."""
+    """For a daemon that listens on IPv6, the header Host has the address in brackets."""
     try:
         server = Service("::1")
     except OSError as error:
@@ -385,7 +385,7 @@ Serves = Callable[..., int]
 
 @pytest.fixture
 def serves(monkeypatch: pytest.MonkeyPatch) -> Serves:
-    """Asks as start does, of a daemon that was found to listen where the service does."""
+    """Asks as start does, as if the daemon had been found to listen where the service does."""
     def ask(values: Values, service: Service, seconds: float = PLENTY) -> int:
         monkeypatch.setattr(
             listening, "ready",
@@ -398,7 +398,7 @@ def serves(monkeypatch: pytest.MonkeyPatch) -> Serves:
 
 
 def test_serves_where_it_listens(service: Service, serves: Serves) -> None:
-    """Start looks where the daemon listens, wherever the parameter url leads."""
+    """Start asks where the daemon listens, whatever the parameter url says."""
     other = Service()
     try:
         values = values_for(url=other.url)

@@ -70,7 +70,7 @@ def test_trace_is_read(trace: Trace) -> None:
 
 
 def test_traced(need: Callable[[str, str], str]) -> None:
-    """A real candidate's processes are counted, and its memory is not that of who starts it."""
+    """A real candidate's processes are counted, and its memory without that of its parent."""
     need("/usr/bin/strace", "strace")
     need("/usr/bin/time", "time")
     ballast = bytearray(64 << 20)
@@ -82,7 +82,7 @@ def test_traced(need: Callable[[str, str], str]) -> None:
 
 
 def test_who_does_something_else_is_not_measured() -> None:
-    """A candidate with another exit code than its own ends the benchmark."""
+    """A candidate with an unexpected exit code ends the benchmark."""
     with pytest.raises(UnexpectedError, match="false"):
         run(Candidate("false", ["/bin/false"]))
     assert run(Candidate("false", ["/bin/false"], code=1))[0] > 0
@@ -108,13 +108,13 @@ def agent(tmp_path: Path) -> Path:
 
 
 def operation(agent: Path, name: str, timeout: float = 30.0) -> Operation:
-    """A monitor of an executor that is in a hurry."""
+    """A monitor that an executor repeats every 50 ms."""
     environment = {"PATH": "/usr/bin:/bin", "OCF_RESOURCE_INSTANCE": name}
     return Operation(name, [str(agent), "monitor"], environment, 0.05, timeout)
 
 
 def test_executor_repeats(agent: Path, tmp_path: Path) -> None:
-    """Each operation comes again after its interval, and all that ran are told of."""
+    """Each operation is repeated after its interval, and every run is reported."""
     agent.write_text(f'#!/bin/sh\necho "$OCF_RESOURCE_INSTANCE" >>{tmp_path}/ran\n')
     operations = [operation(agent, name) for name in ("a", "b")]
     for seconds in (0.5, 2.0, 8.0, 32.0):  # a busy machine needs more
@@ -129,7 +129,7 @@ def test_executor_repeats(agent: Path, tmp_path: Path) -> None:
 
 
 def test_executor_kills(agent: Path) -> None:
-    """Who is not back in time is killed."""
+    """An operation that does not end in time is killed."""
     agent.write_text("#!/bin/sh\nexec sleep 1000\n")
     ran = Executor([operation(agent, "a", timeout=0.2)]).run([0.0], 2.0)
     assert {-9} == {one.code for one in ran}
@@ -155,11 +155,11 @@ ROUNDS = [
     }
     for number, keystone in ((1, 50.0), (2, 1.0), (3, 1.5))
 ]
-"""In the first of them somebody else kept Keystone busy."""
+"""In the first of them other clients kept Keystone busy."""
 
 
 def test_minutes_are_compared_within_a_round() -> None:
-    """What daemons spend more is the median of the rounds' differences, beside plain medians."""
+    """The extra CPU of daemons is the median of the rounds' differences, beside plain medians."""
     assert [NONE, "0", "0", "0.00", "-", "1.50", "2.00", "3.00", "20.00", "-"] == (
         controller.row(NONE, ROUNDS))
     assert [
@@ -169,7 +169,7 @@ def test_minutes_are_compared_within_a_round() -> None:
 
 
 def test_monitors_that_find_fault_are_told() -> None:
-    """What a kind of monitor found of which daemon, and how often, is told beneath the table."""
+    """Failures that a kind of monitor found, with daemon and number, are listed below the table."""
     told = controller.told(["keystone", "nova-conductor"], ROUNDS)
     late = "nova-conductor killed after its timeout (3 times)"
     assert f"- not 0 of {SHELL}: nova-conductor 7 (3 times), {late}" == told[-1]

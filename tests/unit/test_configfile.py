@@ -1,4 +1,4 @@
-"""What stands in a service's configuration, and in an ini file of uWSGI."""
+"""Options in a service's configuration, and in an ini file of uWSGI."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ INIS = [
 
 @pytest.mark.parametrize(("text", "found"), INIS)
 def test_settings(tmp_path: Path, text: str, found: dict[str, str]) -> None:
-    """What stands in the section uwsgi, as uWSGI takes it: of several of one name the last."""
+    """The options of the section uwsgi, as uWSGI reads them: of several with one name the last."""
     path = tmp_path / "uwsgi.ini"
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     assert found == dict(settings(str(path)))
 
 
 def test_no_settings() -> None:
-    """Without an ini file there are none."""
+    """Without an ini file there are no settings."""
     assert {} == settings("")
 
 
 @pytest.mark.parametrize("what", ["binary", "no-section", "folder", "missing"])
 def test_unreadable(tmp_path: Path, what: str) -> None:
-    """A file that cannot be read as what it should be is named, for both files."""
+    """A file that cannot be read or parsed is named in the error, for both files."""
     path = tmp_path / "bad"
     if what == "folder":
         path.mkdir()
@@ -57,7 +57,7 @@ def test_unreadable(tmp_path: Path, what: str) -> None:
 
 @given(junk=st.binary(max_size=200))
 def test_any_file(tmp_path: Path, junk: bytes) -> None:
-    """Whatever is in a file: settings, or one that is named."""
+    """Whatever is in a file: settings, or an error that names it."""
     path = tmp_path / "junk"
     path.write_bytes(junk)
     try:
@@ -79,7 +79,7 @@ REFERENCES = [
 
 @pytest.mark.parametrize(("line", "value"), REFERENCES)
 def test_references(tmp_path: Path, line: str, value: str) -> None:
-    """Options stand in the place of references, from this section or DEFAULT, of any file."""
+    """References are replaced by options of this section or DEFAULT, from any file."""
     first, second = tmp_path / "first", tmp_path / "second"
     first.write_text(f"[DEFAULT]\nb = 7\nd = 3\n[s]\nb = 1\nc = 2\n{line}\n", encoding="utf-8")
     second.write_text("[s]\ne = 4\n", encoding="utf-8")
@@ -87,7 +87,7 @@ def test_references(tmp_path: Path, line: str, value: str) -> None:
 
 
 def test_continues_nothing(tmp_path: Path) -> None:
-    """What continues an option without a value is junk, and not a bug of ours."""
+    """A continuation of an option without a value is an error of the file, not a bug of ours."""
     path = tmp_path / "junk"
     path.write_text("[DEFAULT]\nnothing\n  and more of it\n", encoding="utf-8")
     with pytest.raises(ArgumentError, match="cannot be read: "):

@@ -60,7 +60,7 @@ def test_both_urls_the_same(new: str, older: str) -> None:
 
 
 def test_both_urls_different() -> None:
-    """Two Keystones are one too many, and the message has both names."""
+    """Two different Keystones are refused, and the message names both parameters."""
     values = values_for(os_auth_url="http://a:5000/v3",
                         keystone_get_token_url="http://b:5000/v2.0/tokens")
     with pytest.raises(ConfigurationError, match="os_auth_url and keystone_get_token_url"):
@@ -93,7 +93,7 @@ def test_no_url(url: str, name: str) -> None:
 @pytest.mark.parametrize("url", ["http://h:5000?x=1", "http://h:5000/v3?x=1", "http://h:5000#x",
                                  "http://h:5000/v3#x"])
 def test_query(url: str, name: str) -> None:
-    """A query or a fragment has no place in an Identity URL, which is to be continued."""
+    """A query or a fragment is refused in an Identity URL: paths are appended to it."""
     with pytest.raises(ConfigurationError, match=name):
         identity_root(values_for(**{name: url}))
 
@@ -113,7 +113,7 @@ def test_password_in_url(url: str) -> None:
 
 @pytest.mark.parametrize("url", ["HTTP://h:5000", "HTTPS://h", "Https://H:5000/V3"])
 def test_scheme_in_capitals(url: str) -> None:
-    """A scheme in capitals means the same, and comes out small: nobody is asked by plain HTTP."""
+    """A scheme in capitals is made lower case: HTTPS must not become plain HTTP."""
     scheme, _, rest = url.partition("://")
     assert f"{scheme.lower()}://{rest}" == checked_url("url", url)
 
@@ -149,7 +149,7 @@ def test_parameters_are_the_monitors() -> None:
     ids=lambda names: "+".join(names) or "none")
 @pytest.mark.parametrize("token_url", ["", GUIDE_TOKEN_URL], ids=["no default", "default"])
 def test_halves(names: tuple[str, ...], token_url: str) -> None:
-    """None of the credentials, or all of them; for a half, what is missing is told."""
+    """None of the credentials, or all of them; otherwise the message names what is missing."""
     values = values_for(token_url, **{name: CREDENTIALS[name] for name in names})
     missing = [name for name in CREDENTIALS if name not in names]
     if token_url and "os_auth_url" in missing:
@@ -184,14 +184,14 @@ def test_older_names(names: tuple[str, str]) -> None:
      ({"os_domain": "a", "os_user_domain_name": "b"}, ("b", "a")),
      ({"os_domain": "a", "os_project_domain_name": "b"}, ("a", "b"))])
 def test_domains(given: dict[str, str], domains: tuple[str, str]) -> None:
-    """The older os_domain is that of both, where the newer names are not given."""
+    """The older os_domain is that of user and project, where the newer names are not given."""
     found = identity(values_for(**CREDENTIALS, **given))
     assert found is not None
     assert domains == (found.user_domain, found.project_domain)
 
 
 def test_project_and_tenant_differ() -> None:
-    """Two projects are one too many, and the message has both names."""
+    """Two different projects are refused, and the message names both parameters."""
     values = values_for(**CREDENTIALS, os_tenant_name="other")
     with pytest.raises(ConfigurationError, match="os_project_name and os_tenant_name differ"):
         identity(values)
@@ -209,26 +209,26 @@ def test_project_and_tenant_agree() -> None:
     ids=["system", "insecure", "file", "insecure wins", "no"],
 )
 def test_verification(given: dict[str, str], verify: str | bool) -> None:
-    """Certificates are verified by the system's, by a file, or not at all."""
+    """Certificates are verified by the system's authorities, by a file, or not at all."""
     assert verify == verification(values_for(**given))
 
 
 @pytest.mark.parametrize("given", [{"os_insecure": "perhaps"}, {"os_cacert": "ca.pem"}])
 def test_no_verification(given: dict[str, str]) -> None:
-    """A wrong value is not taken for the less secure one."""
+    """A wrong value is an error, and does not turn verification off."""
     with pytest.raises(ConfigurationError, match=next(iter(given))):
         verification(values_for(**given))
 
 
 def test_host_without_ca_file() -> None:
-    """A file that is not on this node is told with its name."""
+    """A CA file that is not on this node is named in the error."""
     with pytest.raises(NotInstalledError, match="os_cacert=/no/such.pem does not exist"):
         validate_host(values_for(os_cacert="/no/such.pem"))
 
 
 @pytest.mark.parametrize("package", ["keystoneauth1", "requests"])
 def test_package_missing(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a package this node is told of it, and of what to install, if it is needed."""
+    """A missing package is an error that says what to install, if credentials are given."""
     import importlib.util
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec",
@@ -257,13 +257,13 @@ def test_seal() -> None:
      ("os_auth_url", "http://other:5000"), ("os_user_domain_name", "other"),
      ("os_project_domain_name", "other")])
 def test_seal_of_others(name: str, value: str) -> None:
-    """Whichever of the credentials is another, the seal is broken."""
+    """If one of the credentials differs, whichever it is, the seal does not match."""
     seal = Identity(values_for(**CREDENTIALS)).seal()
     assert not Identity(values_for(**{**CREDENTIALS, name: value})).sealed(seal)
 
 
 def test_seal_is_not_confused() -> None:
-    """Credentials that only together look the same are others."""
+    """Credentials that are equal only when joined to one text have different seals."""
     one = Identity(values_for(**{**CREDENTIALS, "os_username": "ab", "os_password": "c"}))
     two = Identity(values_for(**{**CREDENTIALS, "os_username": "a", "os_password": "bc"}))
     assert not two.sealed(one.seal())
@@ -272,14 +272,14 @@ def test_seal_is_not_confused() -> None:
 @pytest.mark.parametrize("junk", ["", ":", "x", "salt:", ":digest", "a:b:c", "x" * 5000,
                                   "s" * 200 + ":d", "\ud800:x", "M\u00e4rz:x", "\0:x"], ids=ascii)
 def test_junk_seal(junk: str) -> None:
-    """Junk is nobody's seal."""
+    """Junk is no valid seal."""
     assert not Identity(values_for(**CREDENTIALS)).sealed(junk)
 
 
 @given(password=st.text(st.characters(codec="utf-8", exclude_characters="\0"),
                         min_size=1), junk=st.text(st.characters()))
 def test_any_seal(password: str, junk: str) -> None:
-    """Whatever the password, its seal is known; whatever the junk, it is none."""
+    """The seal of any password is accepted with it; any junk is no seal."""
     who = Identity(values_for(**{**CREDENTIALS, "os_password": password}))
     assert who.sealed(who.seal())
     assert not who.sealed(junk)

@@ -81,7 +81,7 @@ def values_for(daemon: Daemon, **given: str) -> Values:
 
 
 def test_parameters(daemon: Daemon) -> None:
-    """Those of the HA guide are there, and what changes the process is not reloadable."""
+    """The HA guide's parameters are there, and those that change the process are not reloadable."""
     reloadable = {p.name: p.reloadable for p in daemon.parameters}
     assert {
         "binary": False, "config": False, "user": False, "pid": False,
@@ -134,7 +134,7 @@ def test_without_binary() -> None:
 
 
 def test_without_a_given_binary() -> None:
-    """An operator's own path that is missing is just that."""
+    """Where the operator's own path is missing, the reason does not advise uWSGI."""
     with pytest.raises(NotInstalledError) as raised:
         split_up().executable(values_for(split_up(), binary="/no/such"))
     assert "server=uwsgi" not in str(raised.value)
@@ -144,7 +144,7 @@ def test_without_a_given_binary() -> None:
     ("text", "remarks"),
     [("", 1), ("host = storage\n", 0), ("backend_host = storage\n", 0), ("#host = x\n", 1)])
 def test_host_options(tmp_path: Path, text: str, remarks: int) -> None:
-    """A service that owns what it has made is remarked on where its host is not fixed."""
+    """A service that owns objects by its host's name gets a remark where no host is configured."""
     config = tmp_path / "unit.conf"
     config.write_text("[DEFAULT]\n" + text)
     daemon = Daemon(project="unit", binary="sh", config=str(config),
@@ -171,7 +171,7 @@ def test_own_log_folder(tmp_path: Path, text: str, folder: str) -> None:
 def test_executable_is_not_in_the_working_folder(
     daemon: Daemon, place: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A name is not looked for where the agent happens to run."""
+    """A name is not looked for in the working directory."""
     monkeypatch.chdir(place)
     with pytest.raises(NotInstalledError):
         daemon.executable(values_for(daemon, binary="unit-daemon"))
@@ -203,7 +203,7 @@ def test_owner(daemon: Daemon) -> None:
     ids=repr,
 )
 def test_command(daemon: Daemon, text: str, arguments: list[str]) -> None:
-    """Further arguments are split as a shell splits them; what a shell would do stays text."""
+    """Further arguments are split as a shell splits them; other shell syntax stays text."""
     values = values_for(daemon, **({"additional_parameters": text} if text else {}))
     assert [values.text("binary"), "--config-file", values.text("config"), *arguments] == (
         daemon.command(values))
@@ -232,7 +232,7 @@ def test_any_arguments(arguments: list[str]) -> None:
         (["vi", "{config}"], False),
         (["{binary}-wrapper", "--config-file", "{config}"], False),
         (["a", "b", "c", "d", "{binary}", "{config}"], False),
-        # Neutron's and cotyledon's; the latter where the title was too long.
+        # Process titles of neutron and cotyledon; some of the latter are cut off.
         (["unit-daemon (/usr/bin/python3 {binary} --config-file {config})"], True),
         (["unit-daemon (/usr/bin/python3 {binary} --config-file={config} --x)"], True),
         (["unit-daemon: master process [{binary} --config-file={config}]"], True),
@@ -272,7 +272,7 @@ Spawn = Callable[..., "dict[str, object]"]
 
 @pytest.fixture
 def spawned(daemon: Daemon, zoo: Zoo, place: Path, output: int) -> Spawn:
-    """Starts the daemon for real, and gives what it reports of itself."""
+    """Starts the daemon as a process, and returns its report of itself."""
     def spawn(**given: str) -> dict[str, object]:
         place.chmod(0o777)
         child = daemon.spawn(values_for(daemon, **given), "unit-daemon:p_unit", output)
@@ -297,7 +297,7 @@ daemon.spawn(Values(daemon.parameters, {}), "a:b", 1).wait()
 
 @ROOT_ONLY
 def test_spawn_with_groups(place: Path) -> None:
-    """The daemon has the groups that its user is in, as glance has that of the certificates."""
+    """The daemon has its user's supplementary groups, such as one that may read certificates."""
     groups = place / "group"
     groups.write_text(f"{Path('/etc/group').read_text()}unit-tls:x:4242:nobody\n")
     binary = place / "unit-daemon"
@@ -329,7 +329,7 @@ def test_spawn_fails(
     daemon: Daemon, output: int, monkeypatch: pytest.MonkeyPatch, error: OSError,
     kind: type[AgentError], said: str,
 ) -> None:
-    """What cannot be run is missing on this node; a full process table is not."""
+    """A binary that cannot be run counts as missing on this node; a full process table does not."""
     def fail(*_: object, **__: object) -> None:
         raise error
 
@@ -346,14 +346,14 @@ def test_spawn_fails(
 def test_spawn_what_cannot_run(
     daemon: Daemon, place: Path, output: int, content: str, said: str,
 ) -> None:
-    """A file that the kernel cannot run is told of with the kernel's words."""
+    """For a file that the kernel cannot run, the reason has the kernel's message."""
     (place / "unit-daemon").write_text(content)
     with pytest.raises(NotInstalledError, match=f"cannot run .*{said}"):
         daemon.spawn(values_for(daemon), "unit-daemon:p_unit", output)
 
 
 def test_environment(spawned: Spawn, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the agent's environment nothing is left, the tag is there, and no secret."""
+    """The daemon gets nothing of the agent's environment and no secret, but the tag."""
     monkeypatch.setenv("OCF_RESKEY_os_password", "a-secret")
     monkeypatch.setenv("OCF_RESOURCE_INSTANCE", "p_unit")
     monkeypatch.setenv("PCMK_anything", "a-secret")
@@ -368,7 +368,7 @@ def test_environment(spawned: Spawn, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_output(spawned: Spawn, place: Path) -> None:
-    """What the daemon says goes to the log, after what is there."""
+    """The daemon's output is appended to the log."""
     (place / "output.log").write_text("before\n")
     spawned()
     assert ["before", "said on stdout", "said on stderr"] == (
@@ -406,7 +406,7 @@ def test_spawn_needs_root(place: Path) -> None:
 
 @ROOT_ONLY
 def test_open_log(daemon: Daemon, place: Path, store: Store, log: Log) -> None:
-    """The log is in the service's own folder, and the daemon's user's."""
+    """The log is in the service's own folder, and belongs to the daemon's user."""
     folder = place / "log"
     folder.mkdir()
     os.chown(folder, NOBODY, -1)
@@ -421,7 +421,7 @@ def test_open_log(daemon: Daemon, place: Path, store: Store, log: Log) -> None:
 def test_open_log_leaves_no_trace_on_the_agent(
     daemon: Daemon, place: Path, store: Store, log: Log,
 ) -> None:
-    """After the log was opened as the user, the agent is root again, with its own umask."""
+    """After it has opened the log as the user, the agent is root again, with its own umask."""
     umask = os.umask(0o077)
     os.umask(umask)
     before = (os.geteuid(), os.getegid(), os.getgroups(), umask)
@@ -432,7 +432,7 @@ def test_open_log_leaves_no_trace_on_the_agent(
 
 
 def test_open_log_appends(daemon: Daemon, place: Path, store: Store, log: Log) -> None:
-    """What the log holds is kept, and the descriptor blocks, as a daemon expects."""
+    """The content of the log is kept, and the descriptor blocks, as a daemon expects."""
     path = place / "own.log"
     path.write_text("before\n")
     path.chmod(0o666)
@@ -482,7 +482,7 @@ TRAPS = ["symlink", "dangling symlink", "fifo", "folder", "no folder", "root's f
 def test_given_log_file_cannot_be_opened(
     daemon: Daemon, place: Path, store: Store, log: Log, kind: str,
 ) -> None:
-    """A log_file that the daemon's user may not write, or that is none, is refused by name."""
+    """A log_file that the daemon's user may not write, or that is no file, is refused by name."""
     path = trap(kind, place)
     with pytest.raises(ArgumentError) as caught:
         daemon.open_log(values_for(daemon, log_file=str(path)), "p_unit", store, log)
@@ -498,7 +498,7 @@ def test_given_log_file_cannot_be_opened(
 def test_default_log_file_cannot_be_opened(
     daemon: Daemon, place: Path, store: Store, log: Log, logged: Callable[[], str], kind: str,
 ) -> None:
-    """Where the default log cannot be written, the bounded one serves; this is said."""
+    """Where the default log cannot be written, the bounded log is used, with a warning."""
     folder = place / "log"
     folder.mkdir()
     path = trap(kind, folder)
@@ -515,7 +515,7 @@ def test_default_log_file_cannot_be_opened(
 
 @ROOT_ONLY
 def test_output_to_nowhere(daemon: Daemon, place: Path, store: Store, log: Log) -> None:
-    """/dev/null may be given as the log_file: what the daemon says is thrown away."""
+    """/dev/null may be given as the log_file: the daemon's output is thrown away."""
     values = values_for(daemon, log_file="/dev/null")
     output, name = daemon.open_log(values, "p_unit", store, log)
     os.write(output, b"a word\n")
@@ -527,7 +527,7 @@ def test_output_to_nowhere(daemon: Daemon, place: Path, store: Store, log: Log) 
 def test_no_log_at_all(
     daemon: Daemon, store: Store, log: Log, logged: Callable[[], str], tmp_path: Path,
 ) -> None:
-    """Where no log can be written the daemon starts all the same; this is said."""
+    """Where no log can be written the daemon starts all the same, with a warning."""
     Path(store.log).parent.write_text("a file in the folder's place")
     output, name = daemon.open_log(values_for(daemon), "p_unit", store, log)
     os.close(output)

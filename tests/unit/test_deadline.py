@@ -13,14 +13,14 @@ from agentlib.deadline import Deadline
 
 @pytest.fixture
 def hang() -> Iterator[threading.Event]:
-    """What a function can wait for; set at the end, so that its thread does not stay."""
+    """An event that a function can wait for; set at the end, so that its thread ends."""
     event = threading.Event()
     yield event
     event.set()
 
 
 def test_remaining() -> None:
-    """What is left grows less, and is never more than there was."""
+    """The time left gets shorter, and is never more than the whole."""
     deadline = Deadline(1000)
     first = deadline.remaining()
     second = deadline.remaining()
@@ -29,23 +29,23 @@ def test_remaining() -> None:
 
 @pytest.mark.parametrize("seconds", [0, -1, -1e9])
 def test_never_below_zero(seconds: float) -> None:
-    """What is over has nothing left, and no debt."""
+    """A deadline that is over has 0 seconds left, never less."""
     assert 0.0 == Deadline(seconds).remaining()
 
 
 @pytest.mark.parametrize(("part", "least", "most"), [(0.5, 400, 500), (0.0, 0, 0), (1, 900, 1000)])
 def test_share(part: float, least: float, most: float) -> None:
-    """A share is that part of what is left."""
+    """A share is that part of the time left."""
     assert least <= Deadline(1000).share(part).remaining() <= most
 
 
 def test_share_of_nothing() -> None:
-    """Of nothing there is no share."""
+    """A share of no time is no time."""
     assert 0.0 == Deadline(-5).share(0.5).remaining()
 
 
 def test_result() -> None:
-    """A function that is back in time hands on its result, None too."""
+    """The result of a function that returns in time is handed on, None too."""
     assert (3, None) == (Deadline(60).within(divmod, 7, 2)[0], Deadline(60).within(lambda: None))
 
 
@@ -63,7 +63,7 @@ def test_exception(error: BaseException) -> None:
 
 @pytest.mark.parametrize("seconds", [0.05, 0.0, -1.0])
 def test_hang(seconds: float, hang: threading.Event) -> None:
-    """A function that hangs is left behind when the time is over."""
+    """A function that hangs is abandoned when the time is over."""
     begin = time.monotonic()
     with pytest.raises(TimeoutError):
         Deadline(seconds).within(hang.wait, 300)
@@ -71,7 +71,7 @@ def test_hang(seconds: float, hang: threading.Event) -> None:
 
 
 def test_late_exception(hang: threading.Event) -> None:
-    """What a function left behind comes to later disturbs nobody."""
+    """A later exception of an abandoned function has no effect."""
     def fail_late() -> None:
         hang.wait(300)
         raise ValueError

@@ -46,7 +46,7 @@ def headings(page: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    """What a page links to is there: the file, and the heading in it."""
+    """Every link of a page leads to a file, and a heading in it, that exist."""
     wrong = []
     for link in re.findall(r"\]\(([^)]+)\)", page.read_text()):
         name, _, heading = link.partition("#")
@@ -68,7 +68,7 @@ def test_exit_codes_have_their_names() -> None:
 
 @pytest.mark.skipif(not shutil.which("groff"), reason="needs groff (groff-base)")
 def test_man_pages_are_sound(tmp_path: Path) -> None:
-    """Groff has nothing to say against the man pages, and they show every parameter."""
+    """Groff gives no warning for the man pages, and they show every parameter."""
     made("man", tmp_path)
     reference = runpy.run_path(str(REFERENCE))
     for path in reference["agents"]():
@@ -90,7 +90,7 @@ def test_man_pages_are_sound(tmp_path: Path) -> None:
 
 
 def test_tests_of_the_standard_exist() -> None:
-    """Each row of docs/ocf.md names tests that there are, or says by a dash that there is none."""
+    """Each row of docs/ocf.md names tests that exist, or has a dash where there is none."""
     page = (ROOT / "docs" / "ocf.md").read_text()
     table, why, _ = page.partition("\n## Why")
     rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]

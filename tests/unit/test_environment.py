@@ -10,7 +10,7 @@ from agentlib.deadline import Deadline
 from agentlib.environment import RSCTMP, Environment
 
 NUMBERS = [
-    pytest.param(None, None, id="nobody said"),
+    pytest.param(None, None, id="not set"),
     pytest.param("", None, id="empty"),
     pytest.param("nonsense", None, id="nonsense"),
     pytest.param("-1", None, id="negative"),
@@ -42,13 +42,13 @@ def with_value(name: str, value: str | None) -> dict[str, str]:
 
 @pytest.mark.parametrize(("value", "number"), NUMBERS)
 def test_timeout(value: str | None, number: int | None) -> None:
-    """The timeout is what Pacemaker said in milliseconds; nonsense and zero mean nobody said."""
+    """The timeout comes from Pacemaker, in milliseconds; nonsense and zero count as not set."""
     environment = made(environ=with_value("OCF_RESKEY_CRM_meta_timeout", value))
     assert (number / 1000 if number else None) == environment.timeout
 
 
 def test_shortest_timeout() -> None:
-    """A timeout of one millisecond is one, and not none."""
+    """A timeout of one millisecond counts as a timeout."""
     assert 0.001 == made(environ={"OCF_RESKEY_CRM_meta_timeout": "1"}).timeout
 
 
@@ -126,7 +126,7 @@ def test_status_is_monitor(said: str, meant: str) -> None:
     ],
 )
 def test_parameters(environ: dict[str, str], parameters: dict[str, str]) -> None:
-    """The instance parameters are what begins with OCF_RESKEY_, but for Pacemaker's own."""
+    """The instance parameters are the variables OCF_RESKEY_*, except Pacemaker's own."""
     assert parameters == made(environ=environ).parameters
 
 
@@ -137,7 +137,7 @@ def test_parameters(environ: dict[str, str], parameters: dict[str, str]) -> None
     ids=["by hand", "empty", "clone"],
 )
 def test_instance(environ: dict[str, str], instance: str) -> None:
-    """By hand, where no instance is named, the agent's own name serves."""
+    """By hand, where no instance is named, the instance has the agent's name."""
     assert instance == made(environ=environ).instance
 
 
@@ -172,7 +172,7 @@ def test_log_settings(environ: dict[str, str], log: dict[str, str]) -> None:
                      "OCF_CHECK_LEVEL", "OCF_RESOURCE_INSTANCE", "HA_RSCTMP", "OCF_RESKEY_x"]),
     st.text(st.characters(exclude_characters="\0"))))
 def test_any_environment(environ: dict[str, str]) -> None:
-    """Whatever the variables hold, an Environment comes of it, with sound numbers."""
+    """Whatever the variables hold, they make an Environment with sound numbers."""
     environment = made(environ=environ)
     assert environment.timeout is None or environment.timeout > 0
     assert environment.check_level is None or environment.check_level >= 0

@@ -52,20 +52,20 @@ def test_row(page: str) -> None:
 
 
 def test_goals(page: str) -> None:
-    """A goal is met by every run, in the median, or not; what has none says nothing."""
+    """A goal is met by every run, in the median, or not; a row without a goal has an empty cell."""
     assert "at most 2.0: 1.30 / 2.00, met" == cells(page, "placement-api", "killed")[-1]
-    # A daemon that needs less than a second has one for all; another has 0.3 s beside its own.
+    # A fast daemon has one goal for all of its time; another has 0.3 s beside its own start.
     assert "at most 1.0: 0.80 / 0.90, met" == cells(page, "placement-api", "node lost")[-1]
     told = cells(page, "nova-api", "node lost")[-1]
     assert "at most 0.3: 0.30 / 0.80, met in the median" == told
     assert "" == cells(page, "nova-api", "moved by hand")[-1]
-    # The address of a service that runs on both nodes is all that moves.
+    # Of a service that runs on both nodes only the address moves.
     assert cells(page, "glance-api, active/active", "node lost")[-1].endswith("0.20 / 0.20, met")
     assert cells(page, "glance-api, active/active", "killed")[-1].endswith("**not met**")
 
 
 def test_parts(page: str) -> None:
-    """Workers, other monitors and what these do not find have tables of their own."""
+    """Workers, other monitors, and faults that those do not find, have tables of their own."""
     apis, workers = page.partition("## Workers")[::2]
     assert cells(workers, "cinder-volume", "killed")
     assert cells(workers, "nova-conductor, clone", "hung")
@@ -77,7 +77,7 @@ def test_parts(page: str) -> None:
 
 
 def test_what_came_to_nothing_is_told(page: str) -> None:
-    """A run that is in no number is on the page all the same."""
+    """A run that gave no number is listed on the page all the same."""
     assert "- nova-api, node lost, level 10, every 2 s: fenced: node2, which was not" in page
 
 
@@ -90,7 +90,7 @@ def test_busy_machine_is_told(page: str) -> None:
 
 
 def test_kept(tmp_path: Path) -> None:
-    """What was measured is read again as it was, and only its file is left in the folder."""
+    """Results are read as they were written, and the folder has no other file."""
     found = outcome.read(SAVED)
     found.file = tmp_path / "new" / "failover.json"
     found.row("heat-api", "killed", 2, 10).splits.append(Split(1, 0, 2, 0.5, 3.5, 3.5, 2.2))
@@ -110,7 +110,7 @@ def test_other_file(tmp_path: Path, text: str) -> None:
 
 
 def test_page_of_what_is_there(tmp_path: Path) -> None:
-    """What a file has is not measured again: the page comes at once."""
+    """Results that a file has are not measured again: the page is made at once."""
     file = tmp_path / "failover.json"
     file.write_text(SAVED.read_text())
     command = [sys.executable, "-B", "-m", "bench.failover", "--resume", f"--results={file}",
@@ -122,7 +122,7 @@ def test_page_of_what_is_there(tmp_path: Path) -> None:
 
 
 def test_phases() -> None:
-    """Faults come evenly spread over an interval, and a run that is resumed takes the others."""
+    """Faults are spread evenly over an interval, in an order that only the row's name decides."""
     assert [0.05, 0.15, 0.25, 0.35, 0.45] == sorted(round(each, 2) for each in phases(10, "a"))[:5]
     assert phases(10, "a") == phases(10, "a")
     assert phases(10, "a") != phases(10, "b")
@@ -146,5 +146,5 @@ def test_page_says_how() -> None:
 
 
 def test_nothing_measured() -> None:
-    """A page of nothing has no empty table."""
+    """A page without results has no empty table."""
     assert "| " not in failover_page.page(Outcome(Path("none")))

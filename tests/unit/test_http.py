@@ -1,4 +1,4 @@
-"""The HTTP client: an answer is understood, or found out; never trusted to come to an end."""
+"""The HTTP client: an answer is understood, or refused with a reason; its length is bounded."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
 @pytest.fixture(scope="module")
 def peer() -> Iterator[Service]:
-    """A server that answers 200 to whatever has a token, and 300 to what has none."""
+    """A server that answers 200 to requests with a token, and 300 to those without."""
     server = Service()
     yield server
     server.close()
@@ -125,14 +125,14 @@ def test_answer(raw: bytes, status: int, body: bytes) -> None:
     ids=lambda part: repr(part)[:60],
 )
 def test_no_answer(raw: bytes, trouble: str) -> None:
-    """What is no answer, or not all of it, is no status, and what is wrong with it is said."""
+    """An invalid or incomplete answer has no status, and the trouble is named."""
     assert (0, b"", trouble) == facts(of(raw))
     assert (0, b"", trouble) == facts(of(*(raw[i:i + 1] for i in range(len(raw)))))
 
 
 @pytest.mark.parametrize("length", [b"-5", b"two", b"", b"+2", b"1_0", b"\xb2", b"2 2", b"2, 2"])
 def test_no_length(length: bytes) -> None:
-    """A length that is no number is none: the answer goes on until the peer closes."""
+    """A length that is no number does not count: the answer goes on until the peer closes."""
     raw = OK + b"Content-Length: " + length + b"\r\n\r\n{}"
     assert (200, b"{}", "answers 200") == facts(of(raw))
 
@@ -144,7 +144,7 @@ def test_two_lengths(first: int, second: int, body: bytes) -> None:
     assert (200, body, "answers 200") == facts(of(raw))
 
 
-# --- what has no end ----------------------------------------------------------------------------
+# --- endless answers ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_two_lengths(first: int, second: int, body: bytes) -> None:
     ],
 )
 def test_endless(start: bytes, piece: bytes, trouble: str, limit: float) -> None:
-    """Of what has no end no more is read than an answer may have."""
+    """Of an endless answer no more is read than an answer may have."""
     read = 0
 
     def receive() -> bytes:
@@ -211,7 +211,7 @@ def cut(raw: bytes, cuts: list[int]) -> list[bytes]:
 @example(raw=CHUNKED + b"f" * 60_000 + b"\r\n", cuts=[])
 @example(raw=b"HTTP/1.1 \xb2\xb2\xb2\r\n\r\n", cuts=[])
 def test_any_bytes(raw: bytes, cuts: list[int]) -> None:
-    """Whatever comes, in whatever segments: a status that stands there, or what is wrong."""
+    """Whatever comes, in whatever segments: a status that is in it, or the trouble."""
     found = of(raw)
     assert facts(found) == facts(of(*cut(raw, cuts)))
     if found.status:
@@ -262,7 +262,7 @@ def test_as_http_client(
     status: int, reason: str, before: list[str], after: list[str], body: bytes, how: str,
     sizes: list[int], interim: bool, cuts: list[int],
 ) -> None:
-    """A well-formed answer is to this client what it is to Python's own."""
+    """This client reads a well-formed answer as Python's own client does."""
     header, sent = framed(body, how, sizes)
     head = f"HTTP/1.1 {status} {reason}\r\n" + "".join([*before, header, *after]) + "\r\n"
     raw = (b"HTTP/1.1 100 Continue\r\n\r\n" if interim else b"") + head.encode() + sent
@@ -299,7 +299,7 @@ BREAKS = ["\r\n", "\n", "\r", "\0", "\x85", "\u2028", "\x7f", "\t"]
 @pytest.mark.parametrize("sign", BREAKS, ids=ascii)
 @pytest.mark.parametrize("place", ["path", "query", "host", "token", "name", "value"])
 def test_no_injection(service: Service, place: str, sign: str) -> None:
-    """What would end a line of the request, wherever it stands, is not sent at all."""
+    """A request with a character that would end a line, wherever that is, is not sent."""
     url = f"{service.url}/v2/x?y=z"
     if place == "path":
         url = url.replace("/v2/", f"/v2{sign}X: y/")
@@ -329,7 +329,7 @@ def test_any_token(text: str, peer: Service) -> None:
 @pytest.mark.parametrize("url", ["", "x", "://", "http://", "ftp://h/", "http://h:port/",
                                  "http://[::1/", "http:///x", "http://h h/", "http://h/#x"])
 def test_no_url(url: str) -> None:
-    """What is no URL leads nowhere, and is no failure of the client."""
+    """A text that is no URL is trouble with the answer, and no exception."""
     assert (0, b"", NO_HTTP) == facts(ask(url, "", 60))
 
 
@@ -345,13 +345,13 @@ def test_late(service: Service, how: str) -> None:
 
 
 def test_no_time_left(service: Service) -> None:
-    """Without any time it is late, and not a connection that does not wait."""
+    """With no time left the answer is late, and nothing is sent."""
     assert LATE == ask(service.url + "/", "", 0).trouble
     assert [] == service.requests
 
 
 @pytest.mark.parametrize("how", ["reset", "close"])
 def test_gone(service: Service, how: str) -> None:
-    """A peer that goes without a byte cuts the connection."""
+    """A peer that sends no byte has closed the connection."""
     service.public = how
     assert CLOSED == ask(service.url + "/", "", 60).trouble

@@ -1,4 +1,4 @@
-"""Who imports whom, and what an action does not load: both are promises of the design."""
+"""Which module imports which, and what an action does not load: both are promises of the design."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def other_imports(tree: ast.AST) -> set[str]:
 
 
 class AtRunTime(ast.NodeTransformer):
-    """Takes away what is there for type checkers."""
+    """Takes away imports for type checkers alone."""
 
     def visit_If(self, node: ast.If) -> ast.AST | None:
         if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
@@ -83,14 +83,14 @@ def test_every_module_has_its_place() -> None:
 
 
 def test_rooms_are_small() -> None:
-    """A module that grows beyond 350 lines has two nouns in it."""
+    """No module is longer than 350 lines: more would be two nouns in one."""
     lines = {path.stem: len(path.read_text().splitlines())
              for path in (ROOT / "agentlib").glob("*.py")}
     assert {} == {name: count for name, count in lines.items() if count > 350}
 
 
 def test_downwards() -> None:
-    """A module imports only what is below it, at its top or in a function; types are free."""
+    """A module imports only modules below it, at its top or in a function; types may be of any."""
     upwards = {name: own_imports(at_run_time()[name]) - {*ORDER[:number]}
                for number, name in enumerate(ORDER)}
     assert {} == {name: above for name, above in upwards.items() if above}
@@ -104,7 +104,7 @@ def test_downwards() -> None:
      ("subprocess", {"daemon"}), ("fcntl", {"lock"}), ("shlex", {"daemon", "secrets"}),
      ("configparser", {"configfile"})])
 def test_only_user(package: str, only: set[str]) -> None:
-    """What is costly or delicate has one place."""
+    """A package that is costly or delicate is imported only by the modules listed."""
     users = {name for name, tree in at_run_time().items() if package in other_imports(tree)}
     assert only == users
 
@@ -112,7 +112,7 @@ def test_only_user(package: str, only: set[str]) -> None:
 @pytest.mark.parametrize("package", ["dataclasses", "typing", "logging", "argparse", "xml",
                                      "threading", "collections"])
 def test_nobody_imports(package: str) -> None:
-    """What costs a probe more than all its work is imported by nobody, but for types."""
+    """Packages that cost more than all the work of a probe are imported for types only."""
     users = {name for name, tree in at_run_time().items() if package in other_imports(tree)}
     assert set() == users
 
@@ -136,7 +136,7 @@ def test_only_runtime(module: str, attribute: str) -> None:
 
 
 def test_nobody_raises_system_exit() -> None:
-    """Nobody ends the process by SystemExit, or by the site module's exit and quit."""
+    """No module ends the process by SystemExit, or by the site module's exit and quit."""
     names = {node.id for tree in MODULES.values() for node in ast.walk(tree)
              if isinstance(node, ast.Name)}
     assert set() == names & {"SystemExit", "exit", "quit"}
@@ -144,9 +144,9 @@ def test_nobody_raises_system_exit() -> None:
 
 # --- what is loaded -----------------------------------------------------------------------------
 
-# What the library may load for meta-data beyond a bare interpreter. (Without site, -S, since what
-# is installed on this machine may have loaded half of the library by then.) Whoever adds to this
-# adds to the cost of every action of every agent.
+# What the library may load for meta-data beyond a bare interpreter. (Without site, -S: packages
+# of this machine may have loaded half of the library by then.) Each module more adds to the cost
+# of every action of every agent.
 LIGHT = {
     "__future__", "_collections_abc", "_stat", "errno", "genericpath", "os", "posixpath", "stat",
 }
@@ -197,7 +197,7 @@ def crept_in(agent: Path, environ: dict[str, str], action: str, code: int) -> se
 
 
 def test_metadata_loads_little(agent: Path) -> None:
-    """Meta-data loads what is listed, and nothing else."""
+    """Meta-data loads the listed modules, and nothing else."""
     assert set() == crept_in(agent, {}, "meta-data", 0) - LIGHT
 
 
@@ -207,7 +207,7 @@ def tops(modules: set[str]) -> set[str]:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="monitor needs root")
 def test_probe_of_the_stopped_loads_little(agent: Path, tmp_path: Path) -> None:
-    """A probe that finds nothing loads no more than meta-data but what finds the user."""
+    """A probe that finds nothing loads no more than meta-data, and pwd, which finds the user."""
     environ = {"HA_RSCTMP": str(tmp_path), "OCF_RESOURCE_INSTANCE": agent.parent.name,
                "OCF_RESKEY_CRM_meta_interval": "0"}
     assert {"pwd"} >= crept_in(agent, environ, "monitor", 7) - LIGHT
@@ -242,7 +242,7 @@ def test_probe_of_the_running_loads_little(agent: Path, tmp_path: Path, zoo: Zoo
 def test_everyday_monitor_loads_no_client(
     agent: Path, tmp_path: Path, zoo: Zoo, service: Service,
 ) -> None:
-    """A monitor with a remembered token loads no library but its own: not even Python's client."""
+    """A monitor with a remembered token loads no HTTP client but its own, not even Python's."""
     given = {"os_username": "u", "os_password": "p", "os_project_name": "s",
              "os_auth_url": "http://127.0.0.1:9"}
     state_of(zoo, tmp_path, service.url, Values(parameters(), given))

@@ -1,4 +1,4 @@
-"""What is there of an instance, and the end of all of it; with real processes."""
+"""The processes of an instance: how they are found, and ended; with real processes."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def home(make: Callable[..., Home]) -> Home:
 
 
 def test_nothing(home: Home) -> None:
-    """Where nothing was ever started, nothing is, and nothing is to end."""
+    """Where nothing was ever started, nothing is found, and nothing is to be ended."""
     assert ((0, []), [], []) == (home.look(), home.family(), home.end())
 
 
@@ -131,7 +131,7 @@ def test_orphan_with_a_title(home: Home) -> None:
 
 
 def test_stranger_with_a_title_in_an_adopted_session(home: Home) -> None:
-    """In a session that the master did not lead a title tells nothing."""
+    """In a session that the master did not lead, a title is no evidence."""
     stranger = home.zoo.tree(workers=1)
     write_a_title(stranger.workers[0])
     master = home.zoo.sleeper(user=NOBODY)
@@ -146,7 +146,7 @@ def test_stranger_with_a_title_in_an_adopted_session(home: Home) -> None:
 
 
 def write_a_title(pid: int) -> None:
-    """What is left of an environment after setproctitle: zeros (env_start, env_end of proc(5))."""
+    """Overwrite an environment with zeros, as setproctitle does (env_start, env_end of proc(5))."""
     start, end = (int(field) for field in fields_of(pid)[47:49])
     with open(f"/proc/{pid}/mem", "r+b") as memory:
         memory.seek(start)
@@ -154,7 +154,7 @@ def write_a_title(pid: int) -> None:
 
 
 def test_orphan_that_ends_meanwhile(home: Home, log: Log) -> None:
-    """An orphan that ends while it is looked at is none: what is said is true when it is said."""
+    """An orphan that ends while it is looked at is not reported."""
     tree = home.zoo.tree(workers=1)
     home.remember(tree)
     tree.kill_master()
@@ -184,7 +184,7 @@ def test_lost_state(home: Home, own_session: bool) -> None:
 
 @pytest.mark.parametrize("trouble", ["folder of others", "file", "pidfile's folder"])
 def test_cannot_remember(home: Home, trouble: str, logged: Callable[[], str]) -> None:
-    """A daemon that runs and cannot be remembered is there all the same, with a word in the log."""
+    """A daemon that runs is found even if it cannot be remembered, with a warning in the log."""
     tree = home.start(workers=1)
     folder = home.folder / "openstack"
     home.forget_state()
@@ -235,9 +235,9 @@ def test_daemon_of_a_former_user(make: Callable[..., Home]) -> None:
 
 
 def test_stranger_in_an_adopted_session(make: Callable[..., Home]) -> None:
-    """A session that the daemon does not lead tells nothing: others of its user may be in it.
+    """A session that the daemon does not lead is no evidence: other processes may be in it.
 
-    So it is with what the HA guide's agents have started, all in Pacemaker's own session.
+    Daemons that the HA guide's agents have started are all in Pacemaker's own session.
     """
     home = make()
     leader = home.zoo.run(
@@ -266,13 +266,13 @@ signal.pause()
 # --- adoption -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("session", [True, False], ids=["own session", "somebody's session"])
+@pytest.mark.parametrize("session", [True, False], ids=["own session", "foreign session"])
 @pytest.mark.parametrize("claim", [{}, {"OCF_RESOURCE_INSTANCE": "p_unit"}],
-                         ids=["claimed by nobody", "claimed by the shell agent"])
+                         ids=["not claimed", "claimed by the shell agent"])
 def test_adoption(
     home: Home, session: bool, claim: dict[str, str], logged: Callable[[], str],
 ) -> None:
-    """A daemon of a shell agent's, in the pidfile, is taken over as it runs."""
+    """A running daemon of a shell agent, named by the pidfile, is taken over."""
     tree = home.zoo.tree(workers=2, session=session, env=claim)
     home.config = str(tree.config)
     home.store.write_pidfile(tree.master)
@@ -311,7 +311,7 @@ def test_stranger_in_the_pidfile(
 
 @pytest.mark.parametrize("pid", [1, os.getpid()], ids=["init", "the agent itself"])
 def test_not_to_be_ended(make: Callable[..., Home], pid: int) -> None:
-    """Neither init nor the agent is anybody's daemon, whatever they look like."""
+    """Neither init nor the agent counts as the daemon, whatever they look like."""
     home = make(owner=0)
     found = find(pid)
     assert found is not None
@@ -328,7 +328,7 @@ def reaped(tree: Tree) -> int:
 
 
 def test_end_without_grace(home: Home) -> None:
-    """Without grace all are killed at once."""
+    """Without grace all processes are killed at once."""
     tree = home.start(workers=2)
     assert [] == home.end(grace=0)
     assert -signal.SIGKILL == reaped(tree)
@@ -337,7 +337,7 @@ def test_end_without_grace(home: Home) -> None:
 
 @pytest.mark.parametrize("who", ["all", "workers", "master"])
 def test_end_of_the_stopped(home: Home, who: str) -> None:
-    """A tree that was stopped (SIGSTOP) is woken to hear TERM."""
+    """A tree that was stopped (SIGSTOP) is continued, so that it handles TERM."""
     tree = home.start(workers=2)
     stopped = {"all": tree.everyone(), "workers": tree.workers, "master": [tree.master]}[who]
     for pid in stopped:
@@ -358,7 +358,7 @@ def test_fork_and_exit(home: Home) -> None:
 
 
 def test_end_when_time_is_over(home: Home) -> None:
-    """With no time left they are killed all the same: better late than still there."""
+    """With no time left the processes are killed all the same."""
     tree = home.start()
     home.end(deadline=0, grace=0)
     eventually(lambda: not lives(tree.master))

@@ -93,7 +93,7 @@ LET_GO = "Keystone at {url} closes the connection without an answer (its databas
     ],
 )
 def test_no_token(keystone: Keystone, mode: str, unwanted: bool, message: str) -> None:
-    """What went wrong is told, and whether Keystone refuses or is itself in trouble."""
+    """The error says what went wrong, and whether Keystone refuses or is itself in trouble."""
     keystone.mode = mode
     error = refusal(made(keystone))
     assert unwanted is refused(error)
@@ -101,13 +101,13 @@ def test_no_token(keystone: Keystone, mode: str, unwanted: bool, message: str) -
 
 
 def test_keystone_says_too_much(keystone: Keystone) -> None:
-    """An answer that fills the memory is given up long before it does."""
+    """An endless answer is given up long before it fills the memory."""
     keystone.mode = "endless_body"
     assert f"Keystone at {keystone.url} answers without end" == refusal(made(keystone), 60)
 
 
 def test_no_time_left(keystone: Keystone) -> None:
-    """With no time left nobody waits."""
+    """With no time left there is no wait."""
     keystone.mode = "hang"
     assert f"Keystone at {keystone.url} does not answer in time" == refusal(made(keystone), 0)
 
@@ -148,7 +148,7 @@ def test_path_prefix(keystone: Keystone) -> None:
 def test_proxy_and_netrc(
     keystone: Keystone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Neither a proxy nor a .netrc nor a CA bundle of the environment has a say."""
+    """A proxy, a .netrc and a CA bundle of the environment are ignored."""
     (tmp_path / ".netrc").write_text("default login stranger password wrong\n")
     (tmp_path / ".netrc").chmod(0o600)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -174,20 +174,20 @@ def test_package_missing(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_unknown_certificate(secure: Keystone) -> None:
-    """A certificate that nobody vouches for is not accepted, and no password is sent."""
+    """A certificate of no known authority is not accepted, and no password is sent."""
     said = f"Keystone at {secure.url} has a TLS certificate that is not accepted"
     assert said == refusal(made(secure))
     assert [] == secure.requests
 
 
 def test_insecure_says_nothing(secure: Keystone, recwarn: pytest.WarningsRecorder) -> None:
-    """What the operator has asked for is not warned of at each monitor."""
+    """os_insecure, which the operator has asked for, gives no warning at each monitor."""
     issue(made(secure, os_insecure="yes"), Deadline(PLENTY))
     assert [] == [str(warning.message) for warning in recwarn]
 
 
 def test_nonsense_ca_file(secure: Keystone, tmp_path: Path) -> None:
-    """A CA file that is none vouches for nobody."""
+    """With a CA file that is nonsense no certificate is accepted."""
     path = tmp_path / "ca.pem"
     path.write_text("nonsense\n")
     with pytest.raises((NoTokenError, NotInstalledError), match="TLS certificate|os_cacert="):
@@ -206,13 +206,13 @@ def memory_of(who: Identity, until: float = 1e10) -> dict[str, Any]:
 
 
 def test_token_record() -> None:
-    """A Token is its text and its end, and whose it is, as far as that is known."""
+    """A Token is its text and its end, and its project and user as far as they are known."""
     token = Token("x", 5.0)
     assert ("x", 5.0, "", "") == (token.text, token.until, token.project, token.user)
 
 
 def test_kept() -> None:
-    """A token that is kept comes back whole, also by way of the state file."""
+    """A token that is kept comes back whole, also through the state file."""
     who = Identity(values_for(**CREDENTIALS))
     found = kept(json.loads(json.dumps(memory_of(who))), who)
     assert found is not None
@@ -221,7 +221,7 @@ def test_kept() -> None:
 
 
 def test_new_token_takes_the_place(keystone: Keystone) -> None:
-    """Where a new token is kept nothing is left that was learned with another."""
+    """A new token replaces everything that was learned with another."""
     who = made(keystone)
     memory = {"token": "old", "anonymous": "refused", "junk": 1}
     token = issue(who, Deadline(PLENTY))
@@ -240,28 +240,28 @@ NO_MOMENTS: list[object] = [math.nan, math.inf, -math.inf, 1e400, 1e11, 10**400,
 @pytest.mark.parametrize("value", [*NO_TEXTS, "", "two\nlines", "\0", "M\u00e4rz", "\ud800"],
                          ids=ascii)
 def test_kept_is_no_token(value: object) -> None:
-    """What cannot be a token is none, of whatever type it is."""
+    """A value that cannot be a token is not used, of whatever type it is."""
     who = Identity(values_for(**CREDENTIALS))
     assert kept({**memory_of(who), "token": value}, who) is None
 
 
 @pytest.mark.parametrize("value", NO_MOMENTS, ids=ascii)
 def test_kept_without_end(value: object) -> None:
-    """A token whose end is no moment is not used for ever, nor at all."""
+    """A token whose end is no valid time is not used at all."""
     who = Identity(values_for(**CREDENTIALS))
     assert kept({**memory_of(who), "until": value}, who) is None
 
 
 @pytest.mark.parametrize("value", [*NO_TEXTS, "", "\ud800:junk", ":", "salt:"], ids=ascii)
 def test_kept_without_seal(value: object) -> None:
-    """A token that is not known to be of these credentials is none."""
+    """A token that is not known to be of these credentials is not used."""
     who = Identity(values_for(**CREDENTIALS))
     assert kept({**memory_of(who), "seal": value}, who) is None
 
 
 @pytest.mark.parametrize("name", ["token", "until", "seal"])
 def test_kept_in_part(name: str) -> None:
-    """A part of what is remembered of a token is no token."""
+    """A token of which a part is not remembered is not used."""
     who = Identity(values_for(**CREDENTIALS))
     memory = memory_of(who)
     del memory[name]
@@ -289,9 +289,9 @@ def test_kept_owner(name: str, value: object) -> None:
 
 
 def test_no_eventlet() -> None:
-    """What fetches a token brings no eventlet, whose import puts other modules in our way.
+    """To fetch a token loads no eventlet, whose import would change other modules.
 
-    Asked of the distribution's Python: its keystoneauth1 would take osprofiler, and that eventlet.
+    Run by the distribution's Python: its keystoneauth1 would load osprofiler, and that eventlet.
     """
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"

@@ -58,7 +58,7 @@ LATER = b"""\
          "much", "not ASCII"],
 )
 def test_last_words(tmp_path: Path, text: bytes, since: int, words: str) -> None:
-    """The last words are the last line with something on it, of this run."""
+    """The last words are the last line of this run that is not blank."""
     assert words == words_of(tmp_path, text, since)
 
 
@@ -76,14 +76,14 @@ def test_last_words_hold_no_secret(tmp_path: Path, text: str, words: str) -> Non
 
 
 def test_secret_of_two_lines(tmp_path: Path) -> None:
-    """A password with a newline is not repeated by halves."""
+    """No half of a password with a newline is repeated."""
     words = words_of(tmp_path, b"wrong password: half-one\nhalf-two\n", 0, "half-one\nhalf-two")
     assert "half-two" not in words
 
 
 @pytest.mark.parametrize("cut", range(1, 12))
 def test_secret_at_the_edge(tmp_path: Path, cut: int) -> None:
-    """A password that is cut by the end of what is read is not repeated by halves."""
+    """No part of a password that is cut where reading begins is repeated."""
     secret = "mysql://u:topsecret@db/"
     text = "x" * 100 + secret + "y" * (SIZE - len(secret) + 10 + cut)
     words = words_of(tmp_path, text.encode())
@@ -124,7 +124,7 @@ goodbye to uWSGI.
     ids=["logged", "mixed", "plain"],
 )
 def test_first_worker_that_falls(tmp_path: Path, cause: str) -> None:
-    """Of uWSGI's workers the first has the cause; what the others say is that they are ended."""
+    """Of uWSGI's workers the first to fail has the cause; others only say that they are ended."""
     text = (
         "*** Starting uWSGI 2.0.21-debian ***\n" + cause
         + "unable to load app 0 (mountpoint='') (callable not found or import error)\n"
@@ -161,12 +161,12 @@ def append(path: Path, line: str) -> None:
 
 
 def test_own_logs_silent(logs: Logs) -> None:
-    """What stood in the logs before the daemon was started is not of it."""
+    """Lines that were in the logs before the daemon was started are not its last words."""
     assert logs.words() == ""
 
 
 def test_own_logs(logs: Logs) -> None:
-    """A log that bears the daemon's name goes before those that were written to later."""
+    """A log with the daemon's name is preferred to logs that were written to later."""
     append(logs.folder / "x-api.log", "ours\n")
     append(logs.folder / "x-volume.log", "theirs\n")
     os.utime(logs.folder / "x-api.log", (1, 1))
@@ -174,7 +174,7 @@ def test_own_logs(logs: Logs) -> None:
 
 
 def test_own_log_of_another_name(logs: Logs) -> None:
-    """A log of another name counts where nobody writes to it any more, whoever reads it."""
+    """A log of another name counts if no process has it open for writing; readers do not matter."""
     append(logs.folder / "wsgi.log", "ours\n")
     with (logs.folder / "wsgi.log").open():
         assert logs.words() == "ours"
@@ -182,7 +182,7 @@ def test_own_log_of_another_name(logs: Logs) -> None:
 
 @pytest.mark.parametrize("who", ["other", "ours"])
 def test_log_that_is_written_to(logs: Logs, zoo: Zoo, who: str) -> None:
-    """A log that another daemon writes to is not asked; one that ours writes to is."""
+    """A log that another daemon writes to is not read; a log that ours writes to is."""
     append(logs.folder / "wsgi.log", "disk full\n")
     with (logs.folder / "wsgi.log").open("a") as file:
         writer = find(zoo.sleeper(fds=(file.fileno(),)).pid)
@@ -203,7 +203,7 @@ Traceback of anything
 
 @pytest.mark.parametrize(("shared", "words"), [(True, "ours"), (False, "Traceback of anything")])
 def test_log_of_two_instances(logs: Logs, zoo: Zoo, shared: bool, words: str) -> None:
-    """Of a log that a living stranger writes to, too, only the lines of our pid are ours."""
+    """Of a log that another living process writes to as well, only lines with our pid are ours."""
     append(logs.folder / "x-api.log", SHARED)
     with (logs.folder / "x-api.log").open("a") as file:
         if shared:

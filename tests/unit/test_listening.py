@@ -1,4 +1,4 @@
-"""Where a daemon listens, and whether it is alone there: what is remembered, and what is so."""
+"""Where a daemon listens, and whether it is alone there: what is remembered, and what is true."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ NO_ADDRESSES: list[object] = [
 
 @pytest.mark.parametrize("url", NO_ADDRESSES, ids=ascii)
 def test_unsound(url: object, zoo: Zoo) -> None:
-    """What cannot be the address of a socket is not remembered, of whatever type it is."""
+    """A value that cannot be the address of a socket is not used, of whatever type it is."""
     assert "" == listening.known(subject_of(seen(zoo.sleeper().pid), url=url))
 
 
@@ -124,11 +124,11 @@ def test_any_address(url: str) -> None:
         assert host and "/" not in host and 0 < int(port) < 65536
 
 
-# --- what is so ---------------------------------------------------------------------------------
+# --- what is true ---------------------------------------------------------------------------------
 
 
 def test_learned_once(bound: Listening, zoo: Zoo) -> None:
-    """The address is learned from the daemon's own socket, and known again by that."""
+    """The address is learned from the daemon's own socket, and recognised by it the next time."""
     one, url = bound()
     subject, ask = subject_of(given_away(zoo, one)), Asked()
     assert listening.ensure(subject, 9292, ask, Deadline(PLENTY)) is None
@@ -157,7 +157,7 @@ def test_learned_anew(junk: dict[str, object], bound: Listening, zoo: Zoo) -> No
 
 
 def test_moved(bound: Listening, zoo: Zoo) -> None:
-    """Who has the old port by now is not asked: the daemon's own address is learned instead."""
+    """A process that has the old port now is not asked: the daemon's new address is learned."""
     one, old = bound()
     port = one.getsockname()[1]
     before = subject_of(given_away(zoo, one))
@@ -191,7 +191,7 @@ def test_several(bound: Listening, zoo: Zoo) -> None:
 
 @pytest.mark.parametrize("silent", [True, False])
 def test_usual_port_first(silent: bool, bound: Listening, zoo: Zoo) -> None:
-    """The usual port is tried first, and taken if none answers."""
+    """The usual port is tried first, and taken if no port answers."""
     (one, _), (two, url) = bound(), bound()
     port = two.getsockname()[1]
     subject, ask = subject_of(given_away(zoo, one, two)), Asked("nowhere" if silent else url)
@@ -201,7 +201,7 @@ def test_usual_port_first(silent: bool, bound: Listening, zoo: Zoo) -> None:
 
 @pytest.mark.parametrize("remembered", [True, False])
 def test_shared(remembered: bool, bound: Listening, zoo: Zoo) -> None:
-    """A port that another process shares: 190 from a monitor, a failure of start."""
+    """A port that another process shares is 190 for a monitor, and a failure of start."""
     one, url = bound()
     port = one.getsockname()[1]
     other, _ = bound(port)
@@ -218,7 +218,7 @@ def test_shared(remembered: bool, bound: Listening, zoo: Zoo) -> None:
 
 
 def test_shared_and_silent(bound: Listening, zoo: Zoo) -> None:
-    """A daemon that does not answer is at fault, whoever shares its port."""
+    """A daemon that does not answer is at fault, even if another process shares its port."""
     one, _ = bound()
     other, _ = bound(one.getsockname()[1])
     subject = subject_of(given_away(zoo, one))
@@ -245,7 +245,7 @@ def test_ready(bound: Listening, zoo: Zoo) -> None:
 
 
 def test_not_ready(bound: Listening, zoo: Zoo) -> None:
-    """Who waits for a daemon that listens nowhere is told who has its port, if anybody."""
+    """While a daemon listens nowhere, the reason names the process that has its port, if any."""
     one, _ = bound()
     port = one.getsockname()[1]
     subject = subject_of(seen(zoo.sleeper().pid))

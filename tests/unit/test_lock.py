@@ -39,7 +39,7 @@ def hold(zoo: Zoo, folder: Path) -> subprocess.Popen[bytes]:
 
 
 def test_lock(store: Store) -> None:
-    """A lock that was let go of can be had again."""
+    """A lock that was released can be taken again."""
     for _ in range(3):
         with store.lock(Deadline(0)):
             pass
@@ -53,7 +53,7 @@ def test_locks_are_apart(tmp_path: Path, zoo: Zoo) -> None:
 
 
 def test_lock_is_freed_by_a_failure(store: Store) -> None:
-    """Who fails under the lock lets go of it."""
+    """A failure under the lock releases it."""
     with pytest.raises(ValueError, match="x"), store.lock(Deadline(10)):
         raise ValueError("x")
     with store.lock(Deadline(0)):

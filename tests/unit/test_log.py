@@ -61,7 +61,7 @@ def test_reason_is_one_short_line(
 
 @given(message=ANYTHING)
 def test_any_reason(message: str) -> None:
-    """Whatever the message, one line of at most 119 printable ASCII characters comes of it."""
+    """Whatever the message, it is made one line of at most 119 printable ASCII characters."""
     line = shortened(one_line(message), LENGTH)
     assert len(line) <= 119
     assert line.isascii()
@@ -69,7 +69,7 @@ def test_any_reason(message: str) -> None:
 
 
 def test_reason_comes_last() -> None:
-    """The exit reason is the last that stands on stderr: Pacemaker takes the last one."""
+    """The exit reason is the last line on stderr: Pacemaker takes the last one."""
     script = (
         "from agentlib.log import Log\n"
         "from agentlib.environment import Environment\n"
@@ -111,7 +111,7 @@ def test_file_is_appended(tmp_path: Path) -> None:
 
 
 def test_file_mode(tmp_path: Path) -> None:
-    """A new HA_LOGFILE is not for everybody to read."""
+    """A new HA_LOGFILE is not readable for all users."""
     path = tmp_path / "ha.log"
     before = os.umask(0)
     try:
@@ -131,7 +131,7 @@ def test_file_keeps_long_messages(tmp_path: Path) -> None:
 def test_written_to_file_is_not_said_on_stderr(
     tmp_path: Path, capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """What is logged is not said again on stderr; the exit reason is."""
+    """A logged message is not repeated on stderr; the exit reason is."""
     log = made(HA_LOGFILE=str(tmp_path / "ha.log"))
     log.warning("one")
     log.reason("two")
@@ -163,7 +163,7 @@ def unwritable(kind: str, folder: Path) -> Path:
 def test_unwritable_file(
     kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """What HA_LOGFILE cannot take goes to stderr, fails nothing, and follows no symlink."""
+    """If HA_LOGFILE cannot be written, messages go to stderr, and no symlink is followed."""
     made(HA_LOGFILE=str(unwritable(kind, tmp_path))).warning("a message")
     assert "WARNING: a message\n" == capfd.readouterr().err
     victim = tmp_path / "victim"
@@ -197,7 +197,7 @@ class Syslog:
         self.socket.setblocking(False)
 
     def heard(self) -> list[tuple[int, str]]:
-        """Priority and text of each line so far; the time in between is looked at and left out."""
+        """Priority and text of each line so far; the time between them is checked and left out."""
         lines: list[tuple[int, str]] = []
         while True:
             try:
@@ -257,7 +257,7 @@ def test_no_facility(recorded: Syslog) -> None:
 
 
 def test_syslog_that_is_not_read(recorded: Syslog, capfd: pytest.CaptureFixture[str]) -> None:
-    """A reader of syslog that has stopped holds nobody up; stderr gets what is not taken."""
+    """A syslog daemon that does not read does not block the agent; stderr gets the rest."""
     for number in range(1000):
         made(HA_LOGFACILITY="daemon").info(f"message {number}")
     assert "INFO: message 999\n" in capfd.readouterr().err

@@ -25,7 +25,7 @@ def parsed(*parameters: Parameter, actions: tuple[Action, ...] = ()) -> ElementT
 
 
 def test_head() -> None:
-    """The document declares itself, and what OCF 1.1 brought, before anything else."""
+    """The document begins with its declaration, and that of the additions of OCF 1.1."""
     text = document("unit-api", "1", "", "", (), ())
     assert text.startswith('<?xml version="1.0"?>\n<!DOCTYPE resource-agent SYSTEM "ra-api-1.dtd"')
     assert text.startswith(HEAD)
@@ -33,7 +33,7 @@ def test_head() -> None:
 
 
 def test_standard() -> None:
-    """It is a document of OCF 1.1, with the agent's own version in an attribute."""
+    """The meta-data is an OCF 1.1 document, with the agent's own version in an attribute."""
     root = parsed()
     assert ("resource-agent", {"name": "unit-api", "version": "1.2.3"}) == (root.tag, root.attrib)
     assert "1.1" == root.findtext("version")
@@ -99,7 +99,7 @@ def test_order() -> None:
 
 @given(title=TEXT, text=TEXT, shortdesc=TEXT, longdesc=TEXT, default=LINE)
 def test_any_text(title: str, text: str, shortdesc: str, longdesc: str, default: str) -> None:
-    """Whatever stands in the texts, the XML is well-formed and says just that."""
+    """Whatever the texts are, the XML is well-formed and has exactly them."""
     parameter = Parameter("x", shortdesc, longdesc, default=default)
     root = ElementTree.fromstring(document("unit-api", "1", title, text, (parameter,), ()))
     assert f"\n{text}\n" == root.findtext("longdesc")

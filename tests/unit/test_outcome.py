@@ -1,4 +1,4 @@
-"""What an action or a check came to, and which of several counts."""
+"""The outcome of an action or a check, and which of several counts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_good(code: ExitCode) -> None:
 
 @pytest.mark.parametrize("outcomes", list(itertools.permutations([FINE, REMARK, DEGRADED, FAILED])))
 def test_worst(outcomes: tuple[Outcome, ...]) -> None:
-    """A failure counts before DEGRADED, that before SUCCESS, and of two a remark counts."""
+    """A failure counts before DEGRADED, DEGRADED before SUCCESS, a remark before none."""
     ranked = [FAILED, DEGRADED, REMARK, FINE]
     for index, expected in enumerate(ranked):
         among = [outcome for outcome in outcomes if outcome in ranked[index:]]
@@ -37,7 +37,7 @@ def test_worst(outcomes: tuple[Outcome, ...]) -> None:
 
 
 def test_worst_of_equals() -> None:
-    """Of several that are as bad the first counts; of none, all is well."""
+    """Of several that are equally bad the first counts; of no outcomes, all is well."""
     other = Outcome(ExitCode.ERR_GENERIC, "other")
     assert "failed" == worst([FINE, FAILED, other]).reason
     assert "other" == worst([other, FAILED]).reason

@@ -23,14 +23,14 @@ NEARLY = st.text("0123456789smecinhru /.-+_\n\u0663yestruoffa", min_size=1, max_
 
 
 def test_default() -> None:
-    """What is not given has its default, and counts as not given."""
+    """A parameter without a value has its default, and counts as not given."""
     values = values_of(*EVERY)
     assert ("default", "/etc/default", False) == (
         values.text("word"), values.path("path"), values.given("word"))
 
 
 def test_given() -> None:
-    """What is given comes as it stands."""
+    """A given value is returned unchanged."""
     values = values_of(*EVERY, word=" a  b ")
     assert (" a  b ", True) == (values.text("word"), values.given("word"))
 
@@ -44,19 +44,19 @@ def test_unknown_parameters_are_ignored() -> None:
 
 @pytest.mark.parametrize("value", ["yes", "true", "1", "YES", "TRUE", "True", "ja", "on", "ON"])
 def test_true(value: str) -> None:
-    """What OCF takes for true is true."""
+    """Every word that OCF takes for true is true."""
     assert values_of(FLAG, flag=value).boolean("flag") is True
 
 
 @pytest.mark.parametrize("value", ["no", "false", "0", "NO", "FALSE", "False", "nein", "off",
                                    "OFF"])
 def test_false(value: str) -> None:
-    """What OCF takes for false is false."""
+    """Every word that OCF takes for false is false."""
     assert values_of(FLAG, flag=value).boolean("flag") is False
 
 
 def test_boolean_default() -> None:
-    """An empty boolean is its default."""
+    """An empty boolean has its default."""
     assert values_of(FLAG).boolean("flag") is False
 
 
@@ -79,7 +79,7 @@ def test_seconds(value: str, seconds: float) -> None:
 
 
 def test_no_seconds() -> None:
-    """An empty time is none."""
+    """An empty time is None."""
     assert values_of(TIME).seconds("time") is None
 
 
@@ -96,7 +96,7 @@ def test_no_time(value: str) -> None:
 
 
 def test_choice() -> None:
-    """One of the choices is what it is."""
+    """One of the choices is returned unchanged."""
     assert "a" == values_of(WORD, word="a").choice("word", ("a", "b"))
 
 
@@ -110,7 +110,7 @@ def test_no_choice(value: str) -> None:
 
 @pytest.mark.parametrize("value", ["/", "/etc/x", "/with blank", "/with'quote", "/m\u00e4rz"])
 def test_path(value: str) -> None:
-    """An absolute path is what it is."""
+    """An absolute path is returned unchanged."""
     assert value == values_of(PATH, path=value).path("path")
 
 
@@ -147,7 +147,7 @@ def test_a_value_or_an_error(kind: str, value: str) -> None:
 
 @given(st.integers(1, 999_999_999), st.sampled_from(["", "s", "sec", "ms", "m", "min"]))
 def test_every_time(number: int, unit: str) -> None:
-    """A time of a number and a unit is above zero and as many as it says."""
+    """A time of a number and a unit is that many seconds, and above zero."""
     seconds = values_of(TIME, time=f"{number}{unit}").seconds("time")
     factor = {"ms": 0.001, "m": 60, "min": 60}.get(unit, 1)
     assert seconds == pytest.approx(number * factor)

@@ -1,6 +1,6 @@
-"""What is read from files, peers and the operator: whatever it is, no failure and no nonsense.
+"""Parsers of files, peers' answers and parameters: no input makes them fail or return nonsense.
 
-Properties that cross modules, or need a peer; those of a single value stand with its module.
+Properties of several modules, or with a peer; those of a single value are with its module's tests.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def credentials(url: str) -> Identity:
 
 
 def subject_of(state: State) -> Subject:
-    """What a check looks at, which remembers this."""
+    """The subject of a check, with this state."""
     own = find(os.getpid())
     assert own is not None
     return Subject("unit-api", Values((), {}), DAEMON, state, own, lambda: [own])
@@ -88,7 +88,7 @@ NEARLY_A_PID = st.from_regex(rb"[-+ \n]?[0-9_]{0,8}[\n .x\xb2]{0,2}", fullmatch=
 
 @given(content=st.binary() | NEARLY_A_PID)
 def test_any_pidfile(content: bytes, tmp_path: Path) -> None:
-    """Whatever a pidfile holds: the pid that stands there alone, if it can be a daemon's, or 0."""
+    """Whatever a pidfile holds: the pid, if it is alone and can be a daemon's, else 0."""
     store = made(tmp_path)
     Path(store.pidfile).write_bytes(content)
     pid = store.read_pidfile()
@@ -97,7 +97,7 @@ def test_any_pidfile(content: bytes, tmp_path: Path) -> None:
 
 @given(pid=st.integers(2, PID_LIMIT - 1), form=st.sampled_from(["{}", "{}\n", " {} \n\n"]))
 def test_every_pid(pid: int, form: str, tmp_path: Path) -> None:
-    """A pid that was written is read again, by whomever it was written."""
+    """A pid is read as it was written, by us or by another program."""
     store = made(tmp_path)
     store.write_pidfile(pid)
     assert pid == store.read_pidfile()
@@ -134,7 +134,7 @@ RECORDS = st.fixed_dictionaries({}, optional={
 @example(content=b'{"log": "\\u0000"}')
 @example(content=b'{"log": "/etc/passwd"}')
 def test_any_state(content: bytes, tmp_path: Path) -> None:
-    """Whatever the state file holds: a State with sound values, and nobody trips over it."""
+    """Whatever the state file holds: a State with sound values, which no check fails on."""
     store = made(tmp_path)
     put(store, content)
     state = store.read()
@@ -163,7 +163,7 @@ def test_every_state(
     numbers: tuple[int, int, int, int], socket: tuple[str, int], token: str, until: float,
     tmp_path: Path,
 ) -> None:
-    """What an instance remembers, it remembers as it was."""
+    """What an instance remembers is read as it was written."""
     store = made(tmp_path)
     state = State()
     state.pid, state.start, state.session, state.uid = numbers
@@ -185,7 +185,7 @@ def test_every_state(
 
 @given(part=st.floats(0, 1, exclude_max=True))
 def test_half_a_state(part: float, tmp_path: Path) -> None:
-    """A state file that was cut off is none."""
+    """A state file that was cut off counts as no state."""
     store = made(tmp_path)
     state = State()
     state.pid, state.checks = 4242, {"api": {"token": "gAAAA"}}
@@ -207,7 +207,7 @@ ROOTS = st.builds(
 
 @given(socket=ADDRESSES)
 def test_every_socket(socket: tuple[str, int]) -> None:
-    """Whatever a daemon listens on, its URL leads there, and is a URL for others, too."""
+    """Whatever a daemon listens on, its URL leads there, and is a URL for other parsers, too."""
     url = Listener(*socket, inode=7, user=0).url
     parts = urlsplit(url)
     anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -226,14 +226,14 @@ def test_every_version(root: str, version: str, rest: str) -> None:
     ["", "/", "/v3", "/v3/", "/v2.0", "/v2.0/", "/v2.0/tokens", "/v3/auth/tokens/"]),
        name=st.sampled_from(["os_auth_url", "keystone_get_token_url"]))
 def test_every_identity_root(root: str, blank: str, suffix: str, name: str) -> None:
-    """However an Identity URL is written, its root is the same, and the root of itself."""
+    """However an Identity URL is written, its root is the same, and has itself as its root."""
     values = Values(keystone_parameters(), {name: blank.format(root + suffix)})
     assert root == identity_root(values)
 
 
 @given(url=st.builds("{}{}".format, ROOTS, TEXT) | ROOTS.map(str.upper))
 def test_checked_once(url: str) -> None:
-    """What was found to be a URL is one for every parser, and stays what it is."""
+    """A text that was accepted as a URL is one for every parser, and is returned unchanged."""
     try:
         value = checked_url("url", url, query=True)
     except ConfigurationError:
@@ -260,7 +260,7 @@ WITH_PASSWORD = st.dictionaries(
                         st.dictionaries(st.sampled_from(NAMES), VALUES), WITH_PASSWORD),
        level=st.sampled_from(["0", "10"]))
 def test_any_parameters(values: dict[str, str], level: str, tmp_path: Path) -> None:
-    """Whatever all parameters are together: valid, or one error that names one of them."""
+    """Whatever the values of all parameters: valid, or one error that names one of them."""
     environ = {f"OCF_RESKEY_{name}": value for name, value in values.items()}
     environ.update(OCF_RESKEY_os_password=SECRET, OCF_CHECK_LEVEL=level, HA_RSCTMP=str(tmp_path))
     environment = Environment("validate-all", "p_unit", environ)
@@ -277,14 +277,14 @@ def test_any_parameters(values: dict[str, str], level: str, tmp_path: Path) -> N
 
 @given(text=TEXT | st.from_regex(r"[-+ ]?[0-9_\u0663]{0,20}", fullmatch=True))
 def test_any_whole_number(text: str) -> None:
-    """A number is one of ASCII digits, not too long, and nothing else is."""
+    """Only ASCII digits, not too many, make a number."""
     right = bool(text) and set(text) <= set(string.digits) and len(text) <= 18
     assert (int(text) if right else None) == whole(text)
 
 
 @given(text=st.text(max_size=8) | st.integers(-5, 70000).map(str))
 def test_any_port(text: str) -> None:
-    """A port is a number of plain digits that TCP has."""
+    """A port is a number in plain digits that is valid for TCP."""
     assert is_port(text) == (
         0 < len(text) < 6 and not set(text) - set(string.digits) and 0 < int(text) < 65536)
 
@@ -298,7 +298,7 @@ def test_any_stat(line: bytes) -> None:
 
 @given(name=st.binary(max_size=15), parent=st.integers(0, PID_LIMIT))
 def test_any_bytes_for_a_name(name: bytes, parent: int) -> None:
-    """A process may call itself what it likes, in no encoding: the fields are read right."""
+    """Whatever bytes are a process's name, in no encoding, the fields are read right."""
     fields = b" ".join([b"S", b"%d" % parent, b"7", b"8", *[b"0"] * 15, b"99", *[b"0"] * 30])
     found = Process(42, b"42 (" + name + b") " + fields)
     assert (parent, 8, 99) == (found.parent, found.session, found.start)
@@ -338,7 +338,7 @@ def peer() -> Iterator[Service]:
 @given(raw=ANSWERS)
 @settings(max_examples=200)
 def test_any_answer(raw: bytes, peer: Service) -> None:
-    """Whatever the API sends: a status that stands there, or the trouble in a line; in time."""
+    """Whatever the API sends: a status that is in it, or the trouble in a line; in time."""
     peer.raw = raw
     deadline = Deadline(PLENTY)
     target = Target("unit-api", peer.url + "/v2/images?limit=1", public=MARK, local=True)
@@ -369,7 +369,7 @@ DOCUMENTS = st.builds(
 @given(raw=DOCUMENTS | ANSWERS)
 @settings(max_examples=200)
 def test_any_token(raw: bytes, peer: Service) -> None:
-    """Whatever Keystone sends: a token that can be one, or the reason in a line; in time."""
+    """Whatever Keystone sends: a possible token, or the reason in a line; in time."""
     peer.raw = raw
     deadline = Deadline(PLENTY)
     try:
@@ -385,8 +385,8 @@ def test_any_token(raw: bytes, peer: Service) -> None:
 
 # --- secrets ------------------------------------------------------------------------------------
 
-# what stands around has no character of the secret, and so cannot make it up by chance; the
-# asterisk is what is put in its place
+# the text around it has no character of the secret, and so cannot contain it by chance; the
+# asterisk is what replaces it
 SECRETS = st.text(
     st.sampled_from("aAb1%$'\"\\()[]{}.+?/:@#&=-\u00e4\u4e2d"), min_size=4, max_size=64)
 FILLER = st.text(st.sampled_from("xyz\u00f6\u65e5 \t"), max_size=9)
@@ -399,7 +399,7 @@ def told(pieces: list[str], secret: str, overlap: int) -> str:
 
 @given(secret=SECRETS, pieces=st.lists(FILLER, max_size=4), overlap=st.integers(1, 60))
 def test_any_secret(secret: str, pieces: list[str], overlap: int) -> None:
-    """A secret is in no words, however often it was said, and in whatever it overlaps."""
+    """A scrubbed text has no secret, however often it was there, overlapping itself or not."""
     text = told(pieces, secret, overlap)
     assert secret not in scrubbed(text, secret)
     assert one_line(secret) not in one_line(scrubbed(text, secret))
@@ -412,7 +412,7 @@ def test_any_secret(secret: str, pieces: list[str], overlap: int) -> None:
 def test_any_cut_secret(
     secret: str, filler: str, before: int, since: int, after: int, tmp_path: Path,
 ) -> None:
-    """Wherever the last words begin, be it in the middle of a secret: its end is not in them."""
+    """Wherever the last words begin, even in the middle of a secret: its end is not in them."""
     path = tmp_path / "log"
     text = filler * (before // len(filler)) + secret + filler * (after // len(filler.encode()))
     path.write_bytes(text.encode())

@@ -1,4 +1,4 @@
-"""Processes of this node: what they are, and what they descend from."""
+"""Processes of this node: their identity, their signals and their descendants."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_find_self() -> None:
 
 
 def test_age() -> None:
-    """A process knows for how long it has lived, the time before its first line included."""
+    """A process knows its age, which includes the time before its first line of Python."""
     code = (f"import sys; sys.path.insert(0, {str(ROOT)!r}); from agentlib.process import age\n"
             "print(age())")
     begin = time.monotonic()
@@ -71,7 +71,7 @@ def test_age() -> None:
 
 @pytest.mark.parametrize("shift", [-1, 1, 100000])
 def test_another_start_time(shift: int, zoo: Zoo) -> None:
-    """A process with the pid, but another start time, is another."""
+    """A process with the same pid, but another start time, is another process."""
     found = seen(zoo.sleeper().pid)
     assert find(found.pid, found.start + shift) is None
     assert find(found.pid, found.start) is not None
@@ -79,7 +79,7 @@ def test_another_start_time(shift: int, zoo: Zoo) -> None:
 
 @pytest.mark.parametrize("pid", [0, -1, 2**22 + 1, 10**30])
 def test_no_such_process(pid: int) -> None:
-    """A pid that nobody can have is nobody's."""
+    """With a pid that no process can have, none is found."""
     assert find(pid) is None
 
 
@@ -94,7 +94,7 @@ def test_ended(zoo: Zoo) -> None:
 
 
 def test_zombie(zoo: Zoo) -> None:
-    """A zombie is not alive: it only waits for its parent to take notice."""
+    """A zombie is not alive: it only waits to be reaped by its parent."""
     child = zoo.sleeper()
     found = seen(child.pid)
     child.kill()
@@ -132,13 +132,13 @@ def test_any_real_name(name: str, zoo: Zoo) -> None:
 @given(name=st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=15),
        parent=st.integers(0, 2**22), start=st.integers(0, 2**63))
 def test_any_name(name: str, parent: int, start: int) -> None:
-    """Whatever stands between the parentheses, the fields after them are read right."""
+    """Whatever is between the parentheses, the fields after them are read right."""
     found = Process(42, line(42, name, parent, start))
     assert (42, parent, 7, start) == (found.pid, found.parent, found.session, found.start)
 
 
 def test_repr() -> None:
-    """A process shows itself as an exit reason can carry it."""
+    """A process is printed as an exit reason can have it."""
     assert "pid 42 (x, state S)" == repr(Process(42, line()))
 
 
@@ -146,7 +146,7 @@ def test_repr() -> None:
 
 
 def test_everyone(zoo: Zoo) -> None:
-    """Everyone is there but the caller."""
+    """All processes are found but the caller."""
     tree = zoo.tree(workers=2)
     pids = {p.pid for p in everyone()}
     assert set(tree.everyone()) <= pids
@@ -154,7 +154,7 @@ def test_everyone(zoo: Zoo) -> None:
 
 
 def test_everyone_born_since(zoo: Zoo) -> None:
-    """Whoever was seen is left out the next time."""
+    """Processes that were seen are left out the next time."""
     seen: set[int] = set()
     old = zoo.sleeper()
     first = {p.pid for p in everyone(seen)}
@@ -184,7 +184,7 @@ for pid in (first, first + 1):
 
 @ROOT_ONLY
 def test_pid_two_of_a_namespace() -> None:
-    """In a container pid 2 is no kernel thread, and neither are its children."""
+    """In a container neither pid 2 nor its children are kernel threads."""
     done = subprocess.run(
         ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child",
          sys.executable, "-c", NAMESPACE],
@@ -196,7 +196,7 @@ def test_pid_two_of_a_namespace() -> None:
 
 
 def test_environment_of_the_dead(zoo: Zoo) -> None:
-    """Who is gone carries no tag, claims nothing and is nobody's."""
+    """A process that is gone has no environment and no owner."""
     child = zoo.sleeper(env={TAG: "a:b"})
     found = seen(child.pid)
     child.kill()
@@ -205,7 +205,7 @@ def test_environment_of_the_dead(zoo: Zoo) -> None:
 
 
 def test_environment_in_an_exec(zoo: Zoo) -> None:
-    """A process has no environment in the middle of an exec: it is looked at again."""
+    """In the middle of an exec a process has no environment: it is read again."""
     script = zoo.place / "again"
     script.write_text('exec /bin/sh "$0"\n')
     found = seen(zoo.run(["/bin/sh", str(script)], env={TAG: "a:b"}).pid)
@@ -214,7 +214,7 @@ def test_environment_in_an_exec(zoo: Zoo) -> None:
 
 
 def without_ptrace(pid: int, seen_as: str, times: int = 1) -> str:
-    """The different values of an expression about `there`; None where it must not be read."""
+    """The different values of an expression of `there`, the process; None: it must not be read."""
     code = (f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
             "from agentlib.process import find\n"
             "from agentlib.tags import carries\n"
@@ -229,7 +229,7 @@ def without_ptrace(pid: int, seen_as: str, times: int = 1) -> str:
 
 @ROOT_ONLY
 def test_environment_in_an_exec_without_ptrace(zoo: Zoo) -> None:
-    """Without CAP_SYS_PTRACE it can be read or not, as the kernel has it: an exec is no reason."""
+    """Without CAP_SYS_PTRACE an exec does not change whether the kernel lets it be read."""
     place = zoo.place / "again"
     place.write_text('exec /bin/sh "$0"\n')
     place.chmod(0o644)
@@ -242,7 +242,7 @@ def test_environment_in_an_exec_without_ptrace(zoo: Zoo) -> None:
 
 
 def test_empty_environment(zoo: Zoo) -> None:
-    """An environment that is really empty is known, and waited for no longer."""
+    """An environment that is really empty is known as such, after a short wait."""
     child = zoo.run(["/usr/bin/env", "-i", "/bin/sleep", "3600"])
     eventually(lambda: Path(f"/proc/{child.pid}/cmdline").read_bytes()[:10] == b"/bin/sleep")
     assert b"" == seen(child.pid).environment()
@@ -250,7 +250,7 @@ def test_empty_environment(zoo: Zoo) -> None:
 
 @ROOT_ONLY
 def test_empty_environment_without_ptrace(zoo: Zoo) -> None:
-    """It is known without CAP_SYS_PTRACE as well, where the kernel lets it be read."""
+    """An empty environment is known without CAP_SYS_PTRACE as well, if it may be read."""
     run_as = ["/usr/bin/setpriv", f"--reuid={NOBODY}", "--clear-groups"]
     full, empty = (zoo.run([*run_as, "/usr/bin/env", *cleared, "/bin/sleep", "3600"])
                    for cleared in (["A=b"], ["-i"]))
@@ -263,7 +263,7 @@ def test_empty_environment_without_ptrace(zoo: Zoo) -> None:
 
 @ROOT_ONLY
 def test_present(zoo: Zoo) -> None:
-    """Whether a user has processes is told, of several users and of none."""
+    """present() says whether users have processes, of several users and of none."""
     zoo.sleeper(user=NOBODY)
     assert present({NOBODY})
     assert present({54321, NOBODY})
@@ -273,7 +273,7 @@ def test_present(zoo: Zoo) -> None:
 
 @ROOT_ONLY
 def test_local(zoo: Zoo) -> None:
-    """A process of a PID namespace below is told from one of the caller's own."""
+    """A process of a child PID namespace is not local, a process of the caller's own is."""
     child = zoo.run(["unshare", "--pid", "--fork", "--kill-child", "/bin/sleep", "3600"])
     inner = Path(f"/proc/{child.pid}/task/{child.pid}/children")
     eventually(inner.read_text)
@@ -281,7 +281,7 @@ def test_local(zoo: Zoo) -> None:
 
 
 def test_arguments(zoo: Zoo) -> None:
-    """The command line comes as it was given, empty and odd arguments too."""
+    """The command line is read as it was given, empty and odd arguments too."""
     child = zoo.run([sys.executable, "-c", "import signal; signal.pause()", "a b", "", "M\u00e4rz"])
     eventually(lambda: b"pause" in Path(f"/proc/{child.pid}/cmdline").read_bytes())
     assert ["a b", "", "M\u00e4rz"] == seen(child.pid).arguments()[3:]
@@ -298,7 +298,7 @@ def test_owner(user: int, zoo: Zoo) -> None:
 
 @ROOT_ONLY
 def test_owner_of_the_undumpable(zoo: Zoo) -> None:
-    """Who has dropped privileges by himself is the new user, whatever /proc shows."""
+    """A process that has dropped privileges is the new user's, whatever /proc shows."""
     code = (f"import os, signal; os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY});"
             "signal.pause()")
     child = zoo.run([sys.executable, "-c", code])
@@ -309,7 +309,7 @@ def test_owner_of_the_undumpable(zoo: Zoo) -> None:
 
 
 def test_first_thread_gone(zoo: Zoo) -> None:
-    """A process whose first thread has ended lives on in the others, a zombie as it may seem."""
+    """A process whose first thread has ended is alive in its others, though it seems a zombie."""
     number = {"x86_64": 60}.get(platform.machine(), 93)  # of exit(2), which ends a thread
     code = ("import ctypes, signal, threading\n"
             "threading.Thread(target=lambda: signal.sigwait([signal.SIGUSR1])).start()\n"
@@ -329,7 +329,7 @@ def test_first_thread_gone(zoo: Zoo) -> None:
 
 @pytest.fixture(params=["pidfd", "kernel before 5.3", "Python without pidfd"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """How signals are sent: by a file descriptor, or where there is no such thing."""
+    """How signals are sent: by a pidfd, or without one where there is none."""
     if request.param == "kernel before 5.3":
         def missing(pid: int, flags: int = 0) -> int:
             raise OSError(38, "Function not implemented")
@@ -346,7 +346,7 @@ def test_signal(way: None, zoo: Zoo) -> None:
 
 
 def test_signal_spares_strangers(way: None, zoo: Zoo) -> None:
-    """A process with the pid, but another start time, gets no signal."""
+    """A process with the same pid, but another start time, gets no signal."""
     child = zoo.sleeper()
     meant = seen(child.pid)
     meant.start -= 1
@@ -359,7 +359,7 @@ def test_signal_spares_strangers(way: None, zoo: Zoo) -> None:
 
 @pytest.mark.parametrize("reaped", [True, False], ids=["gone", "zombie"])
 def test_signal_to_the_dead(reaped: bool, way: None, zoo: Zoo) -> None:
-    """A signal to a process that has ended is none, and no failure."""
+    """A signal to a process that has ended has no effect, and is no failure."""
     child = zoo.sleeper()
     meant = seen(child.pid)
     child.kill()
@@ -414,14 +414,14 @@ PARENTS = [(10, 1), (11, 10), (12, 11), (13, 12), (20, 1), (21, 20), (30, 30), (
     ids=["none", "root", "middle", "both", "leaves", "its own parent", "a ring"],
 )
 def test_families(ancestors: list[int], family: list[int]) -> None:
-    """Children of children belong to it, each once, whatever circles a race has drawn."""
+    """Children of children belong to it, each once, even if a race has made a circle of parents."""
     processes = {pid: Process(pid, line(pid, parent=parent)) for pid, parent in PARENTS}
     found = descendants(processes.values(), [processes[pid] for pid in ancestors])
     assert family == sorted(p.pid for p in found)
 
 
 def test_living(zoo: Zoo) -> None:
-    """Of several, those that still live."""
+    """living() returns those processes that are still alive."""
     first, second = zoo.sleeper(), zoo.sleeper()
     both = [seen(first.pid), seen(second.pid)]
     first.kill()

@@ -1,4 +1,4 @@
-"""An exit reason that is too long loses its decoration first, and never its end."""
+"""An exit reason that is too long loses its spare parts first, and never its end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_reason_in_a_reason() -> None:
 
 @given(st.lists(st.builds(str, st.text()) | st.builds(Spare, st.text(max_size=80))))
 def test_any_parts(parts: list[str]) -> None:
-    """Whatever the parts, a line of at most 119 printable characters comes of them."""
+    """Whatever the parts, they make a line of at most 119 printable characters."""
     line = fitting(Reason(*parts))
     assert len(line) <= LENGTH
     assert line.isascii() and (line.isprintable() or not line)
@@ -39,7 +39,7 @@ def test_any_parts(parts: list[str]) -> None:
 
 @pytest.mark.parametrize("length", [LENGTH, LENGTH + 1, 500])
 def test_the_end_is_kept(length: int) -> None:
-    """What has no spare parts is cut in the middle."""
+    """A reason without spare parts is cut in the middle."""
     line = fitting("glance-api: " + "x" * (length - 38) + " Address already in use ...")
     assert line.startswith("glance-api: x")
     assert line.endswith("x Address already in use ...")

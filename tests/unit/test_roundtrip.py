@@ -1,6 +1,6 @@
-"""Check level 20: what is sent into the Image API has to come back, and to be gone afterwards.
+"""Check level 20: an image sent to the Image API has to come back, and to be gone afterwards.
 
-Steps of a round trip are told by method and by what the path ends with. With a real Glance:
+Steps of a round trip are named by method and end of the path. With a real Glance:
 tests/real/test_round_trip.py.
 """
 
@@ -24,11 +24,11 @@ FIELDS = {"status": "active", "size": SIZE}
 
 
 class Store(Server):
-    """An Image API that keeps what it is given, but for how it is told to answer.
+    """An Image API that stores images, and answers otherwise where it is told to.
 
     how: by step (`PUT file`, `GET list`, ...) a status or a misbehaviour of the look-alikes.
-    changes: what is wrong with an image's record. keeps: whether it deletes nothing, though it
-    says so. hides: whether its lists are empty. spoils: whether it gives other bytes.
+    changes: what is wrong with an image's record. keeps: whether it deletes nothing, though its
+    answer says so. hides: whether its lists are empty. spoils: whether it gives other bytes.
     """
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ def test_well(store: Store) -> None:
 
 
 def test_sweeps(store: Store) -> None:
-    """What a killed monitor of this resource has left is deleted, and what is old; no other."""
+    """Images left by a killed monitor of this resource, and old ones, are deleted; no others."""
     here = f"{TAG} {socket.gethostname()} glance-api:p_glance-api"
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     store.left(here, now)
@@ -126,7 +126,7 @@ STEPS = ["GET list", "POST list", "PUT file", "GET image", "GET file", "DELETE i
     ("close", 1, "cuts the connection"), ("nonsense", 1, "does not speak HTTP"),
 ])
 def test_answers(store: Store, step: str, how: str, code: int, words: str) -> None:
-    """Policy, quota and an unavailable store are told, and not blamed on the service."""
+    """Policy, quota and an unavailable store are named, and are no failure of the service."""
     store.how[step] = how
     found, reason = travel(store)
 
@@ -140,7 +140,7 @@ def test_answers(store: Store, step: str, how: str, code: int, words: str) -> No
 
 @pytest.mark.parametrize("step", STEPS)
 def test_late(store: Store, step: str) -> None:
-    """What does not come in time is told, and not blamed on the service."""
+    """A step that is not answered in time is named, and is no failure of the service."""
     store.how[step] = "hang"
     code, reason = travel(store, 2.0)
 
@@ -156,7 +156,7 @@ def test_late(store: Store, step: str) -> None:
     ({"keeps": True}, "lists an image that it has deleted"),
 ])
 def test_wrong(store: Store, wrong: dict[str, object], words: str) -> None:
-    """What is wrong is the service's fault, and what was made is deleted all the same."""
+    """A wrong answer is the service's fault, and the image is deleted all the same."""
     for name, value in wrong.items():
         setattr(store, name, value)
     code, reason = travel(store)
@@ -169,14 +169,14 @@ def test_wrong(store: Store, wrong: dict[str, object], words: str) -> None:
 @pytest.mark.parametrize("body", [
     b"", b"[]", b"{", b"[" * 100000, b'{"images": 1}', b'{"images": [1]}'])
 def test_nonsense(store: Store, monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
-    """A list that is none is the service's fault."""
+    """An invalid list is the service's fault."""
     monkeypatch.setattr(store, "_answer", lambda *_: (200, body))
     assert 1 == travel(store)[0]
 
 
 @pytest.mark.parametrize("strange", [None, 7, "", "../../v3/users", "a b", "ä"])
 def test_strange_ids(store: Store, strange: object) -> None:
-    """An id that cannot stand in a path is asked for nowhere."""
+    """An id that cannot be part of a path is never asked for."""
     real = store._answer
 
     def changed(step: str, id_: str, query: str, body: bytes) -> tuple[int, bytes]:

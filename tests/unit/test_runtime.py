@@ -109,8 +109,8 @@ BUGS = {
     "system exit 0": "raise SystemExit(0)",
     "interrupt": "raise KeyboardInterrupt",
     "memory": "raise MemoryError",
-    # All that there is, in all the sizes that Python deals in, and no more is to be had. (The
-    # thread that looks at the time would complain as well.)
+    # All memory is taken, in all the sizes that Python allocates, until there is no more. (The
+    # thread that watches the time would complain as well.)
     "all memory": """
     import resource
     hold, index = [None] * (1 << 20), 0
@@ -175,7 +175,7 @@ def test_watchdog(made: Made, body: str) -> None:
 
 
 def test_one_reason(made: Made) -> None:
-    """An action whose time is over as it says its reason gives that one, and no second."""
+    """An action whose time is over while it prints its reason gives that one, and no second."""
     more = ("import time\nfrom agentlib import log\nfrom agentlib.errors import AgentError\n"
             "say = log.to_stderr\n\n"
             "def slowly(line):\n    say(line)\n    time.sleep(3600)\n\n"
@@ -187,7 +187,7 @@ def test_one_reason(made: Made) -> None:
 
 @ROOT_ONLY
 def test_a_monitor_that_hangs_leaves_that(made: Made) -> None:
-    """The last verdict of a monitor that was ended before its timeout is 1, with the reason."""
+    """A monitor that the watchdog ends leaves 1 as its last verdict, with the reason."""
     (made.rsctmp / "openstack").mkdir(mode=0o700)
     more = ("def hang(call):\n    import time\n    time.sleep(3600)\n\n"
             "module.FUNCTIONS['monitor'] = hang\n")
@@ -230,13 +230,13 @@ def test_a_monitor_leaves_what_pacemaker_is_told(made: Made, end: str) -> None:
 
 
 def test_interrupted(made: Made, zoo: Zoo) -> None:
-    """Who interrupts an action by hand gets an exit reason instead of a traceback."""
+    """An action that is interrupted by hand gives an exit reason, not a traceback."""
     ready = made.place / "ready"
-    # Short sleeps: CPython sees a signal that comes right before a sleep after it.
+    # Short sleeps: CPython handles a signal that comes right before a sleep only after it.
     more = (f"def hang(call):\n    import time\n    open({str(ready)!r}, 'w').close()\n"
             "    while True:\n        time.sleep(0.1)\n\n"
             "module.FUNCTIONS['validate-all'] = hang\n")
-    # A shell has what it runs in the background ignore it.
+    # Background jobs of a shell ignore SIGINT.
     child = subprocess.Popen(
         ["env", "--default-signal=INT", str(made.write(more)), "validate-all"],
         env=made.environ(OCF_RESKEY_CRM_meta_timeout="600000"), stderr=subprocess.PIPE, text=True)

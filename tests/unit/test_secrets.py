@@ -22,7 +22,7 @@ URLS = [
 
 @pytest.mark.parametrize(("text", "harmless"), URLS)
 def test_scrubbed_urls(text: str, harmless: str) -> None:
-    """Whoever is named in a URL, up to its last @, is not repeated."""
+    """User and password in a URL, up to its last @, are not repeated."""
     assert harmless == scrubbed(text)
 
 
@@ -36,11 +36,11 @@ def test_scrubbed_any_password(password: str) -> None:
 
 @pytest.mark.parametrize("secret", ["secret", "a.b*c", "\\1", "with blank", "(", "p@ss://w@rd"])
 def test_scrubbed_secrets(secret: str) -> None:
-    """A secret that is known is taken out wherever it stands."""
+    """A secret that is known is replaced wherever it is."""
     text = scrubbed(f"user monitor, password {secret}, again {secret}.", secret)
     assert "user monitor, password ***, again ***." == text
 
 
 def test_scrubbed_no_secret() -> None:
-    """An empty secret is none."""
+    """An empty secret replaces nothing."""
     assert "as it was" == scrubbed("as it was", "", "")

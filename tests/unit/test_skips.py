@@ -27,7 +27,7 @@ EXPECTED = "@pytest.mark.xfail\ndef test_it() -> None:\n    assert False\n"
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
-    """What our pytest makes of files that are skipped, and of one that is expected to fail."""
+    """A run of our pytest with files that are skipped, and one that is expected to fail."""
     folder = tmp_path_factory.mktemp("skips")
     for how, text in {**SKIPPED, "not at all": EXPECTED}.items():
         path = folder / f"test_{how.replace(' ', '_')}.py"
@@ -52,7 +52,7 @@ def test_skipped_is_failed(done: subprocess.CompletedProcess[str], how: str) -> 
 
 
 def test_expected_failure_is_none(done: subprocess.CompletedProcess[str]) -> None:
-    """What is expected to fail, and does, is no skipped test."""
+    """A test that is expected to fail, and does, does not count as skipped."""
     assert "1 xfailed" in done.stdout.splitlines()[-1]
     wrong = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
     assert len(SKIPPED) == len(wrong)

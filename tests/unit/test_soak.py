@@ -1,4 +1,4 @@
-"""The soak: it ends when its time is over, and tells what it found."""
+"""The soak: it ends when its time is over, and reports what it found."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import soak
 def test_search_that_fails(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A search that fails by itself is reported, and does not keep the soak from its end."""
+    """A search that fails by itself is reported, and the soak ends in time all the same."""
 
     def fails(*_: object, **__: object) -> None:
         raise OSError("no port")

@@ -1,4 +1,4 @@
-"""Sockets of this node: what listens where, which process holds it, and what takes its share."""
+"""Sockets of this node: what listens where, which process has it, and which others share it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_listeners(host: str) -> None:
 
 
 def test_not_listening() -> None:
-    """A socket that is bound, connected or of UDP is none that anything listens on."""
+    """A socket that is only bound, is connected, or is of UDP is no listening socket."""
     with bound("127.0.0.1") as server, bound("127.0.0.1") as idle, \
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
         datagrams.bind(("127.0.0.1", 0))
@@ -82,7 +82,7 @@ def test_held_by_the_dead(zoo: Zoo) -> None:
 
 
 def test_holds(zoo: Zoo) -> None:
-    """A descriptor is known again by the inode behind it; another, or none, is not."""
+    """A descriptor is recognised by its inode; with another inode, or none, it is not."""
     with bound("127.0.0.1") as one:
         child = zoo.sleeper(fds=(one.fileno(),))
         assert sockets.holds(child.pid, one.fileno(), inode(one))
@@ -110,10 +110,10 @@ def test_rank(listens: str, asked: str, rank: int) -> None:
     ("ours", "others", "rivals"),
     [
         (["127.0.0.1"], ["127.0.0.1"], 1),      # shared: SO_REUSEPORT
-        (["0.0.0.0"], ["127.0.0.1"], 1),        # narrower: it takes what is meant for ours
+        (["0.0.0.0"], ["127.0.0.1"], 1),        # narrower: it takes our connections
         (["0.0.0.0"], ["10.0.0.1", "127.0.0.1"], 2),
         (["::"], ["127.0.0.1"], 1),
-        (["127.0.0.1"], ["0.0.0.0"], 0),        # wider: it takes what is not
+        (["127.0.0.1"], ["0.0.0.0"], 0),        # wider: it takes none of ours
         (["127.0.0.1"], ["10.0.0.1"], 0),
         ([], ["127.0.0.1"], 0),
     ],
@@ -132,12 +132,12 @@ def test_rivals(ours: list[str], others: list[str], rivals: int) -> None:
      ("::1", "http://[::1]:5"), ("2001:db8::1", "http://[2001:db8::1]:5"),
      ("fe80::1:2:3:4", "http://[fe80::1:2:3:4]:5")])
 def test_url(address: str, url: str) -> None:
-    """A socket as a URL; one of all addresses is asked where no virtual IP can be taken away."""
+    """A socket as a URL; a wildcard socket is asked via loopback, which is no virtual IP."""
     assert url == Listener(address, 5, 6, 7).url
 
 
 def test_holder(zoo: Zoo) -> None:
-    """What holds a socket is named by its pid; what cannot be found, by its user."""
+    """The process that has a socket is named by its pid; if it is not found, by its user."""
     with bound("127.0.0.1") as one:
         one.listen()
         (listener,) = (each for each in sockets.listeners(one.getsockname()[1])

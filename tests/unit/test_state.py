@@ -74,20 +74,20 @@ def put(folder: Path, content: bytes | str) -> Path:
 
 
 def test_nothing_yet(store: Store, tmp_path: Path) -> None:
-    """Where nothing was remembered there is nothing, and looking leaves nothing."""
+    """Without a state file the state is empty, and reading it makes no file."""
     assert NOTHING == record(store.read())
     assert [] == list(tmp_path.iterdir())
 
 
 def test_round_trip(store: Store, tmp_path: Path) -> None:
-    """What is remembered comes back, to this agent process and to the next."""
+    """A state is read as it was written, by this agent process and by the next."""
     store.write(filled(store.log))
     assert record(filled(store.log)) == record(store.read())
     assert record(filled(store.log)) == record(made(tmp_path).read())
 
 
 def test_last_one_counts(store: Store) -> None:
-    """What is remembered replaces what was."""
+    """A new state replaces the one before."""
     store.write(filled())
     state = State()
     state.pid = 5
@@ -97,7 +97,7 @@ def test_last_one_counts(store: Store) -> None:
 
 @given(text=st.text(st.characters(), max_size=200))
 def test_any_text(text: str, tmp_path: Path) -> None:
-    """Whatever text a check has learned, it comes back as it was."""
+    """Whatever text a check has stored, it is read as it was."""
     store = made(tmp_path)
     state = State()
     state.checks = {"api": {"token": text}}
@@ -137,7 +137,7 @@ JUNK = {
 
 @pytest.mark.parametrize("content", JUNK.values(), ids=JUNK)
 def test_junk(content: bytes, store: Store, tmp_path: Path) -> None:
-    """A state file of any other kind is nothing remembered, and can be written anew."""
+    """A state file with any other content counts as empty, and can be written anew."""
     put(tmp_path, content)
     assert NOTHING == record(store.read())
     store.write(filled())
@@ -147,7 +147,7 @@ def test_junk(content: bytes, store: Store, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", FIELDS)
 @pytest.mark.parametrize("value", ["true", "null", "[]", "{}", "[1]", '{"a": 1}', "false"])
 def test_wrong_type(name: str, value: str, store: Store, tmp_path: Path) -> None:
-    """A field of a wrong type is not remembered."""
+    """A field of a wrong type is ignored."""
     put(tmp_path, f'{{"{name}": {value}}}')
     assert NOTHING == record(store.read())
 
@@ -155,21 +155,21 @@ def test_wrong_type(name: str, value: str, store: Store, tmp_path: Path) -> None
 @pytest.mark.parametrize("name", ["pid", "start", "session", "uid"])
 @pytest.mark.parametrize("value", ["1.0", "NaN", "Infinity", "-Infinity", "1e400", '"4242"'])
 def test_no_whole_number(name: str, value: str, store: Store, tmp_path: Path) -> None:
-    """A number that is none, where a whole one belongs, is not remembered."""
+    """A value that is no whole number, where one belongs, is ignored."""
     put(tmp_path, f'{{"{name}": {value}}}')
     assert NOTHING == record(store.read())
 
 
 @pytest.mark.parametrize("name", ["log", "checks"])
 def test_number_for_text(name: str, store: Store, tmp_path: Path) -> None:
-    """A number, where something else belongs, is not remembered."""
+    """A number, where something else belongs, is ignored."""
     put(tmp_path, f'{{"{name}": 1}}')
     assert NOTHING == record(store.read())
 
 
 @pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e400", "[[]]", "null", '"\\ud800"'])
 def test_what_checks_have_learned(value: str, store: Store, tmp_path: Path) -> None:
-    """What a check has learned is its own to judge: it comes back, and can be written again."""
+    """The store does not judge what a check has stored: it is read, and can be written again."""
     put(tmp_path, f'{{"pid": 4242, "checks": {{"api": {{"token": {value}}}, "other": {{}}}}}}')
     state = store.read()
     assert {"api", "other"} == set(state.checks)
@@ -181,7 +181,7 @@ def test_what_checks_have_learned(value: str, store: Store, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "pid", [0, 1, -1, -4242, 2**22, 2**22 + 1, 2**31, 2**32 + 5, 2**63, 2**64, 10**4000])
 def test_no_pid(pid: int, store: Store, tmp_path: Path) -> None:
-    """A pid that no daemon can have is nothing remembered: neither init nor a whole group."""
+    """A pid that no daemon can have is ignored: neither init nor a process group."""
     put(tmp_path, f'{{"pid": {pid}, "start": 5}}')
     assert 0 == store.read().pid
 
@@ -197,7 +197,7 @@ def test_pid(pid: int, store: Store, tmp_path: Path) -> None:
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(FIELDS) | st.text(), inner)))
 def test_any_json(tmp_path: Path, value: object) -> None:
-    """Whatever JSON stands there, the fields that come of it have the right types."""
+    """Whatever JSON is in the file, the fields of the state have the right types."""
     put(tmp_path, json.dumps(value))
     state = made(tmp_path).read()
     assert state.pid == 0 or 1 < state.pid < 2**22
@@ -210,14 +210,14 @@ def test_any_json(tmp_path: Path, value: object) -> None:
 
 @given(st.binary(max_size=300))
 def test_any_bytes(tmp_path: Path, content: bytes) -> None:
-    """Whatever bytes stand there, reading them does not fail."""
+    """Whatever bytes are in the file, reading them does not fail."""
     put(tmp_path, content)
     assert isinstance(made(tmp_path).read(), State)
 
 
 @pytest.mark.parametrize("kind", ["folder", "fifo", "symlink", "dangling", "full folder"])
 def test_no_file(kind: str, store: Store, tmp_path: Path) -> None:
-    """What is no regular file is nothing remembered, is not followed, and makes way."""
+    """Anything but a regular file, in place of the state file, is not followed, and replaced."""
     path = state_file(tmp_path)
     path.parent.mkdir(mode=0o700)
     victim = tmp_path / "victim"
@@ -275,7 +275,7 @@ def test_rsctmp_is_made(tmp_path: Path, umask: Callable[[int], int]) -> None:
 
 @pytest.mark.parametrize("mode", [0o720, 0o702, 0o777, 0o1777])
 def test_folder_of_others(mode: int, store: Store, tmp_path: Path) -> None:
-    """In a folder that others can write nothing is believed, and nothing is written."""
+    """In a folder that other users can write, nothing is read, and nothing is written."""
     path = put(tmp_path, json.dumps(record(filled())))
     path.parent.chmod(mode)
     assert NOTHING == record(store.read())
@@ -289,7 +289,7 @@ def test_folder_of_others(mode: int, store: Store, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
 def test_folder_of_another_user(store: Store, tmp_path: Path) -> None:
-    """A folder that belongs to somebody else is not ours, whatever its mode."""
+    """A folder that belongs to another user is not used, whatever its mode."""
     path = put(tmp_path, json.dumps(record(filled())))
     os.chown(path.parent, NOBODY, NOBODY)
     assert NOTHING == record(store.read())
@@ -298,7 +298,7 @@ def test_folder_of_another_user(store: Store, tmp_path: Path) -> None:
 
 
 def test_folder_becomes_private(store: Store, tmp_path: Path) -> None:
-    """A folder of ours that others could read is closed to them."""
+    """A folder of ours that other users could read is closed to them."""
     (tmp_path / "openstack").mkdir(mode=0o755)
     store.write(filled())
     assert 0o700 == stat.S_IMODE((tmp_path / "openstack").stat().st_mode)
@@ -306,7 +306,7 @@ def test_folder_becomes_private(store: Store, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["symlink", "dangling", "file"])
 def test_no_folder(kind: str, store: Store, tmp_path: Path) -> None:
-    """What stands in the folder's place is not followed, and the message names it."""
+    """A symlink or file in place of the folder is not followed, and the message names it."""
     path, victim = tmp_path / "openstack", tmp_path / "victim"
     if kind == "file":
         path.write_text("x")
@@ -330,7 +330,7 @@ def test_no_name(tag: str, tmp_path: Path) -> None:
 
 
 def test_long_name(tmp_path: Path) -> None:
-    """A name that no file's name can hold has files all the same, and they are its own."""
+    """A name that is too long for a file name has files all the same, and of its own."""
     stores = [Store(str(tmp_path), f"a:{name}", name, "") for name in ("x" * 300, "x" * 301)]
     for pid, store in enumerate(stores, 100):
         state = State()
@@ -350,7 +350,7 @@ def test_long_name(tmp_path: Path) -> None:
 
 
 def test_readers_never_see_half(store: Store, tmp_path: Path) -> None:
-    """Who reads while somebody writes sees one state or the other, never half of one."""
+    """A reader during a write sees the old state or the new one, never half of one."""
     long, short = filled(), filled()
     long.checks, long.pid = {"api": {"token": "x" * 30000}}, 1111
     short.checks, short.pid = {"api": {"token": "y"}}, 2222
@@ -381,7 +381,7 @@ def test_readers_never_see_half(store: Store, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("what", ["state", "pidfile"])
 def test_disk_full(what: str, tmp_path: Path) -> None:
-    """Where a file cannot be written whole, the old one stays, and the failure is told."""
+    """If a file cannot be written whole, the old one stays, and an error is raised."""
     script = (
         "import resource, signal, sys\n"
         "from agentlib.errors import AgentError\n"
@@ -408,7 +408,7 @@ def test_disk_full(what: str, tmp_path: Path) -> None:
 
 
 def test_left_over(store: Store, tmp_path: Path) -> None:
-    """What an agent that was killed has left over does not stop the next."""
+    """A temporary file that a killed agent has left does not stop the next one."""
     path = put(tmp_path, "")
     left = path.with_name(f".{path.name}.{os.getpid()}")
     left.symlink_to(tmp_path / "victim")
@@ -422,7 +422,7 @@ def test_left_over(store: Store, tmp_path: Path) -> None:
 
 
 def test_pidfile(store: Store, tmp_path: Path) -> None:
-    """The pidfile is where the HA guide's agents have it, and holds the pid alone."""
+    """The pidfile is where the HA guide's agents have it, and has the pid alone."""
     store.write_pidfile(4242)
     assert "4242\n" == (tmp_path / "p_unit.pid").read_text()
     assert 4242 == store.read_pidfile()
@@ -449,14 +449,14 @@ def test_given_pidfile(tmp_path: Path) -> None:
     ids=lambda value: repr(value[:24]) if isinstance(value, bytes) else "",
 )
 def test_pidfile_contents(content: bytes, pid: int, store: Store) -> None:
-    """Only a number that a daemon could have as its pid is one; all else is none."""
+    """Only a number that can be a daemon's pid is read as a pid."""
     Path(store.pidfile).write_bytes(content)
     assert pid == store.read_pidfile()
 
 
 @given(st.binary(max_size=80) | st.from_regex(rb"[ 0-9+-]{0,9}\n?", fullmatch=True))
 def test_any_pidfile(tmp_path: Path, content: bytes) -> None:
-    """Whatever the pidfile holds: no pid, or that of a possible daemon, as it stands there."""
+    """Whatever the pidfile holds: no pid, or the number in it, if a daemon can have it."""
     store = made(tmp_path)
     Path(store.pidfile).write_bytes(content)
     pid = store.read_pidfile()
@@ -465,7 +465,7 @@ def test_any_pidfile(tmp_path: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize("kind", ["symlink", "dangling", "folder", "fifo", "missing folder"])
 def test_no_pidfile(kind: str, tmp_path: Path) -> None:
-    """What is no regular file holds no pid, and is not followed."""
+    """In place of a pidfile, anything but a regular file has no pid, and is not followed."""
     path, victim = tmp_path / "p_unit.pid", tmp_path / "victim"
     if kind in ("symlink", "dangling"):
         path.symlink_to(victim)
@@ -493,7 +493,7 @@ def test_no_pidfile(kind: str, tmp_path: Path) -> None:
 
 
 def test_pid_parameter_names_a_folder(tmp_path: Path) -> None:
-    """A folder that the parameter pid names by mistake keeps its place."""
+    """A folder that the parameter pid names by mistake is not replaced."""
     folder = tmp_path / "precious"
     folder.mkdir()
     (folder / "file").write_text("x")
@@ -529,7 +529,7 @@ def test_leave(store: Store, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tag", ["unit-api:p/../../p", "unit-api:p\n", "unit-api:\udc80"])
 def test_leave_of_no_name(store: Store, tmp_path: Path, tag: str) -> None:
-    """What is not the name of a resource names no file, either."""
+    """A text that cannot be the name of a resource makes no file."""
     store.write(State())
     left(tmp_path, tag)
     assert [state_file(tmp_path).name] == os.listdir(tmp_path / "openstack")
@@ -537,7 +537,7 @@ def test_leave_of_no_name(store: Store, tmp_path: Path, tag: str) -> None:
 
 @pytest.mark.parametrize("kind", ["none", "open", "link"])
 def test_leave_in_a_folder_of_others(kind: str, tmp_path: Path) -> None:
-    """Nothing is left, or made, where others could put something; and nothing is raised."""
+    """In a folder that other users could write, no verdict is written, and nothing is raised."""
     folder, elsewhere = tmp_path / "openstack", tmp_path / "elsewhere"
     elsewhere.mkdir(mode=0o700)
     if kind == "open":
@@ -566,7 +566,7 @@ def test_leave_on_a_full_disk(store: Store, tmp_path: Path) -> None:
 
 
 def test_leave_through_a_link(store: Store, tmp_path: Path) -> None:
-    """What stands in the place of a verdict is replaced, never written to."""
+    """A symlink in place of a verdict is replaced, never written to."""
     store.write(State())
     precious = tmp_path / "precious"
     precious.write_text("precious")
@@ -578,7 +578,7 @@ def test_leave_through_a_link(store: Store, tmp_path: Path) -> None:
 
 
 def test_what_is_half_left_is_swept(store: Store, tmp_path: Path) -> None:
-    """What a killed monitor had begun goes with the state; the last verdict stays, and others'."""
+    """forget() removes temporary files of a killed monitor, not last verdicts or others' files."""
     store.write(State())
     left(tmp_path)
     folder = tmp_path / "openstack"
@@ -591,7 +591,7 @@ def test_what_is_half_left_is_swept(store: Store, tmp_path: Path) -> None:
 
 
 def test_forget(store: Store, tmp_path: Path) -> None:
-    """What is forgotten is gone: state, token and pidfile."""
+    """forget() removes state, token and pidfile."""
     store.write(filled())
     store.write_pidfile(4242)
     store.forget()
@@ -601,7 +601,7 @@ def test_forget(store: Store, tmp_path: Path) -> None:
 
 
 def test_forget_nothing(store: Store, tmp_path: Path) -> None:
-    """Nothing can be forgotten, twice."""
+    """forget() does no harm where there is nothing, even twice."""
     store.forget()
     store.forget()
     assert [] == list(tmp_path.iterdir())
@@ -622,7 +622,7 @@ def test_forget_leaves_what_is_no_pidfile(content: bytes, tmp_path: Path) -> Non
 def test_forget_a_pidfile_of_ours(
     remembered: int, ended: list[int], gone: bool, tmp_path: Path,
 ) -> None:
-    """A pidfile that the operator has named goes only if it holds a pid of this instance."""
+    """A pidfile that the operator has named is removed only if it has a pid of this instance."""
     path = tmp_path / "counter"
     path.write_text("4242\n")
     store = made(tmp_path, str(path))
@@ -640,7 +640,7 @@ def test_forget_a_pidfile_of_ours(
     [(b"", True), (b"4242\n", True), (b"4242", True), (b"[DEFAULT]\n", False), (b"12 x\n", False),
      (b"1" * 100, False)])
 def test_what_a_pidfile_may_replace(content: bytes, fine: bool, tmp_path: Path) -> None:
-    """Only what may be a pidfile is replaced by one, where the operator has named the place."""
+    """Where the operator has named the pidfile, only a file that may be one is replaced."""
     path = tmp_path / "x"
     path.write_bytes(content)
     store = made(tmp_path, str(path))
@@ -656,7 +656,7 @@ def test_what_a_pidfile_may_replace(content: bytes, fine: bool, tmp_path: Path) 
 
 @pytest.mark.parametrize("kind", ["symlink", "folder"])
 def test_forget_follows_nothing(kind: str, store: Store, tmp_path: Path) -> None:
-    """Neither what a symlink leads to nor a folder is removed."""
+    """Neither the target of a symlink nor a folder is removed."""
     path, victim = Path(store.pidfile), tmp_path / "victim"
     victim.write_text("4242\n")
     if kind == "symlink":
@@ -671,7 +671,7 @@ def test_forget_follows_nothing(kind: str, store: Store, tmp_path: Path) -> None
 
 
 def test_log(store: Store, tmp_path: Path) -> None:
-    """The bounded log is appended to, and named; it is not in the tmpfs of the state."""
+    """The bounded log is appended to, and its path known; it is not in the tmpfs of the state."""
     for word in (b"one ", b"two"):
         descriptor = store.open_log()
         os.write(descriptor, word)
@@ -683,7 +683,7 @@ def test_log(store: Store, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["symlink", "folder"])
 def test_no_log(kind: str, store: Store, tmp_path: Path) -> None:
-    """What stands in the log's place is not followed."""
+    """A symlink or folder in place of the log is not followed."""
     path, victim = Path(store.log), tmp_path / "victim"
     path.parent.mkdir(mode=0o700)
     if kind == "folder":
@@ -705,7 +705,7 @@ def test_keep_bounded(tmp_path: Path, size: int, left: int) -> None:
 
 
 def test_keep_bounded_while_written(tmp_path: Path) -> None:
-    """A daemon that appends goes on at the beginning, and leaves no hole."""
+    """A daemon that appends goes on at the beginning of the emptied log, without a hole."""
     path = tmp_path / "x.log"
     with path.open("ab", buffering=0) as file:
         file.write(b"x" * (LOG_LIMIT + 1))
@@ -716,7 +716,7 @@ def test_keep_bounded_while_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "symlink"])
 def test_keep_bounded_is_careful(tmp_path: Path, kind: str) -> None:
-    """What is no log of ours is left alone, and no failure."""
+    """A path that is no log of ours is left alone, and is no failure."""
     path, victim = tmp_path / "x.log", tmp_path / "victim"
     victim.write_bytes(b"x" * (LOG_LIMIT + 1))
     if kind == "folder":
@@ -743,7 +743,7 @@ def test_parsed_as_json(value: object) -> None:
 @given(text=st.binary(max_size=30) | st.text(alphabet='{}[]":,0123456789.eE+-nulltrefasI ',
                                               max_size=30).map(str.encode))
 def test_parsed_junk(text: bytes) -> None:
-    """What the json module refuses is refused, and nothing else is raised."""
+    """A text that the json module refuses is refused, with no other exception."""
     try:
         wanted = repr(json.loads(text.decode()))
     except ValueError:
@@ -754,7 +754,7 @@ def test_parsed_junk(text: bytes) -> None:
 
 
 def test_parsed_alone() -> None:
-    """What is cut off is refused where the json module is not loaded, too, as in a monitor."""
+    """A text that is cut off is refused also without the json module, as in a monitor."""
     whole = json.dumps({"pid": 17, "checks": {"a": [1.5, "x", None, True]}})
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"

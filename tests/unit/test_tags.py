@@ -49,15 +49,15 @@ def test_tagged(env: dict[str, str], tagged: bool, zoo: Zoo) -> None:
         ({"OCF_RESOURCE_INSTANCE": "q", TAG: ""}, "q"),
         ({"OCF_RESOURCE_INSTANCE": "a=b"}, "a=b"),
     ],
-    ids=["nobody", "tag", "shell agent", "both", "empty tag", "equals sign"],
+    ids=["none", "tag", "shell agent", "both", "empty tag", "equals sign"],
 )
 def test_claimed_by(env: dict[str, str], name: str, zoo: Zoo) -> None:
-    """A process names the instance that it is of by our tag, else by what shell agents leave."""
+    """A process's instance is known by our tag, else by the variable that shell agents leave."""
     assert name == claim(seen(zoo.sleeper(env=env).pid).environment())
 
 
 def test_environment_that_blocks(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An environment that does not come is given up; the others are known all the same."""
+    """A read of an environment that blocks is given up; the others are read all the same."""
     children = [seen(zoo.sleeper(env={TAG: f"a:{n}"}).pid) for n in range(3)]
     fifo = zoo.place / "fifo"
     os.mkfifo(fifo)

@@ -23,7 +23,7 @@ LATE = (TimeoutError, socket.timeout)
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
-    """A server that takes connections, and leaves what becomes of them to the test."""
+    """A server that listens; the test accepts the connections."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server
 
@@ -33,7 +33,7 @@ def url_of(listener: socket.socket, host: str = "127.0.0.1") -> Url:
 
 
 def test_bytes_go_to_and_fro(listener: socket.socket) -> None:
-    """What is sent arrives whole; what comes is given as it comes, and nothing at the end."""
+    """All that is sent arrives; received bytes are returned as they come, b"" at the end."""
     client = Client(url_of(listener), Deadline(PLENTY), local=True)
     peer, _ = listener.accept()
     with peer, peer.makefile("rwb") as file:
@@ -48,7 +48,7 @@ def test_bytes_go_to_and_fro(listener: socket.socket) -> None:
 
 @pytest.mark.parametrize("local", [True, False])
 def test_silence(listener: socket.socket, local: bool) -> None:
-    """A peer that says nothing does not keep it beyond its deadline."""
+    """A peer that sends nothing does not keep the client beyond its deadline."""
     client = Client(url_of(listener), Deadline(1), local=local)
     with pytest.raises(LATE) as caught:
         client.receive()
@@ -57,7 +57,7 @@ def test_silence(listener: socket.socket, local: bool) -> None:
 
 
 def test_peer_that_does_not_read(listener: socket.socket) -> None:
-    """A peer that does not read does not keep it beyond its deadline."""
+    """A peer that does not read does not keep the client beyond its deadline."""
     client = Client(url_of(listener), Deadline(1), local=True)
     with pytest.raises(LATE) as caught:
         client.send(bytes(1 << 26))
@@ -66,7 +66,7 @@ def test_peer_that_does_not_read(listener: socket.socket) -> None:
 
 
 def test_after_the_deadline(listener: socket.socket) -> None:
-    """When the time is over nothing is read, though there are bytes to be had."""
+    """When the time is over nothing is read, though there are bytes to read."""
     client = Client(url_of(listener), Deadline(1), local=True)
     peer, _ = listener.accept()
 
@@ -88,7 +88,7 @@ def test_name(service: Service) -> None:
 
 
 def test_no_name() -> None:
-    """A name that does not resolve is told from a peer that is away."""
+    """A name that does not resolve is another error than a peer that does not answer."""
     for host in ("api.invalid", "a..b", "x" * 64 + ".invalid", "\\"):
         with pytest.raises(socket.gaierror) as caught:
             Client(Url(f"http://{host}:9"), Deadline(PLENTY))
@@ -105,13 +105,13 @@ def test_refused() -> None:
 
 
 def test_not_here() -> None:
-    """If only this host may answer, an address on none of its interfaces is not asked for."""
+    """If only this host may answer, an address on none of its interfaces is not connected to."""
     with pytest.raises(NotHereError):
         Client(Url("http://192.0.2.77:9"), Deadline(PLENTY), local=True)  # RFC 5737: no host has it
 
 
 def test_interface() -> None:
-    """The interface of an IPv6 address counts: one that there is not leads nowhere."""
+    """The interface of an IPv6 address counts: with an unknown interface it does not resolve."""
     try:
         listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
     except OSError as error:
@@ -127,7 +127,7 @@ def test_interface() -> None:
 
 
 def test_nothing_stays_open(listener: socket.socket) -> None:
-    """A connection that does not come about leaves no descriptor."""
+    """A connection that fails leaves no descriptor."""
     before = sorted(os.listdir("/proc/self/fd"))
     for url in ("http://192.0.2.77:9", "http://[fe80::1%lo]:9"):
         with pytest.raises(NotHereError):
@@ -150,7 +150,7 @@ def test_address(packed: bytes, text: str) -> None:
     [("::", True), ("fe80::1", True), ("::ffff:1.2.3.4", True), ("::1%lo", False), ("", False),
      ("1.2.3.4", False), (":::", False), ("x", False)])
 def test_is_ipv6(text: str, is_one: bool) -> None:
-    """An IPv6 address is one without brackets and interface."""
+    """An IPv6 address is recognised only without brackets and interface."""
     assert is_one == tcp.is_ipv6(text)
 
 

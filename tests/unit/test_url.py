@@ -1,4 +1,4 @@
-"""URLs: what is one, and its parts, as the standard library sees them."""
+"""URLs: which texts are URLs, and their parts, as the standard library sees them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from agentlib.url import PORTS, Url
 def test_parts(
     url: str, scheme: str, host: str, port: int, path: str, query: str, authority: str,
 ) -> None:
-    """A URL is taken apart; what the Host header has is without interface and default port."""
+    """A URL is split into parts; the Host header has no interface and no default port."""
     found = Url(url)
     assert (scheme, host, port) == (found.scheme, found.host, found.port)
     assert (path, query, authority) == (found.path, found.query, found.authority)
@@ -41,7 +41,7 @@ def test_parts(
 
 @pytest.mark.parametrize("url", ["http://u@h", "http://u:p@h/", "http://@h", "http://a@b@h:5/x"])
 def test_user(url: str) -> None:
-    """A user in a URL is seen, and is no part of the host."""
+    """A user in a URL is noticed, and is no part of the host."""
     assert Url(url).user
     assert "h" == Url(url).host
 
@@ -56,7 +56,7 @@ def test_user(url: str) -> None:
      "http://h:\u0663", "http://:80", "http://u@", " http://h", "http ://h"],
     ids=ascii)
 def test_no_url(url: str) -> None:
-    """What is no http or https URL, or has what is none in it, is refused."""
+    """A text that is no http or https URL, or has invalid parts, is refused."""
     with pytest.raises(ValueError, match="^no "):
         Url(url)
 
@@ -78,7 +78,7 @@ def test_any_url(url: str) -> None:
         return
     parts = urlsplit(url)
     assert parts.hostname is not None
-    # Of the host the library makes small letters, but not of the interface (in some versions).
+    # The library makes the host lower case, but (in some versions) not the interface.
     assert (parts.scheme, parts.hostname.lower()) == (found.scheme, found.host.lower())
     assert (parts.port or PORTS[parts.scheme]) == found.port
     assert (parts.path, parts.query) == (found.path, found.query[1:])
@@ -94,7 +94,7 @@ HOSTS = st.from_regex(r"[a-z0-9-]{1,9}(\.[a-z0-9]{1,9}){0,2}", fullmatch=True) \
        port=st.just("") | st.integers(1, 65535).map(":{}".format),
        rest=st.from_regex(r"(/[a-z0-9.~{}-]{0,9}){0,3}", fullmatch=True))
 def test_every_url(scheme: str, host: str, port: str, rest: str) -> None:
-    """Every URL of a host, a port and a path is one."""
+    """Every URL of a host, a port and a path is accepted."""
     found = Url(f"{scheme}://{host}{port}{rest}")
     assert (host.strip("[]"), rest) == (found.host, found.path)
     assert (int(port[1:]) if port else PORTS[scheme]) == found.port

@@ -1,4 +1,4 @@
-"""uWSGI: its command line, its address, and what contradicts in its ini file."""
+"""uWSGI: its command line, its address, and contradictions in its ini file."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def ini_at(folder: Path, text: str) -> Path:
 
 
 def option(command: list[str], name: str) -> list[str]:
-    """The values with which an option stands in a command line."""
+    """The values that an option has in a command line."""
     return [word.partition("=")[2] for word in command if word.partition("=")[0] == f"--{name}"]
 
 
@@ -84,7 +84,7 @@ def option(command: list[str], name: str) -> list[str]:
 
 
 def test_command(app: Uwsgi, bin_folder: Path, config: Path) -> None:
-    """Without an ini file: what is sound, what is insisted on, where, and what is served."""
+    """Without an ini file: sound defaults, options that are insisted on, address, application."""
     command = command_of(app, values_for(app, config=config), "--further", "x y")
     assert str(bin_folder / "uwsgi_python3") == command[0]
     assert ["--further", "x y"] == command[-2:]
@@ -101,14 +101,14 @@ def test_command(app: Uwsgi, bin_folder: Path, config: Path) -> None:
 
 
 def test_command_lets_requests_finish(app: Uwsgi, bin_folder: Path, config: Path) -> None:
-    """TERM is a graceful end, with an ini file and without."""
+    """TERM ends uWSGI gracefully, with an ini file and without."""
     for more in ({}, {"uwsgi_ini": ini_at(config.parent, "[uwsgi]\n")}):
         command = command_of(app, values_for(app, config=config, **more))
         assert ["unix_signal:15 gracefully_kill_them_all"] == option(command, "hook-master-start")
 
 
 def test_command_with_ini(app: Uwsgi, bin_folder: Path, config: Path) -> None:
-    """An ini file comes first, over it only what is insisted on and what it does not say."""
+    """An ini file comes first; only options that are insisted on, or not in it, follow."""
     ini = ini_at(config.parent, "[uwsgi]\nprocesses = 5\n")
     command = command_of(app, values_for(app, config=config, uwsgi_ini=ini))
     assert f"--ini={ini}" == command[1]
@@ -121,7 +121,7 @@ def test_command_with_ini(app: Uwsgi, bin_folder: Path, config: Path) -> None:
 
 @pytest.mark.parametrize("ini", [None, "[uwsgi]\nprocesses = 5\nthreads = 6\n"])
 def test_numbers(app: Uwsgi, bin_folder: Path, config: Path, ini: str | None) -> None:
-    """processes and threads count, whatever else says."""
+    """The parameters processes and threads count, whatever the ini file says."""
     more: dict[str, object] = {"uwsgi_ini": ini_at(config.parent, ini)} if ini else {}
     command = command_of(app, values_for(app, config=config, processes=3, threads=70, **more))
     assert ["3"] == option(command, "processes")
@@ -130,7 +130,7 @@ def test_numbers(app: Uwsgi, bin_folder: Path, config: Path, ini: str | None) ->
 
 @pytest.mark.parametrize("name", SOCKETS)
 def test_socket_of_ini(app: Uwsgi, bin_folder: Path, config: Path, name: str) -> None:
-    """A socket that the ini file names is the only one."""
+    """If the ini file names a socket, the agent names no other."""
     ini = ini_at(config.parent, f"[uwsgi]\n{name} = :1234\n")
     command = command_of(app, values_for(app, config=config, uwsgi_ini=ini))
     assert [] == option(command, "http-socket")
@@ -138,26 +138,26 @@ def test_socket_of_ini(app: Uwsgi, bin_folder: Path, config: Path, name: str) ->
 
 @pytest.mark.parametrize("name", uwsgi.APPLICATIONS)
 def test_application_of_ini(app: Uwsgi, bin_folder: Path, config: Path, name: str) -> None:
-    """An application that the ini file names is the only one."""
+    """If the ini file names an application, the agent names no other."""
     ini = ini_at(config.parent, f"[uwsgi]\n{name} = x\n")
     command = command_of(app, values_for(app, config=config, uwsgi_ini=ini))
     assert [] == option(command, "module") == option(command, "wsgi-file")
 
 
 def test_configuration_by_folder(finder: Uwsgi, bin_folder: Path, config: Path) -> None:
-    """Who finds the configuration by a folder gets that, and no arguments; others no folder."""
+    """An application that finds its configuration by a folder gets that, and no arguments."""
     values = values_for(finder, config=config)
     assert [] == option(command_of(finder, values), "pyargv")
     assert {"OS_UNIT_CONFIG_DIR": str(config.parent)} == finder.environment(values, [str(config)])
 
 
 def test_configuration_by_argument(app: Uwsgi, config: Path) -> None:
-    """Who looks at its arguments needs no environment."""
+    """An application that reads its arguments gets no environment variable."""
     assert {} == app.environment(values_for(app, config=config), [str(config)])
 
 
 def test_continued_option(app: Uwsgi, bin_folder: Path, config: Path) -> None:
-    """In the service's configuration an indented line goes on with the value above it."""
+    """In the service's configuration an indented line continues the value above it."""
     config.write_text("[DEFAULT]\ntransport_url = a,\n  bind_port = 1\n")
     command = command_of(app, values_for(app, config=config))
     assert [":8776"] == option(command, "http-socket")
@@ -167,7 +167,7 @@ def test_continued_option(app: Uwsgi, bin_folder: Path, config: Path) -> None:
 
 
 def test_script_before_module(app: Uwsgi, bin_folder: Path, config: Path) -> None:
-    """The script of an older release is served where there is one."""
+    """If there is the script of an older release, that is served."""
     script = executable(bin_folder / "unit-wsgi")
     command = command_of(app, values_for(app, config=config))
     assert [str(script)] == option(command, "wsgi-file")
@@ -180,7 +180,7 @@ def test_script_before_module(app: Uwsgi, bin_folder: Path, config: Path) -> Non
 def test_virtual_environment(
     app: Uwsgi, bin_folder: Path, config: Path, home: str, form: str, has_script: bool
 ) -> None:
-    """In a virtual environment its own script counts, and that of the system never."""
+    """In a virtual environment its own script counts, never the system's."""
     executable(bin_folder / "unit-wsgi")
     venv = config.parent / "venv"
     script = venv / "bin" / "unit-wsgi"
@@ -201,7 +201,7 @@ def test_virtual_environment(
     ],
 )
 def test_executable(app: Uwsgi, bin_folder: Path, there: list[str], found: str) -> None:
-    """The system's uWSGI is found, the one that embeds Python before the one that has plugins."""
+    """The system's uWSGI is found, a binary that embeds Python before one that needs plugins."""
     (bin_folder / "uwsgi_python3").unlink()
     for name in there:
         executable(bin_folder / name)
@@ -209,7 +209,7 @@ def test_executable(app: Uwsgi, bin_folder: Path, there: list[str], found: str) 
 
 
 def test_executable_missing(app: Uwsgi, bin_folder: Path) -> None:
-    """Without uWSGI the reason names the package; a program that cannot be run is none."""
+    """Without uWSGI the reason names the package; a file that cannot be run does not count."""
     (bin_folder / "uwsgi_python3").chmod(0o644)
     (bin_folder / "uwsgi").mkdir()
     with pytest.raises(NotInstalledError, match="uwsgi-plugin-python3"):
@@ -253,7 +253,7 @@ WHERE = [
 def test_where(
     app: Uwsgi, bin_folder: Path, config: Path, options: dict[str, str], bind: str, expected: str
 ) -> None:
-    """The configuration's address and port count; what it does not name, bind does."""
+    """The configuration's address and port count; the parameter bind gives those not in it."""
     lines = "".join(f"{name} = {value}\n" for name, value in options.items())
     config.write_text(f"[DEFAULT]\n{lines}[database]\nbind_port = 1\n")
     values = values_for(app, config=config, **({"bind": bind} if bind else {}))
@@ -288,14 +288,14 @@ def test_nowhere(app: Uwsgi, config: Path, text: str, reason: str) -> None:
              "[:80", "$HOME:80", "/run/x.sock"],
 )
 def test_bad_bind(app: Uwsgi, bind: str) -> None:
-    """What is not ADDRESS:PORT is refused everywhere."""
+    """A bind that is not ADDRESS:PORT is refused on every node."""
     with pytest.raises(ConfigurationError, match="^bind="):
         app.validate(values_for(app, bind=bind))
 
 
 @given(text=st.text(max_size=30) | st.text(alphabet="0123456789.:[]h%$ ", max_size=30))
 def test_any_bind(text: str) -> None:
-    """Every text is an address and a port, or refused; no other error comes out."""
+    """Every text is an address and a port, or refused; no other error is raised."""
     try:
         host, port = uwsgi._address("bind", text)
     except ConfigurationError as error:
@@ -316,7 +316,7 @@ def test_forbidden(app: Uwsgi, config: Path, name: str) -> None:
 
 
 def test_ini_missing(app: Uwsgi, config: Path) -> None:
-    """An ini file that is not there is missing on this node; a folder is none."""
+    """An ini file that does not exist, or is a folder, counts as missing on this node."""
     for path in ("/no/x.ini", "/etc"):
         with pytest.raises(NotInstalledError, match=f"^uwsgi_ini={path} "):
             app.validate_host(values_for(app, config=config, uwsgi_ini=path), PORT)
@@ -344,7 +344,7 @@ CONTRADICTIONS = [
 def test_contradictions(
     app: Uwsgi, config: Path, name: str, text: str, remarked: bool
 ) -> None:
-    """What contradicts that which is insisted on is remarked, and only that."""
+    """An option that contradicts those that are insisted on gets a remark, and no other does."""
     ini = ini_at(config.parent, f"[uwsgi]\n{name} = {text}\n")
     remarks = list(app.remarks(values_for(app, config=config, uwsgi_ini=ini), PORT))
     assert bool(remarked) == bool(remarks)
@@ -353,7 +353,7 @@ def test_contradictions(
 
 
 def test_remarks(app: Uwsgi, config: Path) -> None:
-    """A pidfile of uWSGI's is of no use, a bind that does not count is said to; else silence."""
+    """A pidfile of uWSGI's, and a bind that does not count, get a remark; nothing else does."""
     assert [] == list(app.remarks(values_for(app, config=config, bind=":5"), PORT))
     ini = ini_at(config.parent, "[uwsgi]\npidfile = /x\npidfile2 = /y\nsafe-pidfile = /z\n")
     remarks = list(app.remarks(values_for(app, config=config, uwsgi_ini=ini), PORT))
@@ -382,7 +382,7 @@ def test_wrong_everywhere(app: Uwsgi, name: str, value: str) -> None:
 
 
 def test_right(app: Uwsgi, finder: Uwsgi) -> None:
-    """The defaults, and every parameter used as it is meant, are right."""
+    """The defaults, and every parameter with a good value, are accepted."""
     for one in (app, finder):
         one.validate(values_for(one))
         one.validate(values_for(
@@ -391,7 +391,7 @@ def test_right(app: Uwsgi, finder: Uwsgi) -> None:
 
 
 def test_config_name(app: Uwsgi, finder: Uwsgi) -> None:
-    """Who finds its configuration by a folder finds it by one name only; blanks are no matter."""
+    """An application that gets a folder accepts one file name only; blanks in it do no harm."""
     finder.validate(values_for(finder, config="/a b/unit.conf"))
     with pytest.raises(ConfigurationError, match="has to be unit.conf"):
         finder.validate(values_for(finder, config="/etc/other.conf"))
@@ -419,13 +419,13 @@ RESEMBLANCE: list[Any] = [
 
 @pytest.mark.parametrize(("arguments", "same"), RESEMBLANCE)
 def test_resembles(app: Uwsgi, arguments: list[str], same: bool) -> None:
-    """A uWSGI with this instance's ini file or configuration is known, and no other process."""
+    """A uWSGI with this instance's ini file or configuration is recognised, no other process is."""
     assert same == app.resembles(arguments, values_for(app, uwsgi_ini=INI))
 
 
 @pytest.mark.parametrize("server", ["standalone", "uwsgi"])
 def test_advice(app: Uwsgi, server: str) -> None:
-    """Last words that say there is no standalone server get an advice, where that is news."""
+    """Last words that say there is no standalone server get an advice, unless uWSGI is used."""
     daemon = Daemon(project="unit", binary="unit-api", uwsgi=app)
     values = Values(daemon.parameters, {"server": server})
     for words in ("Standalone unit-api is no longer supported", "STANDALONE is No Longer here"):
@@ -443,13 +443,13 @@ def test_advice_without_application() -> None:
 
 @given(value=st.booleans() | st.integers() | st.text(max_size=20))
 def test_option(value: object) -> None:
-    """A setting is one word, which begins with the option."""
+    """A setting is one word that begins with the option."""
     word = uwsgi._option("name", value)
     assert word.startswith("--name") or word == "--set=name=false"
 
 
 def test_programs_are_newest_first() -> None:
-    """Of several Pythons the newest is taken; plain uwsgi, which needs a plugin, last."""
+    """Of several Pythons the newest is tried first; plain uwsgi, which needs a plugin, last."""
     assert ("uwsgi_python3", "uwsgi_python319") == uwsgi.PROGRAMS[:2]
     assert ("uwsgi_python39", "uwsgi") == uwsgi.PROGRAMS[-2:]
     assert os.path.basename(uwsgi.PROGRAMS[0]) == "uwsgi_python3"
