@@ -110,6 +110,8 @@ def keystone(settings: Settings) -> Options:
         "DEFAULT": _default(settings, "keystone"),
         "database": {"connection": connection(settings, "keystone")},
         "fernet_tokens": {"key_repository": f"{settings.home('keystone')}/fernet-keys"},
+        # By default they are in /etc/keystone, which is the machine's.
+        "fernet_receipts": {"key_repository": f"{settings.home('keystone')}/fernet-keys"},
         "credential": {"key_repository": f"{settings.home('keystone')}/credential-keys"},
         "identity": {"password_hash_rounds": str(settings.hash_rounds)},
         "token": {"provider": "fernet", "expiration": "3600"},

@@ -108,6 +108,26 @@ def test_second_lab_beside_the_first(cloud: ControlPlane, empty: ControlPlane) -
     assert 200 == cloud.server("glance").get("/healthcheck").status
 
 
+WITHOUT = """
+mount -t tmpfs -o ro none /etc/keystone
+exec /usr/bin/python3 -c '
+from lab.openstack import ControlPlane
+with ControlPlane.temporary() as cloud:
+    cloud.up("keystone")
+    print(cloud.server("keystone").get("/v3").status)
+'
+"""
+
+
+def test_nothing_of_the_machine(cloud: ControlPlane) -> None:
+    """A lab reads and writes nothing in /etc/keystone, which belongs to the machine."""
+    del cloud  # the databases are made
+    command = ["unshare", "--mount", "sh", "-ec", WITHOUT]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert 0 == done.returncode, done.stdout + done.stderr
+    assert "200" in done.stdout.split()
+
+
 def test_second_up_changes_nothing(cloud: ControlPlane) -> None:
     """Up does nothing for services that run already."""
     before = cloud.pids("keystone") + cloud.pids("glance")
