@@ -50,9 +50,10 @@ def last_words(
     # Twice what is used: a secret that is cut at the beginning is in the half that is not.
     begin = max(since, end - 2 * SIZE)
     text = os.pread(output, end - begin, begin)
-    used = len(text[-SIZE:].decode("utf-8", "surrogateescape"))
-    said, complained = _said(
-        scrubbed(text.decode("utf-8", "surrogateescape"), *secrets)[-used:], {*pids})
+    clean = scrubbed(text.decode("utf-8", "surrogateescape"), *secrets)
+    if len(text) > SIZE:
+        clean = clean[-len(text[-SIZE:].decode("utf-8", "surrogateescape")):]
+    said, complained = _said(clean, {*pids})
     return complained if complaint else complained or said
 
 

@@ -33,7 +33,9 @@ class Url:
         authority, slash, path = rest.partition("/")
         self.path = slash + path
         self.query = question + query
-        _, at, authority = authority.rpartition("@")
+        user, at, authority = authority.rpartition("@")
+        if "[" in user or "]" in user:  # what else reads it would take it for an IPv6 address
+            raise ValueError("no user")
         self.user = bool(at)
         self.host, port = _host_and_port(authority)
         self.port = _port(port) if port else PORTS[self.scheme]

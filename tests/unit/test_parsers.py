@@ -293,7 +293,9 @@ def test_any_port(text: str) -> None:
 def test_any_stat(line: bytes) -> None:
     """Whatever /proc says of a process: a process, or what find() takes for its end."""
     with contextlib.suppress(ValueError, IndexError):
-        assert repr(Process(42, line)).isprintable()
+        found = Process(42, line)
+        assert found.state
+        assert {int} == {*map(type, (found.parent, found.session, found.threads, found.start))}
 
 
 @given(name=st.binary(max_size=15), parent=st.integers(0, PID_LIMIT))
@@ -426,6 +428,7 @@ def test_any_cut_secret(
 @given(secret=st.binary(min_size=4, max_size=20).filter(
     lambda secret: not set(secret) & set(b"\0xyz *\n")))
 @example(secret=b"p\xe4ssword")
+@example(secret=b"\x01\xe1\x80\x80")  # what stands for it is longer
 def test_any_bytes_for_a_secret(secret: bytes, tmp_path: Path) -> None:
     """A password that is no UTF-8 is not told either, when the daemon says it as it stands."""
     path = tmp_path / "log"

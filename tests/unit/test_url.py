@@ -70,6 +70,8 @@ PARTS = st.sampled_from([
        | st.lists(PARTS, max_size=7).map(lambda parts: "http://" + "".join(parts)))
 @example(url="http://h:00080")
 @example(url="http://[::1]:80/[x]?[y]")
+@example(url="http://[@http")
+@example(url="http://[::1]@http")
 def test_any_url(url: str) -> None:
     """Whatever it is: no URL, or one that has the same parts for Python's own library."""
     try:
