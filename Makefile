@@ -326,9 +326,9 @@ single: ## each agent with its library in one file, in dist/ (SIGN_KEY: of the c
 check: test-packages openstack control-plane tools lint types test ## lint, types and all tests but those of check-nightly (as root)
 
 # What is checked on another release, where `check` would take too long: every agent as a process,
-# make install, failovers with fencing. The packages are tested from this release.
+# make install, failovers with fencing, openstack-ocf apply. The packages are tested from this release.
 ELSEWHERE := tests/agents/test_contract.py tests/install tests/cluster/test_daemon_faults.py \
-	tests/cluster/test_fencing.py
+	tests/cluster/test_fencing.py tests/cluster/test_apply.py
 
 .PHONY: check-nightly
 check-nightly: test-packages openstack control-plane tools ## what check has no time for: a controller, more outages, chaos

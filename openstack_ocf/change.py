@@ -135,9 +135,11 @@ def _patch(before: ET.Element, after: ET.Element) -> bool:
 def _overtaken(before: ET.Element) -> RefusedError:
     there = cibs.load(cibs.LIVE, exact=True)
     who = there.get("update-user") or "somebody"
+    client = there.get("update-client") or "a tool"
+    by = "" if client == who else f", by {client}"  # Pacemaker 3.0 has the user there
     where = there.get("update-origin") or "this node"
-    _say(["", f"Meanwhile {who} has changed the CIB, by {there.get('update-client') or 'a tool'} "
-          f"on {where}:", *told(there, before).splitlines()])
+    _say(["", f"Meanwhile {who} has changed the CIB{by} on {where}:",
+          *told(there, before).splitlines()])
     return RefusedError("nothing of this was changed, and theirs is there; begin anew")
 
 
