@@ -18,7 +18,7 @@ from tool.kit import ROOT, VERBS, argv, as_nobody, command
 ORDER = ["words", "finding", "errors", "reading", "seconds", "run", "agents", "foreign", "keys",
          "description", "sample", "openrc", "vips", "haproxy", "names", "node", "cib", "configs",
          "validation", "reasons", "elements", "plan", "crm", "shapes", "difference", "survey",
-         "draft", "init", "bundle", "held", "safety", "user", "ids", "merge", "pacemaker",
+         "behind", "draft", "init", "bundle", "held", "safety", "user", "ids", "merge", "pacemaker",
          "cluster", "transition", "saved", "change", "leaving", "apply", "lint", "line",
          "records", "metrics", "configured", "looking", "takeover", "daemons", "peers",
          "explain", "rows", "outdated", "oslo", "configuration", "subject", "servers",

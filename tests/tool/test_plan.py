@@ -95,6 +95,21 @@ addresses = node1=2001:db8::21 node2=2001:db8::22
 shared_vip_group = controller
 mode = active-active
 """,
+    "everywhere": """\
+mode = active-active
+[haproxy]
+vip = 10.0.0.12 192.0.2.12
+clone = haproxy-clone
+id = haproxy
+config = /etc/openstack/haproxy.cfg
+addresses = node1=10.0.0.21 node2=10.0.0.22
+shared_vip_group = api
+[keystone]
+shared_vip_group = api
+port = 5001
+[cinder]
+shared_vip_group = api
+""",
     "names": """\
 [glance]
 dns_ha = true
@@ -414,6 +429,20 @@ def test_haproxy_is_where_the_virtual_ip_is(described: Path) -> None:
     given = found["primitives"]["p_haproxy"]["parameters"]
     assert "-W -db -f /etc/haproxy/haproxy.cfg" == given["cmdline_options"]
     assert "ss -Hltn src 10.0.0.12:5000" in given["monitor_hook"]
+
+
+def test_haproxy_on_all_nodes(described: Path) -> None:
+    """As a clone it listens before an address is there; each address goes where one of it runs."""
+    found = meaning(ElementTree.fromstring(planned(described, "everywhere", "xml")))
+
+    assert {("p_ip_api", "haproxy-clone"), ("p_ip_public_api", "haproxy-clone")} == {
+        (one["rsc"], one["with-rsc"]) for one in found["constraints"]}
+    text = planned(described, "everywhere", "haproxy")
+    assert "    bind 10.0.0.12:5001 transparent\n    bind 192.0.2.12:5001 transparent\n" in text
+    config = described / "haproxy.cfg"
+    config.write_text(text)
+    done = subprocess.run(["/usr/sbin/haproxy", "-c", "-f", config], capture_output=True, text=True)
+    assert 0 == done.returncode, done.stderr
 
 
 def test_a_haproxy_that_is_there_changes_its_agent(described: Path) -> None:
