@@ -18,7 +18,10 @@ from .errors import CannotLookError, UsageError
 from .finding import Finding
 from .keys import FACES
 from .openrc import credentials, password
-from .options import formatted, of_a_cib, of_a_description
+from .options import formatted, of_a_cib, of_a_description, refuse
+
+SIZE = 1024
+"""KiB of an image."""
 
 
 def add_clients(parser: argparse.ArgumentParser) -> None:
@@ -68,8 +71,8 @@ def add_prove(parser: argparse.ArgumentParser) -> None:
                         help="whose address is taken (default: internal)")
     parser.add_argument("--scheme", choices=("http", "https"), default="http",
                         help="of the API (default: http)")
-    parser.add_argument("--size", metavar="KIB", type=_kib, default=1024,
-                        help="of the image, up to 1048576 (default: 1024); a volume has 1 GiB")
+    parser.add_argument("--size", metavar="KIB", type=_kib, default=SIZE,
+                        help=f"of the image, up to 1048576 (default: {SIZE}); a volume has 1 GiB")
     parser.add_argument("--move", action="store_true",
                         help="move the API, and cinder-volume, to another node in between, and "
                         "look there, too")
@@ -96,13 +99,16 @@ def _number(text: str, most: int) -> int:
 
 
 def _clients(options: argparse.Namespace) -> int:
-    described = description.read(options.description)
     if not options.files:
         if options.ask or options.credentials:
             raise UsageError("--ask and --credentials are for files: name those to look at, as "
                              "/etc/nova/nova.conf")
-        sys.stdout.write(clients.sections(described, options.interface))
+        refuse("without a file, sections for these are printed, as text",
+               {"--format": options.format != "text"})
+        sys.stdout.write(clients.sections(
+            description.read(options.description), options.interface))
         return 0
+    described = description.read(options.description)
     names: dict[str, set[str]] | None = None
     if options.ask or options.credentials:
         user, _ = _user(described, options.credentials)
@@ -115,8 +121,11 @@ def _clients(options: argparse.Namespace) -> int:
 
 
 def _endpoints(options: argparse.Namespace) -> int:
-    if options.action == "set" and options.format != "text":
-        raise UsageError("--format json is for show: set says what it does line by line")
+    if options.action == "set":
+        refuse("set says what it does line by line, and does not ask the endpoints", {
+            "--format json": options.format != "text", "--quick": options.quick})
+    else:
+        refuse("show changes nothing", {"--yes": options.yes})
     described = description.read(options.description)
     user, at = _user(described, options.credentials)
     with identity.in_time():
@@ -150,6 +159,11 @@ def _set(keystone: identity.Keystone, services: Sequence[Beside], *, whole: bool
 
 
 def _prove(options: argparse.Namespace) -> int:
+    if options.service == "cinder":
+        refuse("a volume has 1 GiB", {"--size": options.size != SIZE})
+    if not options.move:
+        refuse("nothing is moved without --move",
+               {"--cib": options.cib != cib.LIVE, "--yes": options.yes})
     described = description.read(options.description)
     target = clients.targets(described).get(f"{options.service}-api")
     if target is None:

@@ -31,7 +31,8 @@ def made_of(kind: str, parameters: Mapping[str, str]) -> Agent | None:
 
     Of a haproxy that something else starts, it is the nearest one: its `kind` differs then.
     """
-    class_, *_, type_ = kind.split(":")
+    # Of a template's resource it is empty.
+    class_, type_ = kind.partition(":")[0], kind.rpartition(":")[2]
     program = parameters.get("binfile", "").rpartition("/")[2]
     if type_.removesuffix(".service") == "haproxy" or (
             kind == _ALL["haproxy"].kind and program == "haproxy"):

@@ -54,6 +54,11 @@ def _explain(options: argparse.Namespace) -> int:
 
     if options.param and not options.agent:
         raise UsageError("--param goes with --agent: otherwise the CIB has the parameters")
+    if options.agent:
+        from . import cib
+        from .options import refuse
+
+        refuse("--agent is for where there is no CIB", {"--cib": options.cib != cib.LIVE})
     wanted = Wanted(options.resource, options.cib, options.agent, options.param, options.ask)
     return explain(wanted, form=options.format, watch=options.watch)
 

@@ -62,21 +62,37 @@ def test_help(verb: str) -> None:
     assert "exit codes:" in done.output
 
 
-def test_facts_are_of_a_node(tmp_path: Path) -> None:
-    """Who is elsewhere has no facts of a node."""
-    path = tmp_path / "d.conf"
-    path.write_text("[glance]\nvip = 10.0.0.12\nstorage = rbd\n")
-    done = command("check", "--facts", "--elsewhere", "--description", path)
+@pytest.mark.parametrize(("words", "useless"), [
+    ("init --bundle a --elsewhere", "--elsewhere"),
+    ("check --facts --elsewhere", "--elsewhere"),
+    ("check --facts --format json", "--format"),
+    ("check --compare a b --quick --description c", "--description and --quick"),
+    ("check --crm-script glance-api a --format json", "--format"),
+    ("check --elsewhere --cib a --quick", "--cib and --quick"),
+    ("undo --list --yes --wait 300", "--yes and --wait"),
+    ("undo --list --allow-restart --discard", "--allow-restart and --discard"),
+    ("lint --takeover --other a", "--other"),
+    ("explain p --agent glance-api --cib a", "--cib"),
+    ("clients --format json", "--format"),
+    ("endpoints set --quick", "--quick"),
+    ("endpoints show --yes", "--yes"),
+    ("prove cinder --size 5", "--size"),
+    ("prove --yes --cib a", "--cib and --yes"),
+])
+def test_what_has_no_effect(words: str, useless: str) -> None:
+    """An option that would have no effect is refused, with what to leave out, before all else."""
+    done = command(*words.split())
 
     assert (2, "") == (done.code, done.output)
-    assert "--facts" in done.said
-    assert "--elsewhere" in done.said
+    assert f": leave out {useless}\n" in done.said
+    assert 1 == len(done.said.splitlines())
 
 
 @pytest.mark.parametrize("words", [[], ["plann"], ["plan", "--as", "yaml"], ["lint", "a", "b"],
                                    ["explain", "p", "--watch", "soon"],
                                    ["check", "--facts", "--compare", "a", "b"],
                                    ["init", "--cib", "a", "--bundle", "b"],
+                                   ["plan", "--as", "crm", "--diff", "live"],
                                    ["undo", "--to", "1", "--list"]])
 def test_usage(words: list[str]) -> None:
     """A wrong command line is exit code 2, one sentence on stderr, and where the example is."""
