@@ -48,7 +48,8 @@ def add_endpoints(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--credentials", metavar="FILE", default="",
                         help="an openrc file; set needs an administrator's (default: credentials "
                         "of the description)")
-    parser.add_argument("--region", default="", help="the region (default: the description's)")
+    parser.add_argument("--region", metavar="NAME", default="",
+                        help="the region (default: the description's)")
     parser.add_argument("--scheme", choices=("http", "https"), default="",
                         help="of the endpoints (default: what each has; http for a new one)")
     parser.add_argument("--service", metavar="ID", default="",
@@ -79,7 +80,7 @@ def add_prove(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--wait", metavar="SECONDS", type=_seconds, default=120,
                         help="until a move is over, or a volume is made, or gone (default: 120)")
     parser.add_argument("--yes", action="store_true", help="move without a question")
-    of_a_cib(parser, "where it stands what is moved (default: live)")
+    of_a_cib(parser, "with --move: the CIB that has the API's group (default: live)")
     parser.set_defaults(run=_prove)
 
 

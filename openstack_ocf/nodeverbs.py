@@ -15,7 +15,8 @@ def add_explain(parser: argparse.ArgumentParser) -> None:
     from .options import formatted, of_a_cib
 
     parser.add_argument("resource", metavar="RESOURCE",
-                        help="id of a resource in the CIB, or of its instance or clone")
+                        help="id of a resource in the CIB, of its instance or clone, or of a "
+                        "group that has one of ours")
     of_a_cib(parser, "a CIB, as of cibadmin --query (default: live)")
     parser.add_argument("--agent", metavar="NAME", default="",
                         help="without a CIB: the resource is of this agent, as glance-api")

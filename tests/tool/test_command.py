@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from agentlib.agent import VERSION
 from openstack_ocf import agents
 from tool.kit import ROOT, VERBS, argv, as_nobody, command
 
@@ -101,6 +102,21 @@ def test_usage(words: list[str]) -> None:
     assert (2, "") == (done.code, done.output)
     _, example = done.said.splitlines()
     assert example.endswith(" --help shows an example")
+
+
+def test_what_is_unknown_is_told_by_its_verb() -> None:
+    """Words that a verb does not know are told with where that verb's help is."""
+    done = command("plan", "glance")
+
+    assert "openstack-ocf plan: unrecognized arguments: glance\n" in done.said
+    assert done.said.endswith("openstack-ocf plan --help shows an example\n")
+
+
+def test_version() -> None:
+    """--version prints the release."""
+    done = command("--version")
+
+    assert (0, f"openstack-ocf {VERSION}\n", "") == (done.code, done.output, done.said)
 
 
 def test_any_user(folder: Path) -> None:
