@@ -106,7 +106,7 @@ def section(found: Front) -> tuple[dict[str, str], list[str]]:
         remarks.append(f"The constraint {found.kept} keeps {proxy.clone} where its address is. In "
                        "the plan it runs on all nodes, and the address goes to one of them: remove "
                        "that constraint.")
-    if len(proxy.addresses) > 1 and proxy.clone:
+    if len(proxy.addresses) > 1 and len(found.behind) > 1 and proxy.clone:
         remarks.append("All of its virtual IPs are taken for addresses of all these services.")
     return values, remarks
 

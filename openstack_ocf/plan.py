@@ -95,9 +95,11 @@ class _Planner:
                 for node, address in (own or {"each node": "ITS-ADDRESS"}).items():
                     yield f"on {node}: echo {address} > /etc/maas_dns/{one.id}"
         for proxy in (one for one in self._description.services if one.agent.balances):
-            yield "On each node, haproxy's configuration; and nothing but Pacemaker may start it:"
+            yield ("On each node, haproxy's configuration, unless it has these ports at the "
+                   "virtual IPs already; and nothing but Pacemaker may start it:")
             yield f"openstack-ocf plan --as haproxy > {proxy.config}"
-            yield "systemctl disable --now haproxy"
+            # Its unit may be what Pacemaker runs now; another process has the ports.
+            yield f"systemctl disable{' --now' if proxy.agent.defaults else ''} haproxy"
 
     # --- APIs -------------------------------------------------------------------------------
 
