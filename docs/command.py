@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from agentlib.agent import VERSION
 from docs.reference import PROJECT, roff, roff_text
-from openstack_ocf import command, description, keys
+from openstack_ocf import command, description, keys, saved
 
 NAME = "openstack-ocf"
 NAMED = "from one description to a Pacemaker cluster that runs OpenStack"
@@ -57,7 +57,15 @@ def value(action: argparse.Action) -> str:
         return ""
     if action.choices:
         return "|".join(map(str, action.choices))
-    return str(action.metavar or action.dest)
+    words = action.metavar or action.dest
+    return words if isinstance(words, str) else " ".join(words)
+
+
+def values(action: argparse.Action) -> str:
+    """The same with what may be left out, or be there several times."""
+    one = value(action)
+    return {"+": f"{one} [{one} ...]", "*": f"[{one} ...]", "?": f"[{one}]"}.get(
+        str(action.nargs), one) if one else ""
 
 
 # --- the man page -----------------------------------------------------------------------------
@@ -74,6 +82,7 @@ def man() -> str:
         ".SH NAME", f"{roff(NAME)} \\- {roff(NAMED)}",
         ".SH SYNOPSIS", f".B {roff(NAME)}", ".I VERB", "[options]",
         ".br", f".B {roff(NAME)}", ".I VERB", roff("--help"),
+        ".br", f".B {roff(NAME)}", roff("--version"),
         ".SH DESCRIPTION", *paragraph(top.description or ""),
         ".SH VERBS",
     ]
@@ -92,7 +101,13 @@ def man() -> str:
         ".PP", *literal(EXAMPLE),
         ".SS [DEFAULT]", *table(keys.DEFAULT),
         ".SS A service", *table(keys.SERVICE),
-        ".SS [haproxy]", *table(keys.HAPROXY),
+        ".SS [mariadb], [rabbitmq]",
+        *paragraph("They have these keys of a service: " + ", ".join(keys.OF_OTHERS)
+                   + "; and the parameters of their agents, ocf:heartbeat:mysql and "
+                   "ocf:rabbitmq:rabbitmq-server."),
+        ".SS [haproxy]",
+        *paragraph("It has the same keys but port, the parameters of ocf:heartbeat:anything, and:"),
+        *table(keys.HAPROXY),
         ".SS [dns]", *table(keys.DNS),
         ".SH EXIT STATUS",
     ]
@@ -100,7 +115,15 @@ def man() -> str:
         code, _, meaning = line.strip().partition("  ")
         lines += [".TP", f".B {code}", f"{roff(meaning.strip().capitalize())}."]
     lines += [
+        ".SH ENVIRONMENT",
+        ".TP", ".B CIB_file", *paragraph("As for Pacemaker's own tools: the file that stands for "
+                                         "the running cluster, where `live` is meant."),
+        ".TP", ".B OCF_RESKEY_os_password", *paragraph("The password for explain --agent."),
+        ".TP", ".B NO_COLOR", *paragraph("If it is set, explain uses no colours."),
         ".SH FILES", ".TP", f".I {roff(description.PATH)}", "The description.",
+        ".TP", f".I {roff(saved.FOLDER)}",
+        *paragraph("The CIBs before and after the last changes that apply and undo have made on "
+                   "this node; root's alone."),
         ".SH SEE ALSO", ".BR ocf_openstack_glance\\-api (7),", ".BR crm (8),", ".BR pcs (8),",
         ".BR cibadmin (8)",
     ]
@@ -111,9 +134,8 @@ def synopsis(name: str, parser: argparse.ArgumentParser) -> Iterator[str]:
     """How a verb is written."""
     words = [f"{NAME} {name}"]
     for action in options(parser):
-        written = " ".join(filter(None, (*action.option_strings[-1:], value(action))))
-        needed = action.required and action.nargs != "?"
-        words.append(written if needed else f"[{written}]")
+        written = " ".join(filter(None, (*action.option_strings[-1:], values(action))))
+        words.append(f"[{written}]" if action.option_strings else written)
     yield f".B {roff(words[0])}"
     yield from [roff(" ".join(words[1:]))] if words[1:] else []
 
@@ -121,7 +143,7 @@ def synopsis(name: str, parser: argparse.ArgumentParser) -> Iterator[str]:
 def option(action: argparse.Action) -> list[str]:
     """An option with what it means."""
     head = ", ".join(action.option_strings) or value(action)
-    written = f"{head} {value(action)}" if action.option_strings and value(action) else head
+    written = f"{head} {values(action)}" if action.option_strings and value(action) else head
     return [".TP", f".B {roff(written)}", *paragraph((action.help or "").replace("%%", "%"))]
 
 
@@ -159,7 +181,7 @@ _openstack_ocf() {{
     local verb=${{COMP_WORDS[1]}} options= values= files= ids=
     COMPREPLY=()
     if [ "$COMP_CWORD" -eq 1 ]; then
-        mapfile -t COMPREPLY < <(compgen -W "{verbs} --help" -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W "{verbs} --help --version" -- "$word")
         return
     fi
     case $verb in

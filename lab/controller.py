@@ -102,16 +102,24 @@ def parts(settings: Settings) -> dict[str, Part]:
 class Controller:
     """A cluster, and the control plane that runs in it."""
 
-    def __init__(self, nodes: Cluster, cloud: ControlPlane, layout: str = PASSIVE) -> None:
-        """Use a cluster that is up, and a control plane that is initialised, see `plane`."""
+    def __init__(
+        self, nodes: Cluster, cloud: ControlPlane, layout: str = PASSIVE,
+        proxy: Mapping[str, str] | None = None,
+    ) -> None:
+        """Use a cluster that is up, and a control plane that is initialised, see `plane`.
+
+        proxy: keys of haproxy's section of the description, instead of the usual ones.
+        """
         self.cluster = nodes
         self.cloud = cloud
         self.layout = layout
+        self.proxy = proxy or {}
 
     @classmethod
     @contextmanager
     def temporary(
-        cls, *, nodes: int = 2, layout: str = PASSIVE, small: bool = False
+        cls, *, nodes: int = 2, layout: str = PASSIVE, small: bool = False,
+        proxy: Mapping[str, str] | None = None,
     ) -> Iterator[Controller]:
         """A controller without resources yet; nothing of it is left at the end."""
         token = playground.TOKEN
@@ -119,7 +127,7 @@ class Controller:
             asked = plane(members.outside, small=small)
             with ControlPlane.temporary(**asked) as cloud:
                 furnish(cloud.settings)
-                yield cls(members, cloud, layout)
+                yield cls(members, cloud, layout, proxy)
 
     # What it is
 
@@ -213,7 +221,8 @@ class Controller:
 
     def describe(self) -> Path:
         """Write the description, and the secrets and files on the nodes that belong to it."""
-        self.description.write_text(described(self.cloud, self.nodes, self.layout))
+        self.description.write_text(described(
+            self.cloud, self.nodes, self.layout, self.proxy))
         apis = [name for name, part in self.parts.items()
                 if part.path and "os_password" in declared.defaults(name)]
         for name in apis:
@@ -223,7 +232,7 @@ class Controller:
                 balanced.write(self.cluster.path(node, balanced.OWN), apis, address)
             words = ["plan", "--as=haproxy", f"--description={self.description}"]
             done = self.cluster.exec(self.cluster.asked, [*COMMAND, *words], check=True)
-            _haproxy(self.cloud).write_text(done.stdout)
+            haproxy(self.cloud).write_text(done.stdout)
         return self.description
 
     def apply(self, seen: Callable[[str], None] = lambda line: None) -> str:
@@ -366,21 +375,24 @@ def _furnish_broker(settings: Settings) -> None:
 # The description
 
 
-def _haproxy(cloud: ControlPlane) -> Path:
+def haproxy(cloud: ControlPlane) -> Path:
     """haproxy's configuration, the same for all nodes."""
     return cloud.directory / "haproxy.cfg"
 
 
-def described(cloud: ControlPlane, nodes: Sequence[str], layout: str = PASSIVE) -> str:
-    """The description of the whole controller."""
+def described(
+    cloud: ControlPlane, nodes: Sequence[str], layout: str = PASSIVE,
+    proxy: Mapping[str, str] | None = None,
+) -> str:
+    """The description of the whole controller. proxy: see Controller."""
     settings, blocks = cloud.settings, []
     blocks.append(_section("DEFAULT", {
         "nodes": " ".join(nodes), "credentials": f"{cloud.directory}/openrc-monitor",
         "mode": layout}))
     blocks += _foundations(settings) if settings.several else []
     if layout == ACTIVE:
-        blocks.append(_section(
-            "haproxy", balanced.section(VIP, GROUP, _haproxy(cloud), nodes)))
+        usual = balanced.section(VIP, GROUP, haproxy(cloud), nodes)
+        blocks.append(_section("haproxy", {**usual, **(proxy or {})}))
     for name, part in parts(settings).items():
         values: dict[str, str] = {}
         if part.path and "os_auth_url" in declared.defaults(name):

@@ -18,7 +18,10 @@ from .errors import CannotLookError, UsageError
 from .finding import Finding
 from .keys import FACES
 from .openrc import credentials, password
-from .options import formatted, of_a_cib, of_a_description
+from .options import formatted, of_a_cib, of_a_description, refuse
+
+SIZE = 1024
+"""KiB of an image."""
 
 
 def add_clients(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +48,8 @@ def add_endpoints(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--credentials", metavar="FILE", default="",
                         help="an openrc file; set needs an administrator's (default: credentials "
                         "of the description)")
-    parser.add_argument("--region", default="", help="the region (default: the description's)")
+    parser.add_argument("--region", metavar="NAME", default="",
+                        help="the region (default: the description's)")
     parser.add_argument("--scheme", choices=("http", "https"), default="",
                         help="of the endpoints (default: what each has; http for a new one)")
     parser.add_argument("--service", metavar="ID", default="",
@@ -68,15 +72,15 @@ def add_prove(parser: argparse.ArgumentParser) -> None:
                         help="whose address is taken (default: internal)")
     parser.add_argument("--scheme", choices=("http", "https"), default="http",
                         help="of the API (default: http)")
-    parser.add_argument("--size", metavar="KIB", type=_kib, default=1024,
-                        help="of the image, up to 1048576 (default: 1024); a volume has 1 GiB")
+    parser.add_argument("--size", metavar="KIB", type=_kib, default=SIZE,
+                        help=f"of the image, up to 1048576 (default: {SIZE}); a volume has 1 GiB")
     parser.add_argument("--move", action="store_true",
                         help="move the API, and cinder-volume, to another node in between, and "
                         "look there, too")
     parser.add_argument("--wait", metavar="SECONDS", type=_seconds, default=120,
                         help="until a move is over, or a volume is made, or gone (default: 120)")
     parser.add_argument("--yes", action="store_true", help="move without a question")
-    of_a_cib(parser, "where it stands what is moved (default: live)")
+    of_a_cib(parser, "with --move: the CIB that has the API's group (default: live)")
     parser.set_defaults(run=_prove)
 
 
@@ -96,13 +100,16 @@ def _number(text: str, most: int) -> int:
 
 
 def _clients(options: argparse.Namespace) -> int:
-    described = description.read(options.description)
     if not options.files:
         if options.ask or options.credentials:
             raise UsageError("--ask and --credentials are for files: name those to look at, as "
                              "/etc/nova/nova.conf")
-        sys.stdout.write(clients.sections(described, options.interface))
+        refuse("without a file, sections for these are printed, as text",
+               {"--format": options.format != "text"})
+        sys.stdout.write(clients.sections(
+            description.read(options.description), options.interface))
         return 0
+    described = description.read(options.description)
     names: dict[str, set[str]] | None = None
     if options.ask or options.credentials:
         user, _ = _user(described, options.credentials)
@@ -115,8 +122,11 @@ def _clients(options: argparse.Namespace) -> int:
 
 
 def _endpoints(options: argparse.Namespace) -> int:
-    if options.action == "set" and options.format != "text":
-        raise UsageError("--format json is for show: set says what it does line by line")
+    if options.action == "set":
+        refuse("set says what it does line by line, and does not ask the endpoints", {
+            "--format json": options.format != "text", "--quick": options.quick})
+    else:
+        refuse("show changes nothing", {"--yes": options.yes})
     described = description.read(options.description)
     user, at = _user(described, options.credentials)
     with identity.in_time():
@@ -150,6 +160,11 @@ def _set(keystone: identity.Keystone, services: Sequence[Beside], *, whole: bool
 
 
 def _prove(options: argparse.Namespace) -> int:
+    if options.service == "cinder":
+        refuse("a volume has 1 GiB", {"--size": options.size != SIZE})
+    if not options.move:
+        refuse("nothing is moved without --move",
+               {"--cib": options.cib != cib.LIVE, "--yes": options.yes})
     described = description.read(options.description)
     target = clients.targets(described).get(f"{options.service}-api")
     if target is None:

@@ -30,15 +30,18 @@ from . import (
 from .answering import answering
 from .change import Manner
 from .description import Description
-from .errors import CannotLookError, DescriptionError, ToolError, UsageError
+from .errors import CannotLookError, DescriptionError, ToolError
 from .finding import Finding
 from .lint import lint
 from .node import Node
 from .openrc import credentials
-from .options import formatted, of_a_cib, of_a_description
+from .options import formatted, of_a_cib, of_a_description, refuse
 from .plan import Plan, plan
 from .sample import sample
 from .validation import Held, validate
+
+WAIT = 300
+"""Seconds in which a cluster is to settle."""
 
 
 def add_sample(parser: argparse.ArgumentParser) -> None:
@@ -81,11 +84,12 @@ def add_check(parser: argparse.ArgumentParser) -> None:
 def add_plan(parser: argparse.ArgumentParser) -> None:
     """Its options."""
     of_a_description(parser, elsewhere=True)
-    parser.add_argument("--as", choices=shapes.FORMS, default="crm", dest="form",
-                        help="crm shell, pcs commands, a CIB, or haproxy's configuration "
-                        "(default: crm)")
-    parser.add_argument("--diff", metavar="FILE|live",
-                        help="print what it would change in that CIB instead")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--as", choices=shapes.FORMS, default="crm", dest="form",
+                         help="crm shell, pcs commands, a CIB, or haproxy's configuration "
+                         "(default: crm)")
+    instead.add_argument("--diff", metavar="FILE|live",
+                         help="print what it would change in that CIB instead")
     parser.set_defaults(run=_plan)
 
 
@@ -131,8 +135,8 @@ def _changing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="do it without a question")
     parser.add_argument("--allow-restart", action="store_true",
                         help="even if what runs is restarted, moved, stopped or deleted")
-    parser.add_argument("--wait", metavar="SECONDS", type=_seconds, default=300,
-                        help="for the cluster to settle; 0: do not wait (default: 300)")
+    parser.add_argument("--wait", metavar="SECONDS", type=_seconds,
+                        help=f"for the cluster to settle; 0: do not wait (default: {WAIT})")
     parser.add_argument("--saved", metavar="FOLDER", default=saved.FOLDER,
                         help=f"where the CIBs before changes are (default: {saved.FOLDER})")
 
@@ -158,6 +162,8 @@ def _sample(options: argparse.Namespace) -> int:
 
 
 def _init(options: argparse.Namespace) -> int:
+    if options.bundle:
+        refuse("--bundle reads that file alone", {"--elsewhere": options.elsewhere})
     made = (bundle.draft(options.bundle) if options.bundle else
             init.draft(cib.load(options.cib), options.cib, here=not options.elsewhere))
     sys.stdout.write(made.text())
@@ -165,6 +171,18 @@ def _init(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
+    of_this_node = {"--cib": options.cib != cib.LIVE, "--quick": options.quick}
+    if options.compare or options.crm_script:
+        refuse("--compare looks at these files alone" if options.compare else
+               "--crm-script looks at that file, and prints text", {
+                   "--description": options.description != description.PATH,
+                   "--elsewhere": options.elsewhere, **of_this_node,
+                   "--format": options.crm_script and options.format != "text"})
+    if options.facts:
+        refuse("--facts prints those of this node, in a form of their own", {
+            "--elsewhere": options.elsewhere, "--format": options.format != "text"})
+    if options.elsewhere:
+        refuse("--elsewhere looks at the description alone", of_this_node)
     if options.compare:
         return finding.show(compare.compare(options.compare), options.format)
     if options.crm_script:
@@ -176,8 +194,6 @@ def _check(options: argparse.Namespace) -> int:
         finding.show(error.findings, options.format)
         return error.code
     if options.elsewhere:
-        if options.facts:
-            raise UsageError("--facts is about this node: it does not go with --elsewhere")
         found = validate(described, None, _nobody) if described else []
         return finding.show(found, options.format)
     there = nodecheck.root(options.cib)
@@ -262,12 +278,16 @@ def _apply(options: argparse.Namespace) -> int:
 
 def _undo(options: argparse.Namespace) -> int:
     if options.list:
+        refuse("--list prints the changes, and makes none", {
+            "--yes": options.yes, "--allow-restart": options.allow_restart,
+            "--discard": options.discard, "--wait": options.wait is not None})
         return apply.history(options.saved)
     return apply.undo(_manner(options), discard=options.discard, to=options.to)
 
 
 def _manner(options: argparse.Namespace) -> Manner:
-    return Manner(options.yes, options.allow_restart, options.wait, options.saved)
+    wait = WAIT if options.wait is None else options.wait
+    return Manner(options.yes, options.allow_restart, wait, options.saved)
 
 
 def _lint(options: argparse.Namespace) -> int:
@@ -275,8 +295,7 @@ def _lint(options: argparse.Namespace) -> int:
         # It needs agentlib, which the other verbs do without.
         from . import takeover
 
-        if options.other:
-            raise UsageError("--takeover is about one cluster: it does not go with --other")
+        refuse("--takeover is about one cluster", {"--other": options.other})
         return takeover.show(takeover.takeover(cib.load(options.cib)), options.format)
     others = [(path, cib.load(path)) for path in options.other]
     return finding.show(lint(cib.load(options.cib), others), options.format)

@@ -47,10 +47,10 @@ VERBS = (
 
 CODES = """\
 exit codes:
-  0  nothing wrong
-  1  errors were found
-  2  the command or the description is wrong
-  3  something could not be looked at
+  0  nothing wrong; there may be warnings
+  1  errors were found; apply, undo: refused, or something does not run now
+  2  the command or the description is wrong; apply, undo: nobody to ask
+  3  something could not be looked at: a file, the cluster, a program
 """
 
 
@@ -142,7 +142,11 @@ class _Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, *arguments: Any, **more: Any) -> Any:
         self.fill()
-        return super().parse_known_args(*arguments, **more)
+        found, rest = super().parse_known_args(*arguments, **more)
+        if self.verb and rest:
+            # Said here, so that it is this verb's --help that is named.
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        return found, rest
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         sys.stdout.flush()  # the help; an error counts
@@ -153,13 +157,24 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
 
+class _Version(argparse.Action):
+    """Prints it; it is looked up only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from agentlib.agent import VERSION
+
+        print(f"{parser.prog} {VERSION}")
+        parser.exit()
+
+
 def parser(*, whole: bool = False) -> argparse.ArgumentParser:
     """The parser of the command. whole: with the options of all verbs, as for the man page."""
     made = _Parser(
         prog="openstack-ocf", formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="From one description to a Pacemaker cluster that runs OpenStack. Only apply, "
-        "undo, `endpoints set` and `prove` change anything.",
+        description="From one description to a Pacemaker cluster that runs OpenStack.\n"
+        "Only apply, undo, `endpoints set` and `prove` change anything.",
         epilog=f"example:\n  openstack-ocf sample > /etc/openstack-ocf.conf\n\n{CODES}")
+    made.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     verbs = made.add_subparsers(metavar="VERB", required=True)
     for name, room, text, example in VERBS:
         one = verbs.add_parser(

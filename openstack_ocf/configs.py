@@ -6,7 +6,9 @@ init and validation.
 
 from __future__ import annotations
 
+import ipaddress
 import re
+from collections.abc import Iterable, Sequence
 
 from agentlib.configfile import option
 from agentlib.errors import AgentError
@@ -39,7 +41,7 @@ def storage(config: str) -> tuple[str, str]:
     return "", ""
 
 
-def behind_haproxy(paths: tuple[str, ...] = HAPROXY) -> list[tuple[str, int]]:
+def behind_haproxy(paths: Iterable[str] = HAPROXY) -> list[tuple[str, int]]:
     """The addresses and ports that haproxy listens on, from its configuration here."""
     found = []
     for path in paths:
@@ -48,6 +50,24 @@ def behind_haproxy(paths: tuple[str, ...] = HAPROXY) -> list[tuple[str, int]]:
                 address, _, port = one.rpartition(":")
                 if port.isdigit() and len(port) < 6:
                     found.append((address.strip("[]").removeprefix("ipv4@"), int(port)))
+    return found
+
+
+def servers(paths: Iterable[str], nodes: Sequence[str]) -> dict[str, str]:
+    """The addresses that haproxy hands requests on to, by node, from its configuration here.
+
+    nodes: the names that count; a server may have a domain behind it. Without any all count.
+    """
+    found: dict[str, str] = {}
+    for path in paths:
+        for name, where in re.findall(r"(?m)^\s*server\s+(\S+)\s+(\S+):\d+", _read(path)):
+            node = name if name in nodes or not nodes else name.partition(".")[0]
+            try:
+                own = str(ipaddress.ip_address(where.strip("[]")))
+            except ValueError:
+                continue
+            if node in nodes or not nodes:
+                found.setdefault(node, own)
     return found
 
 

@@ -65,7 +65,9 @@ def node_name() -> str:
 
 
 def configured(root: ET.Element, name: str, node: str) -> Configured:
-    """The resource of a name: of a primitive, its instance (`p:0`), or a clone of one primitive.
+    """The resource of a name: of a primitive, its instance (`p:0`), a clone, or a group.
+
+    What has several members must have one of ours alone.
 
     UsageError if it is none, or none of ours.
     """
@@ -111,11 +113,14 @@ class _Reader:
             return known[base], colon + number
         for element in self._root.iterfind("configuration/resources//*"):
             if element.get("id") == name and element.tag in ("clone", "master", "group"):
-                inside = [one.get("id", "") for one in element.iter("primitive")]
-                if element.tag != "group" and len(inside) == 1:
-                    return known[inside[0]], ""
+                inside = list(element.iter("primitive"))
+                ours = [one for one in inside
+                        if one.get("provider") == "openstack" or one.get("template")]
+                if len(ours or inside) == 1:
+                    return (ours or inside)[0], ""
+                names = ", ".join(shown(one.get("id", "")) for one in ours or inside)
                 raise UsageError(f"{shown(name)} is a {element.tag} of several: name one of "
-                                 f"{', '.join(map(shown, inside))}")
+                                 f"{names}")
         near = nearest(name, known)
         raise UsageError(f"the CIB has no resource {shown(name)}"
                          + (f"; the nearest is {shown(near)}" if near else ""))

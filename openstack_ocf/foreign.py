@@ -8,6 +8,8 @@ matter. What haproxy is started with is in `haproxy`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from .agents import Agent, Operation
 
 
@@ -22,6 +24,21 @@ def get(section: str, manner: str = "") -> Agent | None:
 def names() -> tuple[str, ...]:
     """The names of all."""
     return tuple(_ALL)
+
+
+def made_of(kind: str, parameters: Mapping[str, str]) -> Agent | None:
+    """The agent here for a resource of a CIB: class, provider and type, and its parameters.
+
+    Of a haproxy that something else starts, it is the nearest one: its `kind` differs then.
+    """
+    # Of a template's resource it is empty.
+    class_, type_ = kind.partition(":")[0], kind.rpartition(":")[2]
+    program = parameters.get("binfile", "").rpartition("/")[2]
+    if type_.removesuffix(".service") == "haproxy" or (
+            kind == _ALL["haproxy"].kind and program == "haproxy"):
+        manner = {"service": "systemd"}.get(class_, class_)
+        return get("haproxy", manner)
+    return next((one for one in _ALL.values() if one.kind == kind and not one.balances), None)
 
 
 def _agent(name: str, kind: str, port: int, defaults: dict[str, str],

@@ -1,9 +1,10 @@
 """haproxy at a virtual IP, before clones on all nodes: how it is started, and its configuration.
 
-Called by `plan` for the parameters of its resource, and by `shapes` for haproxy.cfg. haproxy is
-where the virtual IP is and nowhere else: so it binds to an address that is there, and needs no
-net.ipv4.ip_nonlocal_bind. The clones listen on each node's own address, since one that listens on
-all addresses of a node takes haproxy's port away.
+Called by `plan` for the parameters of its resource, and for the haproxy.cfg that `shapes` prints.
+haproxy is where the virtual IP is and nowhere else: so it binds to an address that is there, and
+needs no net.ipv4.ip_nonlocal_bind. Where a cluster has it as a clone on all nodes already, it needs
+none either: haproxy binds as `transparent` then (IP_TRANSPARENT). The clones listen on each node's
+own address, since one that listens on all addresses of a node takes haproxy's port away.
 """
 
 from __future__ import annotations
@@ -90,7 +91,9 @@ def _listen(place: Place) -> Iterator[str]:
     for service in place.balanced if place.proxy else ():
         yield f"\nlisten {service.agent.name}\n"
         for vip in place.vips:
-            yield f"    bind {_endpoint(vip.address, service.port)}\n"
+            # It may listen before the address is there.
+            early = " transparent" if place.everywhere else ""
+            yield f"    bind {_endpoint(vip.address, service.port)}{early}\n"
         for node, own in place.proxy.addresses if place.proxy else ():
             yield f"    server {node} {_endpoint(own, service.port)}\n"
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 import ipaddress
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from . import agents, configs, vips
+from . import agents, behind, configs, vips
 from . import cib as cibs
 from .agents import Agent
 from .description import OF_THE_PLAN, Service
 from .draft import Draft, Section
 from .errors import CannotLookError
-from .keys import SECRETS
+from .keys import FACES, SECRETS
 from .survey import TRIPLEO, Address, Found, Survey
 from .words import shown
 
@@ -37,17 +37,23 @@ def section_name(agent: Agent) -> str:
     return project if named and named.name == agent.name else agent.name
 
 
+_UNMANAGED = ("The service itself is not in the CIB, as Juju's charms have it: it runs on all "
+              "nodes. The plan has it as a clone; its own unit must be disabled then.")
+
+
 class _Maker:
     def __init__(self, root: ET.Element, source: str, *, here: bool) -> None:
         self._survey = Survey(root)
         self._here = here
         self._draft = Draft(source)
         self._root = root
+        self._front: behind.Front | None = None
 
     def draft(self) -> Draft:
         survey, made = self._survey, self._draft
         if self._here:
             self._by_configuration()
+        self._others()
         if not survey.services and not survey.addresses:
             raise CannotLookError(
                 f"nothing in {made.source} is known: no service of OpenStack, and no virtual IP")
@@ -78,8 +84,17 @@ class _Maker:
         values = section.values
         if found.agent.api:
             self._addresses(found, sharing, section)
+        if found.agent.balances:
+            self._haproxy(found, section)
+            return
+        if self._front and found in self._front.behind:
+            values["mode"] = "active-active"
+            section.remarks += [] if found.id else [_UNMANAGED]
+            if behind.port(found):
+                values["port"] = behind.port(found)
+        elif found.agent.api and not found.agent.kind:
             self._placed(found, section)
-        elif found.group:
+        elif found.group and not found.agent.api:
             section.remarks.append(f"It is in the group {found.group}; the plan has a worker by "
                                    "itself.")
         if not found.agent.api and not found.clone and found.agent.nodes != "one":
@@ -98,7 +113,7 @@ class _Maker:
         mine, values = found.addresses, section.values
         usual = f"p_ip_{found.agent.name}"
         if len(sharing) > 1:
-            name = self._survey.address_group(found) or mine[0].id
+            name = self._survey.address_group(sharing[0]) or mine[0].id
             name = re.sub("^(g_ip_|p_ip_|p_)", "", name)
             values["shared_vip_group"], usual = name, f"p_ip_{name}"
         if not mine or found is not sharing[0]:
@@ -125,9 +140,7 @@ class _Maker:
         name = found.agent.name
         if found.primitive is None:
             values["mode"] = "active-active"
-            section.remarks.append(
-                "The service itself is not in the CIB, as Juju's charms have it: it runs on all "
-                "nodes. The plan has it as a clone; its own unit must be disabled then.")
+            section.remarks.append(_UNMANAGED)
             for proxy in self._survey.haproxy:
                 if not proxy.startswith("cl_") or f"_{section.name}_" in proxy:
                     section.remarks.append(f"In front of it is {proxy}, which the plan leaves "
@@ -149,7 +162,10 @@ class _Maker:
         for name, value in cibs.parameters(found.primitive).items():
             if name in OF_THE_PLAN or name in SECRETS:
                 continue
-            if name not in found.agent.defaults:
+            if name not in found.agent.defaults and found.agent.kind:
+                section.remarks.append(f"{shown(name)} has no place here; what the CIB has of it "
+                                       "stays.")
+            elif name not in found.agent.defaults:
                 section.remarks.append(f"The agent has no parameter {shown(name)}; it is left out.")
             elif not value.isprintable():
                 section.remarks.append(f"{name} has invisible characters; it is left out.")
@@ -157,7 +173,9 @@ class _Maker:
                 section.values[name] = value
 
     def _follows(self, found: Found, name: str, value: str) -> bool:
-        """Whether the plan says it by itself: where uWSGI listens."""
+        """Whether the plan says it by itself: where uWSGI listens, and RabbitMQ."""
+        if name == "ip" and found.agent.kind:
+            return value in [one.address for one in found.addresses]
         if name != "bind" or found.agent.listen or len(found.addresses) != 1 or found.clone:
             return False
         address = found.addresses[0].address
@@ -187,13 +205,42 @@ class _Maker:
                     if _same(host, one.address):
                         survey.take(found, one)
         free = survey.free
-        for address, port in configs.behind_haproxy():
+        paths = [path for proxy in survey.foreign if proxy.agent.balances
+                 for path in behind.paths_of(proxy)]
+        for address, port in configs.behind_haproxy(dict.fromkeys((*paths, *configs.HAPROXY))):
             held = next((one for one in free if _same(address, one.address)), None)
             agent = _by_port(port)
             if held and agent:
                 found = survey.of(agent)
                 if held not in found.addresses:
                     survey.take(found, held)
+
+    # --- what others' agents run ------------------------------------------------------------
+
+    def _others(self) -> None:
+        """MariaDB and RabbitMQ at a virtual IP, and a haproxy with services behind it."""
+        survey = self._survey
+        for one in survey.foreign:
+            if not one.agent.balances and not one.clone and one.addresses:
+                survey.include(one)
+        self._front = found = behind.front(survey, here=self._here)
+        if found:
+            for one in (*found.behind, *found.beside):
+                one.addresses = list(found.proxy.addresses)
+            survey.include(found.proxy, (*found.behind, *found.beside))
+
+    def _haproxy(self, found: Found, section: Section) -> None:
+        assert self._front is not None  # noqa: S101 - it is what is found
+        values = section.values
+        members = self._survey.address_group(found) or found.group
+        if members and (members != f"g_ip_{values['shared_vip_group']}"
+                        or len(found.addresses) < 2):
+            values["group"] = members
+        if found.id != "p_haproxy":
+            values["id"] = found.id
+        given, remarks = behind.section(self._front)
+        values.update(given)
+        section.remarks += remarks
 
     # --- the rest ---------------------------------------------------------------------------
 
@@ -238,16 +285,39 @@ class _Maker:
                     values["addresses"] = " ".join(dict.fromkeys(words))
                 if found.primitive is None:
                     section.values["mode"] = "active-active"
-            faces = {name.face: set(name.by_node.values()) for name in found.names}
-            if len({frozenset(one) for one in faces.values()}) > 1:
+            self._networks(found, section)
+
+    def _networks(self, found: Found, section: Section) -> None:
+        """Which of a node's addresses a name leads to, where it is not the first."""
+        words = self._draft.dns.values.get("addresses", "").split()
+        everything = [(word.partition("=")[0], word.partition("=")[2]) for word in words]
+        first = dict(reversed(everything))
+        for name in found.names:
+            if all(first.get(node) == own for node, own in name.by_node.items()):
+                continue
+            mine = set(name.by_node.values())
+            network = _network(mine, {own for _, own in everything} - mine)
+            if network and name.face in FACES:
+                section.values[f"os_{name.face}_network"] = network
+                section.remarks.append(f"os_{name.face}_network is as narrow as its addresses; "
+                                       "write the one that it is.")
+            else:
                 section.remarks.append(
-                    "The names lead to addresses of different networks: set os_internal_network, "
-                    "os_public_network, os_admin_network.")
+                    f"{shown(name.hostname)} leads to addresses of another network: set "
+                    "os_internal_network, os_public_network, os_admin_network.")
 
     def _left(self) -> None:
         survey, left = self._survey, self._draft.left
         for one in survey.free:
             whose = ", as TripleO names them" if TRIPLEO.match(one.id) else ""
+            proxy = next((each.id for each in survey.foreign
+                          if each.agent.balances and one in each.addresses), "")
+            if proxy:
+                left.append(f"{one.id} ({one.address}): a virtual IP of {proxy}, a haproxy with no "
+                            f"service here behind it{whose}. With such services, which run on all "
+                            f"nodes, it is [haproxy] with vip = {one.address}, vip_id = {one.id} "
+                            f"and id = {proxy}; then shared_vip_group there and in each service.")
+                continue
             left.append(f"{one.id} ({one.address}): a virtual IP that no service here is tied to"
                         f"{whose}. To describe it, in the section of its service: vip = "
                         f"{one.address}, and vip_id = {one.id}.")
@@ -260,6 +330,18 @@ def _same(one: str, other: str) -> bool:
         return ipaddress.ip_address(one) == ipaddress.ip_address(other)
     except ValueError:
         return False
+
+
+def _network(addresses: Iterable[str], others: Iterable[str]) -> str:
+    """The narrowest network with all of these addresses; empty where others are in it, too."""
+    try:
+        mine, rest = ([ipaddress.ip_address(one) for one in some] for some in (addresses, others))
+        found = ipaddress.ip_network(mine[0])
+        while found.prefixlen and not all(one in found for one in mine):
+            found = found.supernet()
+    except (ValueError, IndexError):
+        return ""
+    return "" if found.prefixlen == 0 or any(one in found for one in rest) else str(found)
 
 
 def _by_port(port: int) -> Agent | None:

@@ -92,6 +92,11 @@ HAPROXY = (
         "or its unit or init script, which nothing else may start then.", "anything"),
     Key("config", "path", "/etc/haproxy/haproxy.cfg", "Its configuration, as plan --as haproxy "
         "prints it (anything).", "/etc/haproxy/haproxy.cfg"),
+    Key("clone", "id", "", "The id of its clone, where haproxy runs on all nodes already, and a "
+        "virtual IP where one of it runs. Default: no clone, haproxy is where the virtual IP is.",
+        "haproxy-clone"),
+    Key("group", "id", "", "The id of the group of its virtual IPs, where a cluster has one.",
+        "g_ip_controller"),
     Key("addresses", "addresses", "", "Each node's own address, where the clones behind haproxy "
         "listen. Not all addresses of the node: haproxy has the port at the virtual IP.",
         "controller1=10.0.0.21 controller2=10.0.0.22"),

@@ -15,7 +15,8 @@ def add_explain(parser: argparse.ArgumentParser) -> None:
     from .options import formatted, of_a_cib
 
     parser.add_argument("resource", metavar="RESOURCE",
-                        help="id of a resource in the CIB, or of its instance or clone")
+                        help="id of a resource in the CIB, of its instance or clone, or of a "
+                        "group that has one of ours")
     of_a_cib(parser, "a CIB, as of cibadmin --query (default: live)")
     parser.add_argument("--agent", metavar="NAME", default="",
                         help="without a CIB: the resource is of this agent, as glance-api")
@@ -54,6 +55,11 @@ def _explain(options: argparse.Namespace) -> int:
 
     if options.param and not options.agent:
         raise UsageError("--param goes with --agent: otherwise the CIB has the parameters")
+    if options.agent:
+        from . import cib
+        from .options import refuse
+
+        refuse("--agent is for where there is no CIB", {"--cib": options.cib != cib.LIVE})
     wanted = Wanted(options.resource, options.cib, options.agent, options.param, options.ask)
     return explain(wanted, form=options.format, watch=options.watch)
 

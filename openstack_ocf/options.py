@@ -6,8 +6,10 @@ Called by the modules of the verbs: `clusterverbs`, `cloudverbs`, `nodeverbs`.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 
 from . import cib, description
+from .errors import UsageError
 
 
 def of_a_description(parser: argparse.ArgumentParser, *, elsewhere: bool = False) -> None:
@@ -24,6 +26,16 @@ def formatted(parser: argparse.ArgumentParser) -> None:
     """How the result is printed."""
     parser.add_argument("--format", choices=("text", "json"), default="text",
                         help="for people or for programs (default: text)")
+
+
+def refuse(why: str, given: Mapping[str, object]) -> None:
+    """UsageError if an option is given that would have no effect, in silence.
+
+    why: what the command does instead. given: by option, what is true where it is given.
+    """
+    useless = [name for name, value in given.items() if value]
+    if useless:
+        raise UsageError(f"{why}: leave out {' and '.join(useless)}")
 
 
 def of_a_cib(parser: argparse._ActionsContainer, text: str) -> None:

@@ -95,9 +95,11 @@ class _Planner:
                 for node, address in (own or {"each node": "ITS-ADDRESS"}).items():
                     yield f"on {node}: echo {address} > /etc/maas_dns/{one.id}"
         for proxy in (one for one in self._description.services if one.agent.balances):
-            yield "On each node, haproxy's configuration; and nothing but Pacemaker may start it:"
+            yield ("On each node, haproxy's configuration, unless it has these ports at the "
+                   "virtual IPs already; and nothing but Pacemaker may start it:")
             yield f"openstack-ocf plan --as haproxy > {proxy.config}"
-            yield "systemctl disable --now haproxy"
+            # Its unit may be what Pacemaker runs now; another process has the ports.
+            yield f"systemctl disable{' --now' if proxy.agent.defaults else ''} haproxy"
 
     # --- APIs -------------------------------------------------------------------------------
 
@@ -134,20 +136,31 @@ class _Planner:
         """The virtual IPs, and each service tied to them by itself, or without any."""
         addresses = "".join(one.id for one in place.vips)
         parent = self._resources
-        if len(place.vips) > 1 or (place.vips and given):
+        # Where haproxy is on all nodes each address may be on another one.
+        each = place.everywhere and not given and alone == [place.proxy]
+        if (len(place.vips) > 1 and not each) or (place.vips and given):
             addresses = given or f"g_ip_{place.name}"
             parent = element(self._resources, "group", id=addresses)
         parent.extend([self._vip(vip, place.giver) for vip in place.vips])
         for service in alone:
+            if service is place.proxy and place.everywhere:
+                self._clone(self._service(service, place), service.clone)
+                for what in [one.id for one in place.vips] if each else [addresses]:
+                    self._follow(what.removeprefix("p_"), what, service.clone)
+                continue
             if not names(self._description, service):
                 self._resources.append(self._service(service, place))
             if addresses:
                 self._tie(f"{service.agent.name}", service.id, addresses, reasons.TIED, "tied")
         for service in cloned if addresses and not place.proxy else ():
-            constraint = element(
-                self._constraints, "rsc_colocation", id=f"c_ip_{service.agent.name}",
-                score="INFINITY", rsc=addresses, **{"with-rsc": service.clone})
-            comment(constraint, self._once("active", reasons.ACTIVE))
+            self._follow(f"ip_{service.agent.name}", addresses, service.clone)
+
+    def _follow(self, name: str, address: str, clone: str) -> None:
+        """An address where one of a clone runs."""
+        constraint = element(
+            self._constraints, "rsc_colocation", id=f"c_{name}", score="INFINITY", rsc=address,
+            **{"with-rsc": clone})
+        comment(constraint, self._once("active", reasons.ACTIVE))
 
     def _tie(self, name: str, what: str, to: str, why: Sequence[str], kind: str) -> None:
         """A resource where another one is, and after it."""
@@ -253,8 +266,9 @@ class _Planner:
                 agent, config, [str(vip.address) for vip in place.vips] if place else (),
                 everywhere=service.active_active, named=service.dns_ha,
                 balanced=place is not None and service in place.balanced))
-        comment(found, self._once(("service", agent.api, agent.kind), reasons.service(agent),
-                                  service.id), last=True)
+        everywhere = place is not None and place.everywhere
+        comment(found, self._once(("service", agent.api, agent.kind), reasons.service(
+            agent, everywhere=everywhere), service.id), last=True)
         pairs(found, "meta_attributes", META)
         operations = element(found, "operations")
         for one in agent.operations:

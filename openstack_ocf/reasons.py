@@ -33,6 +33,8 @@ _AFTER_A_DATABASE = {
 }
 
 
+_FINDS_OUT = (
+    "It is not ordered before or after the services: it finds out itself which of them serve.")
 _OF_OTHERS = {
     "mariadb": (
         "bind-address in its configuration is the virtual IP. datadir is where every node reaches "
@@ -49,7 +51,11 @@ _OF_OTHERS = {
     "haproxy": (
         "Where the virtual IP is, and nowhere else. What it is told to listen on is there, so that "
         "net.ipv4.ip_nonlocal_bind may stay 0.",
-        "It is not ordered before or after the services: it finds out itself which of them serve."),
+        _FINDS_OUT),
+    "haproxy, a clone": (
+        "On all nodes, and a virtual IP goes where one of it runs. `transparent` in its "
+        "configuration lets it listen before the address comes.",
+        _FINDS_OUT),
 }
 _ANYTHING = (
     "-W -db: a master process whose pid stays, and which ends when its worker does. "
@@ -92,11 +98,15 @@ def name(dns: Mapping[str, str], *, maas: bool) -> tuple[str, ...]:
         _MONITORED)
 
 
-def service(agent: Agent) -> tuple[str, ...]:
-    """Of the operations of a service, with the numbers that its agent advertises."""
+def service(agent: Agent, *, everywhere: bool = False) -> tuple[str, ...]:
+    """Of the operations of a service, with the numbers that its agent advertises.
+
+    everywhere: of a haproxy, whether it is a clone.
+    """
     start, stop, check = (agent.timeout(name) for name in ("start", "stop", "monitor"))
     if agent.kind:
-        return (*_OF_OTHERS[agent.name], *(_ANYTHING if agent.kind.endswith(":anything") else ()))
+        name = "haproxy, a clone" if everywhere and agent.balances else agent.name
+        return (*_OF_OTHERS[name], *(_ANYTHING if agent.kind.endswith(":anything") else ()))
     if agent.api:
         why_start = ("a taken port is waited for (Glance: 30 s), and a node that boots cold is "
                      "slow")

@@ -2,16 +2,17 @@
 
 Known are the shell agents' and our own resources (one type), the names of the HA guide, those of
 Juju's charms (`res_glance_8534040_vip`, `grp_glance_vips`) and of TripleO (`ip-10.0.0.12`). Called
-by `init`, `held` and `subject`. No value of a secret is taken out of the CIB.
+by `init`, `behind`, `held` and `subject`. No value of a secret is taken out of the CIB.
 """
 
 from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from . import agents
+from . import agents, foreign
 from . import cib as cibs
 from .agents import Agent
 
@@ -66,7 +67,10 @@ class Found:
 
 
 class Survey:
-    """services, in the order of the CIB; what is not taken: free addresses, others' resources."""
+    """services, in the order of the CIB; what is not taken: free addresses, others' resources.
+
+    foreign: MariaDB, RabbitMQ and haproxies, which count among the services when they are included.
+    """
 
     def __init__(self, root: ET.Element) -> None:
         self._root = root
@@ -75,12 +79,18 @@ class Survey:
                           if one.address}
         self.names = {one.id: one for one in map(_name, cibs.resources(root)) if one.hostname}
         self.services: list[Found] = []
+        self.foreign: list[Found] = []
         self.haproxy = [name for name in self._ids() if "haproxy" in name]
         for primitive in cibs.resources(root):
             agent = (agents.get(primitive.get("type", ""))
                      if primitive.get("provider") == "openstack" else None)
             if agent and not agent.gone:
                 self.services.append(self._service(primitive, agent))
+            other = foreign.made_of(cibs.agent(primitive), cibs.parameters(primitive))
+            if other and self._parents[primitive].tag != "bundle":
+                self.foreign.append(self._service(primitive, other))
+        for found in self.foreign:
+            self._addresses(found)
         for found in self.services:
             found.companions = sum(
                 1 for one in self.services if found.group and one.group == found.group) - 1
@@ -111,6 +121,14 @@ class Survey:
     def take(self, found: Found, address: Address) -> None:
         """Give a free address to a service."""
         found.addresses.append(address)
+
+    def include(self, found: Found, before: Sequence[Found] = ()) -> None:
+        """Count one of others among the services: in the order of the CIB, and before these."""
+        order = [one.get("id", "") for one in cibs.resources(self._root)]
+        places = [place for place, one in enumerate(self.services)
+                  if one in before or one.id not in order
+                  or order.index(one.id) > order.index(found.id)]
+        self.services.insert(places[0] if places else len(self.services), found)
 
     def group(self, name: str) -> str:
         """The group that a resource is in; empty without one."""
@@ -159,6 +177,13 @@ class Survey:
         groups = [group.get("id", "") for group in self._root.iter("group")
                   if first in cibs.members(self._root, group.get("id", ""))]
         return groups[0] if groups and groups[0] != found.group else ""
+
+    def follows(self, found: Found) -> str:
+        """The constraint that keeps a clone where one of its addresses is; empty without one."""
+        addresses = {one.id for one in found.addresses} | {self.address_group(found)}
+        return next((one.get("id", "") for one in cibs.colocations(self._root)
+                     if found.clone and one.get("rsc") in (found.clone, found.id)
+                     and one.get("with-rsc") in addresses), "")
 
     # --- Juju's charms ----------------------------------------------------------------------
 

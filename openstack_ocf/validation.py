@@ -13,6 +13,7 @@ from functools import partial
 from .configs import listens
 from .description import Address, Description, Service
 from .finding import ERROR, UNKNOWN, WARNING, Finding
+from .idle import idle
 from .keys import FACES
 from .names import addresses
 from .node import Node, missing_for
@@ -45,6 +46,7 @@ def _all(description: Description, node: Node | None, held: Held) -> Iterator[Fi
         yield from _choice(description, place)
         yield from _addresses(description, place)
         yield from _balanced(description, place, node)
+        yield from idle(description, place)
         if node:
             yield from _on_this_node(description, place, node, held)
     if node:

@@ -37,6 +37,11 @@ class Place:
         return next((one for one in self.services if one.agent.balances), None)
 
     @property
+    def everywhere(self) -> bool:
+        """Whether that haproxy is a clone: it runs on all nodes, with the virtual IP or without."""
+        return self.proxy is not None and bool(self.proxy.given_clone)
+
+    @property
     def balanced(self) -> tuple[Service, ...]:
         """The services that a haproxy here hands requests to: those that run on all nodes."""
         return tuple(one for one in self.services if one.active_active) if self.proxy else ()

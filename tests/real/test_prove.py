@@ -61,8 +61,9 @@ class Cloud:
     def begin(self, *words: str) -> subprocess.Popen[str]:
         # If the tests run in the background SIGINT is ignored, and this is inherited.
         run = ["env", "--default-signal=INT", *argv(
-            "prove", self.service, "--cib", self.folder / "cib.xml", "--credentials",
-            self.cloud.directory / "openrc", "--description", self.folder / "d.conf", *words)]
+            "prove", self.service, "--credentials", self.cloud.directory / "openrc",
+            "--description", self.folder / "d.conf", *words,
+            *(("--cib", self.folder / "cib.xml") if "--move" in words else ()))]
         return subprocess.Popen(
             self.cloud.argv(run), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True,

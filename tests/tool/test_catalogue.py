@@ -342,5 +342,5 @@ def test_no_credentials(tmp_path: Path) -> None:
     assert "--credentials FILE" in done.said
     done = command("endpoints", "set", "--format", "json", "--description", tmp_path / "d.conf")
     assert (2, "") == (done.code, done.output)
-    assert "--format json is for show" in done.said
+    assert "leave out --format json" in done.said
     assert "geheim" not in repr(identity.User("http://k", "n", "geheim", "p"))

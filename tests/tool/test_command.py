@@ -11,16 +11,17 @@ from pathlib import Path
 
 import pytest
 
+from agentlib.agent import VERSION
 from openstack_ocf import agents
 from tool.kit import ROOT, VERBS, argv, as_nobody, command
 
 # from the bottom to the top: a module imports only from those before it
 ORDER = ["words", "finding", "errors", "reading", "seconds", "run", "agents", "foreign", "keys",
          "description", "sample", "openrc", "vips", "haproxy", "names", "node", "cib", "configs",
-         "validation", "reasons", "elements", "plan", "crm", "shapes", "difference", "survey",
-         "draft", "init", "bundle", "held", "safety", "user", "ids", "merge", "pacemaker",
-         "cluster", "transition", "saved", "change", "leaving", "apply", "lint", "line",
-         "records", "metrics", "configured", "looking", "takeover", "daemons", "peers",
+         "idle", "validation", "reasons", "elements", "plan", "crm", "shapes", "difference",
+         "survey", "behind", "draft", "init", "bundle", "held", "safety", "user", "ids", "merge",
+         "pacemaker", "cluster", "transition", "saved", "change", "leaving", "apply", "lint",
+         "line", "records", "metrics", "configured", "looking", "takeover", "daemons", "peers",
          "explain", "rows", "outdated", "oslo", "configuration", "subject", "servers",
          "listening", "identity", "access", "storage", "host", "compare", "nodecheck", "clients",
          "catalogue", "endpoints", "trips", "prove", "options", "cloudverbs", "answering",
@@ -62,21 +63,37 @@ def test_help(verb: str) -> None:
     assert "exit codes:" in done.output
 
 
-def test_facts_are_of_a_node(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("words", "useless"), [
+    ("init --bundle a --elsewhere", "--elsewhere"),
+    ("check --facts --elsewhere", "--elsewhere"),
+    ("check --facts --format json", "--format"),
+    ("check --compare a b --quick --description c", "--description and --quick"),
+    ("check --crm-script glance-api a --format json", "--format"),
+    ("check --elsewhere --cib a --quick", "--cib and --quick"),
+    ("undo --list --yes --wait 300", "--yes and --wait"),
+    ("undo --list --allow-restart --discard", "--allow-restart and --discard"),
+    ("lint --takeover --other a", "--other"),
+    ("explain p --agent glance-api --cib a", "--cib"),
+    ("clients --format json", "--format"),
+    ("endpoints set --quick", "--quick"),
+    ("endpoints show --yes", "--yes"),
+    ("prove cinder --size 5", "--size"),
+    ("prove --yes --cib a", "--cib and --yes"),
+])
+def test_what_has_no_effect(words: str, useless: str) -> None:
     """--facts is refused with --elsewhere: facts are of a node."""
-    path = tmp_path / "d.conf"
-    path.write_text("[glance]\nvip = 10.0.0.12\nstorage = rbd\n")
-    done = command("check", "--facts", "--elsewhere", "--description", path)
+    done = command(*words.split())
 
     assert (2, "") == (done.code, done.output)
-    assert "--facts" in done.said
-    assert "--elsewhere" in done.said
+    assert f": leave out {useless}\n" in done.said
+    assert 1 == len(done.said.splitlines())
 
 
 @pytest.mark.parametrize("words", [[], ["plann"], ["plan", "--as", "yaml"], ["lint", "a", "b"],
                                    ["explain", "p", "--watch", "soon"],
                                    ["check", "--facts", "--compare", "a", "b"],
                                    ["init", "--cib", "a", "--bundle", "b"],
+                                   ["plan", "--as", "crm", "--diff", "live"],
                                    ["undo", "--to", "1", "--list"]])
 def test_usage(words: list[str]) -> None:
     """A wrong command line is exit code 2, with one sentence on stderr, and a hint to --help."""
@@ -85,6 +102,21 @@ def test_usage(words: list[str]) -> None:
     assert (2, "") == (done.code, done.output)
     _, example = done.said.splitlines()
     assert example.endswith(" --help shows an example")
+
+
+def test_what_is_unknown_is_told_by_its_verb() -> None:
+    """Words that a verb does not know are told with where that verb's help is."""
+    done = command("plan", "glance")
+
+    assert "openstack-ocf plan: unrecognized arguments: glance\n" in done.said
+    assert done.said.endswith("openstack-ocf plan --help shows an example\n")
+
+
+def test_version() -> None:
+    """--version prints the release."""
+    done = command("--version")
+
+    assert (0, f"openstack-ocf {VERSION}\n", "") == (done.code, done.output, done.said)
 
 
 def test_any_user(folder: Path) -> None:

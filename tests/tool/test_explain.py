@@ -24,7 +24,7 @@ from lookalike.worker import Worker
 from looks import fields_of, killed
 from openstack_ocf import agents
 from openstack_ocf.explain import Wanted, look
-from tool.kit import EMPTY, ROOT, Ended, argv, as_nobody, command, primitive
+from tool.kit import EMPTY, ROOT, Ended, argv, as_nobody, command, primitive, there
 
 Said = list[tuple[str, str]]
 
@@ -437,9 +437,23 @@ def test_what_pacemaker_is_told(service: Service) -> None:
     has(said["what the cluster has"], "warning", "start was 1, it said no")
 
 
+def test_a_group(service: Service, tmp_path: Path) -> None:
+    """A group stands for its one resource of ours; of several the names are told."""
+    service.name = "p_glance"
+    done = ran(service, cib=a_cib(service, around=in_a_group()), name="g")
+    assert "p_glance, ocf:openstack:" in done.output
+
+    cib = tmp_path / "two.xml"
+    cib.write_bytes(ET.tostring(there(in_a_group()[0] + "".join(
+        primitive(name, "ocf:openstack:heat-engine") for name in ("p_a", "p_b")) + "</group>")))
+    done = command("explain", "g", "--cib", cib)
+    assert (2, "") == (done.code, done.output)
+    assert "g is a group of several: name one of p_a, p_b\n" in done.said
+
+
 @pytest.mark.parametrize(("name", "words"), [
-    ("p_glanze", "the nearest is p_glance"), ("g", "is a group of several: name one of p_ip"),
-    ("p_ip", "none of our agents"), ("p_glance:x", "has no resource"),
+    ("p_glanze", "the nearest is p_glance"), ("p_ip", "none of our agents"),
+    ("p_glance:x", "has no resource"),
 ])
 def test_no_resource_of_ours(service: Service, name: str, words: str) -> None:
     """An unknown resource, or one that is not ours, is exit code 2, with the nearest name."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from openstack_ocf.keys import DEFAULT, DNS, SERVICE
+from openstack_ocf.keys import DEFAULT, DNS, HAPROXY, SERVICE
 from tool.kit import ROOT, VERBS, command
 
 
@@ -48,14 +48,18 @@ def test_the_man_page_is_sound(made: Path) -> None:
         options = re.findall(r"(?m)^  (--[a-z-]+)", command(verb, "--help").output)
         for word in (f"openstack-ocf {verb}", *options):
             assert word in page.stdout, (verb, word)
-    for key in (*DEFAULT, *SERVICE, *DNS):
+    for key in (*DEFAULT, *SERVICE, *HAPROXY, *DNS):
         assert re.search(rf"(?m)^ +{key.name}\b", page.stdout), key.name
-    assert "Something could not be looked at." in page.stdout
+    said = " ".join(page.stdout.split())
+    assert "Something could not be looked at: a file, the cluster, a program." in said
+    for written in ("[--compare FILE [FILE ...]]", "[--crm-script AGENT FILE]", "[FILE ...]",
+                    "RESOURCE [--cib", "[--watch [SECONDS]]", "show|set [--"):
+        assert written in said, written
 
 
 def test_the_completion_knows_every_verb_and_option(made: Path) -> None:
     """Bash offers the verbs, and the options of each; an unknown verb gives no error."""
-    assert sorted([*VERBS, "--help"]) == sorted(complete(made, ""))
+    assert sorted([*VERBS, "--help", "--version"]) == sorted(complete(made, ""))
     for verb in VERBS:
         options = re.findall(r"(?m)^  (?:-\w, )?(--[a-z-]+)", command(verb, "--help").output)
         assert set(options) <= set(complete(made, verb, "--")), verb

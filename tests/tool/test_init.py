@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from openstack_ocf import configs
+from cluster.docs_cib import meaning
+from openstack_ocf import cib as cibs
+from openstack_ocf import configs, init
 from tool.kit import EMPTY, ROOT, Ended, command, loaded
+from tool.test_plan import DESCRIPTIONS, OPENRC
 
 CRM = ROOT / "crm"
 SNIPPETS = sorted(path.name for path in CRM.glob("*.crm") if path.name != "properties.crm")
@@ -56,6 +59,62 @@ group g_glance-api p_glance-api p_dns_public_glance-api
 """
 
 
+API = "op monitor interval=30s timeout=30s"
+SERVED = f"""\
+primitive keystone ocf:openstack:keystone {API}
+primitive glance ocf:openstack:glance-api {API}
+clone keystone-clone keystone meta interleave=true
+clone glance-clone glance meta interleave=true
+"""
+ONE_VIP = f"{SERVED}primitive vip ocf:heartbeat:IPaddr2 params ip=10.0.0.12 {VIP}\n"
+BALANCED = {
+    # As Red Hat's guides for controllers have it, and TripleO had.
+    "everywhere": f"""{SERVED}
+primitive vip-keystone ocf:heartbeat:IPaddr2 params ip=10.0.0.11 {VIP}
+primitive vip-glance ocf:heartbeat:IPaddr2 params ip=10.0.0.12 {VIP}
+primitive haproxy systemd:haproxy op monitor interval=60s
+clone haproxy-clone haproxy meta interleave=true
+order a Optional: vip-keystone haproxy-clone
+colocation b inf: vip-keystone haproxy-clone
+colocation c inf: vip-glance haproxy-clone
+""",
+    "in a group": f"""{ONE_VIP}
+primitive haproxy lsb:haproxy op monitor interval=10s
+group g_haproxy vip haproxy
+""",
+    "beside it": f"""{ONE_VIP}
+primitive haproxy ocf:heartbeat:anything params binfile=/usr/local/sbin/haproxy \
+  cmdline_options="-db -f /etc/h.cfg" op monitor interval=10s
+primitive p_nova-api ocf:openstack:nova-api {API}
+colocation a inf: haproxy vip
+order b inf: vip haproxy
+colocation c inf: p_nova-api vip
+order d inf: vip p_nova-api
+""",
+    "of another": f"""{ONE_VIP}
+primitive haproxy ocf:heartbeat:haproxy params conffile=/etc/h.cfg op monitor interval=10s
+clone haproxy-clone haproxy meta interleave=true
+colocation with-haproxy inf: haproxy-clone vip
+""",
+}
+FOUND = {
+    "everywhere": ("vip = 10.0.0.11 10.0.0.12\nvip_id = vip-keystone vip-glance\nid = haproxy\n"
+                   "agent = systemd\nclone = haproxy-clone\n"),
+    "in a group": ("vip = 10.0.0.12\nvip_id = vip\ngroup = g_haproxy\nid = haproxy\n"
+                   "agent = lsb\n"),
+    "beside it": ("vip = 10.0.0.12\nvip_id = vip\nid = haproxy\nconfig = /etc/h.cfg\n"
+                  "binfile = /usr/local/sbin/haproxy\ncmdline_options = -db -f /etc/h.cfg\n"),
+    "of another": ("vip = 10.0.0.12\nvip_id = vip\nid = haproxy\nconfig = /etc/h.cfg\n"
+                   "clone = haproxy-clone\n"),
+}
+REMARKS = {
+    "everywhere": "All of its virtual IPs are taken for addresses of all these services.",
+    "in a group": "Each node's own address, where the services behind it listen, is not known",
+    "beside it": "Its monitor sees a pid alone. The plan adds monitor_hook",
+    "of another": "The constraint with-haproxy keeps haproxy-clone where its address is.",
+}
+
+
 def described(folder: Path, text: str) -> tuple[Path, str]:
     """The CIB that crmsh makes of a text, and the description that init makes of that."""
     loaded(folder, text)
@@ -80,6 +139,28 @@ def test_there_and_back(tmp_path: Path, name: str) -> None:
 
     assert [] == difference(tmp_path, cib, text)
     assert "SECRET" not in text
+
+
+@pytest.mark.parametrize("name", sorted(DESCRIPTIONS))
+def test_the_same_plan_again(tmp_path: Path, name: str) -> None:
+    """What init makes of a plan leads to the same plan, whatever the layout: all of it is found."""
+    openrc, path, cib = (tmp_path / one for one in ("openrc", "d.conf", "cib.xml"))
+    openrc.write_text(OPENRC)
+    head = f"[DEFAULT]\ncredentials = {openrc}\n"
+
+    def planned(text: str) -> str:
+        path.write_text(text)
+        done = command("plan", "--elsewhere", "--as", "xml", "--description", path)
+        assert (0, "") == (done.code, done.said)
+        cib.write_text(done.output)
+        found = cibs.load(str(cib))
+        return str([meaning(found), cibs.canonical(found, "constraints", comments=False)])
+
+    before = planned(head + DESCRIPTIONS[name])
+    done = command("init", "--elsewhere", "--cib", cib)
+    assert (0, "") == (done.code, done.said)
+
+    assert before == planned(done.output.replace("[DEFAULT]\n", head))
 
 
 def test_there_and_back_with_names(tmp_path: Path) -> None:
@@ -149,6 +230,71 @@ def test_tripleo(tmp_path: Path) -> None:
     assert "as TripleO names them" in text
     assert "vip_id = ip-172.16.2.5" in text
     assert "# Not described, and left alone: openstack-cinder-volume (systemd:" in text
+
+
+@pytest.mark.parametrize("layout", BALANCED)
+def test_haproxy_before_clones(tmp_path: Path, layout: str) -> None:
+    """A haproxy at virtual IPs, with APIs on all nodes, is described as it runs: nothing moves.
+
+    What init cannot know, or the plan has otherwise, is a comment.
+    """
+    cib, text = described(tmp_path, BALANCED[layout])
+
+    section = text[text.index("[haproxy]\n"):]
+    assert FOUND[layout] in section
+    assert section.count("mode = active-active\n") == 2
+    assert text.count("\nshared_vip_group = ") == (4 if layout == "beside it" else 3)
+    assert REMARKS[layout] in " ".join(text.replace("\n# ", " ").split())
+    added = "[haproxy]\naddresses = node1=10.0.0.21 node2=10.0.0.22\n"
+    lines = difference(tmp_path, cib, text.replace("[haproxy]\n", added))
+    assert [] == [line for line in lines if line[0] in "+-" and layout != "of another"]
+    assert [] == [line for line in lines if " in: " in line or "members" in line]
+    assert [] == [line for line in lines if line.startswith("~ haproxy param")
+                  and "monitor_hook" not in line and layout != "of another"]
+
+
+def test_a_haproxy_with_nothing_behind_it(tmp_path: Path) -> None:
+    """A haproxy before services that are not of ours is left alone; how to describe it is told."""
+    _, text = described(tmp_path, TRIPLEO + """
+primitive haproxy systemd:haproxy op monitor interval=60s
+clone haproxy-clone haproxy meta interleave=true
+colocation b inf: ip-172.16.2.5 haproxy-clone
+""")
+
+    said = " ".join(text.replace("\n# ", " ").split())
+    assert "ip-172.16.2.5 (172.16.2.5): a virtual IP of haproxy, a haproxy with no service" in said
+    assert "\n[haproxy]" not in text
+
+
+def test_the_nodes_behind_haproxy(tmp_path: Path) -> None:
+    """On a node its haproxy.cfg says each node's own address, and what is behind it."""
+    config = tmp_path / "haproxy.cfg"
+    config.write_text("listen keystone\n  bind 10.0.0.12:5000 transparent\n"
+                      "  server node1.internal.example.org 10.0.0.21:5000 check\n"
+                      "  server node2 10.0.0.22:5000\n  server other 10.0.0.23:5000\n")
+    loaded(tmp_path, BALANCED["beside it"].replace("/etc/h.cfg", str(config)))
+    cib = tmp_path / "cib.xml"
+    cib.write_text(cib.read_text().replace("<nodes/>", "<nodes>" + "".join(
+        f'<node id="{number}" uname="node{number}"/>' for number in (1, 2)) + "</nodes>"))
+    done = command("init", "--cib", cib)
+
+    assert (0, "") == (done.code, done.said)
+    assert "addresses = node1=10.0.0.21 node2=10.0.0.22\n" in done.output
+    # haproxy does not have Glance's port.
+    assert "[glance]\nmode = active-active\n" in done.output
+    assert "[keystone]\nshared_vip_group = vip\n" in done.output
+
+
+@pytest.mark.parametrize(("addresses", "others", "network"), [
+    (["192.0.2.21", "192.0.2.22"], ["10.0.0.21"], "192.0.2.20/30"),
+    (["10.0.0.21", "10.0.0.23"], ["10.0.0.22"], ""),
+    (["10.0.0.21", "2001:db8::1"], [], ""),
+    (["nonsense"], [], ""),
+    ([], [], ""),
+])
+def test_the_network_of_a_name(addresses: list[str], others: list[str], network: str) -> None:
+    """The narrowest network that has the addresses of one name, and none of the others."""
+    assert network == init._network(addresses, others)
 
 
 def test_addresses_and_ports_of_haproxy(tmp_path: Path) -> None:

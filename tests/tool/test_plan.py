@@ -95,6 +95,21 @@ addresses = node1=2001:db8::21 node2=2001:db8::22
 shared_vip_group = controller
 mode = active-active
 """,
+    "everywhere": """\
+mode = active-active
+[haproxy]
+vip = 10.0.0.12 192.0.2.12
+clone = haproxy-clone
+id = haproxy
+config = /etc/openstack/haproxy.cfg
+addresses = node1=10.0.0.21 node2=10.0.0.22
+shared_vip_group = api
+[keystone]
+shared_vip_group = api
+port = 5001
+[cinder]
+shared_vip_group = api
+""",
     "names": """\
 [glance]
 dns_ha = true
@@ -146,10 +161,18 @@ def described(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def planned(folder: Path, name: str, form: str, *more: str) -> str:
+def planned(folder: Path, name: str, form: str) -> str:
     """A plan in one form, with the test's folder replaced."""
-    done = command("plan", "--elsewhere", "--as", form, "--description", folder / f"{name}.conf",
-                   *more)
+    return said(folder, name, "--as", form)
+
+
+def changes(folder: Path, name: str, cib: Path) -> list[str]:
+    """What a plan would change in a CIB."""
+    return said(folder, name, "--diff", str(cib)).splitlines()
+
+
+def said(folder: Path, name: str, *more: str) -> str:
+    done = command("plan", "--elsewhere", "--description", folder / f"{name}.conf", *more)
     assert (0, "") == (done.code, done.said)
     return done.output.replace(str(folder), "/root")
 
@@ -330,7 +353,7 @@ def test_no_difference_to_itself(described: Path) -> None:
     cib = described / "cib.xml"
     cib.write_text(planned(described, "faces", "xml").replace('"180s"', '"3min"'))
 
-    assert not planned(described, "faces", "xml", "--diff", str(cib))
+    assert not changes(described, "faces", cib)
 
 
 def test_difference(described: Path) -> None:
@@ -338,7 +361,7 @@ def test_difference(described: Path) -> None:
     cib = described / "cib.xml"
     text = planned(described, "faces", "xml").replace('value="lrm://"', 'value="hunter2"')
     cib.write_text(text.replace('value="10.0.0.12"', 'value="10.0.0.99"'))
-    lines = planned(described, "two-apis", "xml", "--diff", str(cib)).splitlines()
+    lines = changes(described, "two-apis", cib)
 
     assert "~ p_ip_glance-api param ip: 10.0.0.99 -> 10.0.0.12" in lines
     assert "~ p_glance-api param os_password: (a secret) -> lrm://" in lines
@@ -351,7 +374,7 @@ def test_what_moves_into_a_group_is_told(described: Path) -> None:
     """A resource that the plan moves into another group is shown on a line of its own."""
     cib = described / "cib.xml"
     cib.write_text(planned(described, "controller", "xml"))
-    lines = planned(described, "two-apis", "xml", "--diff", str(cib)).splitlines()
+    lines = changes(described, "two-apis", cib)
 
     assert "~ p_glance-api in: none -> g_glance-api" in lines
 
@@ -366,7 +389,7 @@ def test_everything_keeps_its_id(described: Path) -> None:
                          ('"c_', '"colocation-')):
             text = text.replace(old, new)
         cib.write_text(text)
-        assert not planned(described, name, "xml", "--diff", str(cib))
+        assert not changes(described, name, cib)
 
 
 def test_a_virtual_ip_keeps_its_id(described: Path) -> None:
@@ -374,7 +397,7 @@ def test_a_virtual_ip_keeps_its_id(described: Path) -> None:
     cib = described / "cib.xml"
     vip = primitive("res_glance_8534040_vip", "ocf:heartbeat:IPaddr2", "ip=10.0.0.12")
     cib.write_bytes(ElementTree.tostring(there(vip)))
-    lines = planned(described, "two-apis", "xml", "--diff", str(cib)).splitlines()
+    lines = changes(described, "two-apis", cib)
 
     assert not [line for line in lines if "p_ip_glance-api" in line]
     assert "~ res_glance_8534040_vip op monitor 10s timeout: none -> 20s" in lines
@@ -416,16 +439,30 @@ def test_haproxy_is_where_the_virtual_ip_is(described: Path) -> None:
     assert "ss -Hltn src 10.0.0.12:5000" in given["monitor_hook"]
 
 
+def test_haproxy_on_all_nodes(described: Path) -> None:
+    """As a clone it listens before an address is there; each address goes where one of it runs."""
+    found = meaning(ElementTree.fromstring(planned(described, "everywhere", "xml")))
+
+    assert {("p_ip_api", "haproxy-clone"), ("p_ip_public_api", "haproxy-clone")} == {
+        (one["rsc"], one["with-rsc"]) for one in found["constraints"]}
+    text = planned(described, "everywhere", "haproxy")
+    assert "    bind 10.0.0.12:5001 transparent\n    bind 192.0.2.12:5001 transparent\n" in text
+    config = described / "haproxy.cfg"
+    config.write_text(text)
+    done = subprocess.run(["/usr/sbin/haproxy", "-c", "-f", config], capture_output=True, text=True)
+    assert 0 == done.returncode, done.stderr
+
+
 def test_a_haproxy_that_is_there_changes_its_agent(described: Path) -> None:
     """A haproxy under another agent is changed to that of the plan, and back."""
     before = described / "cib.xml"
     before.write_text(planned(described, "by-systemd", "xml"))
     text = (described / "by-systemd.conf").read_text()
     (described / "by-systemd.conf").write_text(text.replace("= systemd", "= anything"))
-    there = planned(described, "by-systemd", "xml", "--diff", str(before))
+    there = changes(described, "by-systemd", before)
     before.write_text(planned(described, "by-systemd", "xml"))
     (described / "by-systemd.conf").write_text(text)
-    back = planned(described, "by-systemd", "xml", "--diff", str(before))
+    back = changes(described, "by-systemd", before)
 
-    assert "systemd:haproxy -> ocf:heartbeat:anything" in there
-    assert "ocf:heartbeat:anything -> systemd:haproxy" in back
+    assert "~ p_haproxy agent: systemd:haproxy -> ocf:heartbeat:anything" in there
+    assert "~ p_haproxy agent: ocf:heartbeat:anything -> systemd:haproxy" in back

@@ -27,6 +27,22 @@ BALANCED = ("[glance]\nshared_vip_group=a\nmode=active-active\n"
 NAMED = "[glance]\ndns_ha=true\nos_public_hostname=a.example.org\n"
 
 
+@pytest.mark.parametrize(("text", "keys"), [
+    ("[glance]\nvip=10.0.0.12 192.0.2.12\nshared_vip_group=a\n[cinder]\nshared_vip_group=a\n"
+     "vip=192.0.2.12 10.0.0.12\nvip_iface=eth0\nvip_cidr=24\nvip_id=a b\n"
+     "allow_unroutable_vip=yes\nos_public_network=192.0.2.0/24\n",
+     ["vip_iface", "vip_cidr", "allow_unroutable_vip", "vip_id", "os_public_network"]),
+    ("[cinder]\nvip=10.0.0.12\nclone=cl_a\n", ["clone"]),
+    ("[cinder]\nvip=10.0.0.12\nclone=cl_a\nmode=active-active\n[heat-engine]\nclone=cl_b\n", []),
+], ids=["shared", "a clone", "clones"])
+def test_a_key_without_effect(tmp_path: Path, text: str, keys: list[str]) -> None:
+    """V10: what counts only beside vip, in another section, and an id for no clone are told."""
+    path = tmp_path / "d.conf"
+
+    assert [("V10", "warning", f"{path}:cinder/{key}") for key in keys] == [
+        (one.id, one.severity, one.where) for one in found(path, text)]
+
+
 def test_a_good_description_has_no_findings(tmp_path: Path) -> None:
     """Free addresses of a local network, one for each service, have no finding."""
     assert [] == found(tmp_path / "d.conf", GOOD, a_node())
