@@ -81,7 +81,7 @@ def test_help(verb: str) -> None:
     ("prove --yes --cib a", "--cib and --yes"),
 ])
 def test_what_has_no_effect(words: str, useless: str) -> None:
-    """--facts is refused with --elsewhere: facts are of a node."""
+    """An option that would have no effect is refused, with what to leave out, before all else."""
     done = command(*words.split())
 
     assert (2, "") == (done.code, done.output)
