@@ -20,7 +20,8 @@ from looks import eventually
 PROJECT = b"service".hex()
 """The id of the look-alike Keystone's project."""
 
-TIMEOUT = 60
+TIMEOUT, TIMELY = 60, 12
+"""Seconds; the latter where all of them are spent."""
 
 
 def own_server(agent: Path) -> bool:
@@ -87,3 +88,31 @@ def test_killed(service: Service, store: Store) -> None:
     del store.how["GET item"]
     expect(service.monitor(level=20, timeout=TIMEOUT), 0)
     assert {} == store.records
+
+
+@pytest.mark.parametrize("agent", [agent_of("nova-api")], indirect=True, ids=["nova-api"])
+def test_at_fault(service: Service, store: Store) -> None:
+    """What is not there as it was made is the API's fault: 1; what is late or full is not: 190."""
+    store.hides = True
+    expect(service.monitor(level=20, timeout=TIMEOUT), 1, "does not list a server group that it")
+    store.hides, store.keeps = False, True
+    expect(service.monitor(level=20, timeout=TIMEOUT), 1, "lists a server group that it has del")
+    store.records.clear()
+    store.keeps = False
+    store.how["POST list"] = "503"
+    expect(service.monitor(level=20, timeout=TIMEOUT), 190, "look at its database")
+    store.how["POST list"] = "500"
+    expect(service.monitor(level=20, timeout=TIMEOUT), 1, "answers 500 to POST")
+
+
+@pytest.mark.parametrize("agent", [agent_of("cinder-api")], indirect=True, ids=["cinder-api"])
+def test_others_at_fault(service: Service, store: Store) -> None:
+    """What workers do not get done is told, and no more of it is made; the API goes on: 190."""
+    who = "look at cinder-scheduler, cinder-volume"
+    store.stuck = "error"
+    expect(service.monitor(level=20, timeout=TIMEOUT), 190, "its volume of level 20 is error", who)
+    store.records.clear()
+    store.stuck = "creating"
+    expect(service.monitor(level=20, timeout=TIMELY), 190, "volume of level 20 is creating", who)
+    expect(service.monitor(level=20, timeout=TIMELY), 190, "cannot be deleted", who)
+    assert 1 == len(store.records)
