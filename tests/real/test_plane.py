@@ -138,7 +138,7 @@ def test_records(apis: Fleet, plane: ControlPlane) -> None:
 
     with plane.frozen("cinder-volume"):
         for _ in range(2):
-            expect(travel("cinder-api", timeout=LATE)["cinder-api"], 190, "its volume of level 20",
+            expect(travel("cinder-api", timeout=20)["cinder-api"], 190, "its volume of level 20",
                    "look at cinder-scheduler, cinder-volume")
             assert 1 == len(listed(plane, "cinder-api"))
     await_all(lambda: travel("cinder-api"), 0)
