@@ -31,7 +31,6 @@ PROBE = "probe, nothing there"
 PROCESS = "monitor, depth 0"
 REMEMBERED = "monitor, depth 10, remembered token"
 FETCHED = "monitor, depth 10, token to be fetched"
-TRAVELS = "monitor, depth 20, an image made and deleted"
 START, STOP = "start, own share", "stop, own share"
 SESSION = "keystoneauth1, a new session"
 TWO_CURLS = "two curls: a new token, a GET"
@@ -81,7 +80,6 @@ class Bench:
             self.monitor(PROCESS, 0, self.state),
             self.monitor(REMEMBERED, 10, self.state),
             self.monitor(FETCHED, 10, json.dumps(empty)),
-            self.monitor(TRAVELS, 20, self.state),
             self.action(START, "start", self.stopped, lambda: birth(self.cinder)),
             self.action(STOP, "stop", self.running, lambda: death(self.cinder)),
         ]
