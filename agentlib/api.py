@@ -1,7 +1,8 @@
 """The declaration of an API check: what is asked, and with whose credentials.
 
 An Api is part of a Service's declaration. It makes one authenticated GET, which reads the
-service's database; the verdict on the answer is in `examination`.
+service's database; the verdict on the answer is in `examination`. What check level 20
+makes is a `check.Record`, and its verdict in `roundtrip`.
 """
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from .check import Subject
+    from .check import Record, Subject
     from .deadline import Deadline
     from .outcome import Outcome
     from .parameters import Values
@@ -29,7 +30,6 @@ VERSIONS = b'"versions"'
 LOCALHOST = "http://localhost"
 """For validation, in the place of the address where a Keystone that is checked listens."""
 
-
 class Api(Check):
     """How to check a service's API.
 
@@ -40,23 +40,23 @@ class Api(Check):
     authentication: the option that makes the service ask for a token, as `[section] name = value`.
     behind: a service behind this one that answers the GET; a restart of this one mends nothing.
     hint: what a 404 to it may come from.
-    images: where images are made; a monitor of level 20 sends one there and back.
+    record: what a monitor of level 20 makes, finds again and deletes.
     token_url: default of keystone_get_token_url.
     is_keystone: whether the service is Keystone: no other service can be to blame then.
     """
 
-    __slots__ = ("authentication", "behind", "headers", "hint", "images", "is_keystone", "path",
-                 "public", "token_url")
+    __slots__ = ("authentication", "behind", "headers", "hint", "is_keystone", "path", "public",
+                 "record", "token_url")
 
     text = ("serves, checks it by an authenticated request that reads its database, tells a fault "
             "of the server from one of Keystone")
 
     def __init__(
         self, path: str, *, headers: Mapping[str, str] | None = None, public: bytes = VERSIONS,
-        authentication: str = "", behind: str = "", hint: str = "", images: str = "",
+        authentication: str = "", behind: str = "", hint: str = "", record: Record | None = None,
         token_url: str = "", is_keystone: bool = False,
     ) -> None:
-        self.images = images
+        self.record = record
         self.path = path
         self.headers = dict(headers or {})
         self.public = public
@@ -69,7 +69,15 @@ class Api(Check):
     @property
     def level(self) -> int:
         """The highest check level."""
-        return ROUND_TRIP if self.images else SERVES
+        return ROUND_TRIP if self.record else SERVES
+
+    @property
+    def further(self) -> str:
+        """What level 20 adds, for the meta-data."""
+        if not self.record:
+            return ""
+        return (f"A monitor with OCF_CHECK_LEVEL=20 also makes {self.record.text}, looks for it in "
+                f"the list and deletes it; its user needs the role {self.record.role}.")
 
     def parameters(self, port: int) -> tuple[Parameter, ...]:
         """The parameters of the check; port: where the service listens by default."""

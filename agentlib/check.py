@@ -2,7 +2,8 @@
 
 A check is part of a Service's declaration (`api.Api`, `broker.Broker`, `database.Database`,
 `port.Port`, `alive.Alive`); the actions in `start` and `service` ask it. A check returns what it
-found, and leaves what it has learned in its own part of the state.
+found, and leaves what it has learned in its own part of the state. A Record is what an API's check
+level 20 makes (`roundtrip`); it is here since every agent that declares one has loaded this module.
 """
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from .call import SERVES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
     from .daemon import Daemon
@@ -35,6 +36,11 @@ class Check:
     def level(self) -> int:
         """The highest check level that it has an answer to."""
         return SERVES
+
+    @property
+    def further(self) -> str:
+        """What a level above SERVES adds, as a sentence for the meta-data; empty without one."""
+        return ""
 
     def parameters(self, port: int) -> tuple[Parameter, ...]:
         """The parameters that it brings; port: where the daemon listens by default."""
@@ -72,6 +78,61 @@ class Check:
     def verdict(self, subject: Subject, deadline: Deadline) -> Outcome:
         """The verdict of a recurring monitor."""
         raise NotImplementedError
+
+
+TAG = "openstack-ocf-monitor"
+"""What the name of all that check level 20 makes begins with; its tag, where there are tags."""
+
+
+class Record:
+    """What check level 20 makes, finds again and deletes: a record of the service's.
+
+    what: the word for it; answers have it under this key, and lists under its plural.
+    path: where it is made and listed, from the version on; {project_id} is that of the token.
+    fields: what it is made of, beside its name.
+    query: what follows the path for a list of what has the TAG, or of all that a project has.
+    wrapped: whether a request has the fields under `what`. named: the field with its name.
+    id: the field with its id, or with a URL that ends in the id. item: its own path.
+    status: a field, and its value in a record that is sound. passing: its values until then; those
+        who change it, `behind`, may be late, and delete it later, too.
+    behind: others that have a part in making it, so that a 5xx, or another status, need not be
+        the fault of the service. needs: what to look at, where there are none.
+    data: the path of its data, from `item` on: these are sent there, or with the record in the
+        field `packed` (base64), and read back.
+    text: a longer word for it. role: what the user needs for all this.
+    """
+
+    __slots__ = ("behind", "data", "fields", "id", "item", "named", "needs", "packed", "passing",
+                 "path", "query", "role", "status", "text", "what", "wrapped")
+
+    def __init__(
+        self, what: str, path: str, fields: Mapping[str, object] | None = None, *, query: str = "",
+        wrapped: bool = True, named: str = "name", id: str = "id",  # noqa: A002 - the field's name
+        item: str = "/{id}", status: tuple[str, str] = ("", ""), passing: tuple[str, ...] = (),
+        behind: str = "", needs: str = "its database", data: str = "", packed: str = "",
+        text: str = "", role: str = "member",
+    ) -> None:
+        self.what = what
+        self.path = path
+        self.fields = dict(fields or {})
+        self.query = query
+        self.wrapped = wrapped
+        self.named = named
+        self.id = id
+        self.item = item
+        self.status = status
+        self.passing = passing
+        self.behind = behind
+        self.needs = behind or needs
+        self.data = data
+        self.packed = packed
+        self.text = text or f"a {self.word}"
+        self.role = role
+
+    @property
+    def word(self) -> str:
+        """The word for it in a sentence."""
+        return self.what.replace("_", " ")
 
 
 class Subject:

@@ -79,7 +79,7 @@ class Examination:
             # A wrong parameter of the monitor is no reason to stop the service.
             return self._simple_target(url).without_token(
                 f"not checked: {error}", ExitCode.DEGRADED, deadline)
-        travels = bool(self._api.images) and self._subject.level >= ROUND_TRIP
+        travels = self._api.record is not None and self._subject.level >= ROUND_TRIP
         if identity is None:
             return target.without_token(NOBODY, ExitCode.DEGRADED, deadline) if travels else (
                 target.serves(deadline))
@@ -99,10 +99,11 @@ class Examination:
         from .roundtrip import RoundTrip
 
         token = keystone.kept(self._memory, identity)
-        if not token:  # Its life is over in this moment; the next monitor has a new one.
+        record = self._api.record
+        if not token or not record:  # Its life is over just now; the next monitor has a new one.
             return Outcome(ExitCode.SUCCESS)
-        return RoundTrip(target, self._api.images, token, instance=self._subject.tag,
-                         user=identity.user, deadline=deadline).verdict()
+        return RoundTrip(target, record, token, instance=self._subject.tag, user=identity.user,
+                         deadline=deadline).verdict()
 
     def _open_door(self) -> bool:
         """Whether requests without a token are meant to be served."""

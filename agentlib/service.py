@@ -4,7 +4,7 @@ A Service is what most agents manage. The actions themselves are in `actions` an
 """
 from __future__ import annotations
 
-from .call import PROCESS, ROUND_TRIP, SERVES
+from .call import PROCESS, SERVES
 from .metadata import Action
 
 TYPE_CHECKING = False
@@ -68,8 +68,7 @@ class Service:
     @property
     def _further(self) -> str:
         """What is not among the actions: pcs would configure it for everybody."""
-        return (" A monitor with OCF_CHECK_LEVEL=20 also sends an image of 64 KiB there and back; "
-                "its user needs the role member." if ROUND_TRIP in self.levels else "")
+        return "".join(f" {check.further}" for check in self.checks if check.further)
 
     @property
     def _where(self) -> str:

@@ -59,8 +59,11 @@ class Target:
         self, method: str, path: str, token: Token, deadline: Deadline, body: bytes = b"",
         kind: str = "application/json",
     ) -> Answer:
-        """Another request to the same server, as the token's owner. path: from the version on."""
-        headers = {**self._headers, **({"Content-Type": kind} if body else {})}
+        """Another request to the same server, as the token's owner.
+
+        path: from the version on. kind: the media type of the body, or else of the answer.
+        """
+        headers = {**self._headers, "Content-Type" if body else "Accept": kind}
         return _within(deadline, self._request, method, self.root + path, token.text, deadline,
                        body, headers)
 

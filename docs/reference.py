@@ -267,6 +267,13 @@ def overview(agents: Sequence[Reference]) -> str:
             ],
         ),
         "",
+        "## Check level 20",
+        "",
+        "What a monitor with `OCF_CHECK_LEVEL=20` makes, finds again and deletes:",
+        "[verdicts](verdicts.md#level-20-made-found-and-deleted).",
+        "",
+        *_table(("Agent", "Makes", "Role of its user"), _makers(agents)),
+        "",
         "## Gone",
         "",
         *_paragraph(
@@ -285,6 +292,13 @@ def overview(agents: Sequence[Reference]) -> str:
         ),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _makers(agents: Sequence[Reference]) -> list[tuple[str, ...]]:
+    """The agents that have a level 20: what it makes, and the role of its user."""
+    sentence = r"OCF_CHECK_LEVEL=20 also makes (.*), looks for it .* needs the role (\w+)\."
+    return [(f"`{agent.name}`", found[1], f"`{found[2]}`") for agent in agents
+            if (found := re.search(sentence, agent.text))]
 
 
 def _nodes(agent: Reference) -> str:

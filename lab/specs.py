@@ -224,6 +224,10 @@ def _heat(settings: Settings) -> Mapping[str, Options]:
             "heat_api": {"bind_host": settings.listens_at("heat"), "workers": "1"},
             "heat_api_cfn": {"bind_host": settings.listens_at("heat"), "workers": "1"},
             "paste_deploy": {"api_paste_config": f"{folder}/api-paste.ini"},
+            # Each stack has a trust, even one without resources; a trust has no project.
+            "trustee": {key: value for key, value in config.authtoken(settings, "heat").items()
+                        if key in ("auth_type", "auth_url", "username", "password",
+                                   "user_domain_name")},
         }
     }
 

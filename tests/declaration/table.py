@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from harness import EVERY_AGENT, declaration
+from lookalike.records import declared
 
 COMMON = ("pid", "additional_parameters", "log_file", "shutdown_timeout")
 """Parameters that every agent has, equal except for the name of a folder."""
@@ -45,6 +46,9 @@ def rows(agent: Path) -> Iterable[str]:
     """The lines of one agent."""
     found = parameters(agent)
     yield f"{agent.name}: {kind(agent)}"
+    record = declared(agent)
+    if record:
+        yield f"  (level 20: {record.text}, role {record.role})"
     for name in COMMON:
         assert name in found, (agent.name, name)
     for group, title in ((CREDENTIALS, "credentials"), (UWSGI, "uWSGI")):

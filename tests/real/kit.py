@@ -183,6 +183,20 @@ def as_admin(
     return answer.json() if answer.body else answer.status
 
 
+def one_with(cloud: ControlPlane, role: str) -> dict[str, object]:
+    """A new user who has this role in the project of the monitoring user: its parameters.
+
+    Named as the role, with that as its password.
+    """
+    admin = identity.Administrator(cloud.server("keystone"), cloud.admin.password)
+    user = admin.create("user", name=role, domain_id="default", password=role)
+    (project,) = admin.call("GET", f"/projects?name={cloud.credentials.project_name}")["projects"]
+    found = admin.call("GET", f"/roles?name={role}")["roles"]
+    id_ = found[0]["id"] if found else admin.create("role", name=role)
+    admin.call("PUT", f"/projects/{project['id']}/users/{user}/roles/{id_}")
+    return {"os_username": role, "os_password": role}
+
+
 class Catalogue:
     """Keystone's catalogue in a lab, as its administrator sees and changes it.
 

@@ -16,7 +16,7 @@ from lab.openstack import ControlPlane
 from real import further, promises
 from real.fleet import START, Fleet, NeedPackages, await_all, codes, expect_all
 from real.further import APIS, FORBIDDEN, further_plane, have_served
-from real.kit import PATIENCE
+from real.kit import PATIENCE, one_with
 
 pytestmark = pytest.mark.real
 
@@ -55,6 +55,16 @@ def test_role_of_its_own(apis: Fleet, workers: Fleet, plane: ControlPlane) -> No
     wrong = {"os_password": "not-it"}
     await_all(lambda: apis.monitor(parameters=wrong), 190, "Keystone refuses")
     eventually(lambda: codes(apis.monitor()) == {0}, PATIENCE)
+
+
+def test_record(apis: Fleet, plane: ControlPlane) -> None:
+    """A secret is made, read, found and gone, of who may do so; who may not is told: 190."""
+    expect_all(apis.act("start", "barbican-api", timeout=START), 0)
+    creator = one_with(plane, "creator")
+    await_all(lambda: apis.monitor("barbican-api", level=20, parameters=creator), 0)
+    found = plane.server("barbican-api").get("/v1/secrets", token=plane.token()).json()
+    assert [] == found["secrets"]
+    await_all(lambda: apis.monitor("barbican-api", level=20), 190, "(role creator, quota)?")
 
 
 def test_stop_of_the_apis(apis: Fleet) -> None:

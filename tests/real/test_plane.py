@@ -11,11 +11,22 @@ from contextlib import ExitStack
 
 import pytest
 
-from harness import eventually, expect
+from harness import OCF, eventually, expect
 from lab import process
+from lab.agents import service_of
 from lab.openstack import ControlPlane
-from real.fleet import START, Fleet, NeedPackages, await_all, codes, expect_all, whole_plane
-from real.kit import PATIENCE, SHORT
+from lookalike.records import declared
+from real.fleet import (
+    START,
+    Fleet,
+    NeedPackages,
+    Results,
+    await_all,
+    codes,
+    expect_all,
+    whole_plane,
+)  # fmt: skip
+from real.kit import PATIENCE, SHORT, as_admin, one_with
 
 pytestmark = pytest.mark.real
 
@@ -28,7 +39,10 @@ LATE = 30
 CHECKED = ("placement-api", "nova-api", "neutron-server", "manila-api", *BEHIND)
 """APIs that an authenticated request checks."""
 
-APIS = (*CHECKED, "heat-api-cfn", "keystone")
+MAKERS = ("nova-api", "neutron-server", "manila-api", "heat-api", "cinder-api")
+"""APIs at which a monitor of level 20 makes something."""
+
+APIS = (*CHECKED, "heat-api-cfn", "keystone", "cinder-api")
 
 STANDALONE = tuple(name for name in CHECKED if name != "placement-api")
 """APIs that have a server of their own, and may be served by uWSGI as well."""
@@ -94,6 +108,42 @@ def test_under_uwsgi(apis: Fleet) -> None:
         for name in STANDALONE:
             del apis[name].resource.parameters["server"]
     assert {} == apis.left(*CHECKED)
+
+
+def listed(plane: ControlPlane, name: str) -> list[str]:
+    """The names of what the project of the monitoring user has at an API."""
+    record = declared(OCF / name)
+    assert record
+    (project,) = as_admin(
+        plane, "keystone", "GET", f"/v3/projects?name={plane.credentials.project_name}"
+    )["projects"]
+    path = record.path.replace("{project_id}", project["id"])
+    found = plane.server(service_of(name)).get(path, token=plane.token())
+    return [str(one[record.named]) for one in found.json()[f"{record.what}s"]]
+
+
+def test_records(apis: Fleet, plane: ControlPlane) -> None:
+    """What a monitor of level 20 makes as a member is found, and gone; who is at fault is told.
+
+    Of a cinder-volume that hangs one volume stays, and is swept when it works again.
+    """
+    plane.up("cinder-scheduler", "cinder-volume")
+    apis.serve(*MAKERS)
+    member = one_with(plane, "member")
+
+    def travel(*names: str, timeout: float = 60) -> Results:
+        return apis.monitor(*names, level=20, parameters=member, timeout=timeout)
+
+    await_all(lambda: travel(*MAKERS), 0)
+    assert {name: [] for name in MAKERS} == {name: listed(plane, name) for name in MAKERS}
+
+    with plane.frozen("cinder-volume"):
+        for _ in range(2):
+            expect(travel("cinder-api", timeout=20)["cinder-api"], 190, "its volume of level 20",
+                   "look at cinder-scheduler, cinder-volume")
+            assert 1 == len(listed(plane, "cinder-api"))
+    await_all(lambda: travel("cinder-api"), 0)
+    assert [] == listed(plane, "cinder-api")
 
 
 def test_keystone(apis: Fleet, plane: ControlPlane) -> None:

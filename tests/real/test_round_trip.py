@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agentlib.roundtrip import TAG
+from agentlib.check import TAG
+from agentlib.roundtrip import head
 from harness import Result, expect
 from lab.openstack import ControlPlane
 from real.kit import MakeReal, Real, as_admin
@@ -52,7 +52,7 @@ def test_round_trip(real: Real) -> None:
     expect(monitor(real), 0)
     assert before == kept(real)
 
-    name = f"{TAG} {socket.gethostname()} glance-api:{real.resource.name}"
+    name = f"{head(real.resource.tag)}-1-abcd"
     made = {}
     for one in (name, "mine"):
         made[one] = call(real.cloud, "POST", "/v2/images", {

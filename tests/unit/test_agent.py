@@ -15,7 +15,7 @@ from agentlib.actions import FUNCTIONS
 from agentlib.agent import Agent
 from agentlib.api import Api
 from agentlib.call import PROCESS, ROUND_TRIP, SERVES, Call, seconds
-from agentlib.check import Check
+from agentlib.check import Check, Record
 from agentlib.daemon import Daemon
 from agentlib.environment import Environment
 from agentlib.log import Log
@@ -87,8 +87,9 @@ def test_level(asked: str, found: int) -> None:
     ("asked", "found"),
     [("", SERVES), ("9", PROCESS), ("19", SERVES), ("20", ROUND_TRIP), ("999", ROUND_TRIP)])
 def test_level_of_a_round_trip(asked: str, found: int) -> None:
-    """An API that says where images are made has level 20 as well; the default stays 10."""
-    assert found == call_of(asked, Api("/v2/images?limit=1", images="/v2/images")).level
+    """An API that says what is made has level 20 as well; the default stays 10."""
+    record = Record("image", "/v2/images")
+    assert found == call_of(asked, Api("/v2/images?limit=1", record=record)).level
 
 
 # --- the declaration ----------------------------------------------------------------------------
