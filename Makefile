@@ -276,7 +276,7 @@ deb: package-packages ## Debian packages, in dist/ (DIST: another folder)
 	@umask 022
 	mkdir -p "$$DIST"
 	archive=$$($(SYSTEM_PYTHON) -EsB release/sources.py dist "$$DIST")
-	build=$$(mktemp -d "$$DIST/.deb.XXXXXXXX")
+	build=$$(mktemp -d /var/tmp/openstack-ocf-agents.XXXXXXXX) # debhelper takes no blank in a path
 	trap 'rm -rf "$$build"' EXIT
 	tar -xf "$$archive" -C "$$build"
 	cd "$$build"/*/
