@@ -17,6 +17,7 @@ LONGEST = (
     "real/test_data_plane.py", "real/test_guides.py", "real/test_life.py",
     "cluster/test_uwsgi.py", "real/test_outages.py", "lab/test_cluster.py",
     "cluster/test_keystone.py", "cluster/test_fencing.py", "packages/test_deb.py",
+    "packages/test_rpm.py", "cluster/test_upgrade.py",
     "cluster/test_node_faults.py", "cluster/test_balanced.py", "real/test_failures.py",
     "real/test_prove.py", "real/test_plane.py", "cluster/test_apply.py", "real/test_newest.py",
 )  # fmt: skip

@@ -105,10 +105,10 @@ class Group:
             "op stop timeout=90s interval=0"
         )
 
-    def text(self) -> str:
+    def given(self) -> dict[str, object]:
         """The group, as crm takes it. Failures stay until a cleanup."""
         user = self.cloud.credentials
-        known = {
+        return {
             "config": self.config,
             "os_auth_url": user.auth_url,
             "os_username": user.username,
@@ -116,7 +116,10 @@ class Group:
             "os_project_name": user.project_name,
             **self.parameters,
         }
-        params = " ".join(f'{name}="{value}"' for name, value in known.items())
+
+    def text(self) -> str:
+        """The group, as crm takes it. Failures stay until somebody cleans up."""
+        params = " ".join(f'{name}="{value}"' for name, value in self.given().items())
         return (
             f"{self.address()}\n"
             f"primitive {self.name} ocf:openstack:{self.service}-api params {params} "

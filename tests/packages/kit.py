@@ -9,15 +9,19 @@ How a root is made and entered: lab/root.py.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from agentlib.agent import VERSION
+from harness import eventually
 from lab import root as lab_root
 from lab.errors import LabError
 from lab.root import ENVIRON, Kept
@@ -26,7 +30,9 @@ ROOT = Path(__file__).resolve().parents[2]
 AGENTS = "/usr/lib/ocf/resource.d/openstack"
 LIB = "/usr/lib/ocf/lib"
 PACKAGES = ("openstack-resource-agents", "openstack-ocf")
-"""The agents, and the operator's command; as deb and as rpm."""
+"""The agents, and the operator's command: as deb and as rpm."""
+ODD = "ä b"
+"""The folder in which `make` makes packages."""
 DAEMON = """#!/usr/bin/python3
 import http.server
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -44,6 +50,15 @@ PARAMETERS = {
     "OCF_RESKEY_user": "root", "OCF_RESKEY_CRM_meta_timeout": "60000",
 }  # fmt: skip
 MONITOR = {**PARAMETERS, "OCF_RESKEY_CRM_meta_interval": "10000"}
+WAITING = """#!/usr/bin/python3
+import os, time
+open("/root/begun", "w").close()
+while not os.path.exists("/root/go"):
+    time.sleep(0.05)
+"""
+"""The beginning of a daemon that waits before it serves."""
+CALLS = "rename,renameat,renameat2,unlink,unlinkat,symlink,symlinkat"
+"""The system calls by which a file appears or goes."""
 LOOPS = f"""
 for loop in 1 2 3; do
     while [ ! -e /root/enough ]; do
@@ -66,6 +81,17 @@ def run(*command: str | Path, cwd: str | Path = "/", **environ: str) -> str:
     return done.stdout
 
 
+def make(target: str, folder: Path, *variables: str) -> str:
+    """Have make make packages in a folder; what it says.
+
+    It holds what nobody should rely on: the sources cannot be written (a mount: modes stop no
+    root), the umask is 077, and the folder has a path with a blank and a letter of no ASCII.
+    """
+    script = 'mount --bind -o ro "$0" "$0"; umask 077; cd /; exec make -s -C "$0" "$@"'
+    return run("unshare", "--mount", "sh", "-euc", script, ROOT, target, f"DIST={folder / ODD}",
+               *variables)  # fmt: skip
+
+
 def dist(folder: Path, root: Path = ROOT) -> Path:
     """Make the source archive in a folder; return its path."""
     return Path(run("make", "-s", "-C", root, "dist", f"DIST={folder}").strip())
@@ -86,13 +112,61 @@ def older(folder: Path) -> Path:
     return dist(folder, top)
 
 
-def debs(archive: Path, folder: Path) -> dict[str, Path]:
+def debs(archive: Path, folder: Path) -> None:
     """Make the Debian packages of a source archive in a new folder; return them by name."""
     folder.mkdir()
     run("tar", "-xf", archive, "-C", folder)
     (top,) = folder.iterdir()
     run("dpkg-buildpackage", "--build=binary", "--no-sign", cwd=top)
-    return {path.name.partition("_")[0]: path for path in folder.glob("*.deb")}
+
+
+def made_debs(factory: pytest.TempPathFactory) -> list[Path]:
+    """The Debian packages that `make deb` makes: agents, and the command."""
+
+    made = _once(factory, "deb", lambda folder: make("deb", folder)) / ODD
+    return [next(made.glob(f"{name}_*_all.deb")) for name in PACKAGES]
+
+
+def older_debs(factory: pytest.TempPathFactory) -> list[Path]:
+    """Those of an older version, which goes with ours in nothing."""
+
+    made = _once(factory, "older", lambda folder: debs(older(folder), folder / "deb")) / "deb"
+    return [next(made.glob(f"{name}_*_all.deb")) for name in PACKAGES]
+
+
+def made_rpms(factory: pytest.TempPathFactory) -> list[Path]:
+    """The packages that `make rpm` makes: agents, and the command."""
+    made = _once(factory, "rpm", lambda folder: make("rpm", folder)) / ODD
+    return [next(made.glob(f"{name}-[0-9]*.noarch.rpm")) for name in PACKAGES]
+
+
+def older_rpms(factory: pytest.TempPathFactory) -> list[Path]:
+    """Those of an older version, which goes with ours in nothing."""
+
+    def build(folder: Path) -> None:
+        run("rpmbuild", "-tb", "--nodeps", "--define", f"_topdir {folder}", older(folder),
+            HOME=str(folder))  # fmt: skip
+
+    made = _once(factory, "older-rpm", build) / "RPMS/noarch"
+    return [next(made.glob(f"{name}-[0-9]*.rpm")) for name in PACKAGES]
+
+
+def _once(
+    factory: pytest.TempPathFactory, name: str, fill: Callable[[Path], object]
+) -> Path:
+    """A folder that one of the workers of this run has filled, and all of them use."""
+    shared = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder, part = shared / name, shared / f"{name}.part"
+    with open(shared / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir()
+            fill(part)
+            part.rename(folder)
+    return folder
 
 
 # --- a root ---------------------------------------------------------------------------------
@@ -133,6 +207,11 @@ class Root(lab_root.Root):
         assert process.returncode == code, f"{words}: {process.returncode}\n{said}"
         return said
 
+    def run_badly(self, *words: str | Path) -> str:
+        """Run a command in it with a umask of 077, and a /tmp where nothing can be executed."""
+        script = 'mount -o remount,bind,noexec /tmp; umask 077; exec "$@"'
+        return self.run("sh", "-euc", script, "sh", *words)
+
     def bring(self, path: Path) -> str:
         """Copy a file into its /root; return the path there."""
         shutil.copy(path, self.path / "root")
@@ -147,12 +226,29 @@ class Root(lab_root.Root):
         return dict(line.split("\t", 1) for line in listing.splitlines())
 
 
+def fill(file: Path, left: int) -> None:
+    """Fill the disk that a file is on with it, but for so many bytes."""
+    with file.open("wb") as opened:
+        free = os.fstatvfs(opened.fileno())
+        os.posix_fallocate(opened.fileno(), 0, free.f_bavail * free.f_bsize - left)
+
+
 # --- agents in a root -----------------------------------------------------------------------
 
 
 def started(root: Root) -> None:
     """Start the daemon by the agent."""
     root.run(f"{AGENTS}/glance-api", "start", environ=PARAMETERS)
+
+
+@contextmanager
+def begun(root: Root) -> Iterator[subprocess.Popen[str]]:
+    """Have the agent begin to start the daemon, which is not ready before there is a /root/go."""
+    daemon = root.path / "usr/local/bin/daemon"
+    daemon.write_text(WAITING + daemon.read_text().partition("\n")[2])
+    with root.begin(f"{AGENTS}/glance-api", "start", environ=PARAMETERS) as start:
+        eventually((root.path / "root/begun").exists, 180)
+        yield start
 
 
 def monitored(root: Root, command: list[str]) -> tuple[str, str]:
@@ -176,6 +272,5 @@ def monitored(root: Root, command: list[str]) -> tuple[str, str]:
 
 def slowly(*words: str) -> list[str]:
     """The command under strace: each creation or removal of a file takes 10 ms longer."""
-    calls = "rename,renameat,renameat2,unlink,unlinkat,symlink,symlinkat"
-    options = ["--seccomp-bpf", "-f", "-qq", "-o", "/dev/null", f"--trace={calls}"]
-    return ["strace", *options, f"--inject={calls}:delay_exit=10000", *words]
+    options = ["--seccomp-bpf", "-f", "-qq", "-o", "/dev/null", f"--trace={CALLS}"]
+    return ["strace", *options, f"--inject={CALLS}:delay_exit=10000", *words]

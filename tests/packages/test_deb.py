@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agentlib.agent import VERSION
-from harness import EVERY_AGENT, eventually
+from harness import EVERY_AGENT
 from lab.root import Kept
 from packages.kit import (
     AGENTS,
@@ -22,38 +21,30 @@ from packages.kit import (
     PARAMETERS,
     ROOT,
     Root,
-    debs,
+    begun,
+    fill,
+    made_debs,
     monitored,
-    older,
+    older_debs,
     run,
     slowly,
     started,
 )
 
 NAMES = sorted(agent.name for agent in EVERY_AGENT)
-WAITING = """#!/usr/bin/python3
-import os, time
-open("/root/begun", "w").close()
-while not os.path.exists("/root/go"):
-    time.sleep(0.05)
-"""
 SHELL_AGENT = "#!/bin/sh\n# the agent of the guide\nexit 3\n"
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The packages of `make deb`: agents, and the command."""
-    folder = tmp_path_factory.mktemp("deb")
-    said = run("make", "-s", "-C", ROOT, "deb", f"DIST={folder}").splitlines()
-    packages = {Path(line).name.partition("_")[0]: Path(line) for line in said if line[:1] == "/"}
-    return [packages[name] for name in PACKAGES]
+    return made_debs(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Packages of an older version, whose modules do not work with today's."""
-    folder = tmp_path_factory.mktemp("before")
-    packages = debs(older(folder), folder / "deb")
-    return [packages[name] for name in PACKAGES]
+    return older_debs(tmp_path_factory)
 
 
 def install(root: Root, packages: list[Path]) -> str:
@@ -79,10 +70,14 @@ def test_fresh_install(made: list[Path], root: Root) -> None:
 
 
 def test_bytecode(made: list[Path], root: Root) -> None:
-    """Every module is compiled at the installation, and agents and command use the bytecode."""
-    install(root, made)
-    written = ["find", LIB, "-name", "*.pyc", "-printf", r"%p %T@ %i\n"]
+    """Every module is compiled when it is installed, and agents and command use that.
+
+    Whoever may read a module may read that, whatever the umask; and /tmp may be noexec.
+    """
+    root.run_badly("dpkg", "--install", *(root.bring(package) for package in made))
+    written = ["find", LIB, "-name", "*.pyc", "-printf", r"%M %p %T@ %i\n"]
     compiled = root.run(*written)
+    assert {"-rw-r--r--"} == {line.split()[0] for line in compiled.splitlines()}
 
     root.run(f"{AGENTS}/glance-api", "monitor", environ=PARAMETERS, code=7)
     root.run("openstack-ocf", "sample")
@@ -101,7 +96,7 @@ def test_files(made: list[Path]) -> None:
             assert mode[0] == "l" or (mode[5], mode[8]) == ("-", "-"), line
         data = subprocess.run(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE,
                               check=True).stdout  # fmt: skip
-        assert b"/.deb." not in data
+        assert b"/var/tmp/openstack-ocf-agents." not in data
         assert str(package.parent).encode() not in data
 
 
@@ -133,22 +128,24 @@ def test_upgrade_under_running_agents(made: list[Path], before: list[Path], root
 
 
 def test_a_start_that_is_under_way(made: list[Path], before: list[Path], root: Root) -> None:
-    """A running start keeps its library until it has ended; dpkg says that it waits."""
+    """A start that is under way keeps its library until it has ended; dpkg says that it waits.
+
+    A second dpkg is refused meanwhile, and changes nothing.
+    """
     install(root, before)
-    daemon = root.path / "usr/local/bin/daemon"
-    daemon.write_text(WAITING + daemon.read_text().partition("\n")[2])
     packages = [root.bring(package) for package in made]
 
-    with root.begin(f"{AGENTS}/glance-api", "start", environ=PARAMETERS) as start:
-        eventually((root.path / "root/begun").exists, 180)
+    with begun(root) as start:
         with root.begin("dpkg", "--install", *packages) as dpkg:
             assert dpkg.stdout
             said = next((line for line in dpkg.stdout if "waiting for agents that run" in line), "")
+            second = root.run("dpkg", "--install", *packages, code=2)
             (root.path / "root/go").touch()
             rest = dpkg.communicate()[0]
         assert start.wait() == 0, start.communicate()[0]
 
     assert re.search(r": /proc/\d+/cmdline$", said.strip()), said
+    assert "lock was locked by another process" in second
     assert dpkg.returncode == 0, rest
     root.run(f"{AGENTS}/glance-api", "monitor", environ=MONITOR)
 
@@ -210,11 +207,8 @@ def test_full_disk(made: list[Path], before: list[Path], base: Kept, tmp_path: P
         with Root(base, tmp_path) as root:
             install(root, before)
             packages = [root.bring(package) for package in made]
-            # All but 300 KB: small files of a package fit, the whole package does not.
-            free = os.statvfs(tmp_path)
-            os.posix_fallocate(
-                os.open(root.path / "root/full", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC),
-                0, free.f_bavail * free.f_bsize - 300_000)  # fmt: skip
+            # All but 300 KB: what is smaller than a package fits, and not all of it.
+            fill(root.path / "root/full", 300_000)
             said = root.run("dpkg", "--install", *packages, code=1)
 
             assert "No space left on device" in said

@@ -14,15 +14,15 @@ import pytest
 from harness import EVERY_AGENT, ROOT, eventually, expect
 from lab.root import ENVIRON
 from lookalike.service import Service
-from packages.kit import run
+from packages.kit import ODD, make, run
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that `make single` has filled."""
     folder = tmp_path_factory.mktemp("single")
-    run("make", "-s", "-C", ROOT, "single", f"DIST={folder}")
-    return folder
+    make("single", folder)
+    return folder / ODD
 
 
 def test_all_agents(made: Path, tmp_path: Path) -> None:
