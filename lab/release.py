@@ -25,8 +25,8 @@ PACKAGES = ("python3-venv", "uwsgi-plugin-python3")
 DISTRIBUTIONS = ("glance", "cinder")
 CONTROL_PLANE = (
     "aodh>=23", "barbican>=23", "ceilometer>=27", "cinder>=29", "designate>=23", "glance>=33",
-    "ironic>=39", "keystone>=30", "magnum>=23", "manila>=23", "neutron>=29", "nova>=34",
-    "octavia>=19", "openstack-heat>=27", "openstack-placement>=16",
+    "gnocchi>=4.7", "ironic>=39", "keystone>=30", "magnum>=23", "manila>=23", "masakari>=22",
+    "neutron>=29", "nova>=34", "octavia>=19", "openstack-heat>=27", "openstack-placement>=16",
 )  # fmt: skip
 """All projects of the agents. Without a lower bound, pip would take a release of years ago where
 two of the newest do not get along; with it, it says which."""

@@ -57,6 +57,8 @@ DAEMONS = {
     ),
     "ironic": ("ironic-conductor", "ironic-api"),
     "magnum": ("magnum-conductor", "magnum-api"),
+    "gnocchi": ("gnocchi-metricd", "gnocchi-api"),
+    "masakari": ("masakari-engine", "masakari-api"),
 }
 """The further projects that a lab may have, and the agents of their daemons (see `lab.specs`)."""
 LOOPBACK = "127.0.0.1"

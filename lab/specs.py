@@ -34,6 +34,7 @@ class Spec:
     endpoint: name and type of the service in the catalogue, and the path of its URL.
     api: whose port the endpoint has.
     roles: those of its own that a user wants who may only read; the lab's monitoring user has them.
+    policy: the rules of its policy.yaml, where who may only read may not read by default.
     domain: a domain of Keystone's for users that it makes; NAME_domain_admin administers it, with
         the project's password.
     """
@@ -45,6 +46,7 @@ class Spec:
     endpoint: tuple[str, str, str] | None = None
     api: str = ""
     roles: tuple[str, ...] = ()
+    policy: str = ""
     domain: str = ""
 
 
@@ -63,6 +65,8 @@ def write(settings: Settings) -> None:
             except FileNotFoundError:
                 raise LabError(f"{name} has come without {shipped}: install it again") from None
         folder = settings.own(Path("/etc", name))
+        if spec.policy:
+            (folder / "policy.yaml").write_text(spec.policy)
         for path in (folder, *folder.rglob("*")):
             shutil.chown(path, "root", name)
             path.chmod(0o750 if path.is_dir() else 0o640)
@@ -407,6 +411,38 @@ def _magnum(settings: Settings) -> Mapping[str, Options]:
     }
 
 
+def _gnocchi(settings: Settings) -> Mapping[str, Options]:
+    # It has its measures where the databases are: what makes its tables makes their folders, too.
+    measures = settings.database_files / "gnocchi"
+    return {
+        "/etc/gnocchi/gnocchi.conf": {
+            "DEFAULT": {
+                "log_dir": str(settings.log("gnocchi").parent),
+                "parallel_operations": "1",
+            },
+            "api": {
+                "auth_mode": "keystone",
+                "host": settings.listens_at("gnocchi"),
+            },
+            "indexer": {"url": config.connection(settings, "gnocchi")},
+            "storage": {"driver": "file", "file_basepath": str(measures)},
+            "metricd": {"workers": "1"},
+            "keystone_authtoken": config.authtoken(settings, "gnocchi"),
+        }
+    }
+
+
+def _masakari(settings: Settings) -> Mapping[str, Options]:
+    options = _with(
+        _common(settings, "masakari"),
+        **_host(settings),
+        masakari_api_listen=settings.listens_at("masakari"),
+        masakari_api_workers="1",
+        auth_strategy="keystone",
+    )
+    return {"/etc/masakari/masakari.conf": options}
+
+
 # What nova-manage keeps of these is templates, which nova.conf fills in.
 _CELL0 = "{scheme}://{username}:{password}@{hostname}/nova_cell0?{query}"
 _CELL1 = "{scheme}://{username}:{password}@{hostname}/nova?{query}"
@@ -538,5 +574,24 @@ SPECS = {
         endpoint=("magnum", "container-infra", "/v1"),
         api="magnum-api",
         domain="magnum",
+    ),
+    "gnocchi": Spec(
+        options=_gnocchi,
+        databases=("gnocchi",),
+        schema=(
+            ("gnocchi-upgrade", "--config-file={etc}/gnocchi/gnocchi.conf", "--sacks-number=4"),
+        ),
+        shipped=("api-paste.ini",),
+        endpoint=("gnocchi", "metric", ""),
+        api="gnocchi-api",
+    ),
+    "masakari": Spec(
+        options=_masakari,
+        databases=("masakari",),
+        schema=(("masakari-manage", "--config-file={etc}/masakari/masakari.conf", "db", "sync"),),
+        shipped=("api-paste.ini",),
+        endpoint=("masakari", "instance-ha", "/v1/%(project_id)s"),
+        api="masakari-api",
+        policy='"os_masakari_api:segments:index": "rule:admin_api or role:reader"\n',
     ),
 }
