@@ -147,6 +147,7 @@ def _placement(settings: Settings) -> Mapping[str, Options]:
 
 def _nova(settings: Settings) -> Mapping[str, Options]:
     folder = settings.own(Path("/etc/nova"))
+    anywhere = "0.0.0.0" if settings.several else LOOPBACK
     options = _with(
         _common(settings, "nova"),
         **_host(settings),
@@ -154,6 +155,7 @@ def _nova(settings: Settings) -> Mapping[str, Options]:
         enabled_apis="osapi_compute",
         osapi_compute_listen=settings.listens_at("nova"),
         osapi_compute_workers="1",
+        metadata_listen=settings.listens_at("nova"),
     )
     return {
         "/etc/nova/nova.conf": {
@@ -164,8 +166,9 @@ def _nova(settings: Settings) -> Mapping[str, Options]:
             "conductor": {"workers": "2"},
             "scheduler": {"workers": "1"},
             "placement": config.authtoken(settings, "placement"),
-            # One of it is on each node.
-            "vnc": {"novncproxy_host": "0.0.0.0" if settings.several else LOOPBACK},
+            # One of either is on each node.
+            "vnc": {"novncproxy_host": anywhere},
+            "serial_console": {"serialproxy_host": anywhere},
         },
         "/etc/nova/nova-compute.conf": {"DEFAULT": {"compute_driver": "fake.FakeDriver"}},
     }
