@@ -59,6 +59,11 @@ def fixed_config(service: str) -> str:
     return served._fixed_config if served else ""
 
 
+def lives_by_broker(agent: str) -> bool:
+    """Whether a daemon has connections to RabbitMQ as long as it is well."""
+    return any(type(check).__name__ == "Broker" for check in service(agent).checks)
+
+
 def command(agent: str, given: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
     """The command line of a daemon and the variables it needs, for these parameters."""
     from agentlib.parameters import Values

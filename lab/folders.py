@@ -15,9 +15,10 @@ from pathlib import Path
 
 from lab import process, show
 from lab.process import Process
-from lab.settings import APIS, CACHE, USERS, Settings
+from lab.settings import CACHE, USERS, Settings
 
 OPEN = ("neutron",)  # dnsmasq reads its hosts there, as nobody
+MEASURES = ("gnocchi",)  # projects with files beside their tables
 GLANCE_FOLDERS = ("images", "staging", "tasks", "lock")
 
 
@@ -29,7 +30,7 @@ def prepare(settings: Settings) -> None:
     for service in settings.users:
         settings.log(service).parent.mkdir()
         settings.home(service).mkdir()
-    for service in USERS:
+    for service in (*USERS, *_measures(settings)):
         _database(settings, service).mkdir()
     for name in settings.projects:
         (settings.home(name) / "lock").mkdir(exist_ok=True)
@@ -45,7 +46,8 @@ def own(settings: Settings) -> None:
     """Give each service's user the folders that the service writes to, with all that is in."""
     for service, user in settings.users.items():
         trees = [settings.home(service), settings.log(service).parent]
-        trees += [_database(settings, service)] if service in USERS else []
+        if service in (*USERS, *_measures(settings)):
+            trees += [_database(settings, service)]
         for tree in trees:
             _give(tree, user)
             tree.chmod(0o755 if service in OPEN else 0o750)
@@ -90,7 +92,11 @@ def _orphans(prefix: str) -> list[Path]:
 
 
 def _database(settings: Settings, service: str) -> Path:
-    return settings.database_files / (service if service in APIS else "mysql")
+    return settings.database_files / ("mysql" if service == "db" else service)
+
+
+def _measures(settings: Settings) -> list[str]:
+    return [name for name in MEASURES if name in settings.projects]
 
 
 def _give(tree: Path, user: str) -> None:

@@ -26,8 +26,7 @@ READY = 180.0  # seconds; a loaded machine is slow to import OpenStack
 GRACE = 8.0  # seconds; MariaDB has data to write
 READY_PATHS = {"keystone": "/v3", "glance": "/healthcheck", "cinder": "/healthcheck"}
 KEYSTONE_SCRIPT = Path("/usr/bin/keystone-wsgi-public")
-UNASKED = ("ceilometer-agent-central",)  # it has no connection while it is idle
-ESTABLISHED = "01"  # in /proc/net/tcp
+ESTABLISHED = "01"  # as /proc/net/tcp says it
 AMQP = b"AMQP\0\0\x09\x01"
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 
@@ -238,7 +237,8 @@ def serves(settings: Settings, service: str) -> bool:
         if service == RABBIT:
             return _takes_clients(server)
         return _answers(server, READY_PATHS.get(service, ""))
-    return service in UNASKED or connected(running(settings, service))
+    # Those that have no connection to RabbitMQ wait for their database by themselves.
+    return not declared.lives_by_broker(service) or connected(running(settings, service))
 
 
 def await_ready(settings: Settings, service: str, master: Process) -> None:

@@ -26,7 +26,15 @@ OVS = "ovs"
 
 DAEMONS = {
     "placement": ("placement-api",),
-    "nova": ("nova-conductor", "nova-scheduler", "nova-api", "nova-novnc", "nova-compute"),
+    "nova": (
+        "nova-conductor",
+        "nova-scheduler",
+        "nova-api",
+        "nova-api-metadata",
+        "nova-novnc",
+        "nova-serialproxy",
+        "nova-compute",
+    ),
     "neutron": (
         "neutron-rpc-server",
         "neutron-server",
@@ -57,8 +65,12 @@ DAEMONS = {
     ),
     "ironic": ("ironic-conductor", "ironic-api"),
     "magnum": ("magnum-conductor", "magnum-api"),
+    "gnocchi": ("gnocchi-metricd", "gnocchi-api"),
+    "masakari": ("masakari-engine", "masakari-api"),
 }
 """The further projects that a lab may have, and the agents of their daemons (see `lab.specs`)."""
+UWSGI_ONLY = ("nova-api-metadata",)
+"""Agents whose daemon Debian has as a WSGI script alone."""
 LOOPBACK = "127.0.0.1"
 OWN = "own"
 NONE = "none"
@@ -171,7 +183,8 @@ class Settings:
         if declared.fixed_config(service):  # `lab.mounts` mounts the lab's own there
             return declared.config_parameters(service)
         files = declared.config_parameters(service).items()
-        return {name: str(self.own(Path(path))) for name, path in files}
+        server = {"server": "uwsgi"} if service in UWSGI_ONLY else {}
+        return {**{name: str(self.own(Path(path))) for name, path in files}, **server}
 
     def environment(self, service: str) -> Path | None:
         """The virtual environment that a service is in; None where it is Debian's."""

@@ -32,9 +32,10 @@ class Spec:
     databases: their names; only the project's user may use them.
     schema: command lines that make the tables; {etc} is the lab's own /etc.
     endpoint: name and type of the service in the catalogue, and the path of its URL.
-    api: the agent of the daemon whose port the endpoint has.
-    roles: its own roles that are needed for reading; the lab's monitoring user has them.
-    domain: a domain in Keystone for users that it makes; NAME_domain_admin administers it, with
+    api: whose port the endpoint has.
+    roles: those of its own that a user wants who may only read; the lab's monitoring user has them.
+    policy: the rules of its policy.yaml, where who may only read may not read by default.
+    domain: a domain of Keystone's for users that it makes; NAME_domain_admin administers it, with
         the project's password.
     """
 
@@ -45,6 +46,7 @@ class Spec:
     endpoint: tuple[str, str, str] | None = None
     api: str = ""
     roles: tuple[str, ...] = ()
+    policy: str = ""
     domain: str = ""
 
 
@@ -63,6 +65,8 @@ def write(settings: Settings) -> None:
             except FileNotFoundError:
                 raise LabError(f"{name} has come without {shipped}: install it again") from None
         folder = settings.own(Path("/etc", name))
+        if spec.policy:
+            (folder / "policy.yaml").write_text(spec.policy)
         for path in (folder, *folder.rglob("*")):
             shutil.chown(path, "root", name)
             path.chmod(0o750 if path.is_dir() else 0o640)
@@ -143,6 +147,7 @@ def _placement(settings: Settings) -> Mapping[str, Options]:
 
 def _nova(settings: Settings) -> Mapping[str, Options]:
     folder = settings.own(Path("/etc/nova"))
+    anywhere = "0.0.0.0" if settings.several else LOOPBACK
     options = _with(
         _common(settings, "nova"),
         **_host(settings),
@@ -150,6 +155,7 @@ def _nova(settings: Settings) -> Mapping[str, Options]:
         enabled_apis="osapi_compute",
         osapi_compute_listen=settings.listens_at("nova"),
         osapi_compute_workers="1",
+        metadata_listen=settings.listens_at("nova"),
     )
     return {
         "/etc/nova/nova.conf": {
@@ -160,8 +166,9 @@ def _nova(settings: Settings) -> Mapping[str, Options]:
             "conductor": {"workers": "2"},
             "scheduler": {"workers": "1"},
             "placement": config.authtoken(settings, "placement"),
-            # A proxy runs on each node.
-            "vnc": {"novncproxy_host": "0.0.0.0" if settings.several else LOOPBACK},
+            # One of either is on each node.
+            "vnc": {"novncproxy_host": anywhere},
+            "serial_console": {"serialproxy_host": anywhere},
         },
         "/etc/nova/nova-compute.conf": {"DEFAULT": {"compute_driver": "fake.FakeDriver"}},
     }
@@ -412,7 +419,39 @@ def _magnum(settings: Settings) -> Mapping[str, Options]:
     }
 
 
-# nova-manage stores these as templates, which nova.conf fills in.
+def _gnocchi(settings: Settings) -> Mapping[str, Options]:
+    # It has its measures where the databases are: what makes its tables makes their folders, too.
+    measures = settings.database_files / "gnocchi"
+    return {
+        "/etc/gnocchi/gnocchi.conf": {
+            "DEFAULT": {
+                "log_dir": str(settings.log("gnocchi").parent),
+                "parallel_operations": "1",
+            },
+            "api": {
+                "auth_mode": "keystone",
+                "host": settings.listens_at("gnocchi"),
+            },
+            "indexer": {"url": config.connection(settings, "gnocchi")},
+            "storage": {"driver": "file", "file_basepath": str(measures)},
+            "metricd": {"workers": "1"},
+            "keystone_authtoken": config.authtoken(settings, "gnocchi"),
+        }
+    }
+
+
+def _masakari(settings: Settings) -> Mapping[str, Options]:
+    options = _with(
+        _common(settings, "masakari"),
+        **_host(settings),
+        masakari_api_listen=settings.listens_at("masakari"),
+        masakari_api_workers="1",
+        auth_strategy="keystone",
+    )
+    return {"/etc/masakari/masakari.conf": options}
+
+
+# What nova-manage keeps of these is templates, which nova.conf fills in.
 _CELL0 = "{scheme}://{username}:{password}@{hostname}/nova_cell0?{query}"
 _CELL1 = "{scheme}://{username}:{password}@{hostname}/nova?{query}"
 _CELL1_RABBIT = "{scheme}://{username}:{password}@{hostname}:{port}/"
@@ -543,5 +582,24 @@ SPECS = {
         endpoint=("magnum", "container-infra", "/v1"),
         api="magnum-api",
         domain="magnum",
+    ),
+    "gnocchi": Spec(
+        options=_gnocchi,
+        databases=("gnocchi",),
+        schema=(
+            ("gnocchi-upgrade", "--config-file={etc}/gnocchi/gnocchi.conf", "--sacks-number=4"),
+        ),
+        shipped=("api-paste.ini",),
+        endpoint=("gnocchi", "metric", ""),
+        api="gnocchi-api",
+    ),
+    "masakari": Spec(
+        options=_masakari,
+        databases=("masakari",),
+        schema=(("masakari-manage", "--config-file={etc}/masakari/masakari.conf", "db", "sync"),),
+        shipped=("api-paste.ini",),
+        endpoint=("masakari", "instance-ha", "/v1/%(project_id)s"),
+        api="masakari-api",
+        policy='"os_masakari_api:segments:index": "rule:admin_api or role:reader"\n',
     ),
 }

@@ -21,12 +21,14 @@ _PASSWORD, _V3 = "password", "v3password"
 _BOTH = ("default_domain_name", "default_domain_id")
 _NEEDED = (("auth_url",), ("username", "user_id"), ("password",), ("project_name", "project_id"),
            ("user_domain_name", "user_domain_id"), ("project_domain_name", "project_domain_id"))
-_STRATEGY = {**dict.fromkeys(("cinder-api", "neutron-server", "manila-api", "ironic-api"),
-                             ("DEFAULT", "auth_strategy")),
+_STRATEGY = {**dict.fromkeys(("cinder-api", "neutron-server", "manila-api", "ironic-api",
+                              "masakari-api"), ("DEFAULT", "auth_strategy")),
              "nova-api": ("api", "auth_strategy"), "placement-api": ("api", "auth_strategy"),
              "aodh-api": ("api", "auth_mode"), "gnocchi-api": ("api", "auth_mode"),
              "octavia-api": ("api_settings", "auth_strategy"),
              "designate-api": ("service:api", "auth_strategy")}
+_UNSET = {"gnocchi-api": "basic"}
+"""APIs that by default ask for something else: this one for the name of a user, and believes it."""
 _OPEN = {"glance-api": "/v2/images", "cinder-api": "/v3/volumes"}
 """Paths that no API serves without a token."""
 
@@ -136,7 +138,8 @@ def _strategy(subject: Subject) -> tuple[str, str]:
     if subject.agent.name not in _STRATEGY:
         return "keystone", ""
     value = subject.config.get(*_STRATEGY[subject.agent.name], "keystone")
-    return value.text, value.where
+    text = value.text if value.given else _UNSET.get(subject.agent.name, value.text)
+    return text, value.where
 
 
 def _door(subject: Subject) -> Iterator[Finding]:

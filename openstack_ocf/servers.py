@@ -17,10 +17,12 @@ from .vips import address
 from .words import shown
 
 _DATABASES = {"placement": ("placement_database",), "nova": ("database", "api_database"),
-              "designate": ("storage:sqlalchemy",), "ceilometer": ()}
+              "designate": ("storage:sqlalchemy",), "ceilometer": (), "gnocchi": ("indexer",)}
 """Sections with the connection of a database, of projects that have it elsewhere."""
+_CALLED = {"indexer": "url"}
+"""What the connection is called there, if not so."""
 _NEEDS_DATABASE = ("keystone", "glance-api", "cinder-api", "heat-engine", "neutron-server",
-                   "nova-api", "manila-api", "placement-api")
+                   "nova-api", "manila-api", "placement-api", "gnocchi-api", "gnocchi-metricd")
 _NEEDS_RABBIT = ("cinder-api", "heat-api", "neutron-server", "nova-api", "manila-api")
 _NOTIFIES = ("glance", "cinder")
 _SILENT = ("noop",)
@@ -87,9 +89,10 @@ def host_of(url: str) -> str:
 
 def _database(subject: Subject, around: Surroundings) -> Iterator[Finding]:
     config = subject.config
-    example = "Write: connection = mysql+pymysql://USER:PASSWORD@VIRTUAL_IP/NAME"
     for section in _DATABASES.get(subject.project, ("database",)):
-        value = config.get(section, "connection")
+        called = _CALLED.get(section, "connection")
+        example = f"Write: {called} = mysql+pymysql://USER:PASSWORD@VIRTUAL_IP/NAME"
+        value = config.get(section, called)
         if not value.text:
             if subject.agent.name in _NEEDS_DATABASE:
                 yield found("DB1", value.where, "no database is set", example)
@@ -111,7 +114,7 @@ def _database(subject: Subject, around: Surroundings) -> Iterator[Finding]:
                 yield found("DB1", value.where, f"the database's host {shown(host)} is {wrong}",
                             "Name the database's virtual IP.", ERROR if socket else severity)
         retries = config.get(section, "max_retries", "10")
-        if retries.text not in ("-1", ""):
+        if retries.text not in ("-1", "") and section not in _CALLED:
             yield found("DB3", retries.where, f"max_retries is {shown(retries.text)}",
                         "Write: max_retries = -1")
 

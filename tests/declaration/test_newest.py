@@ -84,6 +84,8 @@ state_path = {folder}
 transport_url = fake://
 [placement_database]
 connection = sqlite://
+[indexer]
+url = mysql+pymysql://nobody@127.0.0.1:1/none
 """
 
 

@@ -5,6 +5,7 @@ The WSGI modules that newer releases have instead of scripts are in test_newest.
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -45,8 +46,14 @@ NOT_SAID = {"nova-novnc": "its script asks first which console proxy is wanted"}
 FINDS_ITS_OWN = {"barbican-worker": "Debian leaves it to look for a file of its project's name"}
 """Agents whose daemon Debian starts without a configuration file."""
 
-OTHER_SCRIPT = {"aodh-api": "Debian has one of its own, which calls the same function"}
+OTHER_SCRIPT = {
+    "aodh-api": "Debian has one of its own, which calls the same function",
+    "gnocchi-api": "Debian names the module, which calls the same functions",
+}
 """Agents whose WSGI script is not the one that Debian starts."""
+
+NOT_IN_THE_FILE = {"masakari": ("masakari", "oslo.messaging", "oslo.db")}
+"""Projects whose file, as Debian makes it, does not name the options: these list them."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -79,6 +86,16 @@ def sample(path: str) -> set[tuple[str, str]]:
         elif match := re.match(r"#? ?(\w+) *=", line):
             found.add((section, match[1]))
     return found
+
+
+@cache
+def listed(distribution: str) -> set[tuple[str, str]]:
+    """Section and name of each option that a service or a library lists by itself."""
+    done = subprocess.run(
+        ["/usr/bin/python3", "-B", Path(__file__).with_name("known_options.py"), distribution],
+        capture_output=True, text=True, check=True, cwd="/", env=process.ENVIRONMENT,
+    )  # fmt: skip
+    return {(section, name) for section, name, _ in json.loads(done.stdout.splitlines()[-1])}
 
 
 @cache
@@ -157,7 +174,7 @@ def test_as_debian_does(name: str) -> None:
         (address,) = (word for word in command if word.startswith("--http-socket="))
         (script,) = (word for word in command if word.startswith("--wsgi-file="))
         assert address.rpartition(":")[2] == words[words.index("--http-socket") + 1].strip(":")
-        assert (name in OTHER_SCRIPT) == (script != f"--wsgi-file={ini['wsgi-file']}")
+        assert (name in OTHER_SCRIPT) == (script != f"--wsgi-file={ini.get('wsgi-file')}")
         assert served.text("user") == ini["uid"]
         assert config_files(words) in (set(), config_files(command))
     else:
@@ -200,6 +217,8 @@ def test_options_of_the_configuration(name: str) -> None:
     """The service has each option that the agent reads, in the same section."""
     known: set[tuple[str, str]] = set()
     known.update(*(sample(path) for path in daemon(name).files(values(name))))
+    project = Path(daemon(name).log_folder).name
+    known.update(*(listed(each) for each in NOT_IN_THE_FILE.get(project, ())))
 
     assert [] == [names for names in options(name) if not names & known]
 

@@ -50,6 +50,17 @@ def test_environment_is_made_once() -> None:
     assert made == NEWEST_ENVIRONMENT.stat().st_mtime_ns
 
 
+def test_what_is_missing_is_added(tmp_path: Path) -> None:
+    """An environment that lacks what is asked for gets it, and keeps what it has."""
+    environment = tmp_path / "newest"
+    assert {"pip"} == {*release.find(environment, ("pip",))}
+    (environment / "kept").touch()
+
+    assert {"pip", "setuptools"} == {*release.find(environment, ("pip", "setuptools>=1"))}
+    assert {"pip"} == {*release.find(environment, ("pip",))}
+    assert (environment / "kept").exists()
+
+
 def test_pip_that_fails(tmp_path: Path) -> None:
     """A failure of pip is reported with its last words; the environment is not complete then."""
     for _ in range(2):

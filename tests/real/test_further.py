@@ -1,5 +1,6 @@
 """The services that test_plane.py and test_workers.py do not have: Barbican, Aodh, Octavia, Ironic,
-Magnum, and some of Cinder's, Manila's and Designate's. All of them start, serve, and stop.
+Magnum, Gnocchi, Masakari, and some of Cinder's, Manila's and Designate's. All of them start, are
+well, and stop.
 
 Their outages are in test_further_outages.py, which `make check-nightly` runs.
 """

@@ -21,7 +21,7 @@ DATABASE = (
 KINDS = promises.Kinds(
     broker=(*DATABASE, "ceilometer-agent-notification", "nova-compute"),
     database=DATABASE,
-    alone=("ceilometer-agent-central", "nova-novnc"),
+    alone=("ceilometer-agent-central", "nova-novnc", "nova-serialproxy"),
 )
 
 

@@ -265,6 +265,36 @@ def test_the_section_that_says_where_it_listens(
     assert not seen or seen in host.run().output
 
 
+GNOCCHI = CINDER.partition("[keystone_authtoken]")[2]
+SOUND_GNOCCHI = f"""\
+[api]
+host = 10.0.0.14
+auth_mode = keystone
+[indexer]
+url = mysql+pymysql://gnocchi:geheim@10.0.0.20/gnocchi
+[keystone_authtoken]{GNOCCHI}"""
+
+
+@pytest.mark.parametrize(("row", "where", "seen", "old", "new"), [
+    ("", "", "", "", ""),
+    ("P2", "api/auth_mode", "auth_mode is basic", "auth_mode = keystone\n", ""),
+    ("DB1", "indexer/url", "no database is set",
+     "url = mysql+pymysql://gnocchi:geheim@10.0.0.20/gnocchi\n", ""),
+    ("DB1", "indexer/url", "127.0.0.1 is this node", "@10.0.0.20/", "@127.0.0.1/"),
+    ("B1", "api/host", "listens on 10.0.0.21", "host = 10.0.0.14", "host = 10.0.0.21"),
+])
+def test_gnocchi(host: Host, row: str, where: str, seen: str, old: str, new: str) -> None:
+    """P2, DB1, B1: Gnocchi believes any name unless it is told to ask Keystone; its database is
+    called an index."""
+    host.write("gnocchi.conf", SOUND_GNOCCHI.replace(old, new) if old else SOUND_GNOCCHI)
+    host.write("d.conf", DESCRIPTION.format(folder=host.folder) + "[gnocchi]\nvip = 10.0.0.14\n"
+               f"user = root\nconfig = {host.folder}/gnocchi.conf\n")
+
+    found = [(id_, where_.rpartition(":")[2]) for id_, _, where_, _ in host.found()]
+    assert ([(row, where)] if row else []) == found
+    assert not seen or seen in host.run().output
+
+
 def test_several_virtual_ips(host: Host) -> None:
     """B2: with two virtual IPs a server on one of them is found; on the wildcard it is not."""
     host.edit("d.conf", "vip = 10.0.0.13", "vip = 10.0.0.13 10.0.0.14")
