@@ -26,7 +26,7 @@ READY = 180.0  # seconds; a loaded machine is slow to import OpenStack
 GRACE = 8.0  # seconds; MariaDB has data to write
 READY_PATHS = {"keystone": "/v3", "glance": "/healthcheck", "cinder": "/healthcheck"}
 KEYSTONE_SCRIPT = Path("/usr/bin/keystone-wsgi-public")
-ESTABLISHED = "01"  # as /proc/net/tcp says it
+ESTABLISHED = "01"  # in /proc/net/tcp
 AMQP = b"AMQP\0\0\x09\x01"
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 

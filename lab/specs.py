@@ -32,10 +32,10 @@ class Spec:
     databases: their names; only the project's user may use them.
     schema: command lines that make the tables; {etc} is the lab's own /etc.
     endpoint: name and type of the service in the catalogue, and the path of its URL.
-    api: whose port the endpoint has.
-    roles: those of its own that a user wants who may only read; the lab's monitoring user has them.
-    policy: the rules of its policy.yaml, where who may only read may not read by default.
-    domain: a domain of Keystone's for users that it makes; NAME_domain_admin administers it, with
+    api: the agent of the daemon whose port the endpoint has.
+    roles: its own roles that are needed for reading; the lab's monitoring user has them.
+    policy: the rules of its policy.yaml, where the role "reader" may not read by default.
+    domain: a domain in Keystone for users that it makes; NAME_domain_admin administers it, with
         the project's password.
     """
 

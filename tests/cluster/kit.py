@@ -106,7 +106,7 @@ class Group:
         )
 
     def given(self) -> dict[str, object]:
-        """The group, as crm takes it. Failures stay until a cleanup."""
+        """The parameters of its resource, with the password."""
         user = self.cloud.credentials
         return {
             "config": self.config,
@@ -118,7 +118,7 @@ class Group:
         }
 
     def text(self) -> str:
-        """The group, as crm takes it. Failures stay until somebody cleans up."""
+        """The group, as crm takes it. Failures stay until a cleanup."""
         params = " ".join(f'{name}="{value}"' for name, value in self.given().items())
         return (
             f"{self.address()}\n"

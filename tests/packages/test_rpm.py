@@ -35,7 +35,7 @@ OWN = (
     r"^/usr/share/(licenses|lintian|python3|doc/openstack-ocf)\b"
     r"|/(copyright|changelog\.gz|CHANGELOG\.md|SHA256SUMS)$"
 )
-"""What each kind of package has elsewhere, or the other has no use for."""
+"""Files that only one kind of package has, or has in another place."""
 NEEDED = {
     "/bin/sh": "", "/usr/bin/python3": "", "coreutils": "", "findutils": "", "grep": "",
     "python3": " = 3.9", "python3-keystoneauth1": "", "python3-requests": "", "sed": "",

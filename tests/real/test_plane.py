@@ -42,7 +42,10 @@ CHECKED = ("placement-api", "nova-api", "neutron-server", "manila-api", *BEHIND)
 UNCHECKED = ("heat-api-cfn", "nova-api-metadata")
 """APIs of which any answer will do: these take no token."""
 
-APIS = (*CHECKED, *UNCHECKED, "keystone")
+MAKERS = ("nova-api", "neutron-server", "manila-api", "heat-api", "cinder-api")
+"""APIs at which a monitor of level 20 makes something."""
+
+APIS = (*CHECKED, *UNCHECKED, "keystone", "cinder-api")
 
 STANDALONE = tuple(name for name in CHECKED if name != "placement-api")
 """APIs that have a server of their own, and may be served by uWSGI as well."""

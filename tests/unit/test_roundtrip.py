@@ -41,7 +41,7 @@ each = pytest.mark.parametrize("name", KINDS)
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-        """An image that is there; its id."""
+    """The pauses between two looks are short."""
     monkeypatch.setattr(roundtrip, "PAUSE", 0.01)
 
 
@@ -107,7 +107,7 @@ def test_a_database_that_is_behind(store: Store) -> None:
 
 @each
 def test_sweeps(store: Store) -> None:
-    """Images left by a killed monitor of this resource, and old ones, are deleted; no others."""
+    """What a killed monitor of this resource has left is deleted, and what is old; no other."""
     store.left(f"{OWN}-{NOW}-abcd")
     store.left(f"{ELSEWHERE}-{NOW - 90000}-abcd")
     kept = {store.left(name) for name in (
@@ -131,7 +131,7 @@ def test_sweeps_some(store: Store) -> None:
 
 @each
 def test_another_ones_stay(store: Store) -> None:
-    """Policy, quota and an unavailable store are named, and are no failure of the service."""
+    """What another node has left, and cannot be deleted, is no trouble of this one."""
     store.left(f"{ELSEWHERE}-{NOW - 90000}-abcd")
     store.how["DELETE item"] = "409"
     travel(store)
@@ -202,7 +202,7 @@ def test_gone_too_early(store: Store) -> None:
 @pytest.mark.parametrize("name", [LOCAL, SLOW])
 @pytest.mark.parametrize("step", ["GET list", "POST list", "GET item", "DELETE item"])
 def test_late(store: Store, step: str) -> None:
-    """A step that is not answered in time is named, and is no failure of the service."""
+    """What does not come in time is told, and not blamed on the service."""
     store.how[step] = "hang"
     code, reason = travel(store, 2.0)
     assert (190, True) == (code, f"does not answer in time to {step.split()[0]}" in reason)
@@ -211,7 +211,7 @@ def test_late(store: Store, step: str) -> None:
 
 @each
 def test_not_listed(store: Store) -> None:
-    """A wrong answer is the service's fault, and the image is deleted all the same."""
+    """What is not listed, though it is there, is the service's fault, and is deleted."""
     store.hides = True
     code, reason = travel(store)
     assert (1, True) == (code, f"does not list {store.record.text} that it has" in reason)
@@ -302,7 +302,7 @@ def test_nonsense(store: Store, body: bytes) -> None:
 @each
 @pytest.mark.parametrize("strange", [None, 7, "", "../../v3/users", "a b", "ä", "x/"])
 def test_strange_ids(store: Store, strange: object) -> None:
-    """An id that cannot be part of a path is never asked for."""
+    """An id that cannot stand in a path is asked for nowhere."""
     if store.record.id.endswith("_ref") and strange == "../../v3/users":
         strange = "http://x/a b"
     store.changes = {store.record.id: strange}
