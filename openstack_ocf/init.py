@@ -9,9 +9,9 @@ from __future__ import annotations
 import ipaddress
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from . import agents, behind, configs, vips
+from . import agents, behind, configs, names, vips
 from . import cib as cibs
 from .agents import Agent
 from .description import OF_THE_PLAN, Service
@@ -296,7 +296,7 @@ class _Maker:
             if all(first.get(node) == own for node, own in name.by_node.items()):
                 continue
             mine = set(name.by_node.values())
-            network = _network(mine, {own for _, own in everything} - mine)
+            network = names.narrowest(mine, {own for _, own in everything} - mine)
             if network and name.face in FACES:
                 section.values[f"os_{name.face}_network"] = network
                 section.remarks.append(f"os_{name.face}_network is as narrow as its addresses; "
@@ -330,18 +330,6 @@ def _same(one: str, other: str) -> bool:
         return ipaddress.ip_address(one) == ipaddress.ip_address(other)
     except ValueError:
         return False
-
-
-def _network(addresses: Iterable[str], others: Iterable[str]) -> str:
-    """The narrowest network with all of these addresses; empty where others are in it, too."""
-    try:
-        mine, rest = ([ipaddress.ip_address(one) for one in some] for some in (addresses, others))
-        found = ipaddress.ip_network(mine[0])
-        while found.prefixlen and not all(one in found for one in mine):
-            found = found.supernet()
-    except (ValueError, IndexError):
-        return ""
-    return "" if found.prefixlen == 0 or any(one in found for one in rest) else str(found)
 
 
 def _by_port(port: int) -> Agent | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from .description import Address, Description, Service
@@ -46,3 +46,15 @@ def addresses(description: Description, service: Service, face: str) -> dict[str
         if usable:
             found[node] = usable[0]
     return found
+
+
+def narrowest(addresses: Iterable[str], others: Iterable[str]) -> str:
+    """The narrowest network with all of these addresses; empty where others are in it, too."""
+    try:
+        mine, rest = ([ipaddress.ip_address(one) for one in some] for some in (addresses, others))
+        found = ipaddress.ip_network(mine[0])
+        while found.prefixlen and not all(one in found for one in mine):
+            found = found.supernet()
+    except (ValueError, IndexError):
+        return ""
+    return "" if found.prefixlen == 0 or any(one in found for one in rest) else str(found)

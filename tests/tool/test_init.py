@@ -9,7 +9,7 @@ import pytest
 
 from cluster.docs_cib import meaning
 from openstack_ocf import cib as cibs
-from openstack_ocf import configs, init
+from openstack_ocf import configs, names
 from tool.kit import EMPTY, ROOT, Ended, command, loaded
 from tool.test_plan import DESCRIPTIONS, OPENRC
 
@@ -294,7 +294,7 @@ def test_the_nodes_behind_haproxy(tmp_path: Path) -> None:
 ])
 def test_the_network_of_a_name(addresses: list[str], others: list[str], network: str) -> None:
     """The narrowest network that has the addresses of one name, and none of the others."""
-    assert network == init._network(addresses, others)
+    assert network == names.narrowest(addresses, others)
 
 
 def test_addresses_and_ports_of_haproxy(tmp_path: Path) -> None:
