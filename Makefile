@@ -334,7 +334,7 @@ ELSEWHERE := tests/agents/test_contract.py tests/install tests/cluster/test_daem
 	tests/cluster/test_fencing.py tests/cluster/test_apply.py
 
 .PHONY: check-nightly
-check-nightly: test-packages openstack control-plane tools ## what check has no time for: a controller, more outages, chaos
+check-nightly: test-packages openstack control-plane tools ## what check has no time for: a controller, more outages, upgrades, chaos
 	@umask 022
 	$(VENV_PYTHON) -m pytest $(NIGHTLY) </dev/null
 	exec $(SYSTEM_PYTHON) -m lab.chaos --minutes 10 </dev/null

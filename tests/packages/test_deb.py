@@ -145,7 +145,7 @@ def test_a_start_that_is_under_way(made: list[Path], before: list[Path], root: R
         assert start.wait() == 0, start.communicate()[0]
 
     assert re.search(r": /proc/\d+/cmdline$", said.strip()), said
-    assert "lock was locked by another process" in second
+    assert "dpkg frontend lock was locked by" in second
     assert dpkg.returncode == 0, rest
     root.run(f"{AGENTS}/glance-api", "monitor", environ=MONITOR)
 
