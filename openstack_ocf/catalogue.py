@@ -57,6 +57,7 @@ KINDS = {
     "aodh-api": Kind(("alarming",)),
     "gnocchi-api": Kind(("metric",)),
     "ironic-api": Kind(("baremetal",)),
+    "magnum-api": Kind(("container-infra",), "/v1", "/v1/?"),
     "masakari-api": Kind(("instance-ha", "ha"), f"/v1/{PROJECT}", f"/v1(/{_PROJECT})?/?"),
 }
 """The services whose place in the catalogue is known."""
