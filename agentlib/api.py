@@ -30,6 +30,7 @@ VERSIONS = b'"versions"'
 LOCALHOST = "http://localhost"
 """For validation, in the place of the address where a Keystone that is checked listens."""
 
+
 class Api(Check):
     """How to check a service's API.
 
