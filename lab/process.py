@@ -182,13 +182,14 @@ def freeze(processes: Sequence[Process]) -> None:
         time.sleep(POLL)
 
 
-def rest(since: float) -> None:
+def rest(since: float, least: float = POLL) -> None:
     """Sleep until the next look at an awaited condition.
 
     since: what time.monotonic() said before the last look. A look that starts commands costs some
-    30 ms of CPU, and a busy machine has less to give: the pause is REST times as long, in bounds.
+    30 ms of CPU, and a busy machine has less to give: the pause is REST times as long, from `least`
+    to LONGEST seconds.
     """
-    time.sleep(min(max(POLL, REST * (time.monotonic() - since)), LONGEST))
+    time.sleep(min(max(least, REST * (time.monotonic() - since)), LONGEST))
 
 
 def await_end(find: Callable[[], list[Process]], seconds: float) -> bool:

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from lab.process import rest
+
 PATIENCE = 30.0
 """Seconds that a test waits for what must come; only a busy machine needs them."""
 
@@ -23,11 +25,7 @@ T = TypeVar("T")
 
 
 def eventually(look: Callable[[], T], patience: float = PATIENCE) -> T:
-    """Call look() until its result is true, and return that.
-
-    The pause is four times the duration of the last call, up to half a second: a call may start a
-    command, and the awaited process needs the machine more.
-    """
+    """Call look() until its result is true, and return that."""
     until = time.monotonic() + patience
     while True:
         since = time.monotonic()
@@ -35,7 +33,7 @@ def eventually(look: Callable[[], T], patience: float = PATIENCE) -> T:
             return seen
         if time.monotonic() > until:
             raise AssertionError(f"waited {patience} s in vain")
-        time.sleep(min(max(0.02, 4 * (time.monotonic() - since)), 0.5))
+        rest(since, least=0.02)
 
 
 # ---- one process
