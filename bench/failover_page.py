@@ -42,8 +42,8 @@ class Goal:
         return f"at most {self.limit:.1f}: {cell(found, 2)}, {verdict}"
 
 
-WITH_START = Goal(1.0, lambda split: split.total - split.detection)
-BESIDE_START = Goal(OVERHEAD, lambda split: split.total - split.detection - split.daemon)
+WITH_START = Goal(1.0, lambda split: split.total - split.detection - split.stop)
+BESIDE_START = Goal(OVERHEAD, lambda split: WITH_START.excess(split) - split.daemon)
 FOUND = Goal(float(SHORT), lambda split: split.total - split.daemon)
 
 
@@ -135,7 +135,8 @@ virtual IP, {1 / PAUSE:.0f} times a second.
 
 - detection: until Pacemaker stops or starts something; of a lost node, until Pacemaker knows that
   it is lost
-- stop: from then until the first start begins: a stop, or the fencing of the lost node
+- stop: from then until the first start begins; of a lost node, until Pacemaker knows that it is
+  fenced
 - start: until the service is started, with its address where it moves
 - answer: until the client's next 200; the first request to a new worker has it fetch a token of its
   own, and ask Keystone about the client's
@@ -143,11 +144,14 @@ virtual IP, {1 / PAUSE:.0f} times a second.
 - daemon: what the new daemon itself needs, from its birth to the client's 200: most of start and
   answer. In active/active it runs already; the address alone moves.
 
-Goals: after a node is detected to be lost its service is served within {WITH_START.limit:.0f} s
-where the daemon needs less than {QUICK:.0f} s for itself, else within what it needs plus
-{OVERHEAD} s; the fencing counts, here that of the lab. What was killed is served within {SHORT} s
-plus what the daemon needs. A goal is met where every run meets it. The last column has the limit,
-and what came of it, median / worst.""".splitlines(), "", *faults(rows)]
+Goals: after a lost node is fenced its service is served within {WITH_START.limit:.0f} s where the
+daemon needs less than {QUICK:.0f} s for itself, else within what it needs plus {OVERHEAD} s. Before
+that nothing may be started. What the fencing takes is the cluster's: the lab's device ends a node
+at once, and Pacemaker sometimes waits a second before it asks for that; a device that turns off a
+real machine takes its own time, and `pcmk_delay_base` is added to it. (In the lab's other clusters
+it is 2 s for one node; here there is none.) What was killed is served within {SHORT} s plus what
+the daemon needs. A goal is met where every run meets it. The last column has the limit, and what
+came of it, median / worst.""".splitlines(), "", *faults(rows)]
 
 
 def workers(rows: Sequence[Row]) -> list[str]:

@@ -23,7 +23,7 @@ class Split:
     """One failover, in seconds.
 
     detection: from the fault until Pacemaker acts, or knows that the node is lost. stop: from then
-    until the first start begins: a stop, or the fencing of the lost node. start: until the service
+    until the first start begins, or until the lost node is fenced. start: until the service
     is started. answer: until the client is served. total: all of it. lost: the time in which the
     client was not served. daemon: from the start of the new daemon's process until it serves; 0
     where none was started.
