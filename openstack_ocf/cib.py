@@ -202,15 +202,6 @@ def members(cib: ET.Element, name: str) -> list[str]:
         group is not None and group.tag == "group") else []
 
 
-def colocations(cib: ET.Element) -> Iterator[ET.Element]:
-    """The constraints that bring resources together: a score below zero keeps them apart.
-
-    One without a score has no say: Pacemaker (2.1.5) takes it for 0.
-    """
-    return (one for one in cib.iterfind("configuration/constraints/rsc_colocation")
-            if any(score(each) > 0 for each in (one, *one.iterfind("resource_set"))))
-
-
 def score(element: ET.Element, default: str = "0") -> float:
     """The score of a constraint or a section; 0 if it is none."""
     text = element.get("score", default).lstrip("+").replace("INFINITY", "inf")

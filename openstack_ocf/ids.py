@@ -10,9 +10,7 @@ import ipaddress
 import xml.etree.ElementTree as ET
 
 from . import cib as cibs
-
-_REFERENCES = ("rsc", "with-rsc", "first", "then")
-"""Attributes of constraints that name a resource."""
+from .ties import ENDS
 
 
 def keep_ids(plan: ET.Element, there: ET.Element) -> None:
@@ -92,7 +90,7 @@ def _rename(plan: ET.Element, names: dict[str, str]) -> None:
     for one in plan.iter() if names else ():
         if cibs.comment(one):
             continue
-        for key in _REFERENCES:
+        for key in ENDS:
             if one.get(key) in names:
                 one.set(key, names[one.get(key, "")])
         if one.tag in cibs.RESOURCES and one.get("id") in names:

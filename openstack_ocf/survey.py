@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from . import agents, foreign
 from . import cib as cibs
 from .agents import Agent
+from .ties import beside, ties
 
 CHARM = re.compile(r"res_([a-z0-9-]+?)_(?:[0-9a-f]{7}|\S+?)_vip(?:_\w+)?$")
 CHARM_NAME = re.compile(r"res_([a-z0-9-]+?)_(admin|int|public|access)_hostname$")
@@ -157,13 +158,11 @@ class Survey:
         mine = [name for name in members if name in self.addresses]
         names = [name for name in members if name in self.names]
         own = {found.id, found.group, found.clone} - {""}
-        for constraint in cibs.colocations(self._root):
-            one, other = constraint.get("rsc", ""), constraint.get("with-rsc", "")
-            if own & {one, other}:
-                partner = other if one in own else one
-                for name in (cibs.members(self._root, partner) or [partner]):
-                    mine += [name] if name in self.addresses and name not in mine else []
-                    names += [name] if name in self.names and name not in names else []
+        ends = {name for one in self.foreign if not one.agent.balances and one is not found
+                for name in (one.id, one.group, one.clone)}
+        for there, chosen in ((self.addresses, mine), (self.names, names)):
+            near = beside(self._root, own, there, ends)
+            chosen += [name for name in there if name in near and name not in chosen]
         if not mine and not names:
             # Not tied at all, as the guide has it; but named after the service.
             mine = [name for name in self.addresses
@@ -181,9 +180,9 @@ class Survey:
     def follows(self, found: Found) -> str:
         """The constraint that keeps a clone where one of its addresses is; empty without one."""
         addresses = {one.id for one in found.addresses} | {self.address_group(found)}
-        return next((one.get("id", "") for one in cibs.colocations(self._root)
-                     if found.clone and one.get("rsc") in (found.clone, found.id)
-                     and one.get("with-rsc") in addresses), "")
+        return next((tie.by for tie in ties(self._root).together
+                     if found.clone and tie.one in (found.clone, found.id)
+                     and tie.other in addresses), "")
 
     # --- Juju's charms ----------------------------------------------------------------------
 
