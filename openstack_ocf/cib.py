@@ -176,6 +176,11 @@ def resources(cib: ET.Element) -> Iterator[ET.Element]:
     return section.iter("primitive") if section is not None else iter(())
 
 
+def contained(cib: ET.Element) -> set[ET.Element]:
+    """The primitives of bundles: they run in containers, where our agents are not."""
+    return {*cib.iterfind("configuration/resources/bundle/primitive")}
+
+
 def by_id(cib: ET.Element, name: str) -> ET.Element | None:
     """The resource of an id, wherever it stands."""
     return next((one for one in cib.iterfind("configuration/resources//*[@id]")

@@ -32,12 +32,13 @@ def _services(plan: ET.Element, there: ET.Element) -> dict[str, str]:
     """An agent that each of both has once, under two names."""
     found = {}
     names = {one.get("id") for one in cibs.resources(there)}
+    contained = cibs.contained(there)
     for one in cibs.resources(plan):
         agent, name = cibs.agent(one), one.get("id", "")
         if not agent.startswith("ocf:openstack:") or name in names:
             continue
         others = [other.get("id", "") for other in cibs.resources(there)
-                  if cibs.agent(other) == agent]
+                  if cibs.agent(other) == agent and other not in contained]
         if len(others) == 1:
             found[name] = others[0]
     return found

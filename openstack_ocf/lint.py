@@ -55,6 +55,7 @@ class _Lint:
         self._vips = cib.virtual_ips(root)
         self._names = cib.names(root)
         self._ties = ties(root)
+        self._contained = cib.contained(root)
         self._defaults = self._pairs("configuration/rsc_defaults/*")
         self._op_defaults = self._pairs("configuration/op_defaults/*")
 
@@ -180,7 +181,7 @@ class _Lint:
 
     def _tied(self, one: _Ours) -> Iterator[Finding]:
         """L7: a virtual IP after its API, or a name before it. L8: an API without one."""
-        if not one.agent.api or one.clone is not None:
+        if not one.agent.api or one.clone is not None or one.element in self._contained:
             return
         if one.group is not None:
             members = [member.get("id", "") for member in one.group.iterfind("primitive")]

@@ -76,6 +76,10 @@ class _Merger:
         together = wanted.tag == "rsc_colocation"
         one, other = [wanted.get(end, "") for end in
                       (("rsc", "with-rsc") if together else ("then", "first"))]
+        for name in (one, other):
+            if cibs.by_id(self._cib, name) is None:
+                raise RefusedError(f"the CIB has no {name}, which the plan counts on: make it "
+                                   "first, or name another by id")
         there = ties(self._cib)
         known = there.together if together else there.after
         # What is said of each member of a group is said of the group.
