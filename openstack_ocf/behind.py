@@ -63,11 +63,22 @@ def front(survey: Survey, *, here: bool) -> Front | None:
                  if address in (*held, "*", "", "::")} if here else set()
         behind = [one for one in survey.services if _can_be_behind(one, proxy, ports)]
         if behind:
+            if here:
+                _narrow(proxy, behind, paths)
             beside = [one for one in survey.services if one not in behind and one.addresses
                       and _inside(one, proxy)]
             own = _own(behind) or (configs.servers(paths, survey.nodes) if here else {})
             return Front(proxy, behind, beside, own, survey.follows(proxy))
     return None
+
+
+def _narrow(proxy: Found, behind: Sequence[Found], paths: Sequence[str]) -> None:
+    """Leave it the addresses at which it has these services, where its configuration says so."""
+    own = {int(port(one) or one.agent.port) for one in behind}
+    has = configs.addresses_of(paths, own)
+    mine = [one for one in proxy.addresses if one.address in has]
+    if mine and has.isdisjoint(("*", "", "::")):
+        proxy.addresses = mine
 
 
 def paths_of(proxy: Found) -> tuple[str, ...]:

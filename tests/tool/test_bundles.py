@@ -113,19 +113,26 @@ def test_an_address_that_nothing_ties_to_a_bundle(tmp_path: Path) -> None:
 
 
 def test_what_the_containers_haproxy_has(tmp_path: Path) -> None:
-    """On a node the configuration that the container has says what is behind it, and where."""
+    """On a node the configuration of the container says what is behind it, where, at which VIPs."""
     config = tmp_path / "haproxy.cfg"
     servers = "".join(f"  server {one.replace('=', '.internalapi.example.org ')}:5000 check\n"
                       for one in NODES.split())
-    config.write_text(f"listen keystone_public\n  bind {tripleo.VIPS[1]}:5000 transparent\n"
-                      f"  bind {tripleo.VIPS[0]}:5000 transparent\n{servers}")
-    text = tripleo.cib().replace("/var/lib/config-data/puppet-generated/haproxy/", str(tmp_path),
-                                 1).replace("/var/lib/kolla/config_files/src", "/etc/haproxy", 1)
+    config.write_text(f"listen keystone_public\n  bind {tripleo.VIPS[1]}:13000 ssl crt /a.pem\n"
+                      f"  bind {tripleo.VIPS[0]}:5000 transparent\n{servers}"
+                      "listen redis\n  bind 172.16.2.9:6379 transparent\n")
+    redis = ('<rsc_colocation id="r" score="INFINITY" rsc="ip-172.16.2.9" '
+             'with-rsc="haproxy-bundle"/>')
+    text = tripleo.cib(tripleo.vip("172.16.2.9"), tripleo.constraints() + redis)
+    for usual, here in (("/var/lib/config-data/puppet-generated/haproxy/", str(tmp_path)),
+                          ("/var/lib/kolla/config_files/src", "/etc/haproxy")):
+        text = text.replace(usual, here, 1)
     made = draft(parsed(text), "it", here=True).text()
 
     assert f"config = {config}\naddresses = {NODES}\n" in made
     assert f"[keystone]\nshared_vip_group = {IDS[0]}\nmode = active-active\n" in made
     assert "as Juju's charms and TripleO have it" in said(made)
+    assert f"\nvip = {' '.join(tripleo.VIPS)}\n" in made
+    assert "ip-172.16.2.9 (172.16.2.9): a virtual IP that no service here is tied to" in said(made)
     assert "[glance]" not in made
     # Where the port is missing, the remedy does not write over TripleO's file.
     services = planned(tmp_path, made + f"[placement]\nshared_vip_group = {IDS[0]}\n"
