@@ -47,7 +47,7 @@ class Agent:
     port: the default one of an API, 0 for a worker.
     listen, listen_port: the options of its configuration that say where it listens, and
         listen_section theirs; empty where none does.
-    kind: class, provider and type of an agent of others; empty for ours.
+    kind: class, provider and type of an agent of others, or `bundle`; empty for ours.
     balances: whether it has no port of its own, but those of the services behind it.
     """
 
@@ -68,6 +68,11 @@ class Agent:
         """Class, provider and type, as a CIB has them; only the class ocf has providers."""
         kind, *provider, type_ = (self.kind or f"ocf:openstack:{self.name}").split(":")
         return kind, "".join(provider), type_
+
+    @property
+    def bundled(self) -> bool:
+        """Whether it is a <bundle> of a CIB, which a plan counts on and does not make."""
+        return self.kind == "bundle"
 
     @property
     def api(self) -> bool:

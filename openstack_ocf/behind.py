@@ -7,8 +7,10 @@ all nodes can be behind it; all others are left alone.
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import shlex
+import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -38,7 +40,9 @@ class Front:
 
 
 def config(proxy: Found) -> str:
-    """The path of its configuration."""
+    """The path of its configuration, on the node."""
+    if proxy.bundle is not None:
+        return _mounted(proxy.bundle)
     given = cibs.parameters(proxy.primitive) if proxy.primitive is not None else {}
     try:
         words = shlex.split(given.get("cmdline_options", ""))
@@ -59,11 +63,22 @@ def front(survey: Survey, *, here: bool) -> Front | None:
                  if address in (*held, "*", "", "::")} if here else set()
         behind = [one for one in survey.services if _can_be_behind(one, proxy, ports)]
         if behind:
+            if here:
+                _narrow(proxy, behind, paths)
             beside = [one for one in survey.services if one not in behind and one.addresses
                       and _inside(one, proxy)]
             own = _own(behind) or (configs.servers(paths, survey.nodes) if here else {})
             return Front(proxy, behind, beside, own, survey.follows(proxy))
     return None
+
+
+def _narrow(proxy: Found, behind: Sequence[Found], paths: Sequence[str]) -> None:
+    """Leave it the addresses at which it has these services, where its configuration says so."""
+    own = {int(port(one) or one.agent.port) for one in behind}
+    has = configs.addresses_of(paths, own)
+    mine = [one for one in proxy.addresses if one.address in has]
+    if mine and has.isdisjoint(("*", "", "::")):
+        proxy.addresses = mine
 
 
 def paths_of(proxy: Found) -> tuple[str, ...]:
@@ -82,7 +97,11 @@ def section(found: Front) -> tuple[dict[str, str], list[str]]:
         values["agent"] = class_
     if config(proxy) != configs.HAPROXY[0]:
         values["config"] = config(proxy)
-    if proxy.agent.kind != kind:
+    if proxy.agent.bundled:
+        remarks.append(f"It runs in containers, those of the bundle {proxy.id}. The plan leaves "
+                       "the bundle as it is, with its image and configuration, and has the virtual "
+                       "IPs where one of it runs.")
+    elif proxy.agent.kind != kind:
         remarks.append(f"It is run by {shown(kind)}; the plan has {proxy.agent.kind}, and to "
                        "change that restarts it.")
     elif class_ == "ocf":
@@ -103,10 +122,12 @@ def section(found: Front) -> tuple[dict[str, str], list[str]]:
     remarks.append(f"Behind it, since they run on all nodes and no address is theirs alone: "
                    f"{names}.")
     if found.kept:
-        remarks.append(f"The constraint {found.kept} keeps {proxy.clone} where its address is. In "
+        remarks.append(f"The constraint {found.kept} keeps {proxy.clone or proxy.id} where its "
+                       "address is. In "
                        "the plan it runs on all nodes, and the address goes to one of them: remove "
                        "that constraint.")
-    if len(proxy.addresses) > 1 and len(found.behind) > 1 and proxy.clone:
+    if len(proxy.addresses) > 1 and len(found.behind) > 1 and (
+            proxy.clone or proxy.agent.bundled):
         remarks.append("All of its virtual IPs are taken for addresses of all these services.")
     return values, remarks
 
@@ -115,6 +136,17 @@ def port(found: Found) -> str:
     """The port of one behind it, where the CIB says another than the usual one; else empty."""
     ports = {int(text) for _, text in _binds(found).values()}
     return str(*ports) if len(ports) == 1 and ports != {found.agent.port} else ""
+
+
+def _mounted(bundle: ET.Element) -> str:
+    """Where a container has haproxy's configuration from."""
+    for one in bundle.iterfind("storage/storage-mapping"):
+        source, target = one.get("source-dir", ""), one.get("target-dir", "").rstrip("/")
+        if target in (configs.HAPROXY[0], os.path.dirname(configs.HAPROXY[0])):
+            return source.rstrip("/") + configs.HAPROXY[0].removeprefix(target)
+        if source and configs.HAPROXY[1].startswith(source):
+            return configs.HAPROXY[1]
+    return configs.HAPROXY[0]
 
 
 def _can_be_behind(found: Found, proxy: Found, ports: set[int]) -> bool:

@@ -176,6 +176,11 @@ def resources(cib: ET.Element) -> Iterator[ET.Element]:
     return section.iter("primitive") if section is not None else iter(())
 
 
+def contained(cib: ET.Element) -> set[ET.Element]:
+    """The primitives of bundles: they run in containers, where our agents are not."""
+    return {*cib.iterfind("configuration/resources/bundle/primitive")}
+
+
 def by_id(cib: ET.Element, name: str) -> ET.Element | None:
     """The resource of an id, wherever it stands."""
     return next((one for one in cib.iterfind("configuration/resources//*[@id]")
@@ -200,15 +205,6 @@ def members(cib: ET.Element, name: str) -> list[str]:
     group = by_id(cib, name) if name else None
     return [one.get("id", "") for one in group.iterfind("primitive")] if (
         group is not None and group.tag == "group") else []
-
-
-def colocations(cib: ET.Element) -> Iterator[ET.Element]:
-    """The constraints that bring resources together: a score below zero keeps them apart.
-
-    One without a score has no say: Pacemaker (2.1.5) takes it for 0.
-    """
-    return (one for one in cib.iterfind("configuration/constraints/rsc_colocation")
-            if any(score(each) > 0 for each in (one, *one.iterfind("resource_set"))))
 
 
 def score(element: ET.Element, default: str = "0") -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 from agentlib.configfile import option
 from agentlib.errors import AgentError
@@ -43,13 +43,28 @@ def storage(config: str) -> tuple[str, str]:
 
 def behind_haproxy(paths: Iterable[str] = HAPROXY) -> list[tuple[str, int]]:
     """The addresses and ports that haproxy listens on, from its configuration here."""
-    found = []
+    return [one for path in paths for one in _binds(_read(path))]
+
+
+def _binds(text: str) -> Iterator[tuple[str, int]]:
+    for words in re.findall(r"(?m)^\s*bind\s+(\S+)", text):
+        for one in words.split(","):
+            address, _, port = one.rpartition(":")
+            if port.isdigit() and len(port) < 6:
+                yield address.strip("[]").removeprefix("ipv4@"), int(port)
+
+
+def addresses_of(paths: Iterable[str], ports: Container[int]) -> set[str]:
+    """The addresses at which haproxy, by its configuration here, has servers with such a port.
+
+    Where it ends TLS, its own port is another one.
+    """
+    found: set[str] = set()
     for path in paths:
-        for words in re.findall(r"(?m)^\s*bind\s+(\S+)", _read(path)):
-            for one in words.split(","):
-                address, _, port = one.rpartition(":")
-                if port.isdigit() and len(port) < 6:
-                    found.append((address.strip("[]").removeprefix("ipv4@"), int(port)))
+        for section in re.split(r"(?m)^(?=\S)", _read(path)):
+            own = re.findall(r"(?m)^\s+(?:bind\s+\S+|server\s+\S+\s+\S+):(\d{1,5})\b", section)
+            if any(int(port) in ports for port in own):
+                found |= {address for address, _ in _binds(section)}
     return found
 
 

@@ -18,6 +18,7 @@ from .cib import LRM, SECRETS, TRUE
 from .errors import CannotLookError, UsageError
 from .line import OK, UNKNOWN, WARNING, WRONG
 from .run import run
+from .ties import beside
 from .words import nearest, shown
 
 
@@ -202,10 +203,7 @@ class _Reader:
         near = set()
         for one in above:
             near |= {*cib.members(self._root, one.get("id", ""))}
-        for one in cib.colocations(self._root):
-            pair = {one.get("rsc", ""), one.get("with-rsc", "")}
-            for name in pair - own if pair & own else ():
-                near |= {name, *cib.members(self._root, name)}
+        near |= beside(self._root, own, known)
         found.vips = {name: address for name, address in known.items() if name in near}
 
 

@@ -65,11 +65,14 @@ class Service:
     @property
     def id(self) -> str:
         """The id of its resource."""
-        return self.given_id or f"p_{self.agent.name}"
+        usual = f"{self.agent.name}-bundle" if self.agent.bundled else f"p_{self.agent.name}"
+        return self.given_id or usual
 
     @property
     def clone(self) -> str:
-        """The id of its clone."""
+        """The id of its clone; of a bundle its own."""
+        if self.agent.bundled:
+            return self.id
         return self.given_clone or f"cl_{self.id.removeprefix('p_')}"
 
     def parameter(self, name: str) -> str:

@@ -42,7 +42,7 @@ def told(new: ET.Element, old: ET.Element, *sections: str) -> str:
         return lines
     same = (cibs.canonical(one, *sections, comments=False) for one in (new, old))
     return "Comments alone.\n" if len({*same}) == 1 else (
-        "(of what has no line here, as templates, sets, rules, tags and properties)\n")
+        "(of what has no line here, as templates, rules, tags and properties)\n")
 
 
 def changed(new: ET.Element, old: ET.Element) -> list[str]:
@@ -76,8 +76,16 @@ def _all(cib: ET.Element) -> Mapping[str, Facts]:
     for element in cib.iterfind("configuration/constraints/*"):
         if not cibs.comment(element):
             attributes = {key: value for key, value in element.attrib.items() if key != "id"}
-            found[element.get("id", "")] = {"element": str(element.tag), **attributes}
+            found[element.get("id", "")] = {"element": str(element.tag), **attributes,
+                                            **dict(_sets(element))}
     return found
+
+
+def _sets(constraint: ET.Element) -> Iterator[tuple[str, str]]:
+    for number, one in enumerate(constraint.iterfind("resource_set"), 1):
+        said = [f"{key}={value}" for key, value in one.attrib.items() if key != "id"]
+        names = [ref.get("id", "") for ref in one.iterfind("resource_ref")]
+        yield f"set {number}", " ".join((*names, *said))
 
 
 def _facts(element: ET.Element) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ matter. What haproxy is started with is in `haproxy`.
 
 from __future__ import annotations
 
+import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 
 from .agents import Agent, Operation
@@ -39,6 +40,18 @@ def made_of(kind: str, parameters: Mapping[str, str]) -> Agent | None:
         manner = {"service": "systemd"}.get(class_, class_)
         return get("haproxy", manner)
     return next((one for one in _ALL.values() if one.kind == kind and not one.balances), None)
+
+
+def contained(bundle: ET.Element) -> Agent | None:
+    """The agent here for what a <bundle> runs in containers: haproxy, as TripleO has it.
+
+    All others are left alone, as galera-bundle: they cluster what is `one` on a node here.
+    """
+    container = next((one for one in bundle if one.get("image")), bundle)
+    image = container.get("image", "").rpartition("/")[2].partition(":")[0]
+    primitive = bundle.find("primitive")
+    words = (primitive.get("type", ""),) if primitive is not None else (bundle.get("id", ""), image)
+    return get("haproxy", "bundle") if any("haproxy" in one for one in words) else None
 
 
 def _agent(name: str, kind: str, port: int, defaults: dict[str, str],
@@ -81,4 +94,6 @@ _MANNERS = {
     # Pacemaker's own advice.
     ("haproxy", "systemd"): _agent("haproxy", "systemd:haproxy", 0, {}, _timed(100, 100)),
     ("haproxy", "lsb"): _agent("haproxy", "lsb:haproxy", 0, {}, _timed(20, 20)),
+    # Somebody else's; nothing of it is planned.
+    ("haproxy", "bundle"): _agent("haproxy", "bundle", 0, {}, ()),
 }

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from . import cib
 from .finding import ERROR, WARNING, Finding
 from .survey import Survey
+from .ties import tied, ties
 from .words import shown
 
 
@@ -67,10 +68,6 @@ def _behind_haproxy(survey: Survey, root: ET.Element) -> Iterator[Finding]:
 
 
 def _together(root: ET.Element, mine: set[str], proxy: str) -> bool:
-    """Whether a constraint, or a set of one, names both."""
-    for constraint in cib.colocations(root):
-        named = {constraint.get("rsc", ""), constraint.get("with-rsc", "")}
-        named |= {one.get("id", "") for one in constraint.iter("resource_ref")}
-        if proxy in named and named & mine:
-            return True
-    return False
+    """Whether one of these goes where the haproxy is, or that where one of these is."""
+    together = ties(root).together
+    return any(tied(together, name, proxy) or tied(together, proxy, name) for name in mine)

@@ -13,7 +13,7 @@ from .vips import Place
 
 
 def idle(description: Description, place: Place) -> Iterator[Finding]:
-    """V10: what is said of virtual IPs beside another section's vip; a clone of one server."""
+    """V10: what is said of virtual IPs beside another section's vip; a clone that is none."""
     for service in place.services:
         if service is not place.giver and place.vips:
             for key in _of_addresses(service):
@@ -26,6 +26,10 @@ def idle(description: Description, place: Place) -> Iterator[Finding]:
                 "V10", WARNING, description.where(service.section, "clone"),
                 "it has no effect: the service runs on one node at a time",
                 "Remove it, or set mode = active-active.")
+        elif service.given_clone and service.agent.bundled:
+            yield Finding(
+                "V10", WARNING, description.where(service.section, "clone"),
+                "it has no effect: a bundle is no clone", "Name the bundle by id.")
 
 
 def _of_addresses(service: Service) -> Iterator[str]:

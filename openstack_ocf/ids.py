@@ -10,9 +10,7 @@ import ipaddress
 import xml.etree.ElementTree as ET
 
 from . import cib as cibs
-
-_REFERENCES = ("rsc", "with-rsc", "first", "then")
-"""Attributes of constraints that name a resource."""
+from .ties import ENDS
 
 
 def keep_ids(plan: ET.Element, there: ET.Element) -> None:
@@ -34,12 +32,13 @@ def _services(plan: ET.Element, there: ET.Element) -> dict[str, str]:
     """An agent that each of both has once, under two names."""
     found = {}
     names = {one.get("id") for one in cibs.resources(there)}
+    contained = cibs.contained(there)
     for one in cibs.resources(plan):
         agent, name = cibs.agent(one), one.get("id", "")
         if not agent.startswith("ocf:openstack:") or name in names:
             continue
         others = [other.get("id", "") for other in cibs.resources(there)
-                  if cibs.agent(other) == agent]
+                  if cibs.agent(other) == agent and other not in contained]
         if len(others) == 1:
             found[name] = others[0]
     return found
@@ -92,7 +91,7 @@ def _rename(plan: ET.Element, names: dict[str, str]) -> None:
     for one in plan.iter() if names else ():
         if cibs.comment(one):
             continue
-        for key in _REFERENCES:
+        for key in ENDS:
             if one.get(key) in names:
                 one.set(key, names[one.get(key, "")])
         if one.tag in cibs.RESOURCES and one.get("id") in names:

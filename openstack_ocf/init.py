@@ -37,8 +37,8 @@ def section_name(agent: Agent) -> str:
     return project if named and named.name == agent.name else agent.name
 
 
-_UNMANAGED = ("The service itself is not in the CIB, as Juju's charms have it: it runs on all "
-              "nodes. The plan has it as a clone; its own unit must be disabled then.")
+_UNMANAGED = ("The service itself is not in the CIB, as Juju's charms and TripleO have it: it runs "
+              "on all nodes. The plan has it as a clone; its own unit must be disabled then.")
 
 
 class _Maker:
@@ -308,21 +308,31 @@ class _Maker:
 
     def _left(self) -> None:
         survey, left = self._survey, self._draft.left
-        for one in survey.free:
+        free = survey.free
+        for proxy in [one for one in survey.foreign if one.agent.balances]:
+            mine = [one for one in free if one in proxy.addresses]
+            free = [one for one in free if one not in mine]
+            if mine:
+                left.append(_unbalanced(proxy, mine))
+        for one in free:
             whose = ", as TripleO names them" if TRIPLEO.match(one.id) else ""
-            proxy = next((each.id for each in survey.foreign
-                          if each.agent.balances and one in each.addresses), "")
-            if proxy:
-                left.append(f"{one.id} ({one.address}): a virtual IP of {proxy}, a haproxy with no "
-                            f"service here behind it{whose}. With such services, which run on all "
-                            f"nodes, it is [haproxy] with vip = {one.address}, vip_id = {one.id} "
-                            f"and id = {proxy}; then shared_vip_group there and in each service.")
-                continue
             left.append(f"{one.id} ({one.address}): a virtual IP that no service here is tied to"
                         f"{whose}. To describe it, in the section of its service: vip = "
                         f"{one.address}, and vip_id = {one.id}.")
         if survey.others:
             left.append(f"Not described, and left alone: {', '.join(survey.others)}.")
+
+
+def _unbalanced(proxy: Found, mine: Sequence[Address]) -> str:
+    """A haproxy with virtual IPs and no service of ours behind it, and how it is described."""
+    whose = ", as TripleO names them" if any(TRIPLEO.match(one.id) for one in mine) else ""
+    kind = f", agent = {proxy.agent.kind}" if proxy.agent.bundled else ""
+    several = "virtual IPs" if len(mine) > 1 else "a virtual IP"
+    return (f"{', '.join(f'{one.id} ({one.address})' for one in mine)}: {several} of {proxy.id}, a "
+            f"haproxy with no service here behind it{whose}. With such services, which run on all "
+            f"nodes, it is [haproxy] with vip = {' '.join(one.address for one in mine)}, vip_id = "
+            f"{' '.join(one.id for one in mine)}{kind} and id = {proxy.id}; then shared_vip_group "
+            "there and in each service.")
 
 
 def _same(one: str, other: str) -> bool:

@@ -88,10 +88,12 @@ OF_OTHERS = ("vip", "vip_iface", "vip_cidr", "allow_unroutable_vip", "shared_vip
 agent.)"""
 
 HAPROXY = (
-    Key("agent", "anything|systemd|lsb", "anything", "What starts haproxy: ocf:heartbeat:anything, "
-        "or its unit or init script, which nothing else may start then.", "anything"),
+    Key("agent", "anything|systemd|lsb|bundle", "anything", "What starts haproxy: "
+        "ocf:heartbeat:anything, or its unit or init script, which nothing else may start then; "
+        "bundle: it runs in a <bundle> that is there, and stays as it is.", "anything"),
     Key("config", "path", "/etc/haproxy/haproxy.cfg", "Its configuration, as plan --as haproxy "
-        "prints it (anything).", "/etc/haproxy/haproxy.cfg"),
+        "prints it (anything); of a bundle, where the container has it from.",
+        "/etc/haproxy/haproxy.cfg"),
     Key("clone", "id", "", "The id of its clone, where haproxy runs on all nodes already, and a "
         "virtual IP where one of it runs. Default: no clone, haproxy is where the virtual IP is.",
         "haproxy-clone"),

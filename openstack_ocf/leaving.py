@@ -8,17 +8,17 @@ from copy import deepcopy
 
 from . import cib as cibs
 from .errors import RefusedError, UsageError
+from .ties import ENDS, reached, ties
 from .words import shown
 
 ALL = "all"
-_ENDS = ("rsc", "with-rsc", "first", "then")
 
 
 def left(plan: ET.Element, there: ET.Element) -> list[str]:
     """Services that a plan does not have any more, and addresses in the groups that it has."""
     planned = {one.get("id") for one in plan.iterfind("configuration/resources//*[@id]")}
     return [one.get("id", "") for group in there.iterfind("configuration//*")
-            for one in group.findall("primitive")
+            for one in (group.findall("primitive") if group.tag != "bundle" else ())
             if one.get("id") not in planned and (
                 cibs.agent(one).startswith("ocf:openstack:")
                 or (group.get("id") in planned and one.get("type") in cibs.ADDRESSES))]
@@ -37,30 +37,27 @@ def removed(plan: ET.Element, there: ET.Element, wanted: Sequence[str]) -> list[
                              f"removed; {which}")
     going = candidates if ALL in wanted else [one for one in candidates if one in wanted]
     planned = {one.get("id", "") for one in cibs.resources(plan)}
+    after = without(there, going)
     return going + [name for name in cibs.holders(there)
                     if name not in planned and name not in going
-                    and _lonely(there, name, set(going))]
+                    and _served(there, name) and not _served(after, name)]
 
 
-def _lonely(there: ET.Element, address: str, going: set[str]) -> bool:
-    """Whether all that an address is for goes."""
+def _served(there: ET.Element, address: str) -> set[str]:
+    """What an address is for."""
     parents = cibs.parents(there)
     primitive = next(one for one in cibs.resources(there) if one.get("id") == address)
     group = next((one for one in cibs.above(primitive, parents) if one.tag == "group"), None)
     mine = {address} | ({group.get("id", "")} if group is not None else set())
     near = {one.get("id", "") for one in group.iterfind("primitive")} if group is not None else {""}
-    for tie in cibs.colocations(there):
-        pair = {tie.get("rsc", ""), tie.get("with-rsc", "")}
-        if pair & mine:
-            for name in pair - mine:
-                found = cibs.by_id(there, name)
-                near |= {one.get("id", "") for one in found.iter("primitive")} \
-                    if found is not None else {name}
-        if tie.find("resource_set") is not None and any(
-                one.get("id") in mine for one in tie.iter("resource_ref")):
-            return False
-    served = near - cibs.holders(there).keys() - {""}
-    return bool(served) and served <= going
+    together = ties(there).together
+    for name in {*reached(together, mine, back=True),
+                 *(tie.other for tie in together if tie.one in mine)} - mine:
+        found = cibs.by_id(there, name)
+        # Of a bundle it is the containers.
+        near |= {one.get("id", "") for one in found.iter("primitive")} \
+            if found is not None and found.tag != "bundle" else {name}
+    return near - cibs.holders(there).keys() - {""}
 
 
 def without(there: ET.Element, names: Sequence[str]) -> ET.Element:
@@ -93,7 +90,7 @@ def without(there: ET.Element, names: Sequence[str]) -> ET.Element:
 
 def _of(constraint: ET.Element, gone: set[str]) -> bool:
     """Whether nothing is left of a constraint; what is gone is taken out of its sets."""
-    if any(constraint.get(end) in gone for end in _ENDS):
+    if any(constraint.get(end) in gone for end in ENDS):
         return True
     sets = constraint.findall("resource_set")
     for one in sets:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from . import agents, cib, held, safety, user
 from .agents import Agent
 from .cib import FALSE, TRUE
 from .finding import ERROR, WARNING, Finding
 from .seconds import seconds
+from .ties import named, reached, ties
 from .words import nearest, shown
 
 DEFAULT_TIMEOUT = 20.0
@@ -52,6 +54,8 @@ class _Lint:
         self._parents = cib.parents(root)
         self._vips = cib.virtual_ips(root)
         self._names = cib.names(root)
+        self._ties = ties(root)
+        self._contained = cib.contained(root)
         self._defaults = self._pairs("configuration/rsc_defaults/*")
         self._op_defaults = self._pairs("configuration/op_defaults/*")
 
@@ -177,7 +181,7 @@ class _Lint:
 
     def _tied(self, one: _Ours) -> Iterator[Finding]:
         """L7: a virtual IP after its API, or a name before it. L8: an API without one."""
-        if not one.agent.api or one.clone is not None:
+        if not one.agent.api or one.clone is not None or one.element in self._contained:
             return
         if one.group is not None:
             members = [member.get("id", "") for member in one.group.iterfind("primitive")]
@@ -197,21 +201,16 @@ class _Lint:
             if late or set(members) & {*self._vips, *self._names}:
                 return
         mine = {one.id, one.group.get("id", "") if one.group is not None else one.id}
-        partners = {tie.get("with-rsc", "") for tie in cib.colocations(self._root)
-                    if tie.get("rsc") in mine and self._address(tie.get("with-rsc", ""))}
-        before = {order.get("first", "")
-                  for order in self._root.iterfind("configuration/constraints/rsc_order")
-                  if order.get("then") in mine and self._address(order.get("first", ""))
-                  and cib.score(order, "INFINITY")}
-        if self._in_sets(one.id):
-            return
+        partners = [name for back in (False, True) for name in
+                    reached(self._ties.together, mine, back=back) if self._held(name)]
+        before = {*reached(self._ties.after, mine)}
         if not partners:
             yield Finding("L8", WARNING, one.id, "no virtual IP is tied to it, so that clients "
                           "look for it on another node than it is on",
                           f"Put it into a group, right of its virtual IP: group g_{one.agent.name} "
                           f"p_ip_{one.agent.name} {one.id}")
-        elif not partners & before:
-            address = min(partners)
+        elif before.isdisjoint({*partners, *chain(*map(self._held, partners))}):
+            address = partners[0]
             yield Finding("L8", ERROR, one.id, f"it is where {address} is, but not after it",
                           f"Add: order o_{one.agent.name} Mandatory: {address} {one.id}")
 
@@ -270,13 +269,13 @@ class _Lint:
         known = {one.get("id", "") for one in self._root.iterfind("configuration/resources//*")}
         known |= {one.get("id", "") for one in self._root.iterfind("configuration/tags/tag")}
         for constraint in self._root.iterfind("configuration/constraints/*"):
-            for key in ("rsc", "with-rsc", "first", "then"):
-                name = constraint.get(key, "")
-                if name and name not in known:
+            for name in named(constraint):
+                if name not in known:
                     near = nearest(name, known)
                     yield Finding("L16", ERROR, constraint.get("id", ""), f"there is no resource "
                                   f"{shown(name)}", f"The nearest is {near}." if near
-                                  else "Remove the constraint.")
+                                  else "Remove the constraint." if len({*named(constraint)}) < 3
+                                  else "Take it out of the set.")
 
     # --- looking ----------------------------------------------------------------------------
 
@@ -299,11 +298,6 @@ class _Lint:
         text = text or self._op_defaults.get("timeout", "")
         return seconds(text) if text else DEFAULT_TIMEOUT
 
-    def _in_sets(self, name: str) -> bool:
-        """Whether it is in a set of a constraint, which is not taken apart here."""
-        return any(ref.get("id") == name for ref in
-                   self._root.iterfind("configuration/constraints//resource_set/resource_ref"))
-
-    def _address(self, name: str) -> bool:
-        """Whether it is a virtual IP, or a group that has one."""
-        return not self._vips.keys().isdisjoint((name, *cib.members(self._root, name)))
+    def _held(self, name: str) -> list[str]:
+        """The virtual IP that it is, or those of a group."""
+        return [one for one in (name, *cib.members(self._root, name)) if one in self._vips]

@@ -65,6 +65,8 @@ def behind_haproxy(subject: Subject) -> Iterator[Finding]:
             where = f"[{vip}]" if vip.version == 6 else f"{vip}"
             yield found("B4", subject.proxy, f"there is no bind {where}:{subject.port}, for "
                         f"{subject.agent.name}",
+                        "Add it where the configuration of the containers is made."
+                        if subject.contained else
                         f"Run: openstack-ocf plan --as haproxy > {subject.proxy}")
 
 

@@ -10,15 +10,16 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
+from itertools import product
 
 from . import agents
 from . import cib as cibs
 from .errors import RefusedError
 from .ids import keep_ids
 from .seconds import same_time, seconds
+from .ties import tied, ties
 from .user import URLS
 
-_ENDS = {"rsc_colocation": ("rsc", "with-rsc"), "rsc_order": ("first", "then")}
 _OLDER = {"os_project_name": "os_tenant_name", "os_auth_url": "keystone_get_token_url"}
 """Parameters, and the older ones that say the same."""
 _PLANNED = ("start", "stop", "monitor")
@@ -66,14 +67,25 @@ class _Merger:
             self._container(wanted)
 
     def constraint(self, wanted: ET.Element) -> None:
-        ends = _ENDS[str(wanted.tag)]
-        names = [wanted.get(end, "") for end in ends]
-        known = [one for one in self._constraints if one.tag == wanted.tag]
-        found = next((one for one in known if one.get("id") == wanted.get("id")), None)
-        if found is not None:
+        """Added, where neither a constraint nor a set of one says it; what is there stays."""
+        found = next((one for one in self._constraints if one.tag == wanted.tag
+                      and one.get("id") == wanted.get("id")), None)
+        if found is not None and found.find("resource_set") is None:
             found.attrib.update(wanted.attrib)
-        elif not any([one.get(end) for end in ends] == names for one in known) \
-                and not self._grouped(names):
+            return
+        together = wanted.tag == "rsc_colocation"
+        one, other = [wanted.get(end, "") for end in
+                      (("rsc", "with-rsc") if together else ("then", "first"))]
+        for name in (one, other):
+            if cibs.by_id(self._cib, name) is None:
+                raise RefusedError(f"the CIB has no {name}, which the plan counts on: make it "
+                                   "first, or name another by id")
+        there = ties(self._cib)
+        known = there.together if together else there.after
+        # What is said of each member of a group is said of the group.
+        each = product(*(cibs.members(self._cib, name) or [name] for name in (one, other)))
+        if not tied(known, one, other) and not all(tied(known, *pair) for pair in each) \
+                and not self._grouped([one, other]):
             self._constraints.append(self._new(wanted))
 
     def finish(self, plan: ET.Element) -> None:

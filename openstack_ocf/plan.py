@@ -95,6 +95,11 @@ class _Planner:
                 for node, address in (own or {"each node": "ITS-ADDRESS"}).items():
                     yield f"on {node}: echo {address} > /etc/maas_dns/{one.id}"
         for proxy in (one for one in self._description.services if one.agent.balances):
+            if proxy.agent.bundled:
+                yield f"haproxy runs in the bundle {proxy.id}, which stays as it is."
+                yield ("See that its configuration has the ports of these services at the virtual "
+                       "IPs, and the nodes' own addresses behind them.")
+                continue
             yield ("On each node, haproxy's configuration, unless it has these ports at the "
                    "virtual IPs already; and nothing but Pacemaker may start it:")
             yield f"openstack-ocf plan --as haproxy > {proxy.config}"
@@ -144,7 +149,8 @@ class _Planner:
         parent.extend([self._vip(vip, place.giver) for vip in place.vips])
         for service in alone:
             if service is place.proxy and place.everywhere:
-                self._clone(self._service(service, place), service.clone)
+                if not service.agent.bundled:
+                    self._clone(self._service(service, place), service.clone)
                 for what in [one.id for one in place.vips] if each else [addresses]:
                     self._follow(what.removeprefix("p_"), what, service.clone)
                 continue

@@ -30,6 +30,7 @@ class Subject:
     vips: the virtual IPs by which clients reach it.
     mounted: folders that a Filesystem resource mounts before it starts.
     proxy: the configuration of the haproxy that has its port at the virtual IPs; empty without.
+    contained: whether that haproxy runs in a container.
     """
 
     agent: Agent
@@ -41,6 +42,7 @@ class Subject:
     ha: bool = True
     mounted: tuple[str, ...] = ()
     proxy: str = ""
+    contained: bool = False
 
     @property
     def project(self) -> str:
@@ -89,7 +91,8 @@ def described(description: Description, root: ET.Element | None, *, own: bool) -
             port=service.port, active_active=service.active_active, ha=description.ha,
             mounted=tuple(mounted.get(service.agent.name, ())),
             proxy=place.proxy.config if place and place.proxy and service in place.balanced
-            else ""))
+            else "",
+            contained=bool(place and place.proxy and place.proxy.agent.bundled)))
     return found
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from . import agents, foreign
 from . import cib as cibs
 from .agents import Agent
+from .ties import beside, ties
 
 CHARM = re.compile(r"res_([a-z0-9-]+?)_(?:[0-9a-f]{7}|\S+?)_vip(?:_\w+)?$")
 CHARM_NAME = re.compile(r"res_([a-z0-9-]+?)_(admin|int|public|access)_hostname$")
@@ -49,7 +50,10 @@ class Name:
 
 @dataclass
 class Found:
-    """A service of a CIB; agent is ours, primitive is None where only its addresses are there."""
+    """A service of a CIB; agent is ours, primitive is None where only its addresses are there.
+
+    bundle: the <bundle> that it is, of containers.
+    """
 
     agent: Agent
     primitive: ET.Element | None
@@ -59,11 +63,13 @@ class Found:
     """Other services in its group."""
     addresses: list[Address] = field(default_factory=list)
     names: list[Name] = field(default_factory=list)
+    bundle: ET.Element | None = None
 
     @property
     def id(self) -> str:
         """The id of its resource; empty without one."""
-        return self.primitive.get("id", "") if self.primitive is not None else ""
+        resource = self.primitive if self.bundle is None else self.bundle
+        return resource.get("id", "") if resource is not None else ""
 
 
 class Survey:
@@ -82,13 +88,19 @@ class Survey:
         self.foreign: list[Found] = []
         self.haproxy = [name for name in self._ids() if "haproxy" in name]
         for primitive in cibs.resources(root):
+            if self._parents[primitive].tag == "bundle":
+                continue
             agent = (agents.get(primitive.get("type", ""))
                      if primitive.get("provider") == "openstack" else None)
             if agent and not agent.gone:
                 self.services.append(self._service(primitive, agent))
             other = foreign.made_of(cibs.agent(primitive), cibs.parameters(primitive))
-            if other and self._parents[primitive].tag != "bundle":
+            if other:
                 self.foreign.append(self._service(primitive, other))
+        for bundle in root.iterfind("configuration/resources/bundle"):
+            other = foreign.contained(bundle)
+            if other:
+                self.foreign.append(Found(other, None, bundle=bundle))
         for found in self.foreign:
             self._addresses(found)
         for found in self.services:
@@ -106,11 +118,13 @@ class Survey:
 
     @property
     def others(self) -> list[str]:
-        """Resources that are none of these, with their agents."""
+        """Resources that are none of these, with their agents; a bundle with what it has."""
         known = {found.id for found in self.services} | set(self.addresses) | {
             one.id for found in self.services for one in found.names}
-        return [f"{one.get('id')} ({cibs.agent(one) or 'a template'})"
-                for one in cibs.resources(self._root) if one.get("id", "") not in known]
+        return [f"{one.get('id')} ({_what(one)})"
+                for one in self._root.iterfind("configuration/resources//*")
+                if one.tag in ("primitive", "bundle") and one.get("id", "") not in known
+                and self._parents[one].tag != "bundle"]
 
     @property
     def nodes(self) -> list[str]:
@@ -124,7 +138,8 @@ class Survey:
 
     def include(self, found: Found, before: Sequence[Found] = ()) -> None:
         """Count one of others among the services: in the order of the CIB, and before these."""
-        order = [one.get("id", "") for one in cibs.resources(self._root)]
+        order = [one.get("id", "") for one in self._root.iterfind("configuration/resources//*")
+                 if one.tag in ("primitive", "bundle")]
         places = [place for place, one in enumerate(self.services)
                   if one in before or one.id not in order
                   or order.index(one.id) > order.index(found.id)]
@@ -157,13 +172,11 @@ class Survey:
         mine = [name for name in members if name in self.addresses]
         names = [name for name in members if name in self.names]
         own = {found.id, found.group, found.clone} - {""}
-        for constraint in cibs.colocations(self._root):
-            one, other = constraint.get("rsc", ""), constraint.get("with-rsc", "")
-            if own & {one, other}:
-                partner = other if one in own else one
-                for name in (cibs.members(self._root, partner) or [partner]):
-                    mine += [name] if name in self.addresses and name not in mine else []
-                    names += [name] if name in self.names and name not in names else []
+        ends = {name for one in self.foreign if not one.agent.balances and one is not found
+                for name in (one.id, one.group, one.clone)}
+        for there, chosen in ((self.addresses, mine), (self.names, names)):
+            near = beside(self._root, own, there, ends)
+            chosen += [name for name in there if name in near and name not in chosen]
         if not mine and not names:
             # Not tied at all, as the guide has it; but named after the service.
             mine = [name for name in self.addresses
@@ -179,11 +192,15 @@ class Survey:
         return groups[0] if groups and groups[0] != found.group else ""
 
     def follows(self, found: Found) -> str:
-        """The constraint that keeps a clone where one of its addresses is; empty without one."""
+        """The constraint that keeps a clone where one of its addresses is; empty without one.
+
+        So too a bundle.
+        """
         addresses = {one.id for one in found.addresses} | {self.address_group(found)}
-        return next((one.get("id", "") for one in cibs.colocations(self._root)
-                     if found.clone and one.get("rsc") in (found.clone, found.id)
-                     and one.get("with-rsc") in addresses), "")
+        return next((tie.by for tie in ties(self._root).together
+                     if (found.clone or found.bundle is not None)
+                     and tie.one in (found.clone, found.id)
+                     and tie.other in addresses), "")
 
     # --- Juju's charms ----------------------------------------------------------------------
 
@@ -216,6 +233,14 @@ class Survey:
 
     def _ids(self) -> list[str]:
         return [one.get("id", "") for one in self._root.iterfind("configuration/resources/*")]
+
+
+def _what(resource: ET.Element) -> str:
+    if resource.tag == "bundle":
+        inside = resource.find("primitive")
+        return "a bundle" + (f" with {inside.get('id')}, {_what(inside)}"
+                             if inside is not None else "")
+    return cibs.agent(resource) or "a template"
 
 
 def _address(primitive: ET.Element) -> Address:

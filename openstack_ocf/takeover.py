@@ -56,9 +56,11 @@ class Takeover:
 
 
 def takeover(root: ET.Element) -> list[Takeover]:
-    """All primitives of a CIB, in its order."""
+    """All primitives of a CIB, and bundles without any, in its order."""
     parents = cib.parents(root)
-    return [_one(root, primitive, parents) for primitive in cib.resources(root)]
+    return [_one(root, one, parents) if one.tag == "primitive" else _containers(one)
+            for one in root.iterfind("configuration/resources//*")
+            if one.tag == "primitive" or (one.tag == "bundle" and one.find("primitive") is None)]
 
 
 def show(found: Sequence[Takeover], form: str) -> int:
@@ -81,7 +83,8 @@ def _one(root: ET.Element, primitive: ET.Element, parents: Mapping[ET.Element, E
     found = Takeover(primitive.get("id", ""), cib.agent(kind) or "no type")
     parent = parents.get(primitive)
     if parent is not None and parent.tag == "bundle":
-        found.why.append("It runs in a container, which has no agent of ours.")
+        found.why.append(f"It runs in a container, of {shown(parent.get('id', ''))}, which has no "
+                         "agent of ours.")
     elif kind.get("provider") == "openstack":
         given = {**(cib.parameters(template) if template is not None else {}),
                  **cib.parameters(primitive)}
@@ -92,6 +95,17 @@ def _one(root: ET.Element, primitive: ET.Element, parents: Mapping[ET.Element, E
         _unit(found, kind.get("class", ""), kind.get("type", ""))
     elif kind.get("type") == "IPv6addr":
         found.why.append("IPaddr2 takes IPv6 as well; to change the type restarts it.")
+    return found
+
+
+def _containers(bundle: ET.Element) -> Takeover:
+    """A bundle that runs a program in containers, without an agent in them."""
+    found = Takeover(bundle.get("id", ""), "a bundle")
+    found.why.append("It runs in containers, by no agent.")
+    agent = _agent_of(bundle.get("id", "").removesuffix("-bundle"))
+    if agent:
+        found.why.append(f"To run it by ocf:openstack:{agent} on the node itself, remove the "
+                         "bundle first: it is down in between.")
     return found
 
 
@@ -190,16 +204,17 @@ def _refused(found: Takeover, resource: Any) -> Iterator[str]:
 
 def _unit(found: Takeover, class_: str, unit: str) -> None:
     """A unit of the init system, as TripleO and distributions have them."""
-    name = unit.removesuffix(".service")
-    for prefix in ("openstack-", ""):
-        wanted = name.removeprefix(prefix)
-        agent = next((one for one in map(agents.get, agents.names())
-                      if one and not one.gone and wanted in (one.name, one.defaults["binary"])),
-                     None)
-        if agent:
-            break
-    else:
-        return
-    found.why.append(
-        f"To run it by ocf:openstack:{agent.name} instead of {class_} restarts it: Pacemaker stops "
-        "a resource whose type changes, and starts it anew.")
+    agent = _agent_of(unit.removesuffix(".service"))
+    if agent:
+        found.why.append(
+            f"To run it by ocf:openstack:{agent} instead of {class_} restarts it: Pacemaker stops "
+            "a resource whose type changes, and starts it anew.")
+
+
+def _agent_of(name: str) -> str:
+    """The agent of ours for what distributions and TripleO call so; empty if there is none."""
+    for wanted in (name.removeprefix("openstack-"), name):
+        for one in filter(None, map(agents.get, agents.names())):
+            if not one.gone and wanted in (one.name, one.defaults["binary"]):
+                return one.name
+    return ""

@@ -279,7 +279,8 @@ def _on_this_node(
                               f"{seen}, so that IPaddr2 finds no interface for it",
                               "Set vip_iface and vip_cidr, too.")
             continue
-        if giver.cidr and int(giver.cidr) != network.prefixlen:
+        # An address alone is meant where it has the length of one, as TripleO's.
+        if giver.cidr and int(giver.cidr) not in (network.prefixlen, one.max_prefixlen):
             yield Finding("V5", ERROR, where("vip_cidr"),
                           f"{giver.cidr} is not the length of {network}, where {one} is",
                           "Remove vip_cidr: IPaddr2 finds it by itself.")

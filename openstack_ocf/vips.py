@@ -38,8 +38,9 @@ class Place:
 
     @property
     def everywhere(self) -> bool:
-        """Whether that haproxy is a clone: it runs on all nodes, with the virtual IP or without."""
-        return self.proxy is not None and bool(self.proxy.given_clone)
+        """Whether that haproxy runs with the virtual IP and without: as a clone, or in a bundle."""
+        return self.proxy is not None and (
+            bool(self.proxy.given_clone) or self.proxy.agent.bundled)
 
     @property
     def balanced(self) -> tuple[Service, ...]:

@@ -18,7 +18,7 @@ from tool.kit import ROOT, VERBS, argv, as_nobody, command
 # from the bottom to the top: a module imports only from those before it
 ORDER = ["words", "finding", "errors", "reading", "seconds", "run", "agents", "foreign", "keys",
          "description", "sample", "openrc", "vips", "haproxy", "names", "node", "cib", "configs",
-         "idle", "validation", "reasons", "elements", "plan", "crm", "shapes", "difference",
+         "ties", "idle", "validation", "reasons", "elements", "plan", "crm", "shapes", "difference",
          "survey", "behind", "draft", "init", "bundle", "held", "safety", "user", "ids", "merge",
          "pacemaker", "cluster", "transition", "saved", "change", "leaving", "apply", "lint",
          "line", "records", "metrics", "configured", "looking", "takeover", "daemons", "peers",

@@ -55,7 +55,7 @@ def test_what_is_not_ours(tmp_path: Path) -> None:
     bundle = there(f'<bundle id="b"><docker image="x"/>'
                    f'{primitive("in", "ocf:openstack:glance-api")}</bundle>')
     [contained] = takeover(bundle)
-    assert (STAYS, ["It runs in a container, which has no agent of ours."]) == (
+    assert (STAYS, ["It runs in a container, of b, which has no agent of ours."]) == (
         contained.becomes, contained.why)
 
     *_, unit = takeover(loaded(tmp_path, TRIPLEO))

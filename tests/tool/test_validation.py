@@ -167,6 +167,13 @@ def test_v2_what_is_meant(tmp_path: Path) -> None:
     assert ("V2", "error", "Set vip_iface and vip_cidr, too.") == (one.id, one.severity, one.remedy)
 
 
+def test_v5_an_address_alone(tmp_path: Path) -> None:
+    """V5: the length of an address alone is no mistake: TripleO gives it to its virtual IPs."""
+    for address, length in (("10.0.0.12", 32), ("2001:db8::12", 128)):
+        text = f"[glance]\nvip={address}\nvip_cidr={length}\n"
+        assert [] == found(tmp_path / "d.conf", text, a_node())
+
+
 def test_v3_what_the_cluster_holds(tmp_path: Path) -> None:
     """V3: an address that the cluster has put here is no mistake; without the cluster, unknown."""
     path, text = tmp_path / "d.conf", "[glance]\nvip=10.0.0.21\n"
