@@ -9,7 +9,7 @@ from __future__ import annotations
 from .call import PROCESS, SERVES
 from .errors import NotInstalledError
 from .exitcode import ExitCode
-from .metadata import Action
+from .metadata import Action, actions
 from .outcome import Outcome
 
 TYPE_CHECKING = False
@@ -35,15 +35,7 @@ class Gone:
         self._since = since
         self._instead = instead
         self.parameters: tuple[Parameter, ...] = daemon.parameters
-        self.actions: tuple[Action, ...] = (
-            Action("start", 20),
-            Action("stop", 60),
-            Action("monitor", 20, interval=30, depth=0),
-            Action("status", 20),
-            Action("reload-agent", 20),
-            Action("validate-all", 20),
-            Action("meta-data", 10),
-        )
+        self.actions = actions(20, 60, Action("monitor", 20, interval=30, depth=0))
 
     @property
     def text(self) -> str:

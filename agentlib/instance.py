@@ -144,7 +144,7 @@ class Instance:
     ) -> tuple[list[Process], list[tuple[Process, str]]]:
         """The living processes of the instance; and those that may be, with the reason."""
         seen: set[int] = set()
-        everyone: list[Process] = []
+        listed: list[Process] = []
         found: list[Process] = []
         doubts: list[tuple[Process, str]] = []
         owner = self._owner()
@@ -152,20 +152,20 @@ class Instance:
         quiet = 0
         for _ in range(LOOKS):
             before = len(seen)
-            if everyone:
+            if listed:
                 # A new process may live for less time than a thread takes to begin: it is looked
                 # at as soon as it is seen, in one thread for all new ones.
                 known = set(seen)
                 try:
                     found, doubtful = process.within(
-                        process.READING, self._look_at_new, seen, everyone, state, pidfile, users,
+                        process.READING, self._look_at_new, seen, listed, state, pidfile, users,
                         True)
                 except TimeoutError:
                     seen = known
                     found, doubtful = self._look_at_new(
-                        seen, everyone, state, pidfile, users, False)
+                        seen, listed, state, pidfile, users, False)
             else:
-                found, doubtful = self._look_at_new(seen, everyone, state, pidfile, users, False)
+                found, doubtful = self._look_at_new(seen, listed, state, pidfile, users, False)
             doubts += doubtful
             # A listed process may have ended before it was looked at, and left a child that was
             # not listed. Nothing is there only when no process began meanwhile; and a listing is
@@ -173,24 +173,24 @@ class Instance:
             quiet = quiet + 1 if len(seen) == before else 0
             if found or quiet == QUIET:
                 break
-        return self._with_descendants(everyone, found), [
+        return self._with_descendants(listed, found), [
             (p, why) for p, why in doubts if process.find(p.pid, p.start)]
 
-    def _with_descendants(self, everyone: list[Process], found: list[Process]) -> list[Process]:
+    def _with_descendants(self, listed: list[Process], found: list[Process]) -> list[Process]:
         sessions = {p.session for p in found}
-        return [p for p in process.descendants(everyone, found)
+        return [p for p in process.descendants(listed, found)
                 if p.session in sessions or not self._one_session]
 
     def _look_at_new(
-        self, seen: set[int], everyone: list[Process], state: State, pidfile: int, users: Users,
+        self, seen: set[int], listed: list[Process], state: State, pidfile: int, users: Users,
         limited: bool,
     ) -> tuple[list[Process], list[tuple[Process, str]]]:
         """The processes with a sign, of those not seen before; and the doubtful ones."""
-        born = process.everyone(seen)
-        everyone += born
+        born = process.every(seen)
+        listed += born
         # A process that has the leader's pid and is not the leader proves that the number, of
         # the session as well, went to another.
-        reused = any(p.pid == state.pid and p.start != state.start for p in everyone)
+        reused = any(p.pid == state.pid and p.start != state.start for p in listed)
         return self._with_a_sign(born, state, 0 if reused else state.session, pidfile, users,
                            limited)
 

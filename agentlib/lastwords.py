@@ -117,7 +117,7 @@ def _writers(path: str, user: int) -> set[int]:
     Of other users' none is looked at: their descriptors may be millions.
     """
     real = os.path.realpath(path)
-    return {candidate.pid for candidate in process.everyone()
+    return {candidate.pid for candidate in process.every()
             if candidate.owned_by({user}) and _writes(candidate.pid, real)}
 
 

@@ -36,6 +36,19 @@ class Action:
         self.depth = depth
 
 
+def actions(start: int, stop: int, *monitors: Action) -> tuple[Action, ...]:
+    """All actions. start, stop: their timeouts in seconds; status has that of the first monitor."""
+    return (
+        Action("start", start),
+        Action("stop", stop),
+        *monitors,
+        Action("status", monitors[0].timeout),
+        Action("reload-agent", 20),
+        Action("validate-all", 20),
+        Action("meta-data", 10),
+    )
+
+
 def document(
     name: str, version: str, title: str, text: str,
     parameters: Iterable[Parameter], actions: Iterable[Action],

@@ -231,7 +231,7 @@ def age(process: Process | None = None) -> float:
     return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started)
 
 
-def everyone(seen: set[int] | None = None) -> list[Process]:
+def every(seen: set[int] | None = None) -> list[Process]:
     """All living processes, but kernel threads and the caller.
 
     seen: pids that are not looked at again; those that are, are added. A second call gives the
@@ -274,7 +274,7 @@ def tree(master: Process) -> list[Process]:
     CONFIG_PROC_CHILDREN does not tell children: /proc is searched then.)
     """
     if not os.path.exists(f"/proc/self/task/{os.getpid()}/children"):
-        return descendants(everyone(), [master])
+        return descendants(every(), [master])
     found = [master]
     for member in found:
         try:

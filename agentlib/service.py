@@ -5,7 +5,7 @@ A Service is what most agents manage. The actions themselves are in `actions` an
 from __future__ import annotations
 
 from .call import PROCESS, SERVES
-from .metadata import Action
+from .metadata import Action, actions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,19 +37,11 @@ class Service:
         self.parameters: tuple[Parameter, ...] = (
             *daemon.parameters,
             *(parameter for check in checks for parameter in check.parameters(daemon.port)))
-        self.actions: tuple[Action, ...] = (
-            # Glance waits 30 s for a port to become free, and a control plane that boots cold
-            # is slow.
-            Action("start", start),
-            # Requests under way may take most of it; what is left then is killed.
-            Action("stop", stop),
-            Action("monitor", 30, interval=30, depth=10),
-            Action("monitor", 30, interval=10, depth=0),
-            Action("status", 30),
-            Action("reload-agent", 20),
-            Action("validate-all", 20),
-            Action("meta-data", 10),
-        )
+        # start: Glance waits 30 s for a port to become free, and a control plane that boots cold is
+        # slow. stop: requests under way may take most of it; what is left then is killed.
+        self.actions = actions(
+            start, stop, Action("monitor", 30, interval=30, depth=10),
+            Action("monitor", 30, interval=10, depth=0))
 
     @property
     def levels(self) -> tuple[int, ...]:

@@ -196,7 +196,7 @@ def holding(listener: Listener, deadline: Deadline) -> Process | None:
     descriptors may be many.
     """
     def search() -> Process | None:
-        for candidate in process.everyone():
+        for candidate in process.every():
             try:
                 if candidate.owner() == listener.user and listener.inode in held([candidate]):
                     return candidate

@@ -27,7 +27,8 @@ from lab import agents, apt, netns, seed, show
 from lab.command import exit_code
 from lab.errors import LabError
 from lab.openstack import ControlPlane
-from lab.settings import DAEMONS, USUAL_HASH_ROUNDS
+from lab.settings import USUAL_HASH_ROUNDS
+from lab.specs import FURTHER
 
 PACKAGES = (
     "make", "curl", "strace", "time", "resource-agents", "python3-openstackclient",
@@ -240,8 +241,8 @@ def main() -> int:
         parser.error("quartiles need at least 2 runs of each")
     if options.minutes < 1:
         parser.error("--minutes: at least 1")
-    if unknown := set(options.projects) - {*DAEMONS}:
-        known = ", ".join(DAEMONS)
+    if unknown := set(options.projects) - {*FURTHER}:
+        known = ", ".join(FURTHER)
         parser.error(f"--projects: no such project: {', '.join(unknown)} (there are {known})")
 
     def measured() -> int:

@@ -26,16 +26,15 @@ from bench.candidates import HERE
 from bench.executor import Executor, Operation, Ran
 from bench.measure import PATH
 from bench.report import table
-from lab import agents, declared, netns, network, show
+from lab import agents, declared, netns, network, show, specs
 from lab.agents import Resource
 from lab.errors import LabError
 from lab.openstack import ControlPlane
 from lab.services import running
-from lab.settings import DAEMONS, OVS, RABBIT, USUAL_HASH_ROUNDS
+from lab.settings import DB, OVS, RABBIT, USUAL_HASH_ROUNDS
+from lab.specs import BASE, SPECS
 
 PROJECTS = ("placement", "nova", "neutron", "heat", "cinder", "ceilometer", "manila", "designate")
-BASE = ("keystone", "glance-api", "cinder-api")
-"""The agents of the services that every lab has, Keystone's first: all others ask it."""
 MINUTES, MINUTE = 3, 60.0
 INTERVAL, API_INTERVAL, TIMEOUT = 10.0, 30.0, 30.0
 """Seconds, as in crm/controller.crm: the intervals of level 0 and of level 10, their timeout."""
@@ -81,18 +80,19 @@ class Node:
 
     def __init__(self, cloud: ControlPlane, home: Path, folder: Path) -> None:
         self.cloud = cloud
-        names = (*BASE, *(name for one in cloud.settings.projects for name in DAEMONS[one]))
+        names = [SPECS[one].api for one in BASE]  # Keystone is the first: all others ask it
+        names += [name for one in cloud.settings.projects for name in SPECS[one].daemons]
         self.resources = {name: self._resource(home / name, folder) for name in names}
 
     def _resource(self, agent: Path, folder: Path) -> Resource:
         # The agents find processes by the resource's name, on the whole machine: it is unique.
-        service, name = agents.service_of(agent.name), f"p_{agent.name}-{os.getpid()}"
+        service, name = specs.service(agent.name), f"p_{agent.name}-{os.getpid()}"
         parameters = agents.parameters(self.cloud, agent.name, name)
         return Resource(self.cloud, service, agent, name, folder, parameters)
 
     def start(self) -> None:
         """Start all resources, and wait until all are well."""
-        self.cloud.up(*(name for name in ("db", RABBIT, OVS) if name in self.cloud.settings.users))
+        self.cloud.up(*(name for name in (DB, RABBIT, OVS) if name in self.cloud.settings.users))
         if agents_of_ovs := set(self.resources) & {*network.AGENTS}:
             for name in agents_of_ovs:
                 node = running(self.cloud.settings, OVS)[0]
@@ -154,7 +154,7 @@ def looks(cloud: ControlPlane, name: str, ids: Mapping[str, str]) -> dict[str, s
     """
     service = declared.service(name)
     if api := next((check for check in service.checks if isinstance(check, Api)), None):
-        url = f"{cloud.server(agents.service_of(name))}{api.path.format(**ids)}"
+        url = f"{cloud.server(specs.service(name))}{api.path.format(**ids)}"
         header = "\n".join(f"{key}: {value}" for key, value in api.headers.items())
         return {**cloud.credentials.environment(), "OCF_RESKEY_url": url,
                 "OCF_RESKEY_header": header}  # fmt: skip

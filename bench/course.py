@@ -46,7 +46,7 @@ class NotSeenError(LabError):
 
 
 @dataclass
-class Stage:
+class Testbed:
     """The cluster and the control plane that serve all rows."""
 
     here: Playground
@@ -57,8 +57,8 @@ class Stage:
 
     @classmethod
     @contextmanager
-    def temporary(cls) -> Iterator[Stage]:
-        """A stage without resources; nothing of it is left at the end."""
+    def temporary(cls) -> Iterator[Testbed]:
+        """A testbed without resources; nothing of it is left at the end."""
         with Cluster.temporary() as nodes:
             bind = {**VIPS, "keystone": nodes.address}
             with ControlPlane.temporary(
@@ -127,9 +127,9 @@ class Stage:
 
 @dataclass
 class Course:
-    """One service on the stage, with its client, and how it is monitored at the moment."""
+    """One service on the testbed, with its client, and how it is monitored at the moment."""
 
-    stage: Stage
+    testbed: Testbed
     target: Target
     interval: int = 0
     level: int = 0
@@ -140,7 +140,7 @@ class Course:
     @property
     def nodes(self) -> Cluster:
         """The cluster."""
-        return self.stage.here.cluster
+        return self.testbed.here.cluster
 
     @property
     def node(self) -> str:
@@ -156,7 +156,7 @@ class Course:
         """Configure this monitor of the service, and no other."""
         if (self.interval, self.level) == (interval, level):
             return
-        cloud, name = self.stage.here.cloud, self.target.resource
+        cloud, name = self.testbed.here.cloud, self.target.resource
         self._plan = self._plan or planned(self.target.described(cloud), cloud)
         timeout = TIMEOUT if self.target.path else WORKERS_TIMEOUT
         kind = targets.monitors(interval, level, timeout)
@@ -167,15 +167,15 @@ class Course:
     @contextmanager
     def asking(self) -> Iterator[None]:
         """Run the client of an API, which sends requests all the time."""
-        self.stage.authorize()
+        self.testbed.authorize()
         if not self.target.api:
             yield
             return
         name = self.target.name
-        path = self.target.path.replace("{project}", self.stage.project)
+        path = self.target.path.replace("{project}", self.testbed.project)
         # With two servers the next answer may come at once: no request waits for another.
         crowd = int(PATIENCE / PAUSE) if self.target.kind == ACTIVE else CROWD
-        watch = Watch({name: self.target.server(self.nodes.outside)}, self.stage.token, PAUSE,
+        watch = Watch({name: self.target.server(self.nodes.outside)}, self.testbed.token, PAUSE,
                       paths={name: path}, crowd=crowd)
         with watch.running():
             self.watch = watch
@@ -186,14 +186,14 @@ class Course:
 
     def volumes(self) -> Volumes:
         """The client of cinder-volume."""
-        cinder = self.stage.here.cloud.server("cinder")
-        return Volumes(cinder, self.stage.token, self.stage.project)
+        cinder = self.testbed.here.cloud.server("cinder")
+        return Volumes(cinder, self.testbed.token, self.testbed.project)
 
     # What is waited for
 
     def events(self, since: float) -> list[Event]:
         """What Pacemaker has done since then."""
-        return self.stage.follower.events(since)
+        return self.testbed.follower.events(since)
 
     def settle(self) -> None:
         """Wait until all is well, and Pacemaker has no failures of the service."""
@@ -201,9 +201,9 @@ class Course:
         if self.nodes.status().failures:
             self.nodes.exec(self.nodes.asked, [CRM, "--cleanup"], check=True)
             self.await_started()
-        self.stage.authorize()
+        self.testbed.authorize()
         if self.watch:
-            self.watch.token = self.stage.token
+            self.watch.token = self.testbed.token
             self.watch.await_served(self.target.name, time.time(), LIMIT)
 
     def await_started(self) -> None:
@@ -353,11 +353,11 @@ class Course:
             self._clear()
             command = [CRM, "--move", f"--resource={self.target.moved}", f"--node={other}"]
             return lambda: self.nodes.exec(node, command, check=True)
-        pids = self.stage.here.pids(self.target.agent, node)
+        pids = self.testbed.here.pids(self.target.agent, node)
         if not pids:
             raise LabError(f"{self.target.resource} has no processes on {node}")
         signal = {KILLED: "KILL", HUNG: "STOP"}[fault]
-        return lambda: self.stage.here.send(signal, node, pids)
+        return lambda: self.testbed.here.send(signal, node, pids)
 
     def power(self) -> None:
         """Turn on all nodes that are off."""
@@ -376,7 +376,7 @@ class Course:
 
     def wake(self, node: str) -> None:
         """Continue the stopped processes of the service."""
-        if pids := self.stage.here.pids(self.target.agent, node):
+        if pids := self.testbed.here.pids(self.target.agent, node):
             self.nodes.exec(node, ["kill", "-CONT", *map(str, pids)])
 
     def _clear(self) -> None:
@@ -410,7 +410,7 @@ def hung(course: Course) -> Iterator[None]:
 
 def without_database(course: Course) -> AbstractContextManager[None]:
     """The database of all services, Keystone's too, is down for a while."""
-    return course.stage.here.cloud.without_database("glance")
+    return course.testbed.here.cloud.without_database("glance")
 
 
 WAYS: Mapping[str, Callable[[Course], AbstractContextManager[object]]] = {

@@ -23,7 +23,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 from bench import failover_page, outcome, share
-from bench.course import FEW, WAYS, Course, Stage, phases
+from bench.course import FEW, WAYS, Course, Testbed, phases
 from bench.outcome import Outcome, Row, Sitting
 from bench.report import PYTHON, processor, tell
 from bench.targets import FAULTS, HUNG, KILLED, PASSIVE, TARGETS, Target
@@ -78,10 +78,10 @@ class Benchmark:
         if not left:
             return
         text = "two nodes with Pacemaker; MariaDB, RabbitMQ and Keystone beside them"
-        with told(text) as said, Stage.temporary() as stage:
+        with told(text) as said, Testbed.temporary() as testbed:
             said()
             for target in left:
-                self._service(stage, target)
+                self._service(testbed, target)
 
     def _plan(self, target: Target) -> list[Row]:
         """The rows of a service."""
@@ -103,10 +103,10 @@ class Benchmark:
         return rows or (self._compared(target) and any(
             not self.found.blindness(*each).found for each in BLIND))
 
-    def _service(self, stage: Stage, target: Target) -> None:
+    def _service(self, testbed: Testbed, target: Target) -> None:
         """Measure all rows of a service. An error in one leaves the others alone."""
         try:
-            with told(f"{target.name} is up") as said, stage.serving(target, *FIRST) as course:
+            with told(f"{target.name} is up") as said, testbed.serving(target, *FIRST) as course:
                 said()
                 for row in self._plan(target):
                     try:

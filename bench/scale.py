@@ -45,7 +45,7 @@ PROBE, SCAN, SCAN_MORE = "probe", "scan of stat", "scan of stat and environ"
 
 
 @dataclass(frozen=True)
-class Course:
+class Period:
     """A while of monitoring. busy: the part of all cores that was busy, with any work."""
 
     name: str
@@ -118,13 +118,13 @@ def _begin(resource: Resource) -> None:
             raise LabError(f"{result.action} gives {result.code}: {result.reason}")
 
 
-def course(name: str, resources: Sequence[Resource], first: Sequence[float], seconds: float
-           ) -> Course:
+def period(name: str, resources: Sequence[Resource], first: Sequence[float], seconds: float
+           ) -> Period:
     """Monitor all resources for a while."""
     begin, (busy, every) = time.monotonic(), _jiffies()
     ran = Executor([operation(one) for one in resources]).run(first, seconds)
     busy, every = _jiffies()[0] - busy, _jiffies()[1] - every
-    return Course(name, ran, time.monotonic() - begin, busy / every)
+    return Period(name, ran, time.monotonic() - begin, busy / every)
 
 
 def _jiffies() -> tuple[int, int]:
@@ -180,21 +180,21 @@ def page(heading: str, number: int, seconds: int, before: float) -> str:
     """Do all measurements; their part of the page."""
     with node(number) as resources:
         spread = [INTERVAL * index / number for index in range(number)]
-        courses = [
-            course("spread over the interval", resources, spread, seconds),
-            course("all due at the same moment", resources, [0.0] * number, BURST * INTERVAL),
+        periods = [
+            period("spread over the interval", resources, spread, seconds),
+            period("all due at the same moment", resources, [0.0] * number, BURST * INTERVAL),
         ]
     with show.step("probes among many processes"):
         found = probes()
     command = f"/usr/bin/python3 -m bench --scale --resources {number} --seconds {seconds} --write"
     origin = report.origin(command, before, ())
-    return "\n".join([heading, "", *origin, "", *monitored(courses, number), "", *probed(found)])
+    return "\n".join([heading, "", *origin, "", *monitored(periods, number), "", *probed(found)])
 
 
-def monitored(courses: Sequence[Course], number: int) -> list[str]:
+def monitored(periods: Sequence[Period], number: int) -> list[str]:
     """The results of the monitoring."""
     rows = []
-    for one in courses:
+    for one in periods:
         seconds = [ran.seconds for ran in one.ran]
         share = sum(ran.cpu for ran in one.ran) / one.seconds / (os.cpu_count() or 1)
         bad = sum(ran.code != 0 for ran in one.ran)

@@ -13,7 +13,7 @@ from lab import declared, playground
 from lab.agents import SERVICES
 from lab.controller import PARTS
 from lab.openstack import ControlPlane
-from lab.settings import DAEMONS, PORTS
+from lab.specs import FURTHER
 from lab.web import Server
 
 PASSIVE, ACTIVE, CLONE, ONE = "active/passive", "active/active", "clone", "on one node"
@@ -35,7 +35,7 @@ VIPS = {
     "neutron": "10.99.0.106",
     "heat": "10.99.0.107",
 }
-PROJECTS = tuple(name for name in DAEMONS if name in VIPS)
+PROJECTS = tuple(name for name in FURTHER if name in VIPS)
 ALL = "0.0.0.0"  # noqa: S104 - what a clone listens on
 
 
@@ -84,8 +84,7 @@ class Target:
 
     def server(self, namespace: str) -> Server:
         """The address of an API for its client."""
-        port = PORTS.get(self.project) or declared.daemon(self.agent).port
-        return Server(VIPS[self.project], port, namespace)
+        return Server(VIPS[self.project], declared.daemon(self.agent).port, namespace)
 
     def described(self, cloud: ControlPlane) -> str:
         """Its description, as an operator would write it."""
@@ -109,9 +108,7 @@ class Target:
         if self.kind == ACTIVE:
             changed = cloud.variant(self.project, f"{self.agent}-everywhere", bind_host=ALL)
             return {"config": str(changed)}
-        if self.agent in (name for project in PROJECTS for name in DAEMONS[project]):
-            return cloud.settings.parameters(self.agent)
-        return {"config": str(cloud.config(self.project))}
+        return cloud.settings.parameters(self.agent)
 
 
 def _targets() -> list[Target]:

@@ -9,10 +9,15 @@ Nothing in here is installed with the agents. The parts, each using only those a
     netns       network namespaces: make, enter, empty, remove
     apt         Debian packages, without starting what they bring
     web         one HTTP request into a namespace
+    declared    what the agents declare of their daemons
+    packages    the Debian package of each agent's daemon
+    specs       all else that is to be known of a project: one Spec each
     settings    what one lab is made of, and where its files are
-    config      the configuration files of Keystone, Glance and Cinder
+    config      configuration files: write those of a lab, change one
+    folders     the folders of a lab, and the one that all labs share
     release     the newest releases, which Debian does not have yet
     network     the Open vSwitch of a lab with Neutron, and the place of Neutron's agents
+    identity    the part of Keystone's API that fills it, and gives a token
     mounts      the configuration in its usual place, for daemons that look nowhere else
     services    start and stop one service of a lab
     seed        databases and Keystone's content: made once, copied often

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from lab import declared, netns, process
+from lab import declared, netns, process, specs
 from lab.errors import LabError
 from lab.openstack import ControlPlane
 from lab.process import Process
@@ -220,19 +220,13 @@ def parameters(cloud: ControlPlane, agent: str, name: str) -> dict[str, str]:
         "os_password": user.password,
         "os_project_name": user.project_name,
     }
-    log = cloud.log(cloud.settings.project(service_of(agent)))
+    log = cloud.log(cloud.settings.project(specs.service(agent)))
     return {
         **cloud.settings.parameters(agent),
         "log_file": str(log.with_name(f"{name}.log")),
         **(identity if "os_username" in known else {}),
         **({"processes": "1"} if "processes" in known else {}),
     }
-
-
-def service_of(agent: str) -> str:
-    """The lab's name of an agent's service: the agent's name, but for glance-api, cinder-api."""
-    service = agent.rpartition("-")[0]
-    return service if agent.endswith("-api") and service in SERVICES else agent
 
 
 def execute(

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from lab import config, declared, switch
-from lab.config import Options
+from lab import config, declared, specs, switch
 from lab.packages import HAPROXY
+from lab.specs.spec import Options
 
 OWN = "/usr/local/etc/openstack.conf"  # on the node's own disk
 PACKAGES = (HAPROXY,)
@@ -36,7 +36,8 @@ def parameters(name: str) -> dict[str, str]:
 
 def write(file: Path, apis: Iterable[str], address: str) -> None:
     """Write a node's own file, seen from outside: the APIs of that node listen on its address."""
-    options: Options = {"DEFAULT": {"worker_self_reference_url": f"http://{address}:9292"}}
+    images = f"http://{address}:{specs.port('glance')}"
+    options: Options = {"DEFAULT": {"worker_self_reference_url": images}}
     for section, option in filter(None, map(listens, apis)):
         options.setdefault(section, {})[option] = address
     file.unlink(missing_ok=True)

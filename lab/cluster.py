@@ -30,7 +30,6 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -44,7 +43,7 @@ from lab.cib import Operation, Status
 from lab.command import exit_code
 from lab.errors import LabError
 from lab.node import AGENTS, ENVIRONMENT, Node, make_disk, nodes_of
-from lab.process import POLL, Process, rest
+from lab.process import POLL, rest
 from lab.settings import write_private
 
 DIRECTORY = Path("/var/lib/openstack-ocf-cluster")
@@ -130,7 +129,7 @@ class Cluster:
     ) -> Iterator[Cluster]:
         """A cluster that is up, with a folder of its own; nothing of it is left at the end."""
         sweep()
-        directory = tempfile.mkdtemp(prefix=f"{TEMPORARY}{_owner()}-")
+        directory = folders.temporary(TEMPORARY)
         try:
             cluster = cls(
                 directory,
@@ -613,11 +612,6 @@ def _copy(source: Path, target: Path) -> None:
     # Bytecode is valid by time stamps, which are kept. In a node, a link to the library would lead
     # nowhere; a copy of the folder in its place works.
     shutil.copytree(source, target, symlinks=False)
-
-
-def _owner() -> str:
-    owner = Process.at(os.getpid())
-    return f"{owner.pid}.{owner.birth}" if owner else "unknown"
 
 
 def _require_root() -> None:

@@ -42,7 +42,8 @@ from lab.node import PYTHON, ROOT
 from lab.openstack import ControlPlane
 from lab.packages import MARIADB_CLIENT
 from lab.process import POLL
-from lab.settings import APIS, DAEMONS, PORTS, RABBIT, USERS, Settings, write_private
+from lab.settings import DB, RABBIT, Settings, write_private
+from lab.specs import BASE, FURTHER, SPECS
 from lab.web import Answer, Server
 
 DIRECTORY = Path("/var/lib/openstack-ocf-controller")
@@ -167,8 +168,7 @@ class Controller:
 
     def server(self, name: str) -> Server:
         """An API at its virtual IP, as seen from the switch."""
-        port = PORTS.get(PARTS[name].project) or declared.daemon(name).port
-        return Server(VIP, port, self.cluster.outside)
+        return Server(VIP, declared.daemon(name).port, self.cluster.outside)
 
     def status(self) -> Status:
         """What Pacemaker says."""
@@ -298,14 +298,14 @@ class Controller:
 def plane(namespace: str, *, small: bool = False) -> dict[str, Any]:
     """The arguments of ControlPlane for a controller."""
     if small:
-        return {"db": "sqlite", "netns": namespace, "bind": dict.fromkeys(APIS, VIP), "workers": 1}
-    projects = [name for name in DAEMONS if name in {part.project for part in PARTS.values()}]
+        return {"db": "sqlite", "netns": namespace, "bind": dict.fromkeys(BASE, VIP), "workers": 1}
+    projects = [name for name in FURTHER if name in {part.project for part in PARTS.values()}]
     return {
         "db": "mysql",
         "netns": namespace,
-        "bind": dict.fromkeys((*APIS, *projects), VIP),
+        "bind": dict.fromkeys((*BASE, *projects), VIP),
         "workers": 1,
-        "projects": projects or ["placement"],
+        "projects": projects,
         "database": DATABASE,
         "broker": BROKER,
     }
@@ -326,22 +326,15 @@ def furnish(settings: Settings) -> None:
     if settings.several:
         _furnish_database(settings)
         _furnish_broker(settings)
-    for project in (*APIS, *settings.projects):
-        file = settings.config(_config_of(project))
+    for project in settings.every_project:
+        file = settings.config(project if project in BASE else SPECS[project].daemons[0])
         own = f"/var/log/{project}"
-        log = {"log_file": f"{own}/{project}.log"} if project in APIS else {"log_dir": own}
+        log = {"log_file": f"{own}/{project}.log"} if project in BASE else {"log_dir": own}
         # Each node has its own log, and a lock is between processes of one node.
         config.amend(file, {
             "DEFAULT": log,
             "oslo_concurrency": {"lock_path": f"/run/lock/{project}"},
         })
-
-
-def _config_of(project: str) -> str:
-    """A daemon of a project; its configuration file is the project's."""
-    if project in APIS:
-        return project
-    return next(name for name, part in PARTS.items() if part.project == project)
 
 
 def _furnish_database(settings: Settings) -> None:
@@ -405,9 +398,7 @@ def described(
         if "processes" in declared.defaults(name):
             # Each start asks Keystone for a token, and a password costs Keystone 0.3 s of a core.
             values["processes"] = "2" if name == "keystone" else "1"
-        files = settings.parameters(name) if name in declared_files(settings) else {
-            "config": str(settings.config(part.project))}
-        blocks.append(_section(name, {**values, **files}))
+        blocks.append(_section(name, {**values, **settings.parameters(name)}))
     return "\n".join(blocks)
 
 
@@ -420,7 +411,7 @@ def _foundations(settings: Settings) -> list[str]:
         "client_binary": "/usr/bin/mariadb",
         "config": str(settings.own(Path("/etc/mysql/my.cnf"))),
         "datadir": f"{settings.database_files}/mysql",
-        "user": USERS["db"],
+        "user": settings.users[DB],
         "group": "nogroup",
         "log": "/var/log/mariadb.log",
     }))
@@ -431,11 +422,6 @@ def _foundations(settings: Settings) -> list[str]:
         "server_start_args": "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none",
     }))
     return blocks
-
-
-def declared_files(settings: Settings) -> set[str]:
-    """The agents of the lab's further projects (`Settings.projects`)."""
-    return {daemon for project in settings.projects for daemon in DAEMONS[project]}
 
 
 def _section(name: str, values: Mapping[str, str]) -> str:

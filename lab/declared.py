@@ -64,6 +64,14 @@ def lives_by_broker(agent: str) -> bool:
     return any(type(check).__name__ == "Broker" for check in service(agent).checks)
 
 
+def by_uwsgi(agent: str, given: Mapping[str, str]) -> bool:
+    """Whether uWSGI serves a daemon, for these parameters."""
+    from agentlib.parameters import Values
+
+    declared = daemon(agent)
+    return declared._server(Values(declared.parameters, given)) is declared.uwsgi
+
+
 def command(agent: str, given: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
     """The command line of a daemon and the variables it needs, for these parameters."""
     from agentlib.parameters import Values

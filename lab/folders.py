@@ -15,11 +15,8 @@ from pathlib import Path
 
 from lab import process, show
 from lab.process import Process
-from lab.settings import CACHE, USERS, Settings
-
-OPEN = ("neutron",)  # dnsmasq reads its hosts there, as nobody
-MEASURES = ("gnocchi",)  # projects with files beside their tables
-GLANCE_FOLDERS = ("images", "staging", "tasks", "lock")
+from lab.settings import CACHE, DB, Settings
+from lab.specs import SPECS
 
 
 def prepare(settings: Settings) -> None:
@@ -27,30 +24,26 @@ def prepare(settings: Settings) -> None:
     settings.directory.chmod(0o755)
     for name in ("etc", "run", "db", "log", "lib"):
         (settings.directory / name).mkdir()
-    for service in settings.users:
-        settings.log(service).parent.mkdir()
-        settings.home(service).mkdir()
-    for service in (*USERS, *_measures(settings)):
-        _database(settings, service).mkdir()
-    for name in settings.projects:
-        (settings.home(name) / "lock").mkdir(exist_ok=True)
-    for name in GLANCE_FOLDERS:
-        (settings.home("glance") / name).mkdir()
-    (settings.home("cinder") / "lock").mkdir(exist_ok=True)
+    for name in settings.users:
+        settings.log(name).parent.mkdir()
+        settings.home(name).mkdir()
+        inside = SPECS[name].folders if name in SPECS else ()
+        of_home = [settings.home(name) / folder for folder in inside]
+        for folder in (*of_home, *_of_database(settings, name)):
+            folder.mkdir()
     # MariaDB makes its socket here.
-    shutil.chown(settings.database_files, USERS["db"])
+    shutil.chown(settings.database_files, settings.users[DB])
     own(settings)
 
 
 def own(settings: Settings) -> None:
-    """Give each service's user the folders that the service writes to, with all that is in."""
-    for service, user in settings.users.items():
-        trees = [settings.home(service), settings.log(service).parent]
-        if service in (*USERS, *_measures(settings)):
-            trees += [_database(settings, service)]
-        for tree in trees:
+    """Give each project's user the folders that its daemons write to, with all that is in."""
+    for name, user in settings.users.items():
+        shared = name in SPECS and SPECS[name].others_read
+        home, logs = settings.home(name), settings.log(name).parent
+        for tree in (home, logs, *_of_database(settings, name)):
             _give(tree, user)
-            tree.chmod(0o755 if service in OPEN else 0o750)
+            tree.chmod(0o755 if shared else 0o750)
 
 
 @contextmanager
@@ -67,11 +60,18 @@ def alone(name: str, what: str) -> Iterator[None]:
         yield
 
 
+def temporary(prefix: str) -> str:
+    """A new folder, named after this process: `sweep` takes it down when this has been killed."""
+    owner = Process.at(os.getpid())
+    name = f"{owner.pid}.{owner.birth}" if owner else "unknown"
+    return tempfile.mkdtemp(prefix=f"{prefix}{name}-")
+
+
 def sweep(prefix: str, take_down: Callable[[Path], None]) -> None:
     """Take down the temporary folders whose owners were killed before they could do it.
 
-    prefix: of their names; the owner's pid and start time follow. Only one process sweeps at a
-    time: of two that take down the same folder, each would miss what the other has just removed.
+    Only one process sweeps at a time: of two that take down the same folder, each would miss what
+    the other has just removed.
     """
     if _orphans(prefix):
         with alone("sweep", "removes what killed labs have left"):
@@ -91,12 +91,11 @@ def _orphans(prefix: str) -> list[Path]:
     return found
 
 
-def _database(settings: Settings, service: str) -> Path:
-    return settings.database_files / ("mysql" if service == "db" else service)
-
-
-def _measures(settings: Settings) -> list[str]:
-    return [name for name in MEASURES if name in settings.projects]
+def _of_database(settings: Settings, name: str) -> list[Path]:
+    """The folder of MariaDB's files, or of a project's files beside them; none for most."""
+    if name == DB:
+        return [settings.database_files / "mysql"]
+    return [settings.database_files / name] if name in SPECS and SPECS[name].keeps_files else []
 
 
 def _give(tree: Path, user: str) -> None:

@@ -53,7 +53,7 @@ def members(name: str) -> list[Process]:
     except FileNotFoundError:
         return []
     spared = process.ancestors()
-    return [p for p in process.everyone() if p.pid not in spared and _is_in(p, wanted)]
+    return [p for p in process.every() if p.pid not in spared and _is_in(p, wanted)]
 
 
 def argv(name: str | None, command: Sequence[str]) -> list[str]:

@@ -82,7 +82,7 @@ def members(settings: Settings) -> list[Process]:
     """
     known: dict[str, bool] = {}
     mark = _mark(settings).encode()
-    return [found for found in process.everyone() if _is_on_it(found, mark, known)]
+    return [found for found in process.every() if _is_on_it(found, mark, known)]
 
 
 def plug(settings: Settings, device: str, port: str, mac: str) -> None:

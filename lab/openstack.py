@@ -19,7 +19,6 @@ import shlex
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,27 +26,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
-from lab import apt, config, folders, identity, netns, process, release, seed, services, show, specs
+from lab import apt, config, folders, identity, netns, process, release, seed, services, show
 from lab.command import exit_code
 from lab.errors import LabError
 from lab.process import Process
 from lab.settings import (
-    DAEMONS,
+    DB,
     DEBIAN,
     HASH_ROUNDS,
     NONE,
     OWN,
     RABBIT,
     RELEASES,
-    SERVICES,
     Addresses,
     Credentials,
     Settings,
     per_service,
-    reachable,
     write_private,
 )
-from lab.web import Server
+from lab.specs import BASE, FURTHER, SPECS
+from lab.web import LOOPBACK, Server, reachable
 
 DIRECTORY = Path("/var/lib/openstack-ocf-lab")
 TEMPORARY = "openstack-ocf-lab-"
@@ -97,7 +95,7 @@ class ControlPlane:
         one for each of keystone, glance and cinder, and of the projects. hash_rounds: log2 of the
         rounds that hash a password, for each token (default: HASH_ROUNDS, the fewest; measurements
         with Keystone use USUAL_HASH_ROUNDS). release: of Glance and Cinder, debian (the
-        default) or newest; Keystone is Debian's. projects: further ones, of DAEMONS; with any of
+        default) or newest; Keystone is Debian's. projects: further ones, of FURTHER; with any of
         them there is a RabbitMQ. database, broker: the addresses of a MariaDB and a RabbitMQ that
         are started elsewhere, on the files of this lab (default: the lab's own).
         """
@@ -132,7 +130,7 @@ class ControlPlane:
         *,
         db: str = "sqlite",
         netns: str = OWN,
-        bind: str | Addresses = "127.0.0.1",
+        bind: str | Addresses = LOOPBACK,
         endpoint: str | Addresses | None = None,
         workers: int = 2,
         hash_rounds: int = HASH_ROUNDS,
@@ -143,7 +141,7 @@ class ControlPlane:
     ) -> Iterator[ControlPlane]:
         """An initialised lab with a folder and a namespace of its own, destroyed at the end."""
         sweep()
-        directory = tempfile.mkdtemp(prefix=f"{TEMPORARY}{_owner()}-")
+        directory = folders.temporary(TEMPORARY)
         try:
             cloud = cls(
                 directory,
@@ -203,7 +201,7 @@ class ControlPlane:
 
     def server(self, service: str) -> Server:
         """Where a service listens by its configuration; `get` of it sends a request."""
-        return config.server(self.settings, service)
+        return services.server(self.settings, service)
 
     def token(self) -> str:
         """A new token of the monitoring user."""
@@ -241,7 +239,6 @@ class ControlPlane:
         try:
             folders.prepare(ready)
             config.write(ready)
-            specs.write(ready)
             seed.plant(source, ready)
             self.settings = ready
             for name, user in (("openrc", self.admin), ("openrc-monitor", self.credentials)):
@@ -327,14 +324,14 @@ class ControlPlane:
         is `frozen("db")`; SQLite has nothing that could hang.
         """
         if self.settings.db == "mysql":
-            self.down("db")
+            self.down(DB)
             try:
                 yield
             finally:
-                self.up("db")
+                self.up(DB)
             return
         # A folder takes its place, since a missing file would be made anew.
-        file = config.sqlite_file(self.settings, service)
+        file = self.settings.sqlite_file(service)
         aside = file.with_suffix(".aside")
         file.rename(aside)
         try:
@@ -353,7 +350,7 @@ class ControlPlane:
 
     def _in_order(self, chosen: Sequence[str]) -> list[str]:
         there = self.settings.services
-        if unknown := set(chosen) - {"db", *there}:
+        if unknown := set(chosen) - {DB, *there}:
             raise LabError(f"no such service: {', '.join(sorted(unknown))} (there are {there})")
         wanted = chosen or there
         return [service for service in there if service in wanted]
@@ -381,8 +378,8 @@ class ControlPlane:
         found = services.running(self.settings, service)
         if not found:
             return Status(service)
-        server = None if service == "db" else services.where(self.settings, service)
-        address = str(self.settings.socket if service == "db" else server or "")
+        server = None if service == DB else services.where(self.settings, service)
+        address = str(self.settings.socket if service == DB else server or "")
         return Status(service, found[0].pid, address, found[0].since())
 
 
@@ -396,11 +393,6 @@ def strangers(cloud: ControlPlane) -> list[Process]:
     own = {pid for service in cloud.settings.services for pid in cloud.pids(service)}
     inside = netns.members(cloud.namespace) if cloud.namespace else []
     return [found for found in inside if found.pid not in own]
-
-
-def _owner() -> str:
-    owner = Process.at(os.getpid())
-    return f"{owner.pid}.{owner.birth}" if owner else "unknown"
 
 
 def _on_any_machine(address: str) -> bool:
@@ -494,12 +486,12 @@ def _run(options: argparse.Namespace) -> NoReturn:
 
 
 def _services(text: str) -> list[str]:
-    further = [daemon for daemons in DAEMONS.values() for daemon in daemons]
-    return _known(text, "service", [*SERVICES, RABBIT, *further])
+    further = [daemon for spec in SPECS.values() for daemon in spec.daemons]
+    return _known(text, "service", [DB, *BASE, RABBIT, *further])
 
 
 def _projects(text: str) -> list[str]:
-    return _known(text, "project", [*DAEMONS])
+    return _known(text, "project", FURTHER)
 
 
 def _known(text: str, what: str, known: Sequence[str]) -> list[str]:
@@ -545,7 +537,7 @@ def _parser() -> argparse.ArgumentParser:
         "--projects",
         type=_projects,
         metavar="A,B",
-        help=f"further projects, and with them a RabbitMQ: some of {', '.join(DAEMONS)}",
+        help=f"further projects, and with them a RabbitMQ: some of {', '.join(FURTHER)}",
     )
     only = argparse.ArgumentParser(add_help=False)
     only.add_argument(
@@ -553,7 +545,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_services,
         default=[],
         metavar="A,B",
-        help=f"some of {', '.join(SERVICES)} (default: all)",
+        help=f"some of {', '.join((DB, *BASE))} (default: all)",
     )
 
     install = commands.add_parser(

@@ -93,7 +93,7 @@ class Process:
         return time.time() - uptime + self.birth / os.sysconf("SC_CLK_TCK")
 
 
-def everyone() -> Iterator[Process]:
+def every() -> Iterator[Process]:
     """All processes of this machine."""
     for entry in os.listdir("/proc"):
         process = Process.at(int(entry)) if entry.isdigit() else None
@@ -117,7 +117,7 @@ def session(pid: int, birth: int) -> list[Process]:
     if leader and leader.birth != birth:
         # The kernel reuses a pid only after the last member of its session has ended.
         return []
-    members = [p for p in everyone() if p.session == pid and p.birth >= birth]
+    members = [p for p in every() if p.session == pid and p.birth >= birth]
     return sorted(members, key=lambda p: (p.pid != pid, p.pid))
 
 

@@ -20,9 +20,10 @@ from typing import BinaryIO
 from lab import folders, show
 from lab.errors import LabError
 from lab.settings import NEWEST_ENVIRONMENT, SYSTEM_PYTHON
+from lab.specs import SPECS
 
 PACKAGES = ("python3-venv", "uwsgi-plugin-python3")
-DISTRIBUTIONS = ("glance", "cinder")
+DISTRIBUTIONS = tuple(name for name, spec in SPECS.items() if spec.newest)
 CONTROL_PLANE = (
     "aodh>=23", "barbican>=23", "ceilometer>=27", "cinder>=29", "designate>=23", "glance>=33",
     "gnocchi>=4.7", "ironic>=39", "keystone>=30", "magnum>=23", "manila>=23", "masakari>=22",

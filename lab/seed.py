@@ -10,6 +10,7 @@ It holds passwords, so only root can read it.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import secrets
 import shutil
@@ -24,6 +25,7 @@ from pathlib import Path
 from lab import (
     apt,
     config,
+    declared,
     folders,
     identity,
     mounts,
@@ -36,26 +38,24 @@ from lab import (
 )
 from lab.errors import LabError
 from lab.settings import (
-    APIS,
     CACHE,
+    DB,
     DEBIAN,
     NONE,
-    PORTS,
     Settings,
     write_private,
 )
+from lab.specs import BASE, SPECS, spec
 from lab.web import Server
 
-PACKAGES = ("keystone", "glance-api", "cinder-api", "iproute2")
+PACKAGES = ("iproute2",)
 MARIADB = "mariadb-server-core"
 KEYS = ("fernet-keys", "credential-keys")
-ACCOUNTS = ("admin", "monitor", "glance", "cinder", "db")
+KEYSTONE = "keystone"
+ACCOUNTS = ("admin", "monitor", "db")
+"""Those that have a password beside the projects."""
 SERVICE_ROLES = ("admin", "service")
-GRANTS = {
-    "glance": SERVICE_ROLES,
-    "cinder": SERVICE_ROLES,
-    "monitor": ("reader",),
-}
+READER = "reader"
 # Both kinds of database accept this SQL. Hexadecimal text needs no quoting.
 SET_URL = (
     "update endpoint set url = cast(x'{url}' as char) "
@@ -78,7 +78,7 @@ def packages(db: str, chosen: str = DEBIAN, projects: Sequence[str] = ()) -> tup
     """
     mariadb = (MARIADB,) if db == "mysql" else ()
     newest = release.PACKAGES if chosen != DEBIAN else ()
-    return (*PACKAGES, *mariadb, *newest, *specs.packages(projects))
+    return (*specs.packages(projects), *PACKAGES, *mariadb, *newest)
 
 
 def find(settings: Settings) -> Path:
@@ -105,7 +105,7 @@ def plant(seed: Path, settings: Settings) -> None:
     """Copy a seed's databases and keys into the folders of a new lab."""
     shutil.copytree(seed / "db", settings.database_files, dirs_exist_ok=True)
     for keys in KEYS:
-        shutil.copytree(seed / keys, settings.home("keystone") / keys)
+        shutil.copytree(seed / keys, settings.home(KEYSTONE) / keys)
     folders.own(settings)
     _address(settings)
 
@@ -136,24 +136,26 @@ def _kind(settings: Settings) -> Settings:
         hash_rounds=settings.hash_rounds,
         region=settings.region,
         release=settings.release,
-        projects=tuple(sorted(set(settings.projects) - set(APIS))),
+        projects=tuple(sorted(set(settings.projects) - set(BASE))),
     )
 
 
 def _name(kind: Settings, known: Mapping[str, str]) -> str:
     """The name of a seed. known: the versions of what is not Debian's."""
     installed = apt.versions(packages(kind.db, kind.release, kind.projects))
-    sources = [__file__, config.__file__, identity.__file__, services.__file__]
-    sources += [specs.__file__] if kind.projects else []
-    code = [Path(file or "").read_text() for file in sources]
-    parts = [installed, dict(known), kind.region, kind.hash_rounds, code, *kind.projects]
+    sources = {inspect.getfile(SPECS[name].options) for name in kind.every_project}
+    for module in (config, identity, services, specs, spec):
+        sources.add(inspect.getfile(module))
+    code = [Path(file).read_text() for file in (__file__, *sorted(sources))]
+    catalogue = _catalogue(kind)
+    parts = [installed, dict(known), kind.region, kind.hash_rounds, code, catalogue]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     return f"{kind.db}-{digest[:16]}"
 
 
 def _make(kind: Settings, seed: Path) -> None:
     """Make a seed in a workshop of its own, and move it to its place when it is complete."""
-    names = (*ACCOUNTS, *kind.projects)
+    names = (*ACCOUNTS, *(name for name in kind.every_project if name != KEYSTONE))
     build = replace(kind, passwords={name: secrets.token_urlsafe(18) for name in names})
     _clear(build)  # left by a killed process
     show.line(f"making the {kind.db} databases, once for all labs like this one")
@@ -161,7 +163,6 @@ def _make(kind: Settings, seed: Path) -> None:
         build.directory.mkdir()
         folders.prepare(build)
         config.write(build)
-        specs.write(build)
         _fill(build)
         _keep(build, seed)
     finally:
@@ -179,60 +180,63 @@ def _fill(build: Settings) -> None:
         with show.step("mariadb: system tables"):
             _create_mariadb(build)
         with show.step("mariadb"):
-            services.start(build, "db")
+            services.start(build, DB)
     with ThreadPoolExecutor() as pool:  # each has a database of its own
-        jobs = [pool.submit(_synchronise, build, service) for service in APIS]
-        jobs += [pool.submit(_make_tables, build, name) for name in build.projects]
+        jobs = [pool.submit(_make_tables, build, name) for name in build.every_project]
         for done in jobs:
             done.result()
     with show.step("keystone: bootstrap"):
         _bootstrap(build)
     with show.step("keystone"):
-        services.start(build, "keystone")
+        services.start(build, KEYSTONE)
     with show.step("keystone: users, services, endpoints"):
         _populate(build)
-    services.stop(build, "keystone")
-    services.stop(build, "db")
+    services.stop(build, KEYSTONE)
+    services.stop(build, DB)
 
 
 def _keep(build: Settings, seed: Path) -> None:
     if build.db == "sqlite":
-        for service in APIS:
-            _write_ahead(build, service)  # what is still in the log goes into the file
+        for name in build.every_project:
+            _write_ahead(build, name)  # what is still in the log goes into the file
     part = build.directory / "seed"
     part.mkdir(mode=0o700)
     shutil.copytree(build.database_files, part / "db", ignore=shutil.ignore_patterns("*.sock"))
     for keys in KEYS:
-        shutil.copytree(build.home("keystone") / keys, part / keys)
+        shutil.copytree(build.home(KEYSTONE) / keys, part / keys)
     write_private(part / "passwords.json", json.dumps(dict(build.passwords)))
     part.rename(seed)
 
 
-def _synchronise(build: Settings, service: str) -> None:
-    with show.step(f"{service}: schema"):
-        _manage(build, service, *(["db", "sync"] if service == "cinder" else ["db_sync"]))
-        if build.db == "sqlite":
-            _write_ahead(build, service)
-
-
 def _make_tables(build: Settings, name: str) -> None:
-    commands = specs.schema(build, name)
-    if commands:
+    if SPECS[name].schema:
         with show.step(f"{name}: schema"):
-            for command in commands:
-                _run(command, build, name, api=specs.SPECS[name].api)
+            for command in _schema(build, name):
+                _run(command, build, name)
+            if build.db == "sqlite":
+                _write_ahead(build, name)
 
 
-def _write_ahead(build: Settings, service: str) -> None:
+def _schema(build: Settings, name: str) -> list[list[str]]:
+    """The command lines that make a project's tables."""
+    etc, environment = str(build.own(Path("/etc"))), build.environment(name)
+    found = []
+    for tool, *arguments in SPECS[name].schema:
+        program = str(environment / "bin" / tool) if environment else tool
+        found.append([program, *(word.replace("{etc}", etc) for word in arguments)])
+    return found
+
+
+def _write_ahead(build: Settings, name: str) -> None:
     """Let SQLite's readers and writers work at once.
 
     Otherwise a reader that has not finished makes the commit of another worker fail ("database
     is locked"). The mode is a property of the file.
     """
-    with closing(sqlite3.connect(config.sqlite_file(build, service))) as database:
+    with closing(sqlite3.connect(build.sqlite_file(name))) as database:
         (mode,) = database.execute("pragma journal_mode=wal").fetchone()
         if mode != "wal":
-            raise LabError(f"{service}: SQLite has no write-ahead log here, but {mode}")
+            raise LabError(f"{name}: SQLite has no write-ahead log here, but {mode}")
         database.execute("pragma wal_checkpoint(truncate)")
 
 
@@ -242,20 +246,20 @@ def _create_mariadb(build: Settings) -> None:
     tables = [_of_mariadb(*names) for names in SYSTEM_TABLES]
     sql += [file.read_text() for file in tables]
     sql += ["flush privileges;"]
-    databases = {**{service: (service,) for service in APIS}, **specs.databases(build.projects)}
-    for service, names in databases.items():
-        user = f"'{service}'@'%'"  # by the socket, or from another machine
-        sql += [f"create user {user} identified by '{build.passwords['db']}';"]
-        for name in names:
-            sql += [f"create database {name} character set utf8;"]
-            sql += [f"grant all on {name}.* to {user};"]
+    for project in build.every_project:
+        if databases := SPECS[project].databases:
+            user = f"'{project}'@'%'"  # by the socket, or from another machine
+            sql += [f"create user {user} identified by '{build.passwords['db']}';"]
+            for name in databases:
+                sql += [f"create database {name} character set utf8;"]
+                sql += [f"grant all on {name}.* to {user};"]
     _have_mariadb(build, sql, f"--lc-messages-dir={tables[0].parent}/english")
 
 
 def _have_mariadb(settings: Settings, sql: Sequence[str], *options: str) -> None:
     """Run these statements in a MariaDB that listens nowhere, asks for no password, and ends."""
     command = services.mariadbd(settings, "--bootstrap", *options)
-    _run(command, replace(settings, netns=NONE), "db", stdin="\n".join([*sql, ""]))
+    _run(command, replace(settings, netns=NONE), DB, stdin="\n".join([*sql, ""]))
 
 
 def _of_mariadb(*names: str) -> Path:
@@ -273,11 +277,10 @@ def _of_mariadb(*names: str) -> Path:
 
 def _bootstrap(build: Settings) -> None:
     for command in ("fernet_setup", "credential_setup"):
-        _manage(build, "keystone", command, "--keystone-user=keystone", "--keystone-group=keystone")
-    _, _, url = _catalogue(build)[0]
-    _manage(
+        _manage_keystone(build, command, "--keystone-user=keystone", "--keystone-group=keystone")
+    _, _, url = _catalogue(build)[KEYSTONE]
+    _manage_keystone(
         build,
-        "keystone",
         "bootstrap",
         f"--bootstrap-region-id={build.region}",
         *(f"--bootstrap-{face}-url={url}" for face in ("public", "internal", "admin")),
@@ -287,42 +290,41 @@ def _bootstrap(build: Settings) -> None:
 
 def _populate(build: Settings) -> None:
     """The project of the services, its users, and the catalogue."""
-    keystone = identity.Administrator(config.server(build, "keystone"), build.passwords["admin"])
+    keystone = identity.Administrator(services.server(build, KEYSTONE), build.passwords["admin"])
     project = keystone.create("project", name="service", domain_id="default")
     roles = {role["name"]: role["id"] for role in keystone.call("GET", "/roles")["roles"]}
     if "service" not in roles:  # bootstrap makes it from 2023.1 on
         roles["service"] = keystone.create("role", name="service")
-    further = specs.reader_roles(build.projects)
+    further = [role for name in build.every_project for role in SPECS[name].roles]
     roles.update({role: keystone.create("role", name=role) for role in further})
-    accounts = {**dict.fromkeys(build.projects, SERVICE_ROLES), **GRANTS}
-    accounts["monitor"] = (*accounts["monitor"], *further)
+    others = [name for name in build.every_project if name != KEYSTONE]
+    accounts = {**dict.fromkeys(others, SERVICE_ROLES), "monitor": (READER, *further)}
     for name, granted in accounts.items():
         password = build.passwords[name]
         user = keystone.create("user", name=name, domain_id="default", password=password)
         for role in granted:
             keystone.call("PUT", f"/projects/{project}/users/{user}/roles/{roles[role]}")
-    for name in build.projects:
-        if specs.SPECS[name].domain:
+    for name in others:
+        if SPECS[name].domain:
             _create_domain(build, name, keystone, roles["admin"])
-    for name, kind, url in _catalogue(build)[1:]:
-        service = keystone.create("service", name=name, type=kind)
+    catalogue = _catalogue(build)
+    for called, kind, url in (catalogue[name] for name in others if name in catalogue):
+        service = keystone.create("service", name=called, type=kind)
         for face in ("public", "internal", "admin"):
             keystone.create(
                 "endpoint", service_id=service, interface=face, region_id=build.region, url=url
             )
 
 
-def _catalogue(settings: Settings) -> list[tuple[str, str, str]]:
-    """Name, type and URL of each service; the first is Keystone, whose entry is bootstrap's."""
-    images = str(Server(settings.endpoint["glance"], PORTS["glance"]))
-    volumes = f"{Server(settings.endpoint['cinder'], PORTS['cinder'])}/v3/%(project_id)s"
-    more = [found for name in settings.projects if (found := specs.endpoint(settings, name))]
-    return [
-        ("keystone", "identity", f"{settings.keystone_url()}/v3/"),
-        ("glance", "image", images),
-        ("cinderv3", "volumev3", volumes),
-        *more,
-    ]
+def _catalogue(settings: Settings) -> dict[str, tuple[str, str, str]]:
+    """Name, type and URL of each project's service; the entry of Keystone is bootstrap's."""
+    found = {}
+    for project in settings.every_project:
+        if endpoint := SPECS[project].endpoint:
+            name, kind, path = endpoint
+            server = Server(settings.called_at(project), declared.daemon(SPECS[project].api).port)
+            found[project] = (name, kind, f"{server}{path}")
+    return found
 
 
 def _address(settings: Settings) -> None:
@@ -330,12 +332,12 @@ def _address(settings: Settings) -> None:
 
     It is done in the database itself: to start Keystone for it would take seconds.
     """
-    moved = set(_catalogue(settings)) - set(_catalogue(_kind(settings)))
+    moved = {*_catalogue(settings).values()} - {*_catalogue(_kind(settings)).values()}
     sql = [SET_URL.format(url=url.encode().hex(), kind=kind) for _, kind, url in sorted(moved)]
     if sql and settings.db == "mysql":
         _have_mariadb(settings, ["use keystone;", *sql])
     elif sql:
-        with closing(sqlite3.connect(config.sqlite_file(settings, "keystone"))) as database:
+        with closing(sqlite3.connect(settings.sqlite_file(KEYSTONE))) as database:
             database.executescript("\n".join(sql))
 
 
@@ -343,37 +345,37 @@ def _create_domain(
     build: Settings, name: str, keystone: identity.Administrator, role: str
 ) -> None:
     """Make a project's own domain, with its administrator; role: the id of the role admin."""
-    domain = keystone.create("domain", name=specs.SPECS[name].domain)
+    domain = keystone.create("domain", name=SPECS[name].domain)
     admin, password = f"{name}_domain_admin", build.passwords[name]
     user = keystone.create("user", name=admin, domain_id=domain, password=password)
     keystone.call("PUT", f"/domains/{domain}/users/{user}/roles/{role}")
 
 
-def _manage(
-    build: Settings, service: str, *arguments: str, environment: Mapping[str, str] | None = None
+def _manage_keystone(
+    build: Settings, *arguments: str, environment: Mapping[str, str] | None = None
 ) -> None:
-    tool = build.program(service, f"{service}-manage")
-    command = [tool, f"--config-file={build.config(service)}", *arguments]
-    _run(command, build, service, environment=environment)
+    command = ["keystone-manage", f"--config-file={build.config(KEYSTONE)}", *arguments]
+    _run(command, build, KEYSTONE, environment=environment)
 
 
 def _run(
     command: Sequence[str],
     build: Settings,
-    service: str,
+    project: str,
     *,
     stdin: str = "",
     environment: Mapping[str, str] | None = None,
-    api: str = "",
 ) -> None:
-    """Run a tool of a service as its user, and in the namespace, so that it ends with that.
+    """Run a tool of a project, or of MariaDB, as its user.
 
-    api: of the service; a tool finds its configuration where the API does.
+    It runs in the namespace, so that it ends with that. A tool finds its configuration where the
+    API does.
     """
-    home, log = build.home(service), build.log(service)
-    argv, user = command, build.users[service]
+    home, log = build.home(project), build.log(project)
+    argv, user = command, build.users[project]
+    api = SPECS[project].api if project in SPECS else ""
     if mounts.needed(api):
-        argv, user = mounts.argv(build, api, command, user), "root"
+        argv, user = mounts.argv(build, api, argv, user), "root"
     with log.open("a") as output, netns.inside(build.namespace):
         done = subprocess.run(
             argv,
@@ -388,4 +390,5 @@ def _run(
         )
     if done.returncode != 0:
         tool = Path(command[0]).name
-        raise LabError(f"{tool} failed with {done.returncode}", log=services.words(build, service))
+        latest = services.latest_log(build, project)
+        raise LabError(f"{tool} failed with {done.returncode}", log=latest)

@@ -16,16 +16,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab import config, declared, mounts, netns, network, process
+from lab import config, declared, mounts, netns, network, process, specs
 from lab.errors import LabError
 from lab.process import Process
-from lab.settings import APIS, OVS, RABBIT, RABBIT_PORT, Settings
-from lab.web import Server
+from lab.settings import DB, OVS, RABBIT, RABBIT_PORT, Settings
+from lab.specs import BASE, SPECS
+from lab.web import Server, reachable
 
 READY = 180.0  # seconds; a loaded machine is slow to import OpenStack
 GRACE = 8.0  # seconds; MariaDB has data to write
-READY_PATHS = {"keystone": "/v3", "glance": "/healthcheck", "cinder": "/healthcheck"}
-KEYSTONE_SCRIPT = Path("/usr/bin/keystone-wsgi-public")
 ESTABLISHED = "01"  # in /proc/net/tcp
 AMQP = b"AMQP\0\0\x09\x01"
 BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -33,7 +32,7 @@ BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 def start(settings: Settings, service: str) -> Process:
     """Start a service and wait until it serves. If it does not, it is ended again."""
-    if service == "db":
+    if service == DB:
         settings.socket.unlink(missing_ok=True)  # of a MariaDB that was killed
     elif server := where(settings, service):
         refuse_taken(server, service)
@@ -91,43 +90,41 @@ def running(settings: Settings, service: str) -> list[Process]:
 
 def command(settings: Settings, service: str) -> list[str]:
     """The command line of a service. There is no password in any of them."""
-    if service == "db":
+    if service == DB:
         return mariadbd(settings, f"--socket={settings.socket}", "--max-connections=500")
     if service == RABBIT:
         # Otherwise RabbitMQ would start epmd as a daemon, which would outlive the lab.
         return ["sh", "-c", "epmd -address 127.0.0.1 & exec /usr/lib/rabbitmq/bin/rabbitmq-server"]
     if service == OVS:
         return network.command(settings)
-    if service not in APIS:
-        return declared.command(service, settings.parameters(service))[0]
-    if service == "keystone":
-        return uwsgi(settings, service, _keystone())
-    configuration = f"--config-file={settings.config(service)}"
+    return declared.command(specs.agent(service), parameters(settings, service))[0]
+
+
+def parameters(settings: Settings, service: str) -> dict[str, str]:
+    """The parameters of the service's agent that give the command line with which it runs here."""
+    agent = specs.agent(service)
+    given = settings.parameters(agent)
+    if service not in BASE:
+        return given
     if environment := settings.environment(service):
-        return uwsgi(
-            settings,
-            service,
-            f"--virtualenv={environment}",
-            f"--module={service}.wsgi.api:application",
-            *([f"--pyargv={configuration}"] if service == "cinder" else []),
-        )
-    return [f"/usr/bin/{service}-api", configuration]
+        given.update(server="uwsgi", additional_parameters=f"--virtualenv={environment}")
+    if declared.by_uwsgi(agent, given):
+        given.update(processes=str(settings.workers), threads="4")
+        if not declared.daemon(agent).uwsgi.listen:
+            listens = Server(settings.listens_at(service), specs.port(service))
+            given["bind"] = str(listens).partition("//")[2]
+    return given
 
 
 def environment(settings: Settings, service: str) -> dict[str, str]:
     """The variables that a service needs."""
     if service == RABBIT:
         return _of_rabbit(settings)
-    if service == "db":
+    if service == DB:
         return {}
     if service == OVS:
         return network.environment(settings)
-    if service not in APIS:
-        return declared.command(service, settings.parameters(service))[1]
-    return {
-        "OS_KEYSTONE_CONFIG_FILES": str(settings.config("keystone")),
-        "OS_GLANCE_CONFIG_DIR": str(settings.config("glance").parent),
-    }
+    return declared.command(specs.agent(service), parameters(settings, service))[1]
 
 
 def _of_rabbit(settings: Settings) -> dict[str, str]:
@@ -152,21 +149,28 @@ def _of_rabbit(settings: Settings) -> dict[str, str]:
     }
 
 
+def server(settings: Settings, service: str) -> Server:
+    """Where a service listens, seen from where it runs; its port is 0 where it has none.
+
+    What its file says counts more than the lab's settings: a test may have changed it.
+    """
+    address, port = settings.listens_at(settings.project(service)), specs.port(service)
+    served = declared.daemon(specs.agent(service)).uwsgi
+    if served and served.listen:
+        file, section = settings.config(service), served.listen_section
+        host, number = (config.option(file, section, name) for name in served.listen)
+        address, port = host or address, int(number or port)
+    return Server(reachable(address), port, settings.namespace)
+
+
 def where(settings: Settings, service: str) -> Server | None:
     """Where a service listens, seen from where it runs; None for one without a port."""
     if service == RABBIT:
         return settings.rabbit
     if service == OVS:
         return None
-    server = config.server(settings, service)
-    return server if server.port else None
-
-
-def _keystone() -> str:
-    """uWSGI's option for Keystone's application: a script, or a module where there is none."""
-    if KEYSTONE_SCRIPT.exists():
-        return f"--wsgi-file={KEYSTONE_SCRIPT}"
-    return "--module=keystone.wsgi.api:application"
+    found = server(settings, service)
+    return found if found.port else None
 
 
 def mariadbd(settings: Settings, *options: str) -> list[str]:
@@ -182,29 +186,6 @@ def mariadbd(settings: Settings, *options: str) -> list[str]:
         # Kernel AIO is limited for the whole machine; many labs would use it up.
         "--innodb-use-native-aio=0",
         *options,
-    ]
-
-
-def uwsgi(settings: Settings, service: str, *application: str) -> list[str]:
-    """The command line of a service as Debian runs it, but with our number of processes."""
-    address = settings.bind[service]
-    host = f"[{address}]" if ":" in address else address
-    return [
-        "uwsgi_python3",
-        f"--http-socket={host}:{config.server(settings, service).port}",
-        *application,
-        "--plugins=python3",
-        "--master",
-        "--die-on-term",
-        "--no-orphans",
-        "--lazy-apps",
-        "--enable-threads",
-        "--need-app",
-        f"--processes={settings.workers}",
-        "--threads=4",
-        "--buffer-size=65535",
-        # uwsgi closes the connection, and without this a client would not expect it.
-        "--add-header=Connection: close",
     ]
 
 
@@ -229,14 +210,14 @@ def refuse_taken(server: Server, service: str) -> None:
 
 def serves(settings: Settings, service: str) -> bool:
     """Whether a service answers without a token."""
-    if service == "db":
+    if service == DB:
         return _greets(settings.socket)
     if service == OVS:
         return network.serves(settings)
     if server := where(settings, service):
         if service == RABBIT:
             return _takes_clients(server)
-        return _answers(server, READY_PATHS.get(service, ""))
+        return _answers(server, SPECS[service].ready if service in SPECS else "")
     # Those that have no connection to RabbitMQ wait for their database by themselves.
     return not declared.lives_by_broker(service) or connected(running(settings, service))
 
@@ -246,15 +227,15 @@ def await_ready(settings: Settings, service: str, master: Process) -> None:
     deadline = time.monotonic() + READY
     while not serves(settings, service):
         if not master.alive():
-            raise LabError(f"{service} ended before it served", log=words(settings, service))
+            raise LabError(f"{service} ended before it served", log=latest_log(settings, service))
         if time.monotonic() > deadline:
             raise LabError(
-                f"{service} does not serve after {READY:.0f} s", log=words(settings, service)
+                f"{service} does not serve after {READY:.0f} s", log=latest_log(settings, service)
             )
         time.sleep(process.POLL)
 
 
-def words(settings: Settings, service: str) -> Path:
+def latest_log(settings: Settings, service: str) -> Path:
     """The log that a service wrote to last."""
     logs = [log for log in settings.log(service).parent.glob("*.log") if log.stat().st_size]
     return max(logs, key=lambda log: log.stat().st_mtime, default=settings.log(service))

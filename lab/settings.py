@@ -13,74 +13,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from lab import declared
+from lab import declared, specs
 from lab.errors import LabError
-from lab.web import Server
+from lab.specs import BASE, FURTHER, SPECS, WSGI_ONLY
+from lab.web import LOOPBACK, Server, reachable
 
-SERVICES = ("db", "keystone", "glance", "cinder")  # in the order of their start
-APIS = SERVICES[1:]
+DB = "db"
+"""MariaDB, in a lab whose databases are not SQLite's."""
 RABBIT = "rabbit"
 RABBIT_PORT = 5672
 OVS = "ovs"
 """Open vSwitch, where Neutron's agents run (`lab.network`)."""
-
-DAEMONS = {
-    "placement": ("placement-api",),
-    "nova": (
-        "nova-conductor",
-        "nova-scheduler",
-        "nova-api",
-        "nova-api-metadata",
-        "nova-novnc",
-        "nova-serialproxy",
-        "nova-compute",
-    ),
-    "neutron": (
-        "neutron-rpc-server",
-        "neutron-server",
-        "neutron-ovs-agent",
-        "neutron-dhcp-agent",
-        "neutron-l3-agent",
-        "neutron-metadata-agent",
-    ),
-    "heat": ("heat-engine", "heat-api", "heat-api-cfn"),
-    "cinder": ("cinder-scheduler", "cinder-volume", "cinder-backup"),
-    "ceilometer": ("ceilometer-agent-central", "ceilometer-agent-notification"),
-    "manila": ("manila-scheduler", "manila-api", "manila-share", "manila-data"),
-    "designate": (
-        "designate-central",
-        "designate-api",
-        "designate-producer",
-        "designate-worker",
-        "designate-mdns",
-        "designate-sink",
-    ),
-    "barbican": ("barbican-worker", "barbican-api"),
-    "aodh": ("aodh-evaluator", "aodh-listener", "aodh-notifier", "aodh-api"),
-    "octavia": (
-        "octavia-worker",
-        "octavia-health-manager",
-        "octavia-housekeeping",
-        "octavia-api",
-    ),
-    "ironic": ("ironic-conductor", "ironic-api"),
-    "magnum": ("magnum-conductor", "magnum-api"),
-    "gnocchi": ("gnocchi-metricd", "gnocchi-api"),
-    "masakari": ("masakari-engine", "masakari-api"),
-}
-"""The further projects that a lab may have, and the agents of their daemons (see `lab.specs`)."""
-UWSGI_ONLY = ("nova-api-metadata",)
-"""Agents whose daemon Debian has as a WSGI script alone."""
-LOOPBACK = "127.0.0.1"
 OWN = "own"
 NONE = "none"
-PORTS = {"keystone": 5000, "glance": 9292, "cinder": 8776}
-CONFIG_FILES = {
-    "keystone": "keystone.conf",
-    "glance": "glance-api.conf",
-    "cinder": "cinder.conf",
-}
-USERS = {"db": "nobody", "keystone": "keystone", "glance": "glance", "cinder": "cinder"}
 SOCKET_PATH_MAX = 107
 HASH_ROUNDS = 4
 """log2 of the rounds (bcrypt) in which Keystone hashes a password: the fewest that it allows."""
@@ -121,8 +66,8 @@ class Settings:
     directory: Path
     db: str = "sqlite"
     netns: str = OWN
-    bind: Addresses = field(default_factory=lambda: per_service("127.0.0.1"))
-    endpoint: Addresses = field(default_factory=lambda: per_service("127.0.0.1"))
+    bind: Addresses = field(default_factory=lambda: per_service(LOOPBACK))
+    endpoint: Addresses = field(default_factory=lambda: per_service(LOOPBACK))
     workers: int = 2
     hash_rounds: int = HASH_ROUNDS
     region: str = "regionOne"
@@ -147,26 +92,29 @@ class Settings:
         return self.netns == OWN
 
     @property
+    def every_project(self) -> tuple[str, ...]:
+        """Keystone, Glance and Cinder, and the further projects; each once."""
+        return tuple(dict.fromkeys((*BASE, *self.projects)))
+
+    @property
     def services(self) -> tuple[str, ...]:
         """All services, in the order of their start."""
-        db = SERVICES[: 1 if self.db == "mysql" else 0]
+        db = (DB,) if self.db == "mysql" else ()
         rabbit = (RABBIT,) if self.projects else ()
         ovs = (OVS,) if "neutron" in self.projects else ()
-        daemons = [daemon for name in self.projects for daemon in DAEMONS[name]]
-        return (*db, *rabbit, *APIS, *ovs, *daemons)
+        daemons = [daemon for name in self.projects for daemon in SPECS[name].daemons]
+        return (*db, *rabbit, *BASE, *ovs, *daemons)
 
     @property
     def users(self) -> dict[str, str]:
         """The user who owns the folders of each project, by the project's name."""
         rabbit = {RABBIT: "rabbitmq"} if self.projects else {}
         ovs = {OVS: "root"} if "neutron" in self.projects else {}
-        return {**USERS, **rabbit, **ovs, **{name: name for name in self.projects}}
+        return {DB: "nobody", **rabbit, **ovs, **{name: name for name in self.every_project}}
 
     def project(self, service: str) -> str:
-        """The project of a service; each service that every lab has is a project of its own."""
-        if service in (*SERVICES, RABBIT, OVS, *self.projects):
-            return service
-        return next(name for name, daemons in DAEMONS.items() if service in daemons)
+        """The project of a service; the database, RabbitMQ and Open vSwitch are their own."""
+        return service if service in (DB, RABBIT, OVS) else specs.project(service)
 
     def own(self, path: Path) -> Path:
         """The path in this lab that takes the place of a file or folder of the machine."""
@@ -174,30 +122,24 @@ class Settings:
 
     def config(self, service: str) -> Path:
         """The configuration file of a service."""
-        if service in CONFIG_FILES:
-            return self.directory / "etc" / service / CONFIG_FILES[service]
-        return self.own(Path(declared.defaults(service)["config"]))
+        return self.own(Path(declared.defaults(specs.agent(service))["config"]))
 
-    def parameters(self, service: str) -> dict[str, str]:
-        """The agent's parameters with which it reads this lab's configuration."""
-        if declared.fixed_config(service):  # `lab.mounts` mounts the lab's own there
-            return declared.config_parameters(service)
-        files = declared.config_parameters(service).items()
-        server = {"server": "uwsgi"} if service in UWSGI_ONLY else {}
+    def parameters(self, agent: str) -> dict[str, str]:
+        """The parameters with which an agent reads this lab's configuration."""
+        if declared.fixed_config(agent):  # `lab.mounts` mounts the lab's own there
+            return declared.config_parameters(agent)
+        files = declared.config_parameters(agent).items()
+        server = {"server": "uwsgi"} if agent in WSGI_ONLY else {}
         return {**{name: str(self.own(Path(path))) for name, path in files}, **server}
 
-    def environment(self, service: str) -> Path | None:
-        """The virtual environment that a service is in; None where it is Debian's."""
-        newest = self.release == NEWEST and service in ("glance", "cinder")
+    def environment(self, project: str) -> Path | None:
+        """The virtual environment that a project is in; None where it is Debian's."""
+        newest = self.release == NEWEST and SPECS[project].newest
         return NEWEST_ENVIRONMENT if newest else None
 
-    def program(self, service: str, name: str) -> str:
-        """The path of one of a service's programs."""
-        return str((self.environment(service) or Path("/usr")) / "bin" / name)
-
-    def shipped(self, service: str, name: str) -> Path:
-        """A configuration file that came with a service."""
-        return (self.environment(service) or Path("/")) / "etc" / service / name
+    def shipped(self, project: str, name: str) -> Path:
+        """A configuration file that came with a project."""
+        return (self.environment(project) or Path("/")) / "etc" / project / name
 
     def home(self, service: str) -> Path:
         """The folder in which a service keeps its files."""
@@ -222,6 +164,20 @@ class Settings:
     def socket(self) -> Path:
         """MariaDB's Unix socket, which is reached from every network namespace."""
         return self.database_files / "mysql.sock"
+
+    def sqlite_file(self, project: str) -> Path:
+        """The file of a project's SQLite database."""
+        return self.database_files / project / f"{project}.sqlite"
+
+    def connection(self, project: str, database: str = "") -> str:
+        """The URL of a project's database, for SQLAlchemy; by default that of its own name."""
+        if self.db == "mysql":
+            login = f"{project}:{self.passwords['db']}"
+            name = database or project
+            if self.database:
+                return f"mysql+pymysql://{login}@{self.database}/{name}"
+            return f"mysql+pymysql://{login}@localhost/{name}?unix_socket={self.socket}"
+        return f"sqlite:///{self.sqlite_file(project)}"
 
     @property
     def file(self) -> Path:
@@ -249,7 +205,7 @@ class Settings:
 
     def keystone_url(self) -> str:
         """Keystone's URL for the catalogue and the other services."""
-        return str(Server(self.endpoint["keystone"], PORTS["keystone"]))
+        return str(Server(self.endpoint["keystone"], specs.port("keystone")))
 
     def credentials(self, username: str, project: str) -> Credentials:
         """The credentials of a user of this lab."""
@@ -286,8 +242,8 @@ class Settings:
             raise LabError(f"no such kind of database: {self.db} (sqlite or mysql)")
         if self.release not in RELEASES:
             raise LabError(f"no such release: {self.release} (there are {RELEASES})")
-        if unknown := set(self.projects) - set(DAEMONS):
-            known = ", ".join(DAEMONS)
+        if unknown := set(self.projects) - set(FURTHER):
+            known = ", ".join(FURTHER)
             raise LabError(f"no such project: {', '.join(sorted(unknown))} (there are {known})")
         if self.projects and self.db != "mysql":
             raise LabError(f"{', '.join(self.projects)}: these want --db mysql")
@@ -302,17 +258,12 @@ class Settings:
 
 
 def per_service(addresses: str | Addresses) -> dict[str, str]:
-    """An address for each API, from one for all or from some of them; and for further projects."""
+    """An address for each of BASE, from one for all or from some; and for further projects."""
     if isinstance(addresses, str):
-        return dict.fromkeys(APIS, addresses)
-    if unknown := set(addresses) - {*APIS, *DAEMONS}:
-        raise LabError(f"no such service: {', '.join(sorted(unknown))} (there are {APIS})")
+        return dict.fromkeys(BASE, addresses)
+    if unknown := set(addresses) - {*SPECS}:
+        raise LabError(f"no such service: {', '.join(sorted(unknown))} (there are {BASE})")
     return {**per_service(LOOPBACK), **addresses}
-
-
-def reachable(address: str) -> str:
-    """The address to connect to, where a server listens on this one."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
 
 
 def write_private(path: Path, text: str) -> None:

@@ -14,8 +14,14 @@ from typing import Any
 
 from lab import netns
 
+LOOPBACK = "127.0.0.1"
 TIMEOUT = 60.0
 """Seconds that an answer may take: the first request of a worker, on a loaded machine."""
+
+
+def reachable(address: str) -> str:
+    """The address to connect to, where a server listens on this one."""
+    return {"0.0.0.0": LOOPBACK, "::": "::1"}.get(address, address)
 
 
 @dataclass(frozen=True)

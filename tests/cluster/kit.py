@@ -463,7 +463,7 @@ def members(cluster: Cluster, node: str) -> list[Process]:
     if first is None:
         return []
     namespace = _namespace(first)
-    return [each for each in process.everyone() if _namespace(each) == namespace]
+    return [each for each in process.every() if _namespace(each) == namespace]
 
 
 def _namespace(found: Process) -> str:

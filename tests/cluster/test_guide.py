@@ -19,7 +19,6 @@ from lab.openstack import ControlPlane
 pytestmark = pytest.mark.real
 
 VIPS = {"glance": "10.99.0.101", "cinder": "10.99.0.102"}
-LISTEN = {"glance": "bind_host", "cinder": "osapi_volume_listen"}
 
 # Word for word as in the guide, except for the words in capitals.
 GUIDE = {

@@ -74,7 +74,7 @@ def members(cluster: Cluster, node: str) -> list[Process]:
     assert first
     space = os.readlink(f"/proc/{first.pid}/ns/pid")
     found = []
-    for candidate in process.everyone():
+    for candidate in process.every():
         with suppress(OSError):
             if os.readlink(f"/proc/{candidate.pid}/ns/pid") == space:
                 found.append(candidate)

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from lab.openstack import ControlPlane
-from lab.settings import USERS
 from openstack_ocf import clients, configuration, description
 from tool.kit import command
 
@@ -20,7 +19,7 @@ pytestmark = pytest.mark.real
 def check(cloud: ControlPlane, folder: Path, config: Path) -> list[tuple[str, str, str]]:
     """Id, place and words of each finding about Glance with a configuration file."""
     (folder / "d.conf").write_text(
-        f"[DEFAULT]\nnodes = node1\n[glance]\nvip = 127.0.0.12\nuser = {USERS['glance']}\n"
+        f"[DEFAULT]\nnodes = node1\n[glance]\nvip = 127.0.0.12\nuser = glance\n"
         f"config = {config}\nadditional_parameters = --config-dir={config.parent}/more\n")
     done = command("check", "--format", "json", "--description", folder / "d.conf",
                    prefix=cloud.argv(()))

@@ -9,9 +9,8 @@ from contextlib import contextmanager
 import pytest
 
 from harness import eventually, expect
-from lab import netns, process
+from lab import declared, netns, process, specs
 from lab.openstack import ControlPlane
-from lab.settings import PORTS
 from real.kit import PATIENCE, SHORT, MakeReal, Real, also
 
 pytestmark = pytest.mark.real
@@ -123,7 +122,7 @@ def test_broken_configuration(make: MakeReal, cloud: ControlPlane, which: str) -
 def test_port_taken(real: Real, cloud: ControlPlane) -> None:
     """If another process has the port, start fails and says so, and that process is left alone."""
     real.resource.parameters["config"] = cloud.variant(real.service, "taken", log_file="")
-    port = PORTS[real.service]
+    port = specs.port(real.service)
 
     with stranger(cloud, port):
         if real.service == "glance":
@@ -160,7 +159,7 @@ def test_port_shared(real: Real, make: MakeReal) -> None:
 @also("cinder-uwsgi")
 def test_address_of_another_node(real: Real, cloud: ControlPlane) -> None:
     """If this node does not have the address to listen on, the daemon ends, and start says so."""
-    option = {"glance": "bind_host", "cinder": "osapi_volume_listen"}[real.service]
+    option = declared.daemon(real.resource.agent.name).uwsgi.listen[0]
     real.resource.parameters["config"] = cloud.variant(
         real.service, "elsewhere", **{option: "192.0.2.1", "log_file": ""}
     )

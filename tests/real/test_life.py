@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 
 from harness import INTERPRETERS, eventually, expect
-from lab import config, netns
+from lab import config, netns, specs
 from lab.openstack import ControlPlane
-from lab.settings import PORTS, USERS
 from real.kit import PATIENCE, MakeReal, Real, also
 
 pytestmark = pytest.mark.real
@@ -35,7 +34,7 @@ def test_from_stopped_to_stopped(
 
     expect(resource.probe(), 7)
     expect(resource.start(), 0)
-    assert {PORTS[service]} == real.listeners()
+    assert {specs.port(service)} == real.listeners()
     assert ("uwsgi-core" in real.running()) == (server != "standalone")
     assert 300 == real.get().status
     before = real.pids()
@@ -62,7 +61,7 @@ def test_output_goes_to_the_log_file_and_no_secret_anywhere(real: Real) -> None:
     real.start()
     expect(real.resource.monitor(), 0)
 
-    assert pwd.getpwnam(USERS[real.service]).pw_uid == log.stat().st_uid
+    assert pwd.getpwnam(real.cloud.settings.users[real.service]).pw_uid == log.stat().st_uid
     assert 0o640 == log.stat().st_mode & 0o777
     output = {os.readlink(f"/proc/{real.master().pid}/fd/{number}") for number in (1, 2)}
     assert {str(log)} == output
@@ -153,7 +152,7 @@ def test_lost_state_and_pidfile(real: Real) -> None:
 
 def test_taken_over_from_the_shell_agent(real: Real) -> None:
     """A daemon that the HA guide's shell agent started runs on under ours, and ours stops it."""
-    resource, user = real.resource, USERS[real.service]
+    resource, user = real.resource, real.cloud.settings.users[real.service]
     daemon = f"{real.service}-api --config-file {resource.parameters['config']}"
     inner = shlex.quote(f"{daemon}  >> /dev/null 2>&1 & echo $!")
     subprocess.run(

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from harness import eventually, expect
+from lab import specs
 from lab.openstack import ControlPlane
-from lab.settings import NEWEST, NEWEST_ENVIRONMENT, PORTS
+from lab.settings import NEWEST, NEWEST_ENVIRONMENT
 from real.kit import PATIENCE, MakeReal, ocf_tester
 
 pytestmark = pytest.mark.real
@@ -35,7 +36,7 @@ def test_from_stopped_to_stopped(make: MakeReal, cloud: ControlPlane, which: str
     expect(resource.call("validate-all"), 0)
     expect(resource.probe(), 7)
     real.start()
-    assert {PORTS[real.service]} == real.listeners()
+    assert {specs.port(real.service)} == real.listeners()
     assert {"uwsgi-core"} == real.running()
     expect(resource.start(), 0)
     expect(resource.monitor(), 0)

@@ -7,7 +7,6 @@ import re
 import pytest
 
 from harness import eventually, expect
-from lab import config
 from lab.openstack import ControlPlane
 from real.kit import PATIENCE, SHORT, MakeReal, Real
 
@@ -107,10 +106,10 @@ def test_database_gone(unharmed: Real, cloud: ControlPlane) -> None:
 def test_database_hangs(make: MakeReal, cloud: ControlPlane) -> None:
     """A Glance whose MariaDB hangs, while Keystone is well, does not serve: 1, and in time."""
     glance = make("glance")
-    before = config.connection(cloud.settings, "glance")
+    before = cloud.settings.connection("glance")
     with ControlPlane.temporary(db="mysql") as other:
         other.up("db")
-        cloud.set("glance", "database", "connection", config.connection(other.settings, "glance"))
+        cloud.set("glance", "database", "connection", other.settings.connection("glance"))
         try:
             glance.start()
             expect(glance.resource.monitor(), 0)

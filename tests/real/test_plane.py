@@ -12,8 +12,7 @@ from contextlib import ExitStack
 import pytest
 
 from harness import OCF, eventually, expect
-from lab import process
-from lab.agents import service_of
+from lab import process, specs
 from lab.openstack import ControlPlane
 from lookalike.records import declared
 from real.fleet import (
@@ -122,7 +121,7 @@ def listed(plane: ControlPlane, name: str) -> list[str]:
         plane, "keystone", "GET", f"/v3/projects?name={plane.credentials.project_name}"
     )["projects"]
     path = record.path.replace("{project_id}", project["id"])
-    found = plane.server(service_of(name)).get(path, token=plane.token())
+    found = plane.server(specs.service(name)).get(path, token=plane.token())
     return [str(one[record.named]) for one in found.json()[f"{record.what}s"]]
 
 

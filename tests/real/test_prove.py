@@ -23,6 +23,7 @@ from harness import eventually
 from lab import specs
 from lab.openstack import ControlPlane
 from lab.playground import WORKERS
+from lab.specs.spec import HOST
 from real.kit import as_admin
 from tool.kit import ROOT, argv
 
@@ -207,7 +208,7 @@ def test_volume_of_another_host(cinder: Cloud) -> None:
         assert 1 == len(cinder.names())
     finally:
         cinder.go()
-        gone(specs.HOST)
+        gone(HOST)
         cinder.cloud.up("cinder-volume")
         process.wait()
     assert eventually(lambda: not cinder.names(), 180)

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from harness import eventually, expect
-from lab import config, netns
+from lab import declared, netns, specs
 from lab.openstack import ControlPlane
-from lab.settings import PORTS
 from real.kit import PATIENCE, MakeReal
 
 pytestmark = pytest.mark.real
@@ -36,13 +35,14 @@ def test_address(
 ) -> None:
     """uWSGI listens at the address in the service's configuration; bind gives what is not there."""
     real = make(which)
-    twin = cloud.twin(real.service, which, **{config.LISTEN[real.service][0]: address})
+    option = declared.daemon(real.resource.agent.name).uwsgi.listen[0]
+    twin = cloud.twin(real.service, which, **{option: address})
     real.resource.parameters.update({**parameters, "config": twin})
 
     real.start()
 
     assert url == real.state()["checks"]["address"]["url"]
-    assert {PORTS[real.service]} == real.listeners()
+    assert {specs.port(real.service)} == real.listeners()
     assert real.refused(), "it listens on another address as well"
     expect(real.resource.monitor(), 0)
     expect(real.resource.stop(), 0)
@@ -53,7 +53,7 @@ def test_tls(make: MakeReal, folder: Path, certificate: Path) -> None:
     """A uWSGI with TLS is monitored by an https url, and its certificate is verified."""
     glance = make("glance-uwsgi")
     ini = folder / "uwsgi.ini"
-    where = f"127.0.0.1:{PORTS['glance']}"
+    where = f"127.0.0.1:{specs.port('glance')}"
     ini.write_text(f"[uwsgi]\nhttps-socket = {where},{certificate},{certificate}\nlazy-apps = 1\n")
     url = {"url": f"https://{where}", "os_cacert": certificate}
     glance.resource.parameters.update({"uwsgi_ini": ini, **url})

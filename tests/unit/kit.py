@@ -108,7 +108,7 @@ class Tree:
     def workers(self) -> list[int]:
         return sorted(self.pids("worker"))
 
-    def everyone(self) -> list[int]:
+    def members(self) -> list[int]:
         return sorted(self.pids("master") + self.pids("worker"))
 
     def kill_master(self) -> None:
@@ -180,7 +180,7 @@ class Zoo:
             [str(self.binary()), "--config-file", str(config)], env=environment, user=user,
             session=session)
         tree = Tree(config, child)
-        eventually(lambda: len(tree.everyone()) == 1 + int(str(spec.get("workers", 0))))
+        eventually(lambda: len(tree.members()) == 1 + int(str(spec.get("workers", 0))))
         return tree
 
     def pids(self) -> list[int]:

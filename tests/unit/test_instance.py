@@ -221,7 +221,7 @@ def test_tag_without_account(make: Callable[..., Home]) -> None:
     """Where the account is gone, the tag alone finds the daemon: stop needs no user."""
     home = make(owner=None)
     tree = home.zoo.tree(tag=home.tag, user=OTHER, workers=1)
-    assert tree.everyone() == home.family()
+    assert tree.members() == home.family()
     assert [] == home.end()
 
 
@@ -277,11 +277,11 @@ def test_adoption(
     home.config = str(tree.config)
     home.store.write_pidfile(tree.master)
     assert (tree.master, []) == home.look()
-    assert tree.everyone() == home.family()
+    assert tree.members() == home.family()
     assert tree.master == home.store.read().pid
     assert f"takes over the running daemon, pid {tree.master}" in logged()
     assert [] == home.end()
-    assert not any(map(lives, tree.everyone()[1:]))
+    assert not any(map(lives, tree.members()[1:]))
 
 
 @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ def test_stranger_in_the_pidfile(
     assert ((0, []), []) == (home.look(), home.family())
     assert 0 == home.store.read().pid
     assert [] == home.end()
-    assert all(map(lives, tree.everyone()))
+    assert all(map(lives, tree.members()))
 
 
 @pytest.mark.parametrize("pid", [1, os.getpid()], ids=["init", "the agent itself"])
@@ -339,7 +339,7 @@ def test_end_without_grace(home: Home) -> None:
 def test_end_of_the_stopped(home: Home, who: str) -> None:
     """A tree that was stopped (SIGSTOP) is continued, so that it handles TERM."""
     tree = home.start(workers=2)
-    stopped = {"all": tree.everyone(), "workers": tree.workers, "master": [tree.master]}[who]
+    stopped = {"all": tree.members(), "workers": tree.workers, "master": [tree.master]}[who]
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
     eventually(lambda: all(fields_of(pid)[0] == "T" for pid in stopped))

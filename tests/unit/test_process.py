@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentlib.process import Process, descendants, everyone, find, living, present
+from agentlib.process import Process, descendants, every, find, living, present
 from agentlib.tags import TAG, carries
 from looks import eventually, fields_of
 from unit.kit import NOBODY, OTHER, ROOT, Zoo
@@ -102,7 +102,7 @@ def test_zombie(zoo: Zoo) -> None:
     assert "Z" == fields_of(child.pid)[0]
     assert find(child.pid) is None
     assert [] == living([found])
-    assert child.pid not in [p.pid for p in everyone()]
+    assert child.pid not in [p.pid for p in every()]
 
 
 def test_stopped(zoo: Zoo) -> None:
@@ -142,31 +142,31 @@ def test_repr() -> None:
     assert "pid 42 (x, state S)" == repr(Process(42, line()))
 
 
-# --- everyone -----------------------------------------------------------------------------------
+# --- every --------------------------------------------------------------------------------------
 
 
-def test_everyone(zoo: Zoo) -> None:
+def test_every(zoo: Zoo) -> None:
     """All processes are found but the caller."""
     tree = zoo.tree(workers=2)
-    pids = {p.pid for p in everyone()}
-    assert set(tree.everyone()) <= pids
+    pids = {p.pid for p in every()}
+    assert set(tree.members()) <= pids
     assert os.getpid() not in pids
 
 
-def test_everyone_born_since(zoo: Zoo) -> None:
+def test_every_one_born_since(zoo: Zoo) -> None:
     """Processes that were seen are left out the next time."""
     seen: set[int] = set()
     old = zoo.sleeper()
-    first = {p.pid for p in everyone(seen)}
+    first = {p.pid for p in every(seen)}
     new = zoo.sleeper()
-    second = {p.pid for p in everyone(seen)}
+    second = {p.pid for p in every(seen)}
     assert {old.pid} == {old.pid, new.pid} & first
     assert {new.pid} == {old.pid, new.pid} & second
 
 
 NAMESPACE = """
 import os, signal, sys
-from agentlib.process import everyone
+from agentlib.process import every
 reader, writer = os.pipe()
 first = os.fork()
 if first == 0:
@@ -176,7 +176,7 @@ if first == 0:
         signal.pause()
 while len(os.read(reader, 1)) + len(os.read(reader, 1)) < 2:
     pass
-print(first, sorted(p.pid for p in everyone()), flush=True)
+print(first, sorted(p.pid for p in every()), flush=True)
 for pid in (first, first + 1):
     os.kill(pid, signal.SIGKILL)
 """
@@ -399,9 +399,9 @@ def test_signal_leaves_no_descriptor(zoo: Zoo) -> None:
 def test_descendants(zoo: Zoo) -> None:
     """A tree is found from its root, and no other tree with it."""
     tree, other = zoo.tree(workers=3), zoo.tree(workers=1)
-    found = {p.pid for p in descendants(everyone(), [seen(tree.master)])}
-    assert set(tree.everyone()) == found
-    assert not found & set(other.everyone())
+    found = {p.pid for p in descendants(every(), [seen(tree.master)])}
+    assert set(tree.members()) == found
+    assert not found & set(other.members())
 
 
 PARENTS = [(10, 1), (11, 10), (12, 11), (13, 12), (20, 1), (21, 20), (30, 30), (40, 41), (41, 40)]
