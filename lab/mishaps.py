@@ -37,11 +37,22 @@ mount -t overlay -o lowerdir="$1",upperdir=/run/store/upper,workdir=/run/store/w
 chown --reference="$2" "$1"
 ! dd if=/dev/zero of=/run/store/full bs=4k 2>/dev/null
 """
-SKEWED = """#!/bin/sh
-export LD_PRELOAD="{library}" FAKETIME="{hours}h" DONT_FAKE_MONOTONIC=1 NO_FAKE_STAT=1
-exec {agent} "$@"
+SKEWED = """{interpreter}
+import os, runpy, select, sys, time
+if "FAKETIME" not in os.environ:
+    os.environ.update(LD_PRELOAD="{library}", FAKETIME="{hours}h", NO_FAKE_STAT="1",
+                      FAKETIME_DONT_FAKE_MONOTONIC="1")
+    options = sys.orig_argv[1 : -len(sys.argv)]
+    os.execv(sys.executable, [sys.executable, *options, "{place}", *sys.argv[1:]])
+time.sleep = lambda seconds: select.select((), (), (), seconds) and None
+sys.path[0] = "{folder}"
+runpy.run_path("{folder}/{agent}", run_name="__main__")
 """
-"""An agent whose clock is wrong; the kernel's clocks of a node are those of the machine."""
+"""An agent whose clock is wrong; the kernel's clocks of a node are those of the machine.
+
+It is for the agent's own interpreter, which may have begun to read the agent. libfaketime takes
+a sleep until a monotonic time for one until a time of day, and then time.sleep fails.
+"""
 HOURS = ("+7", "-7")
 FAKETIME = "libfaketime"
 EMPTY_IMAGES = 'umount --lazy "$1" && umount --lazy /run/store && rmdir /run/store'
@@ -183,8 +194,11 @@ def skewed(scene: Scene, name: str) -> Explained:
     for hours in HOURS:
         for agent in agents:
             own = scene.here.cluster.agents / agent
-            text = SKEWED.format(library=library, hours=hours, agent=own)
-            scene.run(node, PLACE, text, f"/run/skewed-{agent}", f"{AGENTS}/{agent}")
+            place = f"/run/skewed{hours}-{agent}"
+            text = SKEWED.format(
+                interpreter=own.read_text().partition("\n")[0], library=library, hours=hours,
+                place=place, folder=own.parent, agent=agent)
+            scene.run(node, PLACE, text, place, f"{AGENTS}/{agent}")
         try:
             scene.await_monitors()
         finally:

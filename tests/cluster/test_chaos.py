@@ -83,8 +83,8 @@ def test_running_twice(chaos: Chaos) -> None:
 
     def play(scene: Scene, service: str) -> Explained:
         other = scene.other(scene.node("p_glance-api"))
-        scene.run(other, "ip address add $1/32 dev lo", VIPS[service])
-        scene.run(other, DAEMON, str(cloud.config(service)))
+        scene.run(other, "ip address add $1/32 dev lo", VIPS["glance"])
+        scene.run(other, DAEMON, str(cloud.config("glance")))
         eventually(lambda: len(families(scene.here, "p_glance-api")) == 2, PATIENCE)
         chaos.guard.await_look()
         return Explained("started by hand")
