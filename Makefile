@@ -48,7 +48,7 @@ SOURCES = agentlib openstack_ocf $(AGENTS:%=ocf/%) $(if $(wildcard bench/*.py),b
 RUN_PACKAGES := python3 python3-keystoneauth1 python3-requests iproute2
 CLUSTER_PACKAGES := pacemaker corosync crmsh pcs resource-agents iputils-arping
 TEST_PACKAGES := $(RUN_PACKAGES) $(CLUSTER_PACKAGES) python3-venv groff-base libxml2-utils openssl \
-	python3-openstackclient bsdutils curl net-tools strace time uwsgi-plugin-python3 prometheus python3-yaml
+	python3-openstackclient bsdutils curl libfaketime net-tools strace time uwsgi-plugin-python3 prometheus python3-yaml
 # To make packages, and to try them in a root of their own.
 PACKAGE_PACKAGES := debhelper dh-python dpkg-dev lintian rpm rpmlint debootstrap gpg gpg-agent
 OPENSTACK_PACKAGES := keystone glance-api cinder-api mariadb-server-core
@@ -70,7 +70,7 @@ PARALLEL_HEAVY ?= --numprocesses 3 --dist loadfile --no-loadscope-reorder
 # the other ways to upgrade a running cluster, and an upgrade that is stopped after each file.
 NIGHTLY := tests/cluster/test_controller.py tests/cluster/test_other_haproxies.py \
 	tests/cluster/test_upgrade_over.py tests/packages/test_every_moment.py \
-	tests/real/test_further_outages.py
+	tests/real/test_further_outages.py tests/cluster/test_chaos_whole.py
 
 # For pytest (or bench), as in: make test ARGS='tests/agents -k stop'
 ARGS ?=
@@ -337,7 +337,8 @@ ELSEWHERE := tests/agents/test_contract.py tests/install tests/cluster/test_daem
 check-nightly: test-packages openstack control-plane tools ## what check has no time for: a controller, more outages, upgrades, chaos
 	@umask 022
 	$(VENV_PYTHON) -m pytest $(NIGHTLY) </dev/null
-	exec $(SYSTEM_PYTHON) -m lab.chaos --minutes 10 </dev/null
+	$(SYSTEM_PYTHON) -m lab.chaos --minutes 10 </dev/null
+	exec $(SYSTEM_PYTHON) -m lab.chaos --whole --minutes 20 </dev/null
 
 .PHONY: check-debian13
 check-debian13: test-packages tools ## packages, agents and failovers on Debian 13 (ARGS: other tests; as root)
@@ -426,7 +427,7 @@ soak: test-packages tools ## faults at random, for an hour (ARGS: see tests/soak
 	exec $(IN_ITS_OWN) $(VENV_PYTHON) tests/soak.py $(ARGS) </dev/null
 
 .PHONY: chaos
-chaos: run-packages cluster-packages openstack ## faults at random on a real cluster, for an hour (ARGS: see docs/chaos.md)
+chaos: run-packages cluster-packages openstack ## faults at random on a real cluster, for an hour (ARGS: --whole, --minutes, ...; see docs/chaos.md)
 	@exec $(SYSTEM_PYTHON) -m lab.chaos $(ARGS) </dev/null
 
 .PHONY: bench

@@ -43,7 +43,10 @@ and for both together:
     machine     what this machine has: processors, memory, load
     playground  Glance and Cinder with their workers on two nodes; make lab
     stage, demo         what make demo shows
-    ledger, invariants, scene, mishaps, upgrade, faults, chaos      make chaos
-    balanced    what the layout with haproxy adds to it
+    balanced    what the layout with haproxy adds to a controller
     controller  a whole controller, database and RabbitMQ with it; make controller
+    ground      what make chaos takes place on: a playground, or a controller
+    records, messages, ledger   its clients, and what was acknowledged to them
+    compute     a hypervisor that only looks like one
+    invariants, scene, upgrade, mishaps, faults, chaos      make chaos
 """

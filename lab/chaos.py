@@ -1,9 +1,10 @@
 """Faults at random on a real cluster, for an hour, and what must hold after each (`make chaos`).
 
 Run as `python3 -m lab.chaos`, as root. Two nodes with fencing; Glance and Cinder with their virtual
-IPs, as crm/ has them; MariaDB and Keystone where both nodes reach them; clients outside that write
-and read all the time (`lab.ledger`). Each step takes the next fault of the seed (`lab.faults`),
-applies it, undoes it, and checks what must hold (`lab.invariants`).
+IPs, as crm/ has them; MariaDB and Keystone where both nodes reach them. Or, with `--whole`, a whole
+controller in the nodes. Clients outside write and read all the time (`lab.ledger`). Each step takes
+the next fault of the seed (`lab.faults`), applies it, undoes it, and checks what must hold
+(`lab.invariants`).
 
 The first violation ends the run, with a command line that repeats it. The seed alone decides which
 faults come, and in which order; what each of them meets depends on timing as well.
@@ -26,27 +27,43 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from lab import apt, client, invariants, machine, netns, playground, show
-from lab.agents import SERVICES
-from lab.client import Watch
+from lab import (
+    apt,
+    client,
+    compute,
+    controller,
+    invariants,
+    machine,
+    messages,
+    mishaps,
+    netns,
+    playground,
+    show,
+    upgrade,
+)
+from lab.client import CROWD, Watch
 from lab.cluster import Cluster
 from lab.command import exit_code
+from lab.controller import Controller
 from lab.errors import LabError
-from lab.faults import FAULTS, signature
+from lab.faults import FAULTS, faults, signature
+from lab.ground import SMALL, STAGES, WHOLE, Ground, lengthen, small, whole
 from lab.invariants import Guard
 from lab.journal import Event, Follower
-from lab.ledger import Ledger
+from lab.ledger import Ledger, records
+from lab.messages import Messages
 from lab.openstack import ControlPlane
 from lab.playground import DATABASE, Playground
 from lab.process import Process
-from lab.scene import PATIENCE, Explained, Fault, Scene
+from lab.scene import Explained, Fault, Scene
 
 MINUTES = 60.0
-OFFICIAL = "python3-openstackclient"
+PACKAGES = ("python3-openstackclient", mishaps.FAKETIME, *upgrade.NEEDS)
 PAUSE = 0.4  # seconds between two requests of the client that watches a service
 LONGEST = 20.0  # seconds that this client waits for an answer, at most
 TOKEN = 1200.0  # seconds for which a token is used; Keystone's are good for an hour
-MEMORY = 1.5  # GiB that two nodes, their daemons, MariaDB and Keystone take
+MEMORY = {SMALL: 1.5, WHOLE: 5.0}
+"""GiB that the nodes take with all that runs in them, and the clients."""
 FEW = 2  # processors; with fewer, everything takes longer
 
 
@@ -77,22 +94,22 @@ class Chaos:
         begin = self.scene.since = time.time()
         try:
             explained = fault.play(self.scene, service)
-            for name in SERVICES:
-                watch.await_served(name, time.time(), PATIENCE)
+            self.scene.await_served()
             self.scene.settle()
             self._clean()
         except LabError as error:
             return "", [f"it does not come to an end: {error}"]
         slack = self.guard.slack()
+        bound = fault.bound * here.slower * slack
         broken = [*explained.broken, *self._judge(explained, before)]
         worst = 0.0
         for name in explained.out:
             outages = watch.outages(name, begin)
             worst = max(worst, sum(one.end - one.begin for one in outages))
             longest = invariants.longest(outages, explained.at or begin)
-            if longest > fault.bound * slack:
+            if longest > bound:
                 broken.append(f"{name} was not served for {longest:.1f} s, and the bound is "
-                              f"{fault.bound:.0f} s x {slack:.1f} (load)")
+                              f"{fault.bound * here.slower:.0f} s x {slack:.1f} (load)")
         self.lost.setdefault(fault.name, []).append(worst)
         text = f"{worst:.1f} s without service" if worst else "served all the time"
         return f"{explained.what}; {text}", broken
@@ -102,9 +119,9 @@ class Chaos:
     ) -> list[str]:
         """The violations, apart from an outage that is over the bound."""
         here, begin = self.scene.here, self.scene.since
-        calm = [name for name in SERVICES if name not in explained.out]
+        calm = [name for name in here.services if name not in explained.out]
         touched = {change[1] for change in explained.changes} | {*explained.free}
-        untouched = [name for name in SERVICES if playground.resource(name) not in touched]
+        untouched = [name for name in here.marks if name not in touched]
         self.events = self._unjudged()
         broken = self.ledger.verify()
         broken += self.ledger.official()
@@ -146,23 +163,27 @@ class Chaos:
 # The sequence
 
 
-def sequence(seed: int, only: Sequence[str]) -> Iterator[tuple[Fault, str]]:
+def sequence(seed: int, only: Sequence[str], stage: str = SMALL) -> Iterator[tuple[Fault, str]]:
     """The faults of a seed, endlessly: all of them once in random order, then all of them again."""
-    chance = random.Random(f"{signature()} {seed}")  # noqa: S311 - no secret
-    chosen = [fault for fault in FAULTS if not only or fault.name in only]
+    chance = random.Random(f"{signature(stage)} {seed}")  # noqa: S311 - no secret
+    chosen = [fault for fault in faults(stage) if not only or fault.name in only]
     while True:
         for fault in chance.sample(chosen, len(chosen)):
-            yield fault, fault.service or chance.choice(SERVICES)
+            yield fault, chance.choice(fault.chosen or STAGES[stage])
 
 
-def seed_of(text: str) -> int:
-    """The number in a seed; LabError for one of another version."""
+def seed_of(text: str, stage: str) -> int:
+    """The number in a seed; LabError for one of another version, or of the other stage."""
+    own = signature(stage)
     number, _, version = text.partition("@")
     if not number.isdigit():
-        raise LabError(f"--seed {text}: a seed is a number, or NUMBER@{signature()}")
-    if version and version != signature():
+        raise LabError(f"--seed {text}: a seed is a number, or NUMBER@{own}")
+    for other in STAGES:
+        if version == signature(other) != own:
+            raise LabError(f"--seed {text} is {'with' if other == WHOLE else 'without'} --whole")
+    if version and version != own:
         raise LabError(
-            f"--seed {text} is of another version of the faults (this one is {signature()}), in "
+            f"--seed {text} is of another version of the faults (this one is {own}), in "
             f"which it means others; use that version, or --seed {number} for other faults")
     return int(number)
 
@@ -171,9 +192,26 @@ def seed_of(text: str) -> int:
 
 
 @contextmanager
-def cloud_and_clients() -> Iterator[Chaos]:
+def cloud_and_clients(stage: str = SMALL) -> Iterator[Chaos]:
     """A cluster with fencing that serves, and clients; nothing of it is left at the end."""
     begin = time.monotonic()
+    with ExitStack() as stack:
+        chaos = stack.enter_context(whole_stage() if stage == WHOLE else small_stage())
+        chaos._new_token()
+        stack.enter_context(chaos.scene.watch.running())
+        stack.enter_context(chaos.ledger.running())
+        stack.enter_context(chaos.guard.watching())
+        chaos.scene.await_served()
+        chaos.judged.update(chaos.scene.follower.events(0))
+        told = ("all of a controller" if stage == WHOLE else "Glance and Cinder")
+        show.line(f"{time.monotonic() - begin:7.1f} s  two nodes with fencing serve {told}, "
+                  "and clients write")
+        yield chaos
+
+
+@contextmanager
+def small_stage() -> Iterator[Chaos]:
+    """Two nodes that run Glance and Cinder."""
     with ExitStack() as stack:
         nodes = stack.enter_context(Cluster.temporary(fencing=True, token=playground.TOKEN))
         cloud = stack.enter_context(ControlPlane.temporary(
@@ -181,21 +219,36 @@ def cloud_and_clients() -> Iterator[Chaos]:
         stack.enter_context(show.silence())
         cloud.up("db")
         here = Playground(nodes, cloud)
-        servers = {service: cloud.server(service) for service in SERVICES}
-        watch = Watch(servers, "", PAUSE, patience)
-        chaos = Chaos(Scene(here, watch, Follower(nodes)), Ledger(cloud), Guard(here))
+        ground = small(here)
+        chaos = chaos_on(ground, Ledger(cloud, records(ground)))
         chaos.scene.patiently(lambda: cloud.up("keystone"))
         here.configure()
-        chaos._new_token()
-        stack.enter_context(watch.running())
-        stack.enter_context(chaos.ledger.running())
-        stack.enter_context(chaos.guard.watching())
-        for service in SERVICES:
-            watch.await_served(service, time.time(), PATIENCE)
-        chaos.judged.update(chaos.scene.follower.events(0))
-        show.line(f"{time.monotonic() - begin:7.1f} s  two nodes with fencing serve Glance and "
-                  "Cinder, and clients write")
         yield chaos
+
+
+@contextmanager
+def whole_stage() -> Iterator[Chaos]:
+    """Two nodes that run a controller, and a hypervisor of Nova's outside of them."""
+    with ExitStack() as stack:
+        stack.enter_context(show.silence())
+        here = stack.enter_context(Controller.temporary())
+        here.apply()
+        lengthen(here.cluster)
+        here.await_served()
+        ground = whole(here)
+        stack.enter_context(compute.running(here))
+        found = {**records(ground, here.project), "nova-api": compute.servers(here)}
+        yield chaos_on(ground, Ledger(
+            here.cloud, found, Messages(here.cloud.settings.rabbit), ground.slower))
+
+
+def chaos_on(ground: Ground, ledger: Ledger) -> Chaos:
+    """A run on what serves, with clients that do nothing yet."""
+    servers = {name: service.server for name, service in ground.services.items()}
+    paths = {name: service.path for name, service in ground.services.items()}
+    watch = Watch(servers, "", PAUSE * ground.slower, patience, paths=paths,
+                  crowd=CROWD if ground.slower == 1 else 1)
+    return Chaos(Scene(ground, watch, Follower(ground.cluster)), ledger, Guard(ground))
 
 
 def patience() -> float:
@@ -213,9 +266,9 @@ def run(chaos: Chaos, faults: Iterable[tuple[Fault, str]], end: float) -> list[s
         if time.monotonic() > end:
             break
         came, broken = chaos.step(fault, service)
-        name = fault.name if fault.service == "-" else f"{fault.name} {service}"
+        name = f"{fault.name} {service.strip('-')}".rstrip()
         mark = show.coloured("BROKEN", show.RED) if broken else show.coloured("ok", show.GREEN)
-        show.line(f"{time.monotonic() - begin:7.1f} s  {chaos.done:3} {name:26} {mark}  {came}")
+        show.line(f"{time.monotonic() - begin:7.1f} s  {chaos.done:3} {name:34} {mark}  {came}")
         if broken:
             for text in broken:
                 show.line(f"           VIOLATION {text}")
@@ -231,6 +284,9 @@ def report(chaos: Chaos, begin: float) -> None:
             show.line(f"{fault.name:22}{len(lost):5}   {statistics.median(lost):6.1f} / "
                       f"{max(lost):.1f}")
     ledger = chaos.ledger
+    names = [f"{one.kind}s" for one in ledger.writers]
+    if len(names) > 2:
+        names = [", ".join(names[:-1]), names[-1]]
     show.line(
         f"{sum(map(len, chaos.lost.values()))} steps in {(time.monotonic() - begin) / 60:.1f} min; "
         f"clients: {ledger.told('acknowledged')} images and volumes acknowledged, "
@@ -240,7 +296,9 @@ def report(chaos: Chaos, begin: float) -> None:
 def again(options: argparse.Namespace, seed: int, steps: int) -> str:
     """The command line that repeats the run."""
     only = f" --only {' '.join(options.only)}" if options.only else ""
-    return f"make chaos ARGS={shlex.quote(f'--seed {seed}@{signature()} --steps {steps}{only}')}"
+    words = f"--seed {seed}@{signature(options.stage)} --steps {steps}{only}"
+    whole = "--whole " if options.stage == WHOLE else ""
+    return f"make chaos ARGS={shlex.quote(whole + words)}"
 
 
 def keep(chaos: Chaos) -> Path:
@@ -254,39 +312,42 @@ def keep(chaos: Chaos) -> Path:
     return folder
 
 
-def prepare() -> None:
-    """Install what is missing, and check that this machine has enough memory."""
-    playground.prepare()
-    apt.install([OFFICIAL])
-    memory = machine.memory()
-    if memory < MEMORY:
-        raise LabError(f"{memory:.1f} GiB of memory are free, and the lab takes {MEMORY} GiB; end "
+def prepare(stage: str) -> None:
+    """Check that this machine has enough memory, and install what is missing."""
+    memory, wanted = machine.memory(), MEMORY[stage]
+    if memory < wanted:
+        raise LabError(f"{memory:.1f} GiB of memory are free, and the lab takes {wanted} GiB; end "
                        "something else that runs here")
+    if stage == WHOLE:
+        controller.prepare()
+    else:
+        playground.prepare()
+    apt.install([*PACKAGES, *([messages.PACKAGE] if stage == WHOLE else [])])
     if machine.cores() < FEW:
         show.line(f"{machine.cores()} processor: everything takes longer, maybe outages as well")
 
 
 def make(options: argparse.Namespace) -> int:
     """The whole run; its exit code."""
-    known = [fault.name for fault in FAULTS]
+    known = [fault.name for fault in faults(options.stage)]
     if unknown := [name for name in options.only if name not in known]:
         raise LabError(f"no such fault: {', '.join(unknown)} (there are {', '.join(known)})")
     if options.list:
-        for fault in FAULTS:
+        for fault in faults(options.stage):
             show.line(f"{fault.name:20} {fault.text}")
         return 0
     chance = random.SystemRandom().randrange(10000)
-    seed = chance if options.seed is None else seed_of(options.seed)
+    seed = chance if options.seed is None else seed_of(options.seed, options.stage)
     limit = options.minutes or (math.inf if options.steps else MINUTES)
-    prepare()
-    show.line(f"seed {seed}@{signature()}")
-    with cloud_and_clients() as chaos:
+    prepare(options.stage)
+    show.line(f"seed {seed}@{signature(options.stage)}")
+    with cloud_and_clients(options.stage) as chaos:
         begin = time.monotonic()
         end = begin + limit * 60
         broken: list[str] = []
         try:
-            faults = islice(sequence(seed, options.only), options.steps or None)
-            broken = run(chaos, faults, end)
+            steps = islice(sequence(seed, options.only, options.stage), options.steps or None)
+            broken = run(chaos, steps, end)
         finally:
             report(chaos, begin)
             if broken:
@@ -326,6 +387,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run it; the exit code is 1 where something broke."""
     parser = argparse.ArgumentParser(
         prog="python3 -m lab.chaos", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--whole", dest="stage", action="store_const", const=WHOLE, default=SMALL,
+                        help="a whole controller, with all its clients")
     parser.add_argument("--seed", metavar="SEED", help="which faults, in which order")
     parser.add_argument(
         "--minutes", type=minutes, help=f"how long ({MINUTES:.0f}, without --steps)")

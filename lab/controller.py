@@ -128,7 +128,10 @@ class Controller:
             asked = plane(members.outside, small=small)
             with ControlPlane.temporary(**asked) as cloud:
                 furnish(cloud.settings)
-                yield cls(members, cloud, layout, proxy)
+                try:
+                    yield cls(members, cloud, layout, proxy)
+                finally:
+                    members.down()  # first: what runs in the nodes uses the rest
 
     # What it is
 

@@ -17,17 +17,13 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from lab.agents import SERVICES
 from lab.client import Outage, Watch
 from lab.cluster import Cluster
+from lab.ground import Change, Ground, resource
 from lab.journal import Event
 from lab.machine import busy
 from lab.node import nodes_of
-from lab.playground import VIPS, Playground, address, resource
 from lab.process import Process
-
-Change = tuple[str, str, str]
-"""(start or stop, resource, node)."""
 
 LOOK = 1.0  # seconds between two looks of the guard
 CHANGES = ("start", "stop")
@@ -37,29 +33,28 @@ STATE = "/run/resource-agents"
 # Processes
 
 
-def families(here: Playground, service: str) -> dict[str, list[Process]]:
-    """The processes of a service by the node that they are in, the master first.
+def families(ground: Ground, name: str) -> dict[str, list[Process]]:
+    """The processes of a resource by the node that they are in, the master first.
 
-    They are found by the configuration file in their command line, whatever started them.
+    They are found by their command lines, whatever started them.
     """
-    return everything(here)[service]
+    return everything(ground)[name]
 
 
-def everything(here: Playground) -> dict[str, dict[str, list[Process]]]:
-    """The same for all services, by their names."""
-    homes = _homes(here.cluster)
-    configs = {service: str(here.cloud.config(service)).encode() for service in SERVICES}
-    found: dict[str, dict[str, list[Process]]] = {service: {} for service in SERVICES}
+def everything(ground: Ground) -> dict[str, dict[str, list[Process]]]:
+    """The same for all resources that run on one node at a time, by their names."""
+    homes = _homes(ground.cluster)
+    found: dict[str, dict[str, list[Process]]] = {name: {} for name in ground.marks}
     for entry in filter(str.isdigit, os.listdir("/proc")):
         try:
             line = Path(f"/proc/{entry}/cmdline").read_bytes()
         except OSError:
             continue
-        for service, config in configs.items():
-            if config in line:
+        for name, marks in ground.marks.items():
+            if line and all(mark in line for mark in marks):
                 member, node = Process.at(int(entry)), homes.get(_network(int(entry)))
                 if member and node:
-                    found[service].setdefault(node, []).append(member)
+                    found[name].setdefault(node, []).append(member)
     for family in [each for there in found.values() for each in there.values()]:
         family.sort(key=partial(_rank, {member.pid for member in family}))
     return found
@@ -87,8 +82,8 @@ def _network(pid: int) -> str:
 class Guard:
     """Checks all the time whether a service runs twice, and how busy the machine is."""
 
-    def __init__(self, here: Playground) -> None:
-        self._here = here
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
         self._ended = threading.Event()
         self._found: set[str] = set()
         self._most = 1.0
@@ -125,20 +120,20 @@ class Guard:
     def _look(self) -> None:
         while not self._ended.wait(LOOK):
             self._most = max(self._most, busy())
-            for service, found in everything(self._here).items():
-                self._found.update(_twice(service, found))
+            for name, found in everything(self._ground).items():
+                self._found.update(_twice(name, found))
             with self._looked:
                 self._looks += 1
                 self._looked.notify_all()
 
 
-def _twice(service: str, found: Mapping[str, Sequence[Process]]) -> Iterator[str]:
+def _twice(name: str, found: Mapping[str, Sequence[Process]]) -> Iterator[str]:
     # The processes were not read in one moment: those still alive were there all the time.
     alive = {node: [one for one in family if one.alive()] for node, family in found.items()}
     nodes = sorted(node for node, family in alive.items() if family)
     if len(nodes) > 1:
         shown = "; ".join(f"{node}: {', '.join(str(p.pid) for p in alive[node])}" for node in nodes)
-        yield f"{service}-api runs on {' and '.join(nodes)} at once (pids of the machine: {shown})"
+        yield f"{name} runs on {' and '.join(nodes)} at once (pids of the machine: {shown})"
 
 
 # Starts and stops
@@ -176,14 +171,14 @@ def unexplained(
 
 
 def replaced(
-    before: Mapping[str, Mapping[str, Sequence[Process]]], here: Playground, calm: Collection[str]
+    before: Mapping[str, Mapping[str, Sequence[Process]]], ground: Ground, calm: Collection[str]
 ) -> list[str]:
-    """The services that had to be left alone, but have other processes than before."""
-    now = everything(here)
+    """The resources that had to be left alone, but have other processes than before."""
+    now = everything(ground)
     return [
-        f"the processes of {service}-api are others than before"
-        for service in calm
-        if before[service] != now[service]
+        f"the processes of {name} are others than before"
+        for name in calm
+        if before[name] != now[name]
     ]
 
 
@@ -212,45 +207,58 @@ def longest(outages: Sequence[Outage], at: float) -> float:
 # What is left behind
 
 
-def left(here: Playground) -> list[str]:
+def left(ground: Ground) -> list[str]:
     """What is wrong after all faults are undone and Pacemaker has nothing left to do."""
-    status = here.cluster.status()
+    status = ground.status()
     found = [
         f"{node.name} is not a member as it was: {node}"
         for node in status.nodes.values()
         if not node.online or node.pending or node.standby or node.maintenance or node.unclean]
-    for service in SERVICES:
-        where = status.where(resource(service))
-        there = status.resources.get(resource(service))
-        if not where or not there or there.blocked or not there.managed:
-            found.append(f"{resource(service)} is not started, blocked or not managed: {there}")
-        elif where != status.where(address(service)):
-            found.append(f"{resource(service)} is on {where}, and its address is not")
+    running, where = everything(ground), {}
+    for name in (*ground.marks, *ground.addresses, *ground.clones):
+        there = status.resources.get(name)
+        if not there or there.role != "Started" or there.blocked or not there.managed:
+            found.append(f"{name} is not started, blocked or not managed: {there}")
+        elif name in ground.clones:
+            if {*there.nodes} != {*ground.cluster.nodes}:
+                found.append(f"{name} is on {' and '.join(there.nodes)}, and not on all nodes")
         else:
-            found += _beside(here, service, where)
+            where[name] = there.node
+    for ip, names in ground.beside.items():
+        found += [f"{name} is on {where[name]}, and its address is not"
+                  for name in names if name in where and where[name] != where.get(ip)]
+    for name in ground.marks.keys() & where.keys():
+        found += _beside(running[name], name, where[name])
+    for node in ground.cluster.running:
+        found += _there(ground, node, where)
     constraints = ["cibadmin", "--query", "--scope=constraints"]
-    if "cli-" in here.cluster.exec(here.cluster.asked, constraints).stdout:
+    if "cli-" in ground.cluster.exec(ground.cluster.asked, constraints).stdout:
         found.append("a constraint of crm resource move is left")
     return found
 
 
-def _beside(here: Playground, service: str, where: str) -> Iterator[str]:
-    """What exists of a service on other nodes than its own, or twice on its own."""
-    there = families(here, service)
+def _beside(
+    there: Mapping[str, Sequence[Process]], name: str, where: str
+) -> Iterator[str]:
+    """What runs of a resource on other nodes than its own, or twice on its own."""
     for node in there.keys() - {where}:
         pids = ", ".join(str(member.pid) for member in there[node])
-        yield f"processes of {service}-api are left on {node} (pids of the machine: {pids})"
+        yield f"processes of {name} are left on {node} (pids of the machine: {pids})"
     sessions = {member.session for member in there.get(where, [])}
     if len(sessions) != 1:
-        yield f"{service}-api runs {len(sessions)} times on {where}"
-    for node in here.cluster.running:
-        shown = here.cluster.exec(node, ["ip", "-4", "-json", "address"], check=True).stdout
-        local = {each["local"] for device in json.loads(shown) for each in device["addr_info"]}
-        if (VIPS[service] in local) != (node == where):
-            yield f"{VIPS[service]} is {'' if VIPS[service] in local else 'not '}on {node}"
-        if node != where:
-            name = resource(service)
-            files = (f"{STATE}/{name}.pid", f"{STATE}/openstack/{service}-api:{name}.json")
-            said = here.cluster.exec(node, ["ls", *files]).stdout.split()
-            for file in said:
-                yield f"{file} is left on {node}, where {name} is not"
+        yield f"{name} runs {len(sessions)} times on {where}"
+
+
+def _there(ground: Ground, node: str, where: Mapping[str, str]) -> Iterator[str]:
+    """The addresses that a node has and should not have, or the reverse; what is left of others."""
+    shown = ground.cluster.exec(node, ["ip", "-4", "-json", "address"], check=True).stdout
+    local = {each["local"] for device in json.loads(shown) for each in device["addr_info"]}
+    for name, vip in ground.addresses.items():
+        if name in where and (vip in local) != (node == where[name]):
+            yield f"{vip} is {'' if vip in local else 'not '}on {node}"
+    gone = {file: resource(name) for name in ground.services
+            for file in (f"{STATE}/{resource(name)}.pid",
+                         f"{STATE}/openstack/{name}:{resource(name)}.json")
+            if where.get(resource(name), node) != node}
+    for file in ground.cluster.exec(node, ["ls", *gone]).stdout.split() if gone else ():
+        yield f"{file} is left on {node}, where {gone[file]} is not"

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,15 @@ _children: list[subprocess.Popen[bytes]] = []
 
 @dataclass(frozen=True)
 class Process:
-    """A process that existed when /proc was read."""
+    """A process that existed when /proc was read.
+
+    It is the same one whatever its parent: when that has ended, it has another.
+    """
 
     pid: int
     birth: int  # when it started, in clock ticks after boot
-    parent: int
-    session: int
+    parent: int = field(compare=False)
+    session: int = field(compare=False)
 
     @classmethod
     def at(cls, pid: int) -> Process | None:

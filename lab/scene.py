@@ -8,14 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
-from lab.agents import SERVICES
+from lab import upgrade
 from lab.client import Watch
 from lab.errors import LabError
-from lab.invariants import Change
+from lab.ground import Change, Ground, moved, resource
 from lab.journal import Event, Follower
-from lab.playground import STATE, Playground, address, resource
+from lab.playground import SKEW, STATE
 
 PATIENCE = 600.0  # seconds, for what takes ten on an idle machine
 POLL = 0.2
@@ -43,34 +43,35 @@ class Explained:
 
 @dataclass
 class Scene:
-    """The playground with its client; since: when the fault began, in seconds of the epoch.
+    """What is under Pacemaker, with its client.
 
-    follower: reads the logs of the nodes.
+    since: when the fault began, in seconds of the epoch. follower: reads the logs of the nodes.
     """
 
-    here: Playground
+    here: Ground
     watch: Watch
     follower: Follower
     since: float = 0.0
+
+    @cached_property
+    def packages(self) -> upgrade.Packages:
+        """The packages of the agents; they are removed with the cluster."""
+        return upgrade.Packages(self.here.cluster.directory)
 
     def events(self, after: float = 0.0) -> list[Event]:
         """What Pacemaker has done since the fault, or after a given time."""
         return self.follower.events(after or self.since)
 
-    def node(self, service: str) -> str:
-        """The node that a service is started on."""
-        node = self.here.node(service)
+    def node(self, name: str) -> str:
+        """The node that a resource is started on."""
+        node = self.here.node(name)
         if not node:
-            raise LabError(f"{resource(service)} is not started")
+            raise LabError(f"{name} is not started")
         return node
 
     def other(self, node: str) -> str:
         """The other one of the two nodes."""
         return next(name for name in self.here.cluster.nodes if name != node)
-
-    def on(self, node: str) -> list[str]:
-        """The services that are started on a node."""
-        return [service for service in SERVICES if self.node(service) == node]
 
     def until(self, condition: Callable[[], object], what: str) -> None:
         """Wait for a condition that has to come true."""
@@ -80,38 +81,60 @@ class Scene:
                 raise LabError(f"this has not happened after {PATIENCE:.0f} s: {what}")
             time.sleep(POLL)
 
-    def await_started(self, *services: str) -> None:
-        """Wait until these services have been started since the fault, and serve."""
-        for service in services:
-            self.until(partial(self._came, "start", service, "ok", self.since),
-                       f"{resource(service)} is started again")
-            self.watch.await_served(service, time.time(), PATIENCE)
+    def await_started(self, resources: Collection[str]) -> None:
+        """Wait until these have been started since the fault, and all services serve."""
+        for name in resources:
+            self.until(partial(self._came, "start", name, "ok", self.since),
+                       f"{name} is started again")
+        self.await_served()
 
-    def await_said(self, result: str, after: float, *services: str) -> None:
-        """Wait until a monitor of each of these services has had this new result."""
-        for service in services:
-            self.until(partial(self._came, "monitor", service, result, after),
-                       f"a monitor of {resource(service)} says {result}")
+    def await_served(self) -> None:
+        """Wait until all services serve."""
+        for name in self.here.services:
+            self.watch.await_served(name, time.time(), PATIENCE)
 
-    def _came(self, what: str, service: str, result: str, after: float) -> bool:
-        wanted = (what, resource(service), result)
+    def await_said(self, result: str, after: float) -> None:
+        """Wait until a monitor of each service has had this new result."""
+        for name in self.here.services:
+            self.until(partial(self._came, "monitor", resource(name), result, after),
+                       f"a monitor of {resource(name)} says {result}")
+
+    def _came(self, what: str, name: str, result: str, after: float) -> bool:
+        wanted = (what, name, result)
         return wanted in [(event.what, event.resource, event.result)
                           for event in self.events(after)]
 
     def await_monitors(self, count: int = MONITORS) -> None:
         """Wait until monitors of all services have written so many further verdicts."""
-        for service in SERVICES:
-            seen: set[str] = set()
+        seen: dict[str, set[str]] = {name: set() for name in self.here.services}
 
-            def often(service: str = service, seen: set[str] = seen) -> bool:
-                file = f"{STATE}/{service}-api:{resource(service)}.10.last"
-                command = ["stat", "--format=%y %i", file]
+        def often() -> bool:
+            status = self.here.status()
+            for name, said in seen.items():
+                file = f"{STATE}/{name}:{resource(name)}.10.last"
                 # After a refresh Pacemaker knows for a moment of nothing that is started.
-                if node := self.here.node(service):
-                    seen.add(self.here.cluster.exec(node, command).stdout)
-                return len(seen) > count
+                if (node := status.where(resource(name))) and len(said) <= count:
+                    command = ["stat", "--format=%y %i", file]
+                    said.add(self.here.cluster.exec(node, command).stdout)
+            return all(len(said) > count for said in seen.values())
 
-            self.until(often, f"{count} monitors of {resource(service)}")
+        self.until(often, f"{count} monitors of each service")
+
+    def skew(self, until: int) -> None:
+        """Make the tokens that the agents remember valid until then, in seconds of the epoch."""
+        for node in self.here.cluster.running:
+            self.here.cluster.exec(node, ["sh", "-c", SKEW.format(until=until)])
+
+    def leaving(self, node: str, *, lost: bool = False) -> Explained:
+        """What it explains that all of a node leaves it, and what is everywhere comes back to it.
+
+        what: still to be said. lost: nothing needs to be stopped any more.
+        """
+        there = self.here.there(node)
+        changes = moved(there, node, self.other(node), lost=lost, clones=self.here.clones)
+        free = self.here.free(there) - there
+        return Explained("", changes=changes, out=self.here.out(there), free=free,
+                         failing=bool(free))
 
     def patiently(self, act: Callable[[], object]) -> None:
         """Repeat an action that a busy machine may make fail by its timeout."""
@@ -142,24 +165,14 @@ class Scene:
 class Fault:
     """A fault of a service, or of all.
 
-    bound: in seconds, see `lab.faults`. play: applies it, undoes it, and says what it explains.
-    service: the only one that can have it; "" for any, "-" for all at once.
+    bound: in seconds, see `lab.faults`. play: applies it to the service or resource that is chosen,
+    undoes it, and says what it explains. chosen: those that can have it; none for any service,
+    "-" for all at once. only: SMALL or WHOLE, where the other one has nothing that could have it.
     """
 
     name: str
     text: str
     bound: float
     play: Callable[[Scene, str], Explained]
-    service: str = ""
-
-
-def restarted(service: str, node: str) -> set[Change]:
-    """The changes by which a service is recovered on its node."""
-    return {(what, resource(service), node) for what in ("stop", "start")}
-
-
-def moved(services: Collection[str], node: str, to: str, *, lost: bool = False) -> set[Change]:
-    """The changes that move services to the other node. lost: they need no stop any more."""
-    names = [name for service in services for name in (address(service), resource(service))]
-    stopped = set() if lost else {("stop", name, node) for name in names}
-    return stopped | {("start", name, to) for name in names}
+    chosen: tuple[str, ...] = ()
+    only: str = ""

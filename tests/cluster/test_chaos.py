@@ -16,18 +16,19 @@ import pytest
 
 from cluster.kit import PATIENCE
 from harness import eventually
-from lab.chaos import Chaos, cloud_and_clients, run, sequence
+from lab import playground
+from lab.chaos import PACKAGES, Chaos, cloud_and_clients, run, sequence
 from lab.faults import FAULTS
 from lab.invariants import families
-from lab.ledger import Records
-from lab.playground import PACKAGES, VIPS
+from lab.playground import VIPS
+from lab.records import Records
 from lab.scene import Explained, Fault, Scene
 
 pytestmark = pytest.mark.real
 
 SEED = 16
 QUICK = ("kill-master", "kill-all", "terminate", "move", "refresh", "reinstall", "password",
-         "images-full", "clock")  # fmt: skip
+         "images-full", "clock", "skew")  # fmt: skip
 TWO_MINUTES = 120.0
 DAEMON = "setsid --fork /usr/bin/glance-api --config-file $1 >/dev/null 2>&1 </dev/null"
 
@@ -35,7 +36,7 @@ DAEMON = "setsid --fork /usr/bin/glance-api --config-file $1 >/dev/null 2>&1 </d
 @pytest.fixture(scope="module")
 def prerequisites_of_chaos(need_packages: Callable[[Sequence[str], str], None]) -> None:
     """The packages of the playground."""
-    need_packages([*PACKAGES, "python3-openstackclient"], "make cluster-packages openstack")
+    need_packages([*playground.PACKAGES, *PACKAGES], "make cluster-packages openstack")
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def chaos(prerequisites_of_chaos: None) -> Iterator[Chaos]:
 
 def broken(chaos: Chaos, play: Callable[[Scene, str], Explained], bound: float = 600) -> list[str]:
     """What the checks find in one step, in which `play` is done to Glance."""
-    return chaos.step(Fault("a test", "", bound, play), "glance")[1]
+    return chaos.step(Fault("a test", "", bound, play), "glance-api")[1]
 
 
 def test_two_minutes(chaos: Chaos) -> None:
@@ -63,16 +64,16 @@ def test_healthy_service_restarted(chaos: Chaos) -> None:
 
     def play(scene: Scene, service: str) -> Explained:
         scene.here.cluster.exec(
-            scene.node(service), ["crm_resource", "--restart", "--resource=p_glance-api"],
+            scene.node("p_glance-api"), ["crm_resource", "--restart", "--resource=p_glance-api"],
             timeout=PATIENCE, check=True)
         return Explained("restarted for no reason")
 
     found = broken(chaos, play)
 
-    node = chaos.scene.node("glance")
+    node = chaos.scene.node("p_glance-api")
     for what in ("started", "stopped"):
         assert f"p_glance-api was {what} on {node}, and nothing explains it" in found
-    assert "the processes of glance-api are others than before" in found
+    assert "the processes of p_glance-api are others than before" in found
     assert not [text for text in found if "cinder" in text]
 
 
@@ -81,24 +82,24 @@ def test_running_twice(chaos: Chaos) -> None:
     cloud = chaos.scene.here.cloud
 
     def play(scene: Scene, service: str) -> Explained:
-        other = scene.other(scene.node(service))
-        scene.run(other, "ip address add $1/32 dev lo", VIPS[service])
-        scene.run(other, DAEMON, str(cloud.config(service)))
-        eventually(lambda: len(families(scene.here, service)) == 2, PATIENCE)
+        other = scene.other(scene.node("p_glance-api"))
+        scene.run(other, "ip address add $1/32 dev lo", VIPS["glance"])
+        scene.run(other, DAEMON, str(cloud.config("glance")))
+        eventually(lambda: len(families(scene.here, "p_glance-api")) == 2, PATIENCE)
         chaos.guard.await_look()
         return Explained("started by hand")
 
-    other = chaos.scene.other(chaos.scene.node("glance"))
+    other = chaos.scene.other(chaos.scene.node("p_glance-api"))
     try:
         found = " ".join(broken(chaos, play))
     finally:
-        for member in families(chaos.scene.here, "glance").get(other, []):
+        for member in families(chaos.scene.here, "p_glance-api").get(other, []):
             member.send(signal.SIGKILL)
         chaos.scene.run(other, "ip address del $1/32 dev lo", VIPS["glance"])
-    eventually(lambda: other not in families(chaos.scene.here, "glance"), PATIENCE)
+    eventually(lambda: other not in families(chaos.scene.here, "p_glance-api"), PATIENCE)
 
-    assert "glance-api runs on node1 and node2 at once" in found
-    assert f"processes of glance-api are left on {other}" in found
+    assert "p_glance-api runs on node1 and node2 at once" in found
+    assert f"processes of p_glance-api are left on {other}" in found
     assert f"{VIPS['glance']} is on {other}" in found
 
 
@@ -126,14 +127,14 @@ def test_image_lost(chaos: Chaos) -> None:
     def lose(scene: Scene, id_: str) -> None:
         (scene.here.cloud.settings.home("glance") / "images" / id_).unlink()
 
-    id_, found = lost(chaos, chaos.ledger.records["glance"], lose)
+    id_, found = lost(chaos, chaos.ledger.records["glance-api"], lose)
 
     assert f"image {id_} cannot be read back" in found
 
 
 def test_volume_lost(chaos: Chaos) -> None:
     """An acknowledged volume that another client deletes is found."""
-    volumes = chaos.ledger.records["cinder"]
+    volumes = chaos.ledger.records["cinder-api"]
 
     id_, found = lost(
         chaos, volumes, lambda scene, id_: volumes.ask("DELETE", f"{volumes.path}/{id_}"))
@@ -147,4 +148,4 @@ def test_bound(chaos: Chaos) -> None:
 
     found = broken(chaos, kill, bound=0.001)
 
-    assert re.search(r"glance was not served for [\d.]+ s, and the bound is ", " ".join(found))
+    assert re.search(r"glance-api was not served for [\d.]+ s, and the bound is ", " ".join(found))

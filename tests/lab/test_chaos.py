@@ -12,11 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from lab import chaos as command
+from lab import machine
 from lab.chaos import sequence
-from lab.faults import FAULTS, signature
+from lab.errors import LabError
+from lab.faults import faults, signature
+from lab.ground import SMALL, STAGES, WHOLE, moved, restarted
 from lab.invariants import unexplained
 from lab.journal import events
-from lab.scene import moved, restarted
+from lab.records import leaving
 
 ROOT = Path(__file__).parents[2]
 LINE = (
@@ -32,16 +36,17 @@ DONE = (
 
 def chaos(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command with arguments by which it begins no fault."""
-    command = [sys.executable, "-B", "-m", "lab.chaos", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    words = [sys.executable, "-B", "-m", "lab.chaos", *arguments]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
-def test_list() -> None:
-    """Each fault is listed by its name, with a description."""
-    told = chaos("--list")
+@pytest.mark.parametrize(("stage", "option"), [(SMALL, []), (WHOLE, ["--whole"])])
+def test_list(stage: str, option: list[str]) -> None:
+    """Each fault of a stage is listed by its name, with a description."""
+    told = chaos("--list", *option)
 
     assert (0, "") == (told.returncode, told.stderr)
-    assert [fault.name for fault in FAULTS] == [
+    assert [fault.name for fault in faults(stage)] == [
         line.split()[0] for line in told.stdout.splitlines()
     ]
 
@@ -50,8 +55,11 @@ def test_bad_arguments() -> None:
     """Wrong arguments are refused in one line, before anything is started."""
     for arguments, said in (
         (["--only", "kill-all", "flood"], "no such fault: flood (there are kill-master, "),
-        (["--seed", "seven"], f"--seed seven: a seed is a number, or NUMBER@{signature()}"),
-        (["--seed", "7@0123ab"], f"another version of the faults (this one is {signature()})"),
+        (["--seed", "seven"], f"--seed seven: a seed is a number, or NUMBER@{signature(SMALL)}"),
+        (["--seed", "7@0123ab"], f"another version of the faults (this one is {signature(SMALL)})"),
+        (["--seed", f"7@{signature(WHOLE)}"], f"--seed 7@{signature(WHOLE)} is with --whole"),
+        (["--whole", "--seed", f"7@{signature(SMALL)}"], " is without --whole"),
+        (["--whole", "--only", "database-down"], "no such fault: database-down (there are "),
         (["--minutes", "0"], "--minutes 0: a number above 0"),
         (["--minutes", "nan"], "--minutes nan: a number above 0"),
         (["--steps", "-1"], "--steps -1: a whole number above 0"),
@@ -66,15 +74,17 @@ def test_bad_arguments() -> None:
 
 def test_a_seed_is_a_sequence() -> None:
     """A seed decides the sequence; every fault comes once before one comes again."""
-    count = len(FAULTS)
-    first, same, other = (list(islice(sequence(seed, []), 2 * count)) for seed in (7, 7, 8))
+    for stage, services in STAGES.items():
+        known = {fault.name: fault.chosen or services for fault in faults(stage)}
+        first, same, other = (
+            list(islice(sequence(seed, [], stage), 2 * len(known))) for seed in (7, 7, 8)
+        )
 
-    assert first == same
-    assert first != other
-    for begin in (0, count):
-        assert {fault.name for fault in FAULTS} == {
-            fault.name for fault, _ in first[begin : begin + count]
-        }
+        assert first == same
+        assert first != other
+        for part in (first[: len(known)], first[len(known) :]):
+            assert {*known} == {fault.name for fault, _ in part}
+        assert all(chosen in known[fault.name] for fault, chosen in first)
     chosen = islice(sequence(7, ["move", "clock"]), 20)
     assert {"move", "clock"} == {fault.name for fault, _ in chosen}
 
@@ -108,15 +118,46 @@ def test_a_seed_is_a_sequence() -> None:
 )  # fmt: skip
 def test_starts_and_stops_are_explained(text: str, said: list[str]) -> None:
     """A start or stop that the fault does not explain, that comes twice or fails, is reported."""
-    changes = restarted("glance", "node1")
+    changes = restarted("p_glance-api", "node1")
 
     assert said == unexplained(list(events(text, 0)), changes, (), failing=False)
 
 
 def test_what_a_lost_node_explains() -> None:
-    """Resources of a lost node are started elsewhere; those that move are also stopped."""
-    starts = {("start", "p_ip_glance-api", "node2"), ("start", "p_glance-api", "node2")}
-    stops = {("stop", "p_ip_glance-api", "node1"), ("stop", "p_glance-api", "node1")}
+    """Resources of a lost node are started elsewhere; those that move are also stopped.
 
-    assert starts == moved(["glance"], "node1", "node2", lost=True)
-    assert starts | stops == moved(["glance"], "node1", "node2")
+    A clone is started again on its own node.
+    """
+    names = ["p_ip_glance-api", "p_glance-api"]
+    starts = {("start", name, "node2") for name in names}
+    stops = {("stop", name, "node1") for name in names}
+    clone = {("start", "p_heat-engine", "node1")}
+
+    assert starts == moved(names, "node1", "node2", lost=True)
+    assert starts | stops == moved(names, "node1", "node2")
+    assert starts | clone == moved(
+        [*names, "p_heat-engine"], "node1", "node2", lost=True, clones=["p_heat-engine"]
+    )
+
+
+def test_deleted_record_that_is_still_listed() -> None:
+    """A record that its service is about to delete may be listed, and no other."""
+    for record, said in (
+        ({"status": "deleting"}, True),
+        ({"stack_status": "DELETE_IN_PROGRESS"}, True),
+        ({"status": "ACTIVE", "OS-EXT-STS:task_state": "deleting"}, True),
+        ({"status": "ACTIVE", "OS-EXT-STS:task_state": None}, False),
+        ({"status": "available", "name": "chaos-1"}, False),
+    ):
+        assert said == leaving(record)
+
+
+@pytest.mark.parametrize(("stage", "wanted"), [(SMALL, "1.5"), (WHOLE, "5.0")])
+def test_too_small_a_machine(
+    stage: str, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where too little memory is free, nothing is begun, and both numbers are said."""
+    monkeypatch.setattr(machine, "memory", lambda: 1.2)
+
+    with pytest.raises(LabError, match=f"^1.2 GiB of memory are free, and .* takes {wanted} GiB"):
+        command.prepare(stage)

@@ -147,19 +147,26 @@ def test_only_root_reaches_the_power_switch(cluster: Cluster) -> None:
     assert "the power switch does not answer: Permission denied" in done.stderr
 
 
+ASK = (
+    "import socket; s = socket.socket(socket.AF_UNIX); s.connect('socket');"
+    "s.sendall(b'off node2\\n'); print(s.recv(99))"
+)
+
+
+def asked_from_outside(directory: Path) -> str:
+    """What the power switch of a cluster answers to a request from outside of the nodes."""
+    command = [sys.executable, "-c", ASK]
+    return subprocess.run(
+        command, cwd=directory / fencing.FOLDER, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+
+
 def test_only_nodes_are_served(cluster: Cluster) -> None:
     """A request from outside of the nodes is closed unanswered: it may come from a dead node."""
-    folder = cluster.directory / fencing.FOLDER
     node = first_process(cluster, "node2")
 
-    script = (
-        "import socket; s = socket.socket(socket.AF_UNIX); s.connect('socket');"
-        "s.sendall(b'off node2\\n'); print(s.recv(99))"
-    )
-    command = [sys.executable, "-c", script]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    assert "b''\n" == asked_from_outside(cluster.directory)
 
-    assert "b''\n" == done.stdout
     assert node == first_process(cluster, "node2")
 
 
@@ -351,6 +358,28 @@ def test_power_switch_of_a_killed_owner_is_swept() -> None:
 
     assert [] == [found for found in left if found and found.alive()]
     assert not orphan.directory.exists()
+
+
+STARTER = """if True:
+    import sys
+    from pathlib import Path
+    from lab import fencing
+    fencing.start(Path(sys.argv[1]), "no-such-switch", 2)
+"""
+
+
+def test_power_switch_outlives_its_starter(folder: Path) -> None:
+    """A power switch goes on when the process that has started it ends, as `up` does."""
+    directory = folder / "cluster"
+    directory.mkdir()
+
+    subprocess.run([sys.executable, "-c", STARTER, str(directory)], cwd=ROOT, check=True)
+
+    try:
+        # Before the second request it has looked whether it is still wanted.
+        assert ["b''\n", "b''\n"] == [asked_from_outside(directory) for _ in range(2)]
+    finally:
+        shutil.rmtree(directory)
 
 
 def test_power_switch_without_a_cluster(folder: Path) -> None:
