@@ -20,6 +20,7 @@ from lab import config, netns, process
 from lab.controller import Controller
 from lab.errors import LabError
 from lab.records import Records
+from lab.specs.spec import authtoken
 
 HOST = "hypervisor"
 VERSION = {"X-OpenStack-Nova-API-Version": "2.37"}
@@ -47,7 +48,7 @@ def running(here: Controller) -> Iterator[None]:
     config.amend(own, {
         "DEFAULT": {"compute_driver": "fake.FakeDriver", "host": HOST, "log_dir": str(log.parent)},
         "oslo_concurrency": {"lock_path": f"{home}/lock"},
-        "neutron": config.authtoken(settings, "neutron"),
+        "neutron": authtoken(settings, "neutron"),
     })
     shutil.chown(own, "root", "nova")
     own.chmod(0o640)  # there is a password in it

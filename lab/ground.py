@@ -10,14 +10,14 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from lab import controller, declared, playground
+from lab import controller, declared, playground, specs
 from lab.cib import Status
 from lab.client import PATHS
 from lab.cluster import Cluster
 from lab.controller import Controller
 from lab.openstack import ControlPlane
 from lab.playground import Playground
-from lab.settings import CONFIG_FILES, write_private
+from lab.settings import write_private
 from lab.web import Server
 
 Change = tuple[str, str, str]
@@ -188,6 +188,5 @@ def _marks(here: Controller, name: str) -> tuple[bytes, ...]:
     """What the command line of each process of an agent has, and of no other."""
     if declared.daemon(name).uwsgi and declared.daemon(name).uwsgi.only:
         return b"uwsgi", name.partition("-")[0].encode()
-    project = controller.PARTS[name].project
-    config = here.cloud.config(project if project in CONFIG_FILES else name)
+    config = here.cloud.config(specs.service(name))
     return str(config).encode(), name.encode()
