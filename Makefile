@@ -417,7 +417,7 @@ reasons: test-packages tools ## docs/reasons.md: every exit reason, from the tes
 	$(VENV_PYTHON) -m pytest -q $(PARALLEL) --every-agent --reasons=docs/reasons.md $(wildcard tests/agents tests/kinds) </dev/null
 
 .PHONY: mistakes
-mistakes: test-packages openstack tools ## thirty mistakes in a CIB and in glance-api.conf: which tool finds each, as a table (ARGS: ids)
+mistakes: test-packages openstack tools ## mistakes in a CIB and in glance-api.conf: which tool finds each (ARGS: ids; --write: docs/mistakes-by-tool.md)
 	@umask 022
 	exec $(IN_ITS_OWN) $(VENV_PYTHON) -B tests/mistakes.py $(ARGS) </dev/null
 

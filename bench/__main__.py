@@ -126,6 +126,7 @@ loopback of a namespace; the agents as `make install` installs them; Debian's Py
   needed in the same run, from its birth to its first answer, and from TERM until nothing of it was
   left. What the daemon does is no part of the other columns. Until it serves, start looks at it
   every 50 ms: under strace, where the daemon takes longer, more often than usual
+- depth 20: an image of 64 KiB goes in, comes back and is deleted; by an administrator
 - the two agents in shell were written for this benchmark; the clients are the official ones
 """.splitlines(), "",
         *table(columns, rows),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +31,7 @@ PROBE = "probe, nothing there"
 PROCESS = "monitor, depth 0"
 REMEMBERED = "monitor, depth 10, remembered token"
 FETCHED = "monitor, depth 10, token to be fetched"
+TRIP = "monitor, depth 20, remembered token"
 START, STOP = "start, own share", "stop, own share"
 SESSION = "keystoneauth1, a new session"
 TWO_CURLS = "two curls: a new token, a GET"
@@ -46,8 +47,16 @@ class Bench:
     def __init__(self, glance: Resource, cinder: Resource) -> None:
         self.glance, self.cinder = glance, cinder
         act(glance, "start")
-        act(glance, "monitor")  # which fetches a token
-        self.state = state_file(glance).read_text()
+        admin = glance.cloud.admin
+        self.maker = {"os_username": admin.username, "os_password": admin.password,
+                      "os_project_name": admin.project_name}
+        self.makers_state = self.remembered(self.maker)
+        self.state = self.remembered({})
+
+    def remembered(self, user: Mapping[str, str]) -> str:
+        """What Glance's agent remembers, a token included, with the parameters of this user."""
+        act(self.glance, "monitor", user)
+        return state_file(self.glance).read_text()
 
     @cached_property
     def candidates(self) -> list[Candidate]:
@@ -80,18 +89,22 @@ class Bench:
             self.monitor(PROCESS, 0, self.state),
             self.monitor(REMEMBERED, 10, self.state),
             self.monitor(FETCHED, 10, json.dumps(empty)),
+            self.monitor(TRIP, 20, self.makers_state, self.maker),
             self.action(START, "start", self.stopped, lambda: birth(self.cinder)),
             self.action(STOP, "stop", self.running, lambda: death(self.cinder)),
         ]
 
-    def monitor(self, name: str, level: int, state: str) -> Candidate:
-        """A monitor of Glance that begins with this state file."""
+    def monitor(
+        self, name: str, level: int, state: str, user: Mapping[str, str] | None = None
+    ) -> Candidate:
+        """A monitor of Glance that begins with this state file. user: not the monitoring user."""
         command = [str(self.glance.agent), "monitor"]
 
         def remember() -> None:
             write_private(state_file(self.glance), state)
 
-        return Candidate(name, command, environment(self.glance, 30, level), before=remember)
+        variables = environment(self.glance, 30, level, user)
+        return Candidate(name, command, variables, before=remember)
 
     def action(
         self, name: str, action: str, before: Callable[[], None],
@@ -135,9 +148,13 @@ class Bench:
             act(self.cinder, "stop")
 
 
-def environment(resource: Resource, interval: float, level: int | None = None) -> dict[str, str]:
-    """The environment that Pacemaker would set."""
-    return resource.environment(60 if not interval else 30, interval, level, resource.parameters)
+def environment(
+    resource: Resource, interval: float, level: int | None = None,
+    changed: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """The environment that Pacemaker would set. changed: parameters."""
+    values = {**resource.parameters, **(changed or {})}
+    return resource.environment(60 if not interval else 30, interval, level, values)
 
 
 def state_file(resource: Resource) -> Path:
@@ -145,9 +162,9 @@ def state_file(resource: Resource) -> Path:
     return resource.folder / "openstack" / f"{resource.agent.name}:{resource.name}.json"
 
 
-def act(resource: Resource, action: str) -> None:
-    """Run an action; LabError if it fails."""
-    result = resource.run(action)
+def act(resource: Resource, action: str, changed: Mapping[str, str] | None = None) -> None:
+    """Run an action; LabError if it fails. changed: parameters."""
+    result = resource.run(action, parameters=changed)
     if result.code != 0:
         raise LabError(f"{action} of {resource.name} gives {result.code}: {result.reason}")
 

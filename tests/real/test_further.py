@@ -59,13 +59,30 @@ def test_role_of_its_own(apis: Fleet, workers: Fleet, plane: ControlPlane) -> No
 
 
 def test_record(apis: Fleet, plane: ControlPlane) -> None:
-    """A secret is made, read, found and gone, of who may do so; who may not is told: 190."""
+    """A secret is made, read, found and gone, of who may do so; who may not is told: 190.
+
+    So is that the quota is full.
+    """
     expect_all(apis.act("start", "barbican-api", timeout=START), 0)
     creator = one_with(plane, "creator")
     await_all(lambda: apis.monitor("barbican-api", level=20, parameters=creator), 0)
     found = plane.server("barbican-api").get("/v1/secrets", token=plane.token()).json()
     assert [] == found["secrets"]
     await_all(lambda: apis.monitor("barbican-api", level=20), 190, "(role creator, quota)?")
+
+    boss = one_with(plane, "key-manager:service-admin")
+    token = identity.token(plane.server("keystone"), str(boss["os_username"]),
+                           str(boss["os_password"]), plane.credentials.project_name)
+    admin = identity.Administrator(plane.server("keystone"), plane.admin.password)
+    (project,) = admin.call("GET", f"/projects?name={plane.credentials.project_name}")["projects"]
+    path = f"/v1/project-quotas/{project['id']}"
+    server = plane.server("barbican-api")
+    none = {"project_quotas": {"secrets": 0}}
+    assert 204 == server.request("PUT", path, body=none, token=token).status
+    await_all(lambda: apis.monitor("barbican-api", level=20, parameters=creator), 190,
+              "403 to POST", "may user creator make secrets", "quota)?")
+    await_all(lambda: apis.monitor("barbican-api", parameters=creator), 0)
+    assert 204 == server.request("DELETE", path, token=token).status
 
 
 def test_stop_of_the_apis(apis: Fleet) -> None:

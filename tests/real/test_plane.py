@@ -6,7 +6,7 @@ tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
@@ -44,10 +44,29 @@ UNCHECKED = ("heat-api-cfn", "nova-api-metadata")
 MAKERS = ("nova-api", "neutron-server", "manila-api", "heat-api", "cinder-api")
 """APIs at which a monitor of level 20 makes something."""
 
+QUOTAS = {
+    "nova-api": ("/v2.1/os-quota-sets", "quota_set", "server_groups"),
+    "neutron-server": ("/v2.0/quotas", "quota", "network"),
+    "manila-api": ("/v2/os-quota-sets", "quota_set", "share_networks"),
+    "cinder-api": ("/v3/os-quota-sets", "quota_set", "volumes"),
+}
+"""Of each: the path of the quotas of projects, the word for them, and that for what is made."""
+
+RULES = {
+    "nova-api": "os_compute_api:os-server-groups:create",
+    "neutron-server": "create_network",
+    "manila-api": "share_network:create",
+    "heat-api": "stacks:create",
+    "cinder-api": "volume:create",
+}
+"""Of each of MAKERS: the rule of its policy that allows to make something."""
+
 APIS = (*CHECKED, *UNCHECKED, "keystone", "cinder-api")
 
 STANDALONE = tuple(name for name in CHECKED if name != "placement-api")
 """APIs that have a server of their own, and may be served by uWSGI as well."""
+
+Travel = Callable[..., Results]
 
 
 @pytest.fixture(scope="module")
@@ -113,40 +132,90 @@ def test_under_uwsgi(apis: Fleet) -> None:
     assert {} == apis.left(*CHECKED)
 
 
-def listed(plane: ControlPlane, name: str) -> list[str]:
-    """The names of what the project of the monitoring user has at an API."""
-    record = declared(OCF / name)
-    assert record
-    (project,) = as_admin(
+def project(plane: ControlPlane) -> str:
+    """The id of the monitoring user's project."""
+    (found,) = as_admin(
         plane, "keystone", "GET", f"/v3/projects?name={plane.credentials.project_name}"
     )["projects"]
-    path = record.path.replace("{project_id}", project["id"])
-    found = plane.server(specs.service(name)).get(path, token=plane.token())
-    return [str(one[record.named]) for one in found.json()[f"{record.what}s"]]
+    id_: str = found["id"]
+    return id_
 
 
-def test_records(apis: Fleet, plane: ControlPlane) -> None:
-    """What a monitor of level 20 makes as a member is found, and gone; who is at fault is told.
+def listed(plane: ControlPlane, *names: str) -> dict[str, list[str]]:
+    """By API: the names of what the project of the monitoring user has there."""
+    found = {}
+    for name in names:
+        record = declared(OCF / name)
+        assert record
+        path = record.path.replace("{project_id}", project(plane))
+        answer = plane.server(specs.service(name)).get(path, token=plane.token()).json()
+        found[name] = [str(one[record.named]) for one in answer[f"{record.what}s"]]
+    return found
 
-    Of a cinder-volume that hangs one volume stays, and is swept when it works again.
-    """
+
+@pytest.fixture(scope="module")
+def member(plane: ControlPlane) -> dict[str, object]:
+    """A user who may make what a monitor of level 20 makes: its parameters."""
+    return one_with(plane, "member")
+
+
+@pytest.fixture
+def travel(apis: Fleet, plane: ControlPlane, member: dict[str, object]) -> Travel:
+    """Makes a monitor of level 20 as a member at each of these MAKERS, all of which serve."""
     plane.up("cinder-scheduler", "cinder-volume")
     apis.serve(*MAKERS)
-    member = one_with(plane, "member")
 
     def travel(*names: str, timeout: float = 60) -> Results:
         return apis.monitor(*names, level=20, parameters=member, timeout=timeout)
 
+    return travel
+
+
+def test_records(travel: Travel, plane: ControlPlane) -> None:
+    """What a monitor of level 20 makes as a member is found, and gone; who is at fault is told.
+
+    Of a cinder-volume that hangs one volume stays, and is swept when it works again.
+    """
     await_all(lambda: travel(*MAKERS), 0)
-    assert {name: [] for name in MAKERS} == {name: listed(plane, name) for name in MAKERS}
+    assert {name: [] for name in MAKERS} == listed(plane, *MAKERS)
 
     with plane.frozen("cinder-volume"):
         for _ in range(2):
             expect(travel("cinder-api", timeout=20)["cinder-api"], 190, "its volume of level 20",
                    "look at cinder-scheduler, cinder-volume")
-            assert 1 == len(listed(plane, "cinder-api"))
+            assert 1 == len(listed(plane, "cinder-api")["cinder-api"])
     await_all(lambda: travel("cinder-api"), 0)
-    assert [] == listed(plane, "cinder-api")
+    assert [] == listed(plane, "cinder-api")["cinder-api"]
+
+
+def test_quota_and_policy(apis: Fleet, travel: Travel, plane: ControlPlane) -> None:
+    """A full quota, and a policy that says no, are no fault of an API: 190; level 10 is 0.
+
+    When both allow it again the monitor of level 20 is 0, without a restart.
+    """
+    def allow(most: int) -> None:
+        for name, (path, what, limit) in QUOTAS.items():
+            body = {what: {limit: most}}
+            found = as_admin(plane, specs.service(name), "PUT", f"{path}/{project(plane)}", body)
+            assert most == found[what][limit], name
+
+    before = apis.masters(*MAKERS)
+    allow(0)
+    await_all(lambda: travel(*QUOTAS), 190, " answers 4", "may user member make", "quota)?")
+    await_all(lambda: apis.monitor(*MAKERS), 0)
+    allow(10)
+
+    policies = {name: plane.config(specs.service(name)).with_name("policy.yaml") for name in RULES}
+    for name, rule in RULES.items():
+        policies[name].write_text(f'"{rule}": "!"\n')
+    await_all(lambda: travel(*MAKERS), 190, " answers 403 to POST", "may user member make")
+    await_all(lambda: apis.monitor(*MAKERS), 0)
+    for policy in policies.values():
+        policy.write_text("{}\n")
+    await_all(lambda: travel(*MAKERS), 0)
+
+    assert {name: [] for name in MAKERS} == listed(plane, *MAKERS)
+    assert before == apis.masters(*MAKERS)
 
 
 def test_keystone(apis: Fleet, plane: ControlPlane) -> None:

@@ -17,15 +17,19 @@ from real.kit import MakeReal, Real, as_admin
 pytestmark = pytest.mark.real
 
 
-@pytest.fixture
-def real(make: MakeReal) -> Real:
-    """Glance, serving; the monitor's user is the administrator, who may make images."""
-    real = make("glance")
+def as_administrator(real: Real) -> Real:
+    """The same, with an administrator as the monitor's user: who may make images."""
     admin = real.cloud.admin
     real.resource.parameters.update(
         os_username=admin.username, os_password=admin.password,
         os_project_name=admin.project_name)
-    return real.start()
+    return real
+
+
+@pytest.fixture
+def real(make: MakeReal) -> Real:
+    """Glance, serving; the monitor's user is the administrator."""
+    return as_administrator(make("glance")).start()
 
 
 def monitor(real: Real, **more: Any) -> Result:
@@ -65,18 +69,24 @@ def test_round_trip(real: Real) -> None:
         call(real.cloud, "DELETE", f"/v2/images/{made['mine']}")
 
 
-def test_a_reader(real: Real) -> None:
-    """With a user who may make no images level 20 is 190 and says so; level 10 is 0."""
-    policy = real.cloud.config("glance").with_name("policy.yaml")
-    policy.write_text('"add_image": "role:member"\n')  # as newer releases have it
-    user = real.cloud.credentials
+def test_quota_and_policy(make: MakeReal) -> None:
+    """A full quota, and a policy that says no, are no fault of the API: 190; level 10 is 0."""
+    real = as_administrator(make("glance"))
+    cloud, user = real.cloud, real.cloud.credentials
+    real.resource.parameters["config"] = cloud.variant("glance", "full", user_storage_quota="1KB")
+    real.start()
+    before = kept(real)
+    expect(real.resource.monitor(), 0)
+    expect(monitor(real), 190, "413 to PUT", f"may user {cloud.admin.username} make", "quota)?")
+    assert before == kept(real)
+
     reader = {"os_username": user.username, "os_password": user.password,
               "os_project_name": user.project_name}
+    policy = cloud.config("glance").with_name("policy.yaml")
+    policy.write_text('"add_image": "role:member"\n')  # as newer releases have it
     try:
-        expect(real.resource.stop(), 0)
-        expect(real.resource.start(), 0)
         expect(real.resource.monitor(parameters=reader), 0)
-        expect(monitor(real, parameters=reader), 190, "403",
+        expect(monitor(real, parameters=reader), 190, "403 to POST",
                f"may user {user.username} make images")
     finally:
         policy.unlink()
