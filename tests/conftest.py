@@ -57,7 +57,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         agent = parameters.get("agent") or parameters.get("watched")
         mark = item.get_closest_marker("shared")
         if mark and agent:
-            one_in = mark.kwargs.get("one_in", 1)
+            one_in = 1 if config.getoption("reasons") else mark.kwargs.get("one_in", 1)
             case = item.nodeid.replace(agent.name, "")
             among = cases.setdefault(case.partition("[")[0], {})
             number = among.setdefault(case, len(among))

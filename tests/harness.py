@@ -106,6 +106,7 @@ class Result:
     """The result of one action.
 
     code: the exit code, -9 if `killed`: the time was over, and Pacemaker would have killed it.
+    demanded: whether the test has asked for words of its exit reason (reasons.py).
     reason: the text of the last exit reason, "" without one.
     """
 
@@ -115,6 +116,7 @@ class Result:
     stderr: str
     seconds: float
     killed: bool = False
+    demanded: bool = False
 
     def __str__(self) -> str:
         """The result in one line, then the whole output."""
@@ -161,6 +163,7 @@ def expect(result: Result, code: int, *words: str) -> Result:
         assert result.reason.isascii() and result.reason.isprintable(), ascii(result.reason)
     for word in words:
         assert word in result.reason, f"{word!r} is not in {result.reason!r}"
+        result.demanded = True
     return result
 
 
