@@ -147,10 +147,13 @@ class Chaos:
 
     def _new_token(self) -> None:
         if time.monotonic() - self.token > TOKEN or not self.token:
-            token = self.scene.here.cloud.admin_token()
-            self.scene.watch.token = token
-            self.ledger.use(token)
-            self.token = time.monotonic()
+            self.scene.patiently(self._use_token)
+
+    def _use_token(self) -> None:
+        token = self.scene.here.cloud.admin_token()
+        self.scene.watch.token = token
+        self.ledger.use(token)
+        self.token = time.monotonic()
 
     def told(self) -> list[str]:
         """What Pacemaker did in the step with the violation, in readable lines."""

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from http.client import HTTPException
 
 from lab import upgrade
 from lab.client import Watch
@@ -143,7 +144,7 @@ class Scene:
             try:
                 act()
                 return
-            except LabError:
+            except (LabError, OSError, HTTPException):
                 if time.monotonic() > deadline:
                     raise
 
