@@ -60,11 +60,16 @@ CONTROL_PLANE_PACKAGES = $(shell $(SYSTEM_PYTHON) -B -m lab.packages)
 TOOLS := pytest pytest-subprocess pytest-xdist hypothesis mypy ruff vermin setuptools wheel \
 	keystoneauth1 psutil requests types-psutil types-requests
 
-# Tests that mostly wait, four at once. In the other tests a lab or a cluster serves all tests of a
+# Tests that mostly wait, six at once. In the other tests a lab or a cluster serves all tests of a
 # file, and is busy; the longest files come first (tests/seconds.py).
 LIGHT := tests/unit tests/agents tests/kinds tests/install tests/lookalike tests/tool
-PARALLEL ?= --numprocesses 4 --dist worksteal
-PARALLEL_HEAVY ?= --numprocesses 3 --dist loadfile --no-loadscope-reorder
+PARALLEL ?= --numprocesses 6 --dist worksteal
+PARALLEL_HEAVY ?= --numprocesses 4 --dist loadfile --no-loadscope-reorder
+# What `check` leaves to `check-rest`, which CI runs as well: the pages for operators to the letter,
+# the lab itself, packages, the newest releases, what is chosen at random, Neutron's data plane.
+REST := tests/lab tests/packages tests/declaration/test_newest.py tests/real/test_newest.py \
+	tests/real/test_guides.py tests/real/test_data_plane.py tests/real/test_further.py \
+	tests/cluster/test_docs.py tests/cluster/test_snippets.py tests/cluster/test_chaos.py
 # Half an hour of CI has no room for it: a whole controller, whose databases alone take minutes; the
 # outages of the services that are seldom under Pacemaker; haproxy by other agents than ours of choice;
 # the other ways to upgrade a running cluster, and an upgrade that is stopped after each file.
@@ -326,7 +331,12 @@ single: ## each agent with its library in one file, in dist/ (SIGN_KEY: of the c
 ##### For those who work on it
 
 .PHONY: check
-check: test-packages openstack control-plane tools lint types test ## lint, types and all tests but those of check-nightly (as root)
+check: test-packages openstack control-plane tools lint types test ## lint, types, tests; but those of check-rest and check-nightly (as root)
+
+.PHONY: check-rest
+check-rest: test-packages openstack control-plane tools ## what CI runs beside check: pages to the letter, packages, the lab itself, chaos
+	@umask 022
+	exec $(VENV_PYTHON) -m pytest $(PARALLEL_HEAVY) $(patsubst %,--ignore=%,$(NIGHTLY)) $(REST) </dev/null
 
 # What is checked on another release, where `check` would take too long: every agent as a process,
 # make install, failovers with fencing, openstack-ocf apply. The packages are tested from this release.
@@ -371,10 +381,11 @@ test: test-packages openstack control-plane tools ## the tests of check (ARGS: a
 	if [ '$(subst ','\'',$(ARGS))' ]; then
 		exec $(VENV_PYTHON) -m pytest $(PARALLEL_HEAVY) $(ARGS) </dev/null
 	fi
+	echo "left for make check-rest: $(REST)"
 	echo "left for make check-nightly: $(NIGHTLY)"
 	failed=
 	$(IN_ITS_OWN) $(VENV_PYTHON) -m pytest $(PARALLEL) $(LIGHT) </dev/null || failed=yes
-	$(VENV_PYTHON) -m pytest $(PARALLEL_HEAVY) $(patsubst %,--ignore=%,$(LIGHT) $(NIGHTLY)) </dev/null || failed=yes
+	$(VENV_PYTHON) -m pytest $(PARALLEL_HEAVY) $(patsubst %,--ignore=%,$(LIGHT) $(REST) $(NIGHTLY)) </dev/null || failed=yes
 	[ ! "$$failed" ]
 
 .PHONY: test-unit
