@@ -40,6 +40,7 @@ LEFT_OUT = {
 VARIABLE = (
     (r"\b([a-z_]+)=('[^']*'|.*?) (?=is |does |cannot |has |holds |names )", r"\1=... "),
     (r"\b[a-z_]+(, [a-z_]+)* missing: give all", "... missing: give all"),
+    (r" hold on \(pid \w+ \([^)]*\)\)", " hold on"),  # where a short pid leaves room for it
     (r"pid \d+", "pid N"),
     (r", state [A-Z]\)", ", state S)"),
     (r"answers \d{3}\b", "answers NNN"),
