@@ -69,6 +69,10 @@ DAEMONS = {
     "masakari": ("masakari-engine", "masakari-api"),
 }
 """The further projects that a lab may have, and the agents of their daemons (see `lab.specs`)."""
+USUAL_PROJECTS = (
+    "placement", "nova", "neutron", "heat", "cinder", "ceilometer", "manila", "designate",
+)  # fmt: skip
+"""The projects of most labs with further ones: their databases are made once, and copied."""
 UWSGI_ONLY = ("nova-api-metadata",)
 """Agents whose daemon Debian has as a WSGI script alone."""
 LOOPBACK = "127.0.0.1"

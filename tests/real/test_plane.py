@@ -26,7 +26,7 @@ from real.fleet import (
     expect_all,
     whole_plane,
 )  # fmt: skip
-from real.kit import PATIENCE, SHORT, as_admin, one_with
+from real.kit import PATIENCE, SHORT, one_with
 
 pytestmark = pytest.mark.real
 
@@ -118,8 +118,8 @@ def listed(plane: ControlPlane, name: str) -> list[str]:
     """The names of what the project of the monitoring user has at an API."""
     record = declared(OCF / name)
     assert record
-    (project,) = as_admin(
-        plane, "keystone", "GET", f"/v3/projects?name={plane.credentials.project_name}"
+    (project,) = plane.as_admin(
+        "keystone", "GET", f"/v3/projects?name={plane.credentials.project_name}"
     )["projects"]
     path = record.path.replace("{project_id}", project["id"])
     found = plane.server(service_of(name)).get(path, token=plane.token())
