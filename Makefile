@@ -68,7 +68,7 @@ PARALLEL_HEAVY ?= --numprocesses 3 --dist loadfile --no-loadscope-reorder
 # Half an hour of CI has no room for it: a whole controller, whose databases alone take minutes; the
 # outages of the services that are seldom under Pacemaker; haproxy by other agents than ours of choice;
 # the other ways to upgrade a running cluster, and an upgrade that is stopped after each file; Neutron's
-# agents under Pacemaker.
+# agents and nova-compute under Pacemaker.
 NIGHTLY := tests/cluster/test_controller.py tests/cluster/test_data_plane.py \
 	tests/cluster/test_other_haproxies.py tests/cluster/test_upgrade_over.py \
 	tests/packages/test_every_moment.py tests/real/test_further_outages.py

@@ -1,4 +1,4 @@
-"""Whatever Pacemaker does to Neutron's agents, the data plane stays.
+"""Whatever Pacemaker does to Neutron's agents and nova-compute, the data plane stays.
 
 Open vSwitch runs on one node of the cluster, and forwards in its own process. The machines are
 network namespaces of that node (dataplane.py). What the agents work for is at the switch. Left for
@@ -18,7 +18,7 @@ import pytest
 
 from cluster.docs_page import ROOT
 from cluster.kit import PATIENCE, TOKEN, await_end, members
-from dataplane import FORWARDING, LEASES, DataPlane, Machine
+from dataplane import FORWARDING, LEASES, DataPlane, Machine, active, boot, discover_hosts
 from harness import eventually
 from lab import agents, network, playground, process
 from lab.cib import Failure, Status
@@ -164,7 +164,7 @@ def site(
     """Two nodes, one with Open vSwitch; at the switch Neutron's server, and what that needs."""
     need_packages(every(), "make control-plane")
     with Cluster.temporary(nodes=2, token=TOKEN) as cluster:
-        bind = dict.fromkeys((*APIS, "neutron"), cluster.address)
+        bind = dict.fromkeys((*APIS, "neutron", "nova", "placement"), cluster.address)
         with ControlPlane.temporary(
             db="mysql", workers=1, netns=cluster.outside, bind=bind, projects=USUAL_PROJECTS
         ) as cloud:
@@ -259,3 +259,35 @@ def test_killed(wired: Site, service: Service) -> None:
     failures = wired.failures(names)
     assert {*names} == {*failures}
     assert {*ENDED} >= {failure.code for failure in failures.values()}
+
+
+# ---- Nova's
+
+
+@pytest.fixture(scope="module")
+def compute(site: Site) -> Site:
+    """The same with nova-compute and its fake driver, started by Pacemaker; Nova knows its host."""
+    site.cloud.up("glance", "placement-api", "nova-conductor", "nova-scheduler", "nova-api")
+    site.configure(["nova-compute"])
+    discover_hosts(site.cloud)
+    return site
+
+
+def test_compute_is_stopped_started_and_recovered(compute: Site) -> None:
+    """An instance stays active while Pacemaker stops and starts nova-compute, and starts it again
+    when it is killed."""
+    site, names = compute, ["nova-compute"]
+    assert [] == active(site.cloud)
+    server = boot(site.cloud)
+    eventually(lambda: [server] == active(site.cloud), PATIENCE)
+
+    site.stop(names)
+    assert [server] == active(site.cloud)
+    site.start(names)
+    assert [server] == active(site.cloud)
+
+    before = site.pids(names)
+    site.kill(names)
+    site.await_started(names, before)
+    assert [server] == active(site.cloud)
+    assert site.failures(names)["nova-compute"].code in ENDED
