@@ -72,10 +72,12 @@ REST := tests/lab tests/packages tests/declaration/test_newest.py tests/real/tes
 	tests/cluster/test_docs.py tests/cluster/test_snippets.py tests/cluster/test_chaos.py
 # Half an hour of CI has no room for it: a whole controller, whose databases alone take minutes; the
 # outages of the services that are seldom under Pacemaker; haproxy by other agents than ours of choice;
-# the other ways to upgrade a running cluster, and an upgrade that is stopped after each file.
-NIGHTLY := tests/cluster/test_controller.py tests/cluster/test_other_haproxies.py \
-	tests/cluster/test_upgrade_over.py tests/packages/test_every_moment.py \
-	tests/real/test_further_outages.py tests/cluster/test_chaos_whole.py
+# the other ways to upgrade a running cluster, and an upgrade that is stopped after each file; Neutron's
+# agents and nova-compute under Pacemaker; chaos with a whole controller.
+NIGHTLY := tests/cluster/test_controller.py tests/cluster/test_data_plane.py \
+	tests/cluster/test_other_haproxies.py tests/cluster/test_upgrade_over.py \
+	tests/packages/test_every_moment.py tests/real/test_further_outages.py \
+	tests/cluster/test_chaos_whole.py
 
 # For pytest (or bench), as in: make test ARGS='tests/agents -k stop'
 ARGS ?=

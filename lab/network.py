@@ -3,7 +3,8 @@
 Called by `lab.services` for the service `ovs`, and by tests. Neutron's agents make network
 namespaces with names of their own choice, and remove those that they do not know: they must not
 see /run/netns of the machine. So Open vSwitch is started in a mount namespace with an empty
-/run/netns, and whatever belongs to the node enters it (`argv`). It forwards in its own process
+/run/netns, and whatever belongs to the node enters it (`argv`). In a cluster it is started in the
+mount namespace of one of the nodes (`command_on_node`). It forwards in its own process
 (`datapath_type=netdev`): the kernel needs no module for it.
 
 What the agents start goes on without them, as it should (dnsmasq, haproxy, radvd). These processes
@@ -41,7 +42,15 @@ PORT = 6640
 
 
 def command(settings: Settings) -> list[str]:
-    """The command line of Open vSwitch, with its database in the background."""
+    """The command line of Open vSwitch in a mount namespace of its own."""
+    return ["unshare", "--mount", "--propagation=private", "--", *command_on_node(settings)]
+
+
+def command_on_node(settings: Settings) -> list[str]:
+    """The command line of Open vSwitch, with its database in the background.
+
+    It covers /run/netns where it is run: in the mount namespace of a node.
+    """
     home = settings.home(OVS)
     database, socket = shlex.quote(f"{home}/conf.db"), shlex.quote(str(_socket(settings)))
     script = f"""
@@ -53,7 +62,7 @@ def command(settings: Settings) -> list[str]:
         ovsdb-server {database} --remote=punix:{socket} --remote=ptcp:{PORT}:127.0.0.1 &
         exec ovs-vswitchd --pidfile unix:{socket}
     """
-    return ["unshare", "--mount", "--propagation=private", "--", "sh", "-c", script]
+    return ["sh", "-c", script]
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -66,9 +75,16 @@ def serves(settings: Settings) -> bool:
     return _vsctl(settings, "set", "Open_vSwitch", ".", "external_ids:lab=up").returncode == 0
 
 
-def argv(master: Process, command: Sequence[str], user: str = "root") -> list[str]:
-    """The command line that runs a command on the node. master: of `ovs`."""
+def argv(
+    master: Process, command: Sequence[str], user: str = "root", *, child: bool = False
+) -> list[str]:
+    """The command line that runs a command on the node. master: of `ovs`.
+
+    child: as a child of nsenter, with a pid of the node, which has a /proc of its own: for what
+    uses /proc/self.
+    """
     enter = ["nsenter", f"--target={master.pid}", "--mount", "--net", "--wd"]
+    enter += ["--pid"] if child else []
     if user != "root":
         account = process.as_user(user)
         enter += [f"--setuid={account['user']}", f"--setgid={account['group']}"]

@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from lab import apt, config, folders, identity, netns, process, release, seed, services, show
 from lab.command import exit_code
@@ -210,6 +210,16 @@ class ControlPlane:
     def admin_token(self) -> str:
         """A new token of the administrator."""
         return self._token(self.admin)
+
+    def as_admin(
+        self, service: str, method: str, path: str, body: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """A service's answer to the administrator, parsed; its status if there is no body."""
+        answer = self.server(service).request(
+            method, path, body=body, token=self.admin_token(), timeout=60.0, headers=headers
+        )
+        return answer.json() if answer.body else answer.status
 
     def argv(self, command: Sequence[str]) -> list[str]:
         """The command line that runs a command in the lab's namespace."""

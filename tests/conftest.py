@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-pytest.register_assert_rewrite("harness", "lookalike", "real.promises")
+pytest.register_assert_rewrite("dataplane", "harness", "lookalike", "real.promises")
 pytest_plugins = ["faults", "reasons", "seconds"]
 
 from harness import AGENTS, FOREIGN  # noqa: E402 - after the line that has its assertions rewritten

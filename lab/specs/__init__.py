@@ -31,6 +31,10 @@ SPECS: dict[str, Spec] = {
 """The Spec of each project."""
 FURTHER = tuple(name for name, spec in SPECS.items() if spec.daemons)
 """The projects that a lab has on request. Of Cinder these are its workers."""
+USUAL = (
+    "placement", "nova", "neutron", "heat", "cinder", "ceilometer", "manila", "designate",
+)  # fmt: skip
+"""Those of most labs that have further ones: their databases are made once, and copied."""
 WSGI_ONLY = tuple(agent for spec in SPECS.values() for agent in spec.wsgi_only)
 """The agents whose daemon Debian has as a WSGI script alone."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import Result, eventually, expect
-from lab import mounts, netns, process
+from lab import mounts, netns, process, specs
 from lab.agents import parameters
 from lab.openstack import ControlPlane
 from lab.packages import every
@@ -18,11 +18,6 @@ from lab.process import Process
 from real.kit import PATIENCE, Patient, Real
 
 NeedPackages = Callable[[Iterable[str], str], None]
-PROJECTS = (
-    "placement", "nova", "neutron", "heat", "cinder", "ceilometer", "manila", "designate",
-)  # fmt: skip
-"""The projects of the lab that most of these tests share: its databases are made once."""
-
 START = 300
 """Seconds for the start of all daemons: they share the machine."""
 
@@ -166,7 +161,7 @@ def whole_plane(
     need_packages: NeedPackages, *services: str
 ) -> AbstractContextManager[ControlPlane]:
     """A lab with the projects for machines, networks and volumes, in which these services run."""
-    return plane_of(PROJECTS, need_packages, *services)
+    return plane_of(specs.USUAL, need_packages, *services)
 
 
 @contextmanager

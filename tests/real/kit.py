@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -170,17 +170,6 @@ class Real:
                     ports[f"socket:[{fields[9]}]"] = int(fields[1].rpartition(":")[2], 16)
         held = {os.readlink(link) for pid in family for link in Path(f"/proc/{pid}/fd").iterdir()}
         return {port for socket, port in ports.items() if socket in held}
-
-
-def as_admin(
-    cloud: ControlPlane, service: str, method: str, path: str, body: object = None,
-    headers: Mapping[str, str] | None = None,
-) -> Any:
-    """A service's answer to the lab's administrator; its status if there is no body."""
-    answer = cloud.server(service).request(
-        method, path, body=body, token=cloud.admin_token(), timeout=60.0, headers=headers
-    )
-    return answer.json() if answer.body else answer.status
 
 
 def one_with(cloud: ControlPlane, role: str) -> dict[str, object]:

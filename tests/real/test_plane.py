@@ -25,7 +25,7 @@ from real.fleet import (
     expect_all,
     whole_plane,
 )  # fmt: skip
-from real.kit import PATIENCE, SHORT, as_admin, one_with
+from real.kit import PATIENCE, SHORT, one_with
 
 pytestmark = pytest.mark.real
 
@@ -134,8 +134,8 @@ def test_under_uwsgi(apis: Fleet) -> None:
 
 def project(plane: ControlPlane) -> str:
     """The id of the monitoring user's project."""
-    (found,) = as_admin(
-        plane, "keystone", "GET", f"/v3/projects?name={plane.credentials.project_name}"
+    (found,) = plane.as_admin(
+        "keystone", "GET", f"/v3/projects?name={plane.credentials.project_name}"
     )["projects"]
     id_: str = found["id"]
     return id_
@@ -196,7 +196,7 @@ def test_quota_and_policy(apis: Fleet, travel: Travel, plane: ControlPlane) -> N
     def allow(most: int) -> None:
         for name, (path, what, limit) in QUOTAS.items():
             body = {what: {limit: most}}
-            found = as_admin(plane, specs.service(name), "PUT", f"{path}/{project(plane)}", body)
+            found = plane.as_admin(specs.service(name), "PUT", f"{path}/{project(plane)}", body)
             assert most == found[what][limit], name
 
     before = apis.masters(*MAKERS)

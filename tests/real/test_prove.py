@@ -24,7 +24,6 @@ from lab import specs
 from lab.openstack import ControlPlane
 from lab.playground import WORKERS
 from lab.specs.spec import HOST
-from real.kit import as_admin
 from tool.kit import ROOT, argv
 
 pytestmark = pytest.mark.real
@@ -102,7 +101,7 @@ class Cloud:
         return {path.name.partition(".")[2] for path in self.folder.glob("cleared.*")}
 
     def call(self, method: str, path: str, body: object = None) -> Any:
-        return as_admin(self.cloud, self.service, method, path, body)
+        return self.cloud.as_admin(self.service, method, path, body)
 
     def names(self) -> list[str]:
         """The names of all images, or volumes."""

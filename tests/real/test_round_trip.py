@@ -12,7 +12,7 @@ from agentlib.check import TAG
 from agentlib.roundtrip import head
 from harness import Result, expect
 from lab.openstack import ControlPlane
-from real.kit import MakeReal, Real, as_admin
+from real.kit import MakeReal, Real
 
 pytestmark = pytest.mark.real
 
@@ -37,7 +37,7 @@ def monitor(real: Real, **more: Any) -> Result:
 
 
 def call(cloud: ControlPlane, method: str, path: str, body: object = None) -> Any:
-    return as_admin(cloud, "glance", method, path, body)
+    return cloud.as_admin("glance", method, path, body)
 
 
 def folder(real: Real) -> Path:
