@@ -287,12 +287,10 @@ def report(chaos: Chaos, begin: float) -> None:
             show.line(f"{fault.name:22}{len(lost):5}   {statistics.median(lost):6.1f} / "
                       f"{max(lost):.1f}")
     ledger = chaos.ledger
-    names = [f"{one.kind}s" for one in ledger.writers]
-    if len(names) > 2:
-        names = [", ".join(names[:-1]), names[-1]]
+    *most, last = (f"{one.kind}s" for one in ledger.writers)
     show.line(
         f"{sum(map(len, chaos.lost.values()))} steps in {(time.monotonic() - begin) / 60:.1f} min; "
-        f"clients: {ledger.told('acknowledged')} images and volumes acknowledged, "
+        f"clients: {ledger.told('acknowledged')} {', '.join(most)} and {last} acknowledged, "
         f"{ledger.told('deleted')} deleted, {ledger.told('refused')} requests refused")
 
 

@@ -34,7 +34,8 @@ if [ "$1" = stop ]; then
 fi
 exec {agent} "$@"
 """
-KILL = 'kill -KILL -- "-$(cat "$1")"'
+KILL = 'kill -KILL "-$(cat "$1")"'
+"""A session, by its leader in a file; dash takes no `--`."""
 PIDS = "/run/resource-agents"
 ALL = ("-",)
 
