@@ -126,8 +126,10 @@ def service(agent: Agent, *, everywhere: bool = False) -> tuple[str, ...]:
         f"monitor 30 s, level 10: {why_check}.",
         "monitor 10 s, level 0: is the process there? It finds a dead one sooner, and asks nobody.",
         "The two intervals differ: Pacemaker knows an operation by its name and interval.",
-        "migration-threshold 3: two restarts in place, then the other node. What restarts do not "
-        "mend may be this node's way to the database; one hiccup is no reason to move.",
+        "migration-threshold 3: two restarts in place, then the other node; one where both "
+        "monitors find a failure before Pacemaker acts, as on a busy node: that counts as two. "
+        "What restarts do not mend may be this node's way to the database; one hiccup is no "
+        "reason to move.",
         "failure-timeout 180 s: longer than from one failure to the next of an outage, or none "
         "would be counted twice (at most about 120 s: interval 30, timeout 30, stop 60). And no "
         "longer than three starts that fail (3 x 60 s): when the second node has given up, the "
