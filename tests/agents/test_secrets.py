@@ -292,7 +292,7 @@ def test_core(make_service: MakeService) -> None:
     cores = service.folder / "cores"
     cores.mkdir()
     before = service.asked()
-    prefix = sh("ulimit -c unlimited")
+    prefix = sh("ulimit -c $(ulimit -H -c)")  # more than that is not for every root
     monitor = service.begin("monitor", interval=30, timeout=60, cwd=cores, prefix=prefix, umask=0)
     eventually(lambda: service.asked() > before)
     monitor.process.send_signal(signal.SIGSEGV)
