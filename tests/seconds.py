@@ -12,14 +12,16 @@ from collections import defaultdict
 import pytest
 
 LONGEST = (
-    "cluster/test_docs.py", "cluster/test_chaos.py", "real/test_workers.py",
-    "cluster/test_snippets.py", "real/test_further.py", "cluster/test_daemon_faults.py",
-    "real/test_data_plane.py", "real/test_guides.py", "real/test_life.py",
-    "cluster/test_uwsgi.py", "real/test_outages.py", "lab/test_cluster.py",
-    "cluster/test_keystone.py", "cluster/test_fencing.py", "packages/test_deb.py",
-    "packages/test_rpm.py", "cluster/test_upgrade.py",
-    "cluster/test_node_faults.py", "cluster/test_balanced.py", "real/test_failures.py",
-    "real/test_prove.py", "real/test_plane.py", "cluster/test_apply.py", "real/test_newest.py",
+    "cluster/test_docs.py", "real/test_guides.py", "cluster/test_daemon_faults.py",
+    "cluster/test_uwsgi.py", "cluster/test_snippets.py", "real/test_life.py",
+    "real/test_outages.py", "real/test_workers.py", "packages/test_deb.py",
+    "real/test_further.py", "real/test_plane.py", "cluster/test_chaos.py",
+    "real/test_failures.py", "cluster/test_fencing.py", "cluster/test_keystone.py",
+    "cluster/test_node_faults.py", "lab/test_cluster.py", "real/test_prove.py",
+    "cluster/test_upgrade.py", "real/test_bad_input.py", "cluster/test_balanced.py",
+    "lab/test_openstack.py", "lab/test_release.py", "cluster/test_apply.py",
+    "real/test_endpoints.py", "cluster/test_reload.py", "cluster/test_prove.py",
+    "cluster/test_missing.py",
 )  # fmt: skip
 """Files of the second half of `make test`, about in the order of their seconds."""
 
