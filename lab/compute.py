@@ -1,7 +1,8 @@
 """A hypervisor that only looks like one, outside of a controller, and what a server is made of.
 
-Called by `lab.chaos`. Nova's own fake driver has no machine to run: a server that it has spawned is
-a record of Nova's, an allocation of Placement's, and a message from the API to here and back.
+Called by `lab.chaos`; the data plane's tests have hosts discovered. Nova's own fake driver has no
+machine to run: a server that it has spawned is a record of Nova's, an allocation of Placement's,
+and a message from the API to here and back.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.client import HTTPException
 from typing import Any
@@ -19,6 +20,7 @@ from agentlib.check import Record
 from lab import config, netns, process
 from lab.controller import Controller
 from lab.errors import LabError
+from lab.openstack import ControlPlane
 from lab.records import Records
 from lab.specs.spec import authtoken
 
@@ -67,15 +69,23 @@ def running(here: Controller) -> Iterator[None]:
 def _discover(here: Controller, files: list[str]) -> None:
     """Wait until Nova knows the hypervisor, and have it used."""
     deadline = time.monotonic() + PATIENCE
-    command = [MANAGE, *files, "cell_v2", "discover_hosts"]
     while not any(one["hypervisor_hostname"] == HOST for one in _hypervisors(here)):
         if time.monotonic() > deadline:
             raise LabError(f"Nova does not know its hypervisor after {PATIENCE:.0f} s",
                            log=here.cloud.settings.log("nova-compute"))
-        with netns.inside(here.cloud.namespace):
-            subprocess.run(command, env=process.ENVIRONMENT, stdin=subprocess.DEVNULL,
-                           capture_output=True, check=False, cwd="/", **process.as_user("nova"))
+        discover_hosts(here.cloud, files)
         time.sleep(POLL)
+
+
+def discover_hosts(
+    cloud: ControlPlane, files: Sequence[str] = ()
+) -> subprocess.CompletedProcess[bytes]:
+    """Have Nova look for hosts of nova-compute. files: options that name its configuration."""
+    files = files or [f"--config-file={cloud.config('nova-api')}"]
+    with netns.inside(cloud.namespace):
+        return subprocess.run(
+            [MANAGE, *files, "cell_v2", "discover_hosts"], env=process.ENVIRONMENT, cwd="/",
+            stdin=subprocess.DEVNULL, capture_output=True, check=False, **process.as_user("nova"))
 
 
 def _hypervisors(here: Controller) -> list[dict[str, Any]]:

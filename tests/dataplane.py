@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lab import netns, network, process
+from lab import network
 from lab.errors import LabError
 from lab.openstack import ControlPlane
 from lab.process import Process
@@ -291,17 +291,3 @@ def active(cloud: ControlPlane) -> list[str]:
     """The ids of the instances that Nova calls active."""
     answer = cloud.as_admin("nova-api", "GET", "/v2.1/servers?status=ACTIVE")
     return [server["id"] for server in answer["servers"]]
-
-
-def discover_hosts(cloud: ControlPlane) -> None:
-    """Have Nova look for hosts of nova-compute."""
-    file = f"--config-file={cloud.config('nova-api')}"
-    with netns.inside(cloud.namespace):
-        subprocess.run(
-            ["nova-manage", file, "cell_v2", "discover_hosts"],
-            check=True,
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-            env=process.ENVIRONMENT,
-            **process.as_user("nova"),
-        )

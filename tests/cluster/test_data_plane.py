@@ -18,11 +18,12 @@ import pytest
 
 from cluster.docs_page import ROOT
 from cluster.kit import PATIENCE, TOKEN, await_end, members
-from dataplane import FORWARDING, LEASES, DataPlane, Machine, active, boot, discover_hosts
+from dataplane import FORWARDING, LEASES, DataPlane, Machine, active, boot
 from harness import eventually
 from lab import agents, network, playground, process, specs
 from lab.cib import Failure, Status
 from lab.cluster import Cluster
+from lab.compute import discover_hosts
 from lab.openstack import ControlPlane
 from lab.packages import every
 from lab.process import Process
@@ -269,7 +270,7 @@ def compute(site: Site) -> Site:
     """The same with nova-compute and its fake driver, started by Pacemaker; Nova knows its host."""
     site.cloud.up("glance", "placement-api", "nova-conductor", "nova-scheduler", "nova-api")
     site.configure(["nova-compute"])
-    discover_hosts(site.cloud)
+    discover_hosts(site.cloud).check_returncode()
     return site
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from dataplane import FORWARDING, LEASES, DataPlane, Machine, active, boot, discover_hosts
+from dataplane import FORWARDING, LEASES, DataPlane, Machine, active, boot
 from harness import eventually
 from lab import network
+from lab.compute import discover_hosts
 from lab.openstack import ControlPlane
 from lab.services import running
 from lab.settings import OVS
@@ -101,7 +102,7 @@ def compute(
     plane.up("glance", "placement-api", "nova-conductor", "nova-scheduler", "nova-api")
     with fleet(plane, home, tmp_path_factory.mktemp("compute"), ["nova-compute"]) as compute:
         compute.serve()
-        discover_hosts(plane)
+        discover_hosts(plane).check_returncode()
         yield compute
 
 
