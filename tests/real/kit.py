@@ -132,6 +132,24 @@ class Real:
         assert result
         return result
 
+    def signal_master(self, signum: int) -> None:
+        """Send a signal to the master once it waits for its workers.
+
+        Glance's workers serve before that. At a HUP meanwhile its master ends, or ignores this one
+        and all after it; at a TERM some of the workers are left. Once it waits, eventlet looks
+        after them a hundred times a second.
+        """
+        status = Path(f"/proc/{self.master().pid}/status")
+
+        def switches() -> int:
+            text = status.read_text()
+            return int(text.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+
+        before = switches()
+        if self.server == "standalone":
+            eventually(lambda: switches() > before + 100, PATIENCE)
+        self.master().send(signum)
+
     def kill_master(self) -> None:
         master = self.master()
         master.send(signal.SIGKILL)
@@ -249,6 +267,7 @@ def ocf_tester(real: Real, need: Callable[[str, str], str]) -> None:
     need("xmllint", "libxml2-utils")
     resource = real.resource
     given = [f"{name}={value}" for name, value in resource.parameters.items()]
+    given.append(f"CRM_meta_timeout={PATIENCE * 1000:.0f}")  # its own is 20 s, for any action
     options = [word for value in given for word in ("-o", value)]
     done = subprocess.run(
         [*resource.prefix, tester, "-n", resource.name, *options, str(resource.agent)],
@@ -260,7 +279,7 @@ def ocf_tester(real: Real, need: Callable[[str, str], str]) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=10 * PATIENCE,
     )
 
     assert 0 == done.returncode, done.stdout + done.stderr

@@ -74,23 +74,6 @@ def test_output_goes_to_the_log_file_and_no_secret_anywhere(real: Real) -> None:
     assert [] == [path for path in places if secret in path.read_bytes()]
 
 
-def hup(real: Real) -> None:
-    """Send HUP to the master once it waits for its workers.
-
-    Glance's workers serve before that. A HUP meanwhile ends its master, or is lost, and so are all
-    after it. Once it waits, eventlet looks after the workers a hundred times a second.
-    """
-    status = Path(f"/proc/{real.master().pid}/status")
-
-    def switches() -> int:
-        return int(status.read_text().partition("\nvoluntary_ctxt_switches:")[2].split()[0])
-
-    before = switches()
-    if real.server == "standalone":
-        eventually(lambda: switches() > before + 100, PATIENCE)
-    real.master().send(signal.SIGHUP)
-
-
 @pytest.mark.parametrize("which", ["glance", "glance-uwsgi", "cinder-debian"])
 def test_hup_is_no_failure(make: MakeReal, which: str) -> None:
     """After HUP there are new workers under the same master, and the monitor finds it serving.
@@ -101,7 +84,7 @@ def test_hup_is_no_failure(make: MakeReal, which: str) -> None:
     real.have_loaded().start()
     master, workers = real.master(), set(real.pids()[1:])
 
-    hup(real)
+    real.signal_master(signal.SIGHUP)
     eventually(lambda: len(pids := real.pids()) > 1 and not workers & {*pids}, PATIENCE)
 
     # New workers of uWSGI have the socket, but load the service for longer than a monitor waits.
@@ -121,7 +104,7 @@ def test_hup_to_another_port(make: MakeReal, cloud: ControlPlane) -> None:
     elsewhere = left.port + 1
     cloud.set("glance", "DEFAULT", "bind_port", str(elsewhere))
     try:
-        hup(glance)
+        glance.signal_master(signal.SIGHUP)
         eventually(lambda: not workers & {*glance.pids()} and glance.serves(), PATIENCE)
         with netns.inside(cloud.namespace):
             stranger = socket.create_server((left.address, left.port))
@@ -146,7 +129,7 @@ def test_ended_by_somebody_else(real: Real) -> None:
     """A daemon that was ended by a TERM, not by the agent, is not running: 7, no failure."""
     real.have_loaded().start()
 
-    real.master().send(signal.SIGTERM)
+    real.signal_master(signal.SIGTERM)
 
     # A process that is just ending has no environment any more, but still exists.
     eventually(lambda: not real.pids() and real.resource.monitor().code == 7, PATIENCE)
