@@ -50,7 +50,7 @@ CLUSTER_PACKAGES := pacemaker corosync crmsh pcs resource-agents iputils-arping
 TEST_PACKAGES := $(RUN_PACKAGES) $(CLUSTER_PACKAGES) python3-venv groff-base libxml2-utils openssl \
 	python3-openstackclient bsdutils curl libfaketime net-tools strace time uwsgi-plugin-python3 prometheus python3-yaml
 # To make packages, and to try them in a root of their own.
-PACKAGE_PACKAGES := debhelper dh-python dpkg-dev lintian rpm rpmlint debootstrap gpg gpg-agent
+PACKAGE_PACKAGES := build-essential debhelper dh-python dpkg-dev lintian rpm rpmlint debootstrap gpg gpg-agent
 OPENSTACK_PACKAGES := keystone glance-api cinder-api mariadb-server-core
 DEMO_PACKAGES = $(shell $(SYSTEM_PYTHON) -B -c 'from lab.playground import PACKAGES; print(*PACKAGES)')
 # The packages of all other daemons are many, and for tests alone: lab/packages.py.
@@ -65,10 +65,10 @@ TOOLS := pytest pytest-subprocess pytest-xdist hypothesis mypy ruff vermin setup
 LIGHT := tests/unit tests/agents tests/kinds tests/install tests/lookalike tests/tool
 PARALLEL ?= --numprocesses 6 --dist worksteal
 PARALLEL_HEAVY ?= --numprocesses 3 --dist loadfile --no-loadscope-reorder
-# What `check` leaves to `check-rest`: the pages for operators to the letter, the lab itself, packages,
-# seldom services, what is chosen at random. CI leaves none of it: `make check REST=`.
-REST := tests/lab tests/packages tests/real/test_guides.py tests/real/test_further.py \
-	tests/cluster/test_docs.py tests/cluster/test_snippets.py tests/cluster/test_chaos.py
+# What `check` takes of the others, within twenty minutes: the declarations, the life of a real daemon,
+# failovers with fencing, `apply`. `check-rest` takes all the others; CI both: `make check CORE=tests`.
+CORE := tests/declaration tests/real/test_life.py tests/cluster/test_daemon_faults.py \
+	tests/cluster/test_fencing.py tests/cluster/test_apply.py
 # Three quarters of an hour of CI have no room for it: a whole controller, whose databases alone take
 # minutes, also amid chaos; the outages of the services that are seldom under Pacemaker; haproxy by other
 # agents than ours of choice; the other ways to upgrade a running cluster, and an upgrade that is stopped
@@ -333,17 +333,18 @@ single: ## each agent with its library in one file, in dist/ (SIGN_KEY: of the c
 ##### For those who work on it
 
 .PHONY: check
-check: test-packages openstack control-plane tools lint types test ## lint, types, tests; but those of check-rest and check-nightly (as root)
+check: test-packages openstack control-plane tools lint types test ## lint, types, tests, but those of check-rest and check-nightly (as root)
 
 .PHONY: check-rest
-check-rest: test-packages openstack control-plane tools ## pages to the letter, packages, the lab itself, chaos; CI runs it with check, in one go
+check-rest: test-packages openstack control-plane tools ## more with real daemons and clusters, packages, pages to the letter, chaos; CI runs it with check
 	@umask 022
-	exec $(VENV_PYTHON) -m pytest $(PARALLEL_HEAVY) $(patsubst %,--ignore=%,$(NIGHTLY)) $(REST) </dev/null
+	exec $(VENV_PYTHON) -m pytest $(PARALLEL_HEAVY) $(patsubst %,--ignore=%,$(LIGHT) $(NIGHTLY) $(CORE)) </dev/null
 
 # What is checked on another release, where `check` would take too long: every agent as a process,
-# make install, failovers with fencing, openstack-ocf apply. The packages are tested from this release.
+# make install, failovers with fencing, openstack-ocf apply, an upgrade of the package in a cluster. The
+# packages are tested from this release. CI takes some of it (.ci/run).
 ELSEWHERE := tests/agents/test_contract.py tests/install tests/cluster/test_daemon_faults.py \
-	tests/cluster/test_fencing.py tests/cluster/test_apply.py
+	tests/cluster/test_fencing.py tests/cluster/test_apply.py tests/cluster/test_upgrade.py
 
 .PHONY: check-nightly
 check-nightly: test-packages openstack control-plane tools ## what CI has no time for: a controller, more outages, upgrades, chaos, newest releases
@@ -359,7 +360,7 @@ check-debian13: test-packages tools ## packages, agents and failovers on Debian 
 		$(VENV_PYTHON) -m pytest --suite=trixie tests/packages/test_deb.py </dev/null
 	# When make is killed, this is killed, too, with all that it has started.
 	exec setpriv --pdeathsig=KILL $(SYSTEM_PYTHON) -m lab.elsewhere trixie make elsewhere-test \
-		ARGS='$(subst ','\'',$(or $(ARGS),$(ELSEWHERE)))' </dev/null
+		PARALLEL_HEAVY='$(PARALLEL_HEAVY)' ARGS='$(subst ','\'',$(or $(ARGS),$(ELSEWHERE)))' </dev/null
 
 .PHONY: lint
 lint: tools ## ruff, and vermin for Python 3.9
@@ -383,11 +384,11 @@ test: test-packages openstack control-plane tools ## the tests of check (ARGS: a
 	if [ '$(subst ','\'',$(ARGS))' ]; then
 		exec $(VENV_PYTHON) -m pytest $(PARALLEL_HEAVY) $(ARGS) </dev/null
 	fi
-	[ ! "$(REST)" ] || echo "left for make check-rest: $(REST)"
+	[ "$(CORE)" = tests ] || echo "more than real daemons' life and failovers: make check-rest"
 	echo "left for make check-nightly: $(NIGHTLY)"
 	failed=
 	$(IN_ITS_OWN) $(VENV_PYTHON) -m pytest $(PARALLEL) $(LIGHT) </dev/null || failed=yes
-	$(VENV_PYTHON) -m pytest $(PARALLEL_HEAVY) $(patsubst %,--ignore=%,$(LIGHT) $(REST) $(NIGHTLY)) </dev/null || failed=yes
+	$(VENV_PYTHON) -m pytest $(PARALLEL_HEAVY) $(patsubst %,--ignore=%,$(LIGHT) $(NIGHTLY)) $(CORE) </dev/null || failed=yes
 	[ ! "$$failed" ]
 
 .PHONY: test-unit
