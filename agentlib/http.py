@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 
 from .deadline import Deadline
-from .tcp import Client, NotHereError, is_timeout, is_unresolved
+from .tcp import Client, NotHereError, is_timeout, is_unresolved, words
 from .url import Url
 
 TYPE_CHECKING = False
@@ -283,7 +283,7 @@ def _failed(error: Exception, *, local: bool) -> Answer:
     if isinstance(error, NotHereError):
         return Answer(trouble="listens on an address that is not on this node (any more)")
     if isinstance(error, OSError):
-        said = str(getattr(error, "verify_message", "") or error.strerror or error)
+        said = words(error)
         # From bind, EADDRNOTAVAIL is a NotHereError; else the ephemeral ports are used up.
         if error.errno in LOCAL_TROUBLE or (local and error.errno == errno.EADDRNOTAVAIL):
             return Answer(trouble=f"cannot be asked: this node is short ({said})", local=True)

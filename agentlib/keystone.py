@@ -14,9 +14,11 @@ from .errors import ConfigurationError, NotInstalledError
 from .parameters import shown
 from .program import with_packages
 from .reason import Reason, Spare
+from .tcp import words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any, Protocol
 
     from .credentials import Identity
@@ -149,12 +151,12 @@ def _ask(identity: Identity, seconds: float) -> Token:
         raise _failed(identity, f"answers {error.http_status}") from None
     except exceptions.ConnectTimeout:
         raise _failed(identity, "does not answer in time") from None
-    except exceptions.SSLError:
+    except exceptions.SSLError as failed:
         try:
             tls(identity.verify)
         except ConfigurationError as error:  # It is our own file, not Keystone's.
             raise NotInstalledError(str(error)) from error
-        raise _failed(identity, "has a TLS certificate that is not accepted") from None
+        raise _failed(identity, f"cannot be asked: {_tls_trouble(failed)}") from None
     except exceptions.ConnectFailure as error:
         # It was there, and let go: uWSGI does so where Keystone has no database.
         if _let_go(error):
@@ -236,21 +238,33 @@ def client(identity: Login, seconds: float, limit: int = ANSWER_LIMIT) -> tuple[
         plugin, exceptions
 
 
-def _let_go(error: BaseException | None) -> bool:
+def _let_go(error: BaseException) -> bool:
     """Whether the peer of a failed request had accepted the connection."""
     from http.client import RemoteDisconnected
 
+    let_go = RemoteDisconnected, ConnectionResetError, BrokenPipeError
+    return any(isinstance(cause, let_go) for cause in _causes(error))
+
+
+def _tls_trouble(error: BaseException) -> str:
+    """What is wrong with the peer's certificate, or its TLS."""
+    import ssl
+
+    cause = next((one for one in _causes(error) if isinstance(one, ssl.SSLError)), None)
+    return words(cause) if cause else "its TLS certificate is not accepted"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, and all that have led to it."""
     seen: set[int] = set()
-    queue = [error]
+    queue: list[BaseException | None] = [error]
     for cause in queue:
         if cause is None or id(cause) in seen:
             continue
         seen.add(id(cause))
-        if isinstance(cause, (RemoteDisconnected, ConnectionResetError, BrokenPipeError)):
-            return True
+        yield cause
         queue += [cause.__cause__, cause.__context__]
         queue += [part for part in cause.args if isinstance(part, BaseException)]
-    return False
 
 
 def _bounded(response: Any, limit: int) -> None:

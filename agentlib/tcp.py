@@ -175,3 +175,13 @@ def _limit(connection: socket.socket, deadline: Deadline) -> None:
     if not seconds:
         raise TimeoutError
     connection.settimeout(seconds)
+
+
+def words(error: OSError) -> str:
+    """What an error of a connection says; of TLS without what Python puts around its words."""
+    said = str(getattr(error, "verify_message", "") or error.strerror or error)
+    said, by_tls, _ = said.partition(" (_ssl.c:")
+    if not by_tls:
+        return said
+    said = said.rpartition("] ")[2].removeprefix("TLS/SSL ")
+    return f"TLS: {said}{' (is it http?)' if said == 'wrong version number' else ''}"

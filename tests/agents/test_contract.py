@@ -181,7 +181,8 @@ def test_unknown_action(resource: Resource, arguments: tuple[str, ...]) -> None:
     """An unknown action, or none, is 3, before any parameter, folder or user is checked."""
     bad = {"config": "\x07", "url": "no"}
     done = resource.call("", *arguments, parameters=bad, environ={"HA_RSCTMP": "/nowhere"})
-    assert "" == expect(done, 3).stdout
+    words = "has no action" if "".join(arguments[:1]) else "wants an action: start, stop"
+    assert "" == expect(done, 3, words).stdout
 
 
 def test_more_arguments(service: Service) -> None:

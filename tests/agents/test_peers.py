@@ -329,12 +329,12 @@ WAYS = [
         Way(f"ca-{ca}", ca=ca, api=190, keystone=190, words=("os_cacert",))
         for ca in ("junk", "empty", "folder", "missing")
     ),
-    Way("tls-1.0", front="tls1"),
-    Way("plain-for-https", front="plain"),
-    Way("https-for-plain", scheme="http"),
-    Way("alert", front="alert"),
-    Way("slammed", front="slam"),
-    Way("handshake-hangs", front="hang"),
+    Way("tls-1.0", front="tls1", words=("cannot be asked: TLS: ",)),
+    Way("plain-for-https", front="plain", words=("TLS: wrong version number (is it http?)",)),
+    Way("https-for-plain", scheme="http", words=("s the connection",)),  # cuts, or closes
+    Way("alert", front="alert", words=("cannot be asked: TLS: ", "alert")),
+    Way("slammed", front="slam", words=("TLS: connection has been closed (EOF)",)),
+    Way("handshake-hangs", front="hang", words=("does not answer in time",)),
 ]  # fmt: skip
 
 

@@ -175,7 +175,7 @@ def test_package_missing(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_unknown_certificate(secure: Keystone) -> None:
     """A certificate of no known authority is not accepted, and no password is sent."""
-    said = f"Keystone at {secure.url} has a TLS certificate that is not accepted"
+    said = f"Keystone at {secure.url} cannot be asked: self-signed certificate"
     assert said == refusal(made(secure))
     assert [] == secure.requests
 
@@ -190,7 +190,7 @@ def test_nonsense_ca_file(secure: Keystone, tmp_path: Path) -> None:
     """With a CA file that is nonsense no certificate is accepted."""
     path = tmp_path / "ca.pem"
     path.write_text("nonsense\n")
-    with pytest.raises((NoTokenError, NotInstalledError), match="TLS certificate|os_cacert="):
+    with pytest.raises((NoTokenError, NotInstalledError), match="certificate|os_cacert="):
         issue(made(secure, os_cacert=str(path)), Deadline(PLENTY))
     assert [] == secure.requests
 
