@@ -290,15 +290,15 @@ class Instance:
         """End every process of the instance; return those that are still there, if any.
 
         TERM to the master, or to all where there is none, and time until `grace` to finish
-        requests; then KILL to all. It is over when a search all over /proc finds nothing: a
-        search by kinship alone would miss a process that was forked meanwhile, or lost its parent.
+        requests; then KILL to all. What is stopped (SIGSTOP) does not handle TERM: it is
+        continued, again and again, since sudo stops with its child. It is over when a search all
+        over /proc finds nothing: a search by kinship alone would miss a process that was forked
+        meanwhile, or lost its parent.
         nudge: called with the family at each look until `grace` is over.
         """
         import signal
 
         family = self.family()
-        for member in family:
-            member.signal(signal.SIGCONT)  # A stopped process does not handle TERM.
         told: set[tuple[int, int]] = set()
         while family and grace.remaining():
             pids = {member.pid for member in family}
@@ -308,6 +308,8 @@ class Instance:
                 if member.parent not in pids and (member.pid, member.start) not in told:
                     told.add((member.pid, member.start))
                     member.signal(signal.SIGTERM)
+                if member.state == "T":
+                    member.signal(signal.SIGCONT)
             time.sleep(PATIENCE)
             family = process.living(family) or self._left(deadline)
         while family:

@@ -22,7 +22,7 @@ from harness import SHORT, TAG, expect, stops
 from lookalike.ports import free_port
 from lookalike.service import MakeService, Service
 from lookalike.strangers import Strangers, sister_daemon
-from looks import eventually, signal_all, words_of
+from looks import PATIENCE, eventually, fields_of, signal_all, words_of
 
 pytestmark = pytest.mark.shared
 
@@ -262,6 +262,18 @@ def test_stopped_by_signal(service: Service) -> None:
     expect(service.monitor(level=0), 0)
     expect(service.monitor(timeout=SHORT), 1, "in time")
     stops(service)
+
+
+def test_stopped_by_signal_as_it_ends(make_service: MakeService) -> None:
+    """A daemon that stops again while it ends is continued again, as sudo beside its child."""
+    service = make_service(slow_term=5)
+    expect(service.start(), 0)
+    signal_all(service.pids(), signal.SIGSTOP)
+    stopping = service.begin("stop", timeout=600, parameters={"shutdown_timeout": 600})
+    eventually(lambda: ["T"] not in [fields_of(pid)[:1] for pid in service.pids()])
+    signal_all(service.pids(), signal.SIGSTOP)
+    eventually(lambda: not service.pids(), 2 * PATIENCE)
+    expect(stopping.wait(), 0)
 
 
 UNWILLING = [
