@@ -10,22 +10,42 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator, Sequence
 
 from . import cib
-from .cib import FALSE
+from .cib import FALSE, TRUE
 from .errors import UsageError
 from .finding import ERROR, WARNING, Finding
 from .seconds import seconds
-from .words import path, shown
+from .words import nearest, path, shown
 
 _IGNORED = {
     "start": "a start that fails counts as one that has not: nothing moves to another node",
     "monitor": "a failure is shown, and nothing is restarted or moved",
     "stop": "a stop that fails counts as done: it may run on two nodes",
 }
+_BOOLEAN = {
+    "concurrent-fencing", "enable-acl", "enable-startup-probes", "have-watchdog",
+    "maintenance-mode", "remove-after-stop", "shutdown-lock", "start-failure-is-fatal",
+    "startup-fencing", "stonith-enabled", "stop-all-resources", "stop-orphan-actions",
+    "stop-orphan-resources", "symmetric-cluster",
+}
+_PROPERTIES = _BOOLEAN | {
+    "batch-limit", "cluster-delay", "cluster-infrastructure", "cluster-ipc-limit", "cluster-name",
+    "cluster-recheck-interval", "dc-deadtime", "dc-version", "election-timeout", "fence-reaction",
+    "join-finalization-timeout", "join-integration-timeout", "load-threshold", "migration-limit",
+    "no-quorum-policy", "node-action-limit", "node-health-base", "node-health-green",
+    "node-health-red", "node-health-strategy", "node-health-yellow", "node-pending-timeout",
+    "pe-error-series-max", "pe-input-series-max", "pe-warn-series-max", "placement-strategy",
+    "priority-fencing-delay", "shutdown-escalation", "shutdown-lock-limit", "stonith-action",
+    "stonith-max-attempts", "stonith-timeout", "stonith-watchdog-timeout", "transition-delay",
+}
+"""Those of Pacemaker 2.1 and 3.0, from their daemons' meta-data. Agents and tools keep others."""
+_ALIKE = 0.85
+"""A name that is so like one of them (`difflib`) is a misspelt one."""
+_POLICIES = ("stop", "freeze", "ignore", "demote", "fence", "suicide")
 _BETTER = {"stop": "Remove on-fail: a node whose stop fails is fenced."}
 
 
 def cluster(root: ET.Element) -> Iterator[Finding]:
-    """L3, L12, L23: properties and defaults under which nothing is safe."""
+    """L3, L12, L23, L25: properties and defaults under which nothing is safe."""
     properties = cib.pairs(root.find("configuration/crm_config"), "*")
     get = properties.get
     if get("start-failure-is-fatal", "true").lower() not in FALSE:
@@ -49,10 +69,27 @@ def cluster(root: ET.Element) -> Iterator[Finding]:
         if name in properties:
             yield Finding("L12", WARNING, name, "the old guide sets it for no reason",
                           "Remove it.")
+    yield from _misspelt(properties)
     defaults = cib.pairs(root.find("configuration/op_defaults"), "meta_attributes")
     if defaults.get("on-fail") == "ignore":
         yield Finding("L23", ERROR, "op_defaults", "on-fail=ignore: no failure of any resource "
                       "has a consequence", "Remove it.")
+
+
+def _misspelt(properties: dict[str, str]) -> Iterator[Finding]:
+    """L25: properties that Pacemaker does not know, and values: it goes on with its defaults."""
+    for name, value in properties.items():
+        known = name.replace("_", "-")  # Pacemaker reads an old property in this way, too.
+        if known not in _PROPERTIES:
+            if near := nearest(name, _PROPERTIES, _ALIKE):
+                yield Finding("L25", WARNING, shown(name), "Pacemaker has no such property: it has "
+                              "no effect", f"The nearest is {near}.")
+        elif known in _BOOLEAN and value.lower() not in (*TRUE, *FALSE):
+            yield Finding("L25", WARNING, name, f"{shown(value)} is neither true nor false: "
+                          "Pacemaker takes its default", "Set it to true or false.")
+        elif known == "no-quorum-policy" and value not in _POLICIES:
+            yield Finding("L25", WARNING, name, f"{shown(value)} is no policy: Pacemaker "
+                          "takes stop", f"Set one of {', '.join(_POLICIES)}.")
 
 
 def _fences(root: ET.Element, properties: dict[str, str]) -> bool:

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The known name that is most like it; empty if none is."""
-    return next(iter(difflib.get_close_matches(name, list(known), 1, 0.6)), "")
+def nearest(name: str, known: Iterable[str], alike: float = 0.6) -> str:
+    """The known name that is most like it; empty if none is so much alike (1: the same)."""
+    return next(iter(difflib.get_close_matches(name, list(known), 1, alike)), "")
 
 
 def shown(text: str) -> str:

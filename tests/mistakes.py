@@ -265,12 +265,12 @@ def mistakes() -> Iterator[Mistake]:
         yield Mistake(row, words, CIB, (texts[row, where],))
     yield Mistake("L2", "an invalid interval: `30x`", CIB,
                   (f"{ALONE}{frame}".replace('interval="30s"', 'interval="30x"'),))
-    for words, old, new in (
-        ("a misspelt property: `stonith-enable`", "stonith-enabled", "stonith-enable"),
-        ("a misspelt value: `no-quorum-policy=stopp`", "policy=stop", "policy=stopp"),
-        ("a misspelt parameter of IPaddr2: `ipp`", "params ip=", "params ipp="),
+    for row, words, old, new in (
+        ("L25", "a misspelt property: `stonith-enable`", "stonith-enabled", "stonith-enable"),
+        ("L25", "a misspelt value: `no-quorum-policy=stopp`", "policy=stop", "policy=stopp"),
+        (LEFT, "a misspelt parameter of IPaddr2: `ipp`", "params ip=", "params ipp="),
     ):
-        yield Mistake(LEFT, words, CIB, (f"{ALONE}{frame}".replace(old, new),))
+        yield Mistake(row, words, CIB, (f"{ALONE}{frame}".replace(old, new),))
 
     yield Mistake("", "glance-api.conf", FILE, ())
     changes = {(row, seen): (old, new)

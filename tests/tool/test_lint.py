@@ -165,10 +165,29 @@ def test_row_of_a_cluster(tmp_path: Path, row: str, where: str, text: str) -> No
     properties = SOUND
     if where == "stonith-enabled" and "node node1" not in text:
         properties = SOUND.replace("stonith-enabled=true", "stonith-enabled=false")
-    elif where == "no-quorum-policy":
+    elif (row, where) == ("L12", "no-quorum-policy"):
         properties = SOUND.replace("no-quorum-policy=stop", "no-quorum-policy=ignore")
 
     assert [(row, where)] == findings(tmp_path, f"{properties}\n{text}\n")
+
+
+@pytest.mark.parametrize(("name", "value", "found"), [
+    ("stonith-enable", "true", True),
+    ("no-quorum-polcy", "stop", True),
+    ("maintenance-mode", "of", True),
+    ("no-quorum-policy", "stopp", True),
+    ("no_quorum_policy", "freeze", False),
+    ("maintenance-mode", "Off", False),
+    ("last-lrm-refresh", "1700000000", False),
+    ("redis_replication", "1", False),
+])
+def test_l25_a_misspelt_property(tmp_path: Path, name: str, value: str, found: bool) -> None:
+    """L25: a misspelt property or value is found; those of agents and tools are left alone."""
+    root = loaded(tmp_path, f"{HEAT}\n{SOUND}\n")  # crmsh would take no misspelt one
+    one = next(root.iterfind("configuration/crm_config//nvpair[@name='no-quorum-policy']"))
+    one.attrib.update(name=name, value=value)
+
+    assert [("L25", name)] * found == [(one.id, one.where) for one in lint(root)]
 
 
 def test_fencing_that_is_there(tmp_path: Path) -> None:
