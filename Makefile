@@ -156,8 +156,8 @@ install: ## install agents and openstack-ocf (DESTDIR, OCF_ROOT, MANDIR, SBINDIR
 		echo "make install: waiting for another one in $$library"
 		flock 9
 	fi
-	trap 'rm -rf "$$new" "$$new_agents"' EXIT
-	new_agents=
+	trap 'rm -rf "$$new" "$$new_agents" "$$ready"' EXIT
+	new_agents= ready=
 	new=$$(mktemp -d "$$library/.new.XXXXXXXX")
 	new_agents=$$(mktemp -d "$$agents/.new.XXXXXXXX")
 
@@ -212,25 +212,29 @@ install: ## install agents and openstack-ocf (DESTDIR, OCF_ROOT, MANDIR, SBINDIR
 				rm -f "$$module" "$$library/$$package/__pycache__/$$name".*.pyc
 		done
 	done
-	# The command comes last: its library is complete.
-	mkdir -p "$$DESTDIR$$SBINDIR"
-	mv -f -T "$$new/openstack-ocf" "$$DESTDIR$$SBINDIR/openstack-ocf"
+	# The command comes last: its library is complete. Another make install, into another library, may
+	# be writing to these folders, too.
+	place() { # FOLDER MODE FILE...
+		mkdir -p "$$1"
+		ready=$$(mktemp -d "$$1/.new.XXXXXXXX")
+		install -m "$$2" -t "$$ready" "$${@:3}"
+		mv -f -t "$$1" "$$ready"/*
+		rmdir "$$ready"
+	}
+	place "$$DESTDIR$$SBINDIR" 755 "$$new/openstack-ocf"
 	if compgen -G "$$new/man/*" >/dev/null; then
-		mkdir -p "$$DESTDIR$$MANDIR/man7"
-		install -m 644 "$$new"/man/* "$$DESTDIR$$MANDIR/man7"
+		place "$$DESTDIR$$MANDIR/man7" 644 "$$new"/man/*
 	fi
 	if [ -e "$$new/command/openstack-ocf.bash" ]; then
-		mkdir -p "$$DESTDIR$$MANDIR/man8" "$$DESTDIR$$COMPLETIONDIR"
-		install -m 644 "$$new/command/openstack-ocf.8" "$$DESTDIR$$MANDIR/man8"
-		install -m 644 -T "$$new/command/openstack-ocf.bash" \
-			"$$DESTDIR$$COMPLETIONDIR/openstack-ocf"
+		mv "$$new/command"/openstack-ocf{.bash,}
+		place "$$DESTDIR$$MANDIR/man8" 644 "$$new/command/openstack-ocf.8"
+		place "$$DESTDIR$$COMPLETIONDIR" 644 "$$new/command/openstack-ocf"
 	fi
 	# Where crmsh and Hawk look for scripts; the first step of each runs openstack-ocf.
 	for script in $(CRM_SCRIPTS); do
-		mkdir -p "$$DESTDIR$$CRMSHDIR/scripts/$$script"
-		install -m 644 -t "$$DESTDIR$$CRMSHDIR/scripts/$$script" "crm/scripts/$$script/main.yml"
+		place "$$DESTDIR$$CRMSHDIR/scripts/$$script" 644 "crm/scripts/$$script/main.yml"
 	done
-	[ -e "$$new/command/openstack-ocf.bash" ] ||
+	[ -e "$$new/command/openstack-ocf" ] ||
 		echo "make install: not all man pages: they could not be made by $$PYTHON"
 	echo "installed in $$agents: $(AGENTS)"
 

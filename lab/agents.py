@@ -179,11 +179,15 @@ def installed() -> Iterator[Path]:
 
 
 def install(root: Path) -> Path:
-    """Install the agents in an OCF root; the folder that they are in."""
+    """Install the agents in an OCF root; the folder that they are in.
+
+    openstack-ocf and all else is there as well: what this machine has of it stays as it is.
+    """
     # The settings of an outer make must not reach this one.
     environment = {name: value for name, value in os.environ.items() if "MAKE" not in name}
-    places = (f"OCF_ROOT={root}", f"MANDIR={root}/man", "DESTDIR=", "PYTHON=/usr/bin/python3")
-    command = ["make", "install", *places]
+    places = (f"OCF_ROOT={root}", f"MANDIR={root}/man", f"SBINDIR={root}/sbin",
+              f"COMPLETIONDIR={root}/completions", f"CRMSHDIR={root}/crmsh")
+    command = ["make", "install", *places, "DESTDIR=", "PYTHON=/usr/bin/python3"]
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )

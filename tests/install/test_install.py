@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import cache
 from importlib.util import cache_from_source
 from pathlib import Path
@@ -245,6 +246,23 @@ def test_two_at_once(source: Path, installed: Path, tmp_path: Path) -> None:
     assert waiting == f"make install: waiting for another one in {tmp_path}/{LIBRARY[:-9]}"
     assert 2 == len([line for line in last if line.startswith("installed in ")])
     assert tree(installed) == tree(tmp_path)
+
+
+def test_every_file_is_renamed_to_its_place(
+    source: Path, tmp_path: Path, need: Callable[[str, str], str]
+) -> None:
+    """No file is written where it is to be: another install may be writing there at that moment.
+
+    The lock is that of a library, and two libraries have one command, man pages and scripts.
+    """
+    seen, root = tmp_path / "seen", tmp_path / "root"
+    run(need("strace", "strace"), "-f", "-qq", "-y", "-e", "trace=open,openat,creat", "-o", seen,
+        "make", "-C", source, "install", f"DESTDIR={root}")
+
+    created = [line for line in seen.read_text(errors="replace").splitlines()
+               if "O_CREAT" in line and str(root) in line]
+    assert len(created) > len(AGENTS)
+    assert [] == [line for line in created if "/.new." not in line]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it mounts")
