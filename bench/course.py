@@ -303,11 +303,12 @@ class Course:
 
     def _answered(self, started: Event, volumes: Volumes | None) -> float:
         """When the client is served again, or the first monitor says so where there is none."""
-        began = started.at - started.seconds
         if self.watch:
+            began = started.at - started.seconds
             return self.watch.await_served(self.target.name, began, LIMIT)
         if volumes:
-            return volumes.await_made(began, LIMIT)
+            # What was asked for before that may be with the dead one, until RabbitMQ notices it.
+            return volumes.await_made(started.at, LIMIT)
         return self.await_event("monitor", "ok", started.at).at
 
     def _born(self, node: str) -> float:
