@@ -176,9 +176,15 @@ class RoundTrip:
         record = self._record
         field, right = record.status
         looks = 0
+        status = ""
         while True:
             looks += 1
-            left = [one for one in self._listed(self._deadline) if self._id(one) in ids]
+            try:
+                left = [one for one in self._listed(self._deadline) if self._id(one) in ids]
+            except _EndError as error:
+                if error.late and status:  # what was seen before says more than that it is late
+                    break
+                raise
             if not left:
                 return
             if not record.passing and looks == LOOKS:
@@ -186,8 +192,9 @@ class RoundTrip:
             status = str(left[0].get(field))
             failed = status != right and ("err" in status.lower() or "fail" in status.lower())
             if record.passing and (failed or deadline.remaining() < 2 * PAUSE):
-                raise self._undone(f"was to be deleted, and is {status}")
+                break
             time.sleep(PAUSE)
+        raise self._undone(f"was to be deleted, and is {status}")
 
     def _listed(self, deadline: Deadline) -> list[dict[str, Any]]:
         page = self._json(self._ask("GET", self._record.query, deadline))
@@ -249,7 +256,8 @@ class RoundTrip:
             raise _EndError(ExitCode.DEGRADED, Reason(
                 start, f"may user {self._user} make {record.word}s (role {record.role}, quota)?"))
         if answer.late or answer.local or status == 503 or (status and not gone and record.behind):
-            raise _EndError(ExitCode.DEGRADED, Reason(start, f"look at {record.needs}"))
+            raise _EndError(ExitCode.DEGRADED, Reason(start, f"look at {record.needs}"),
+                            late=answer.late)
         raise self._wrong(trouble)
 
     def _undone(self, how: str) -> _EndError:
@@ -264,11 +272,12 @@ class RoundTrip:
 
 
 class _EndError(Exception):
-    """The round trip has ended, with this outcome."""
+    """The round trip has ended, with this outcome. late: an answer did not come in time."""
 
-    def __init__(self, code: ExitCode, reason: Reason) -> None:
+    def __init__(self, code: ExitCode, reason: Reason, *, late: bool = False) -> None:
         super().__init__(str(reason))
         self.outcome = Outcome(code, reason)
+        self.late = late
 
 
 def head(instance: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -287,8 +288,24 @@ def test_deleted_by_others(store: Store, stuck: str) -> None:
         return before(id_)
 
     store._delete = deleted  # type: ignore[method-assign]
-    code, reason = travel(store, 2.0)
+    code, reason = travel(store, 5.0)
     assert (190, True) == (code, f"was to be deleted, and is {stuck or 'deleting'}" in reason)
+
+
+@pytest.mark.parametrize("name", [SLOW, "heat-api"])
+def test_deleted_by_others_and_late(store: Store) -> None:
+    """What was seen of it is told where the last look comes too late."""
+    store.keeps = True
+    before = store._shown
+
+    def shown(id_: str) -> dict[str, Any] | None:
+        if "DELETE item" in store.steps:
+            store.how["GET list"] = "hang"  # from the next look on
+        return before(id_)
+
+    store._shown = shown  # type: ignore[method-assign]
+    code, reason = travel(store, 5.0)
+    assert (190, True) == (code, "was to be deleted, and is deleting" in reason)
 
 
 @each
