@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from agentlib.broker import TLS
@@ -85,3 +87,20 @@ def understood(binary: str) -> set[str]:
         env=process.ENVIRONMENT,
     )  # fmt: skip
     return set(re.findall(r"--[a-z][a-z-]*", done.stdout))
+
+
+@cache
+def listed(python: str | Path, distribution: str, *modules: str) -> dict[tuple[str, str], str]:
+    """Section and name of each option that a distribution lists by itself, with its default.
+
+    modules: further ones, which register options when they are imported.
+    """
+    done = subprocess.run(
+        [python, "-B", Path(__file__).with_name("known_options.py"), distribution, *modules],
+        capture_output=True, text=True, cwd="/", env=process.ENVIRONMENT,
+    )  # fmt: skip
+    assert not done.returncode, (
+        f"the options of {distribution}, which is the distribution's name (see NOT_IN_THE_FILE in "
+        f"test_package.py, DISTRIBUTIONS in test_newest.py): {done.stderr.strip()[-400:]}")
+    found = json.loads(done.stdout.splitlines()[-1])
+    return {(section, option): default for section, option, default in found}

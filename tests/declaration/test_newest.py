@@ -6,12 +6,10 @@ the same with Debian's packages.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,6 +20,7 @@ from declaration.kit import (
     application,
     daemon,
     daemon_name,
+    listed,
     options,
     standalone,
     understood,
@@ -110,15 +109,9 @@ def distribution(name: str) -> str:
     return DISTRIBUTIONS.get(project, project)
 
 
-@cache
 def known(project: str) -> dict[tuple[str, str], str]:
     """Section and name of each option of a release, with its default."""
-    done = subprocess.run(
-        [BIN / "python", HERE / "known_options.py", project, *NOT_LISTED.get(project, ())],
-        capture_output=True, text=True, check=True, cwd="/", env=process.ENVIRONMENT,
-    )  # fmt: skip
-    found = json.loads(done.stdout.splitlines()[-1])
-    return {(section, option): default for section, option, default in found}
+    return listed(BIN / "python", project, *NOT_LISTED.get(project, ()))
 
 
 def where_it_listens(name: str) -> tuple[str, str] | None:

@@ -5,7 +5,6 @@ The WSGI modules that newer releases have instead of scripts are in test_newest.
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import subprocess
@@ -21,6 +20,7 @@ from declaration.kit import (
     application,
     daemon,
     daemon_name,
+    listed,
     options,
     standalone,
     understood,
@@ -52,6 +52,7 @@ OTHER_SCRIPT = {
 }
 """Agents whose WSGI script is not the one that Debian starts."""
 
+PYTHON = "/usr/bin/python3"
 NOT_IN_THE_FILE = {"masakari": ("masakari", "oslo.messaging", "oslo.db")}
 """Projects whose file, as Debian makes it, does not name the options: these list them."""
 
@@ -86,16 +87,6 @@ def sample(path: str) -> set[tuple[str, str]]:
         elif match := re.match(r"#? ?(\w+) *=", line):
             found.add((section, match[1]))
     return found
-
-
-@cache
-def listed(distribution: str) -> set[tuple[str, str]]:
-    """Section and name of each option that a service or a library lists by itself."""
-    done = subprocess.run(
-        ["/usr/bin/python3", "-B", Path(__file__).with_name("known_options.py"), distribution],
-        capture_output=True, text=True, check=True, cwd="/", env=process.ENVIRONMENT,
-    )  # fmt: skip
-    return {(section, name) for section, name, _ in json.loads(done.stdout.splitlines()[-1])}
 
 
 @cache
@@ -218,7 +209,7 @@ def test_options_of_the_configuration(name: str) -> None:
     known: set[tuple[str, str]] = set()
     known.update(*(sample(path) for path in daemon(name).files(values(name))))
     project = Path(daemon(name).log_folder).name
-    known.update(*(listed(each) for each in NOT_IN_THE_FILE.get(project, ())))
+    known.update(*(listed(PYTHON, each) for each in NOT_IN_THE_FILE.get(project, ())))
 
     assert [] == [names for names in options(name) if not names & known]
 
