@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
-from openstack_ocf import description, endpoints, identity
-from openstack_ocf.catalogue import Beside, entries, of_token
+from agentlib.api import Api
+from harness import EVERY_AGENT, declaration
+from openstack_ocf import access, description, endpoints, identity
+from openstack_ocf.catalogue import KINDS, Beside, entries, of_token
 from openstack_ocf.errors import CannotLookError, UsageError
 from tool.kit import command
 
@@ -344,3 +346,22 @@ def test_no_credentials(tmp_path: Path) -> None:
     assert (2, "") == (done.code, done.output)
     assert "leave out --format json" in done.said
     assert "geheim" not in repr(identity.User("http://k", "n", "geheim", "p"))
+
+
+# ---- what is known of the agents
+
+APIS = {agent.name: api for agent in EVERY_AGENT
+        for api in getattr(declaration(agent).manages, "checks", ()) if isinstance(api, Api)}
+
+
+def test_every_api_has_a_place() -> None:
+    """The place in the catalogue of every API that clients ask with a token is known."""
+    assert [] == sorted({*APIS} - {*KINDS})
+
+
+@pytest.mark.parametrize("name", sorted({*APIS} - {"glance-api"}))  # it has a row of its own, P1
+def test_every_door_is_looked_at(name: str) -> None:
+    """`check` looks at the option that makes an API ask for a token, as its agent declares it."""
+    looked_at = access._STRATEGY.get(name)
+    option = "[{}] {} = keystone".format(*looked_at) if looked_at else ""
+    assert APIS[name].authentication == option
