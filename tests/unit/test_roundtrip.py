@@ -292,9 +292,12 @@ def test_deleted_by_others(store: Store, stuck: str) -> None:
     assert (190, True) == (code, f"was to be deleted, and is {stuck or 'deleting'}" in reason)
 
 
-@pytest.mark.parametrize("name", [SLOW, "heat-api"])
-def test_deleted_by_others_and_late(store: Store) -> None:
-    """What was seen of it is told where the last look comes too late."""
+@pytest.mark.parametrize(("name", "words"), [
+    (SLOW, "was to be deleted, and is deleting"),
+    ("heat-api", "was to be deleted, and is deleting"),
+    (LOCAL, "does not answer in time to GET")])
+def test_deleted_and_late(store: Store, words: str) -> None:
+    """Where the last look comes too late, what was seen of others' work is told: 190."""
     store.keeps = True
     before = store._shown
 
@@ -305,7 +308,7 @@ def test_deleted_by_others_and_late(store: Store) -> None:
 
     store._shown = shown  # type: ignore[method-assign]
     code, reason = travel(store, 5.0)
-    assert (190, True) == (code, "was to be deleted, and is deleting" in reason)
+    assert (190, True) == (code, words in reason)
 
 
 @each
