@@ -69,7 +69,6 @@ class Testbed:
                 config.amend(cloud.config("nova-novnc"), {"vnc": {"novncproxy_host": targets.ALL}})
                 cloud.up(*SHARED)
                 nodes.configure(playground.properties())
-                without_delay(nodes)
                 yield cls(Playground(nodes, cloud), Follower(nodes))
 
     @contextmanager
@@ -98,6 +97,7 @@ class Testbed:
 
     def _up(self, target: Target) -> None:
         """Start what runs beside a service; an API among it gets its address."""
+        without_delay(self.here.cluster)  # Clearing the nodes puts it back.
         for address in self._addresses(target):
             add = ["ip", "address", "add", address, "dev", "lo"]
             self.here.cluster.exec(SWITCH, add, check=True)
