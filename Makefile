@@ -73,7 +73,7 @@ CORE := tests/declaration tests/real/test_life.py tests/cluster/test_daemon_faul
 # minutes, also amid chaos; the outages of the services that are seldom under Pacemaker; haproxy by other
 # agents than ours of choice; the other ways to upgrade a running cluster, and an upgrade that is stopped
 # after each file; Neutron's data plane. And the newest releases from PyPI: they change without us.
-NIGHTLY := tests/cluster/test_controller.py tests/cluster/test_data_plane.py \
+NIGHTLY := tests/cluster/test_bench.py tests/cluster/test_controller.py tests/cluster/test_data_plane.py \
 	tests/cluster/test_other_haproxies.py tests/cluster/test_upgrade_over.py \
 	tests/cluster/test_chaos_whole.py tests/packages/test_every_moment.py \
 	tests/real/test_data_plane.py tests/real/test_further_outages.py \
