@@ -138,7 +138,7 @@ def _back(scene: Scene, node: str, before: list[str], explained: Explained) -> E
 def corosync_killed(scene: Scene, name: str) -> Explained:
     """corosync dies, and Pacemaker with it: the node is fenced."""
     node, before = scene.node(resource(name)), scene.here.cluster.fenced
-    explained = scene.leaving(node, lost=True)
+    explained = scene.leaving(node, lost=True, booting=True)
     scene.run(node, "kill -KILL $(pidof corosync)")
     scene.await_started(elsewhere(explained, node))
     return _back(scene, node, before, replace(
@@ -149,7 +149,7 @@ def stop_fails(scene: Scene, name: str) -> Explained:
     """A service has to move, but its stop fails: its node is fenced."""
     node, before = scene.node(resource(name)), scene.here.cluster.fenced
     other, way = scene.other(node), scene.here.services[name].moved
-    explained = scene.leaving(node, lost=True)
+    explained = scene.leaving(node, lost=True, booting=True)
     text = FAILS_TO_STOP.format(agent=scene.here.cluster.agents / name)
     scene.run(node, mishaps.PLACE, text, "/run/fails-to-stop", f"{mishaps.AGENTS}/{name}")
     scene.crm("resource", "move", way, other, "force")

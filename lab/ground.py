@@ -118,15 +118,18 @@ def restarted(name: str, node: str) -> set[Change]:
 
 
 def moved(
-    names: Iterable[str], node: str, to: str, *, lost: bool = False, clones: Collection[str] = ()
+    names: Iterable[str], node: str, to: str, *,
+    lost: bool = False, booting: bool = False, clones: Collection[str] = (),
 ) -> set[Change]:
     """The changes that move resources to the other node. lost: they need no stop any more.
 
-    Those of them that are clones stay, and are started again when the node is back.
+    booting: the node may be back before all of them have been started on the other one, and be
+    given the rest. Those of them that are clones stay, and are started again when the node is back.
     """
     names = [*names]
     stopped = set() if lost else {("stop", name, node) for name in names}
-    return stopped | {("start", name, node if name in clones else to) for name in names}
+    back = {("start", name, node) for name in names if booting}
+    return stopped | back | {("start", name, node if name in clones else to) for name in names}
 
 
 def small(here: Playground) -> Ground:

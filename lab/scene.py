@@ -126,13 +126,14 @@ class Scene:
         for node in self.here.cluster.running:
             self.here.cluster.exec(node, ["sh", "-c", SKEW.format(until=until)])
 
-    def leaving(self, node: str, *, lost: bool = False) -> Explained:
+    def leaving(self, node: str, *, lost: bool = False, booting: bool = False) -> Explained:
         """What it explains that all of a node leaves it, and what is everywhere comes back to it.
 
-        what: still to be said. lost: nothing needs to be stopped any more.
+        what: still to be said. lost, booting: as in `moved`.
         """
         there = self.here.there(node)
-        changes = moved(there, node, self.other(node), lost=lost, clones=self.here.clones)
+        changes = moved(there, node, self.other(node), lost=lost, booting=booting,
+                        clones=self.here.clones)
         free = self.here.free(there) - there
         return Explained("", changes=changes, out=self.here.out(there), free=free,
                          failing=bool(free))

@@ -140,6 +140,13 @@ def test_what_a_lost_node_explains() -> None:
     )
 
 
+def test_what_a_node_explains_that_is_soon_back() -> None:
+    """A fenced node may be back before its resources' turn to start: either node may get them."""
+    starts = {("start", "p_glance-api", node) for node in ("node1", "node2")}
+
+    assert starts == moved(["p_glance-api"], "node1", "node2", lost=True, booting=True)
+
+
 def test_deleted_record_that_is_still_listed() -> None:
     """A record that its service is about to delete may be listed, and no other."""
     for record, said in (
