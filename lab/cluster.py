@@ -223,13 +223,18 @@ class Cluster:
         if check and done.code != 0:
             said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
             shown = "\n    ".join(show.COLOUR.sub("", line) for line in said[-5:])
-            over = f"was ended after {timeout:.0f} s" if done.code < 0 else f"failed: {done.code}"
+            over = f"failed: {done.code}"
+            if done.code < 0:  # by us, or with its node
+                over = (f"was ended after {timeout:.0f} s" if done.seconds >= timeout
+                        else f"was killed: {done.code}")
             raise LabError(f"{node}: {' '.join(command)} {over}\n    {shown}".rstrip())
         return done
 
-    def crm(self, *arguments: str, timeout: float = LIMIT, check: bool = True) -> Result:
-        """Run crm in a node that runs."""
-        return self.exec(self.asked, ["crm", *arguments], timeout=timeout, check=check)
+    def crm(
+        self, *arguments: str, timeout: float = LIMIT, check: bool = True, node: str = ""
+    ) -> Result:
+        """Run crm in a node, or in any that runs."""
+        return self.exec(node or self.asked, ["crm", *arguments], timeout=timeout, check=check)
 
     def configure(self, text: str) -> None:
         """Load what could be typed at `crm configure`. A line that is refused is a LabError."""

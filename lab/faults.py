@@ -152,7 +152,8 @@ def stop_fails(scene: Scene, name: str) -> Explained:
     explained = scene.leaving(node, lost=True, booting=True)
     text = FAILS_TO_STOP.format(agent=scene.here.cluster.agents / name)
     scene.run(node, mishaps.PLACE, text, "/run/fails-to-stop", f"{mishaps.AGENTS}/{name}")
-    scene.crm("resource", "move", way, other, "force")
+    # On the other one: here crm would be killed with its node.
+    scene.crm("resource", "move", way, other, "force", node=other)
     scene.await_started(elsewhere(explained, node))
     scene.crm("resource", "clear", way)
     return _back(scene, node, before, replace(

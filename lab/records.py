@@ -32,6 +32,7 @@ KEEP = 6  # of each kind; Cinder's quota is 10 volumes
 REMEMBERED = 20  # deleted ones, of each kind, which have to stay deleted
 SIZE = 1 << 16  # bytes of an image
 NAME = "chaos"
+FAILED = "ERROR"
 READABLE = (200, 204, 404)  # it is there; an image without data; it is not there
 STATES = ("status", "stack_status", "OS-EXT-STS:task_state")
 """The fields in which a record says that it is about to be deleted."""
@@ -115,6 +116,13 @@ class Records:
         self.kept[id_] = name, content
         self.told["acknowledged"] += 1
 
+    def failed(self, record: Mapping[str, Any]) -> bool:
+        """Whether others were to delete a record, and could not, and its service says so.
+
+        Nova's hypervisor deletes a server's allocation in Placement; without that it is in ERROR.
+        """
+        return bool(self.record.behind) and record.get(self.record.status[0]) == FAILED
+
     def item(self, id_: str, name: str) -> str:
         """The path of a record."""
         return self.path + self.record.item.replace("{id}", id_).replace("{name}", name)
@@ -161,7 +169,7 @@ class Records:
                 else:
                     self.broken.append(f"{self.kind} {id_} was acknowledged, and is not listed")
             for id_ in self.gone:
-                if id_ in there and not leaving(there[id_]):
+                if id_ in there and not leaving(there[id_]) and not self.failed(there[id_]):
                     self.broken.append(f"{self.kind} {id_} was deleted, and is listed again")
             for id_ in there.keys() - self.kept.keys() - {*self.gone}:
                 # Of a request that was not answered; a later look may be for what is left now.

@@ -153,9 +153,9 @@ class Scene:
         """Wait until Pacemaker has nothing left to do."""
         self.here.cluster.wait(PATIENCE)
 
-    def crm(self, *arguments: str) -> None:
-        """Run crm, as an operator does."""
-        self.here.cluster.crm(*arguments, timeout=PATIENCE)
+    def crm(self, *arguments: str, node: str = "") -> None:
+        """Run crm, as an operator does, in a node, or in any."""
+        self.here.cluster.crm(*arguments, timeout=PATIENCE, node=node)
 
     def run(self, node: str, script: str, *arguments: str) -> None:
         """Run a script of sh in a node."""

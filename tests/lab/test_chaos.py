@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from agentlib.check import Record
 from lab import chaos as command
 from lab import machine
 from lab.chaos import sequence
@@ -20,7 +21,8 @@ from lab.faults import faults, signature
 from lab.ground import SMALL, STAGES, WHOLE, moved, restarted
 from lab.invariants import unexplained
 from lab.journal import events
-from lab.records import leaving
+from lab.records import Records, leaving
+from lab.web import Server
 
 ROOT = Path(__file__).parents[2]
 LINE = (
@@ -157,6 +159,17 @@ def test_deleted_record_that_is_still_listed() -> None:
         ({"status": "available", "name": "chaos-1"}, False),
     ):
         assert said == leaving(record)
+
+
+def test_record_that_could_not_be_deleted() -> None:
+    """A deleted record may be listed where its service says that others could not delete it."""
+    record = Record("server", "/servers", {}, status=("status", "ACTIVE"), behind="nova-compute")
+    servers = Records(Server("", 1), record)
+    alone = Records(Server("", 1), Record("image", "/images", {}, status=("status", "active")))
+
+    assert servers.failed({"status": "ERROR"})
+    assert not servers.failed({"status": "ACTIVE"})
+    assert not alone.failed({"status": "ERROR"})
 
 
 @pytest.mark.parametrize(("stage", "wanted"), [(SMALL, "1.5"), (WHOLE, "5.0")])

@@ -218,6 +218,8 @@ def test_exec_returns_what_the_command_did(pair: Cluster) -> None:
     )
     with pytest.raises(LabError, match="node2: sleep 600 was ended after 0 s"):
         pair.exec("node2", ["sleep", "600"], timeout=0.2, check=True)
+    with pytest.raises(LabError, match="was killed: -9$"):
+        pair.exec("node2", ["sh", "-c", "kill -KILL $$"], check=True)
 
     eventually(lambda: pair.exec("node2", ["pidof", "sleep"]).code == 1)
 
