@@ -56,9 +56,10 @@ DEMO_PACKAGES = $(shell $(SYSTEM_PYTHON) -B -c 'from lab.playground import PACKA
 # The packages of all other daemons are many, and for tests alone: lab/packages.py.
 CONTROL_PLANE_PACKAGES = $(shell $(SYSTEM_PYTHON) -B -m lab.packages)
 
-# What .venv holds: the tools, and what the agents use, in the newest releases.
+# What .venv holds: the tools, and what the agents use, in the newest releases; amqp is for the clients
+# of chaos.
 TOOLS := pytest pytest-subprocess pytest-xdist hypothesis mypy ruff vermin setuptools wheel \
-	keystoneauth1 psutil requests types-psutil types-requests
+	keystoneauth1 psutil requests types-psutil types-requests amqp
 
 # Tests that mostly wait, six at once. In the other tests a lab or a cluster serves all tests of a
 # file, and is busy; the longest files come first (tests/seconds.py).
