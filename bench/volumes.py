@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from typing import Any
 
+from lab.compute import QUOTAS
 from lab.errors import LabError
 from lab.web import Server
 
@@ -20,7 +21,6 @@ PAUSE = 0.5  # seconds between two volumes
 POLL = 0.1
 PATIENCE = 10.0
 CROWD = 4  # volumes that are requested and not yet made, at most
-UNLIMITED = -1
 OK = 200
 ENDED = (MADE, _) = ("available", "error")
 NAME = "openstack-ocf-bench"
@@ -32,6 +32,7 @@ class Volumes:
     def __init__(self, server: Server, token: str, project: str) -> None:
         self._server = server
         self._token = token
+        self._project = project
         self._path = f"/v3/{project}/volumes"
         self._made: list[tuple[float, float]] = []  # when each was asked for, and was there
         self._since = 0.0  # what was requested before may never be made, and is not counted
@@ -65,10 +66,10 @@ class Volumes:
 
     def _lift_quota(self) -> None:
         """Have the project no quota: requests that are lost with a worker leave a volume each."""
-        project = self._path.split("/")[2]
+        path, body = QUOTAS["cinder-api"]
         answer = self._server.request(
-            "PUT", f"/v3/{project}/os-quota-sets/{project}", token=self._token, timeout=PATIENCE,
-            body={"quota_set": {"volumes": UNLIMITED, "gigabytes": UNLIMITED}})
+            "PUT", path.format(project=self._project), body=body, token=self._token,
+            timeout=PATIENCE)
         if answer.status != OK:
             raise LabError(f"Cinder's quota cannot be lifted: {answer.status}")
 

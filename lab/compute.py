@@ -31,13 +31,14 @@ MANAGE = "/usr/bin/nova-manage"
 PATIENCE = 600.0  # seconds, for what takes ten on an idle machine
 PLENTY = 1000
 POLL = 1.0
-QUOTAS = (
-    ("cinder-api", "/v3/{project}/os-quota-sets/{project}", {"quota_set": {
-        "volumes": PLENTY, "gigabytes": PLENTY}}),
-    ("nova-api", "/v2.1/os-quota-sets/{project}", {"quota_set": {
+UNLIMITED = -1
+QUOTAS = {
+    "cinder-api": ("/v3/{project}/os-quota-sets/{project}", {"quota_set": {
+        "volumes": UNLIMITED, "gigabytes": UNLIMITED}}),
+    "nova-api": ("/v2.1/os-quota-sets/{project}", {"quota_set": {
         "instances": PLENTY, "cores": PLENTY, "ram": PLENTY * 1000}}),
-)
-"""A fault may leave records that cannot be deleted for a while."""
+}
+"""A fault may leave records that cannot be deleted for a while, or are never made."""
 
 
 @contextmanager
@@ -95,7 +96,7 @@ def _hypervisors(here: Controller) -> list[dict[str, Any]]:
 
 def servers(here: Controller) -> Records:
     """Records of servers; makes the flavor and the image that they need, and room for records."""
-    for name, path, body in QUOTAS:
+    for name, (path, body) in QUOTAS.items():
         _asked(here, name, path, "PUT", body)
     size = {"name": "smallest", "vcpus": 1, "ram": 1, "disk": 0}
     flavor = _asked(here, "nova-api", "/v2.1/flavors", "POST", {"flavor": size})["flavor"]["id"]

@@ -33,8 +33,8 @@ def test_no_delay(testbed: course.Testbed) -> None:
 
 def test_no_quota(testbed: course.Testbed) -> None:
     """Volumes that are never made, since their requests were lost, keep none from being made."""
-    path = f"/v3/{testbed.project}/os-quota-sets/{testbed.project}"
     target = TARGETS["cinder-volume"]
     with testbed.serving(target, *failover.FIRST) as served, served.volumes().asking():
+        path = f"/v3/{testbed.project}/os-quota-sets/{testbed.project}"
         answer = testbed.here.cloud.server("cinder").request("GET", path, token=testbed.token)
     assert -1 == answer.json()["quota_set"]["volumes"]
