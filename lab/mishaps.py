@@ -6,13 +6,11 @@ can do nothing else.)
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+import uuid
 from pathlib import Path
 
-from lab import identity, upgrade
+from lab import upgrade
 from lab.errors import LabError
 from lab.ground import resource
 from lab.journal import DEGRADED
@@ -103,30 +101,13 @@ def database_down(scene: Scene, name: str) -> Explained:
 def password(scene: Scene, name: str) -> Explained:
     """The monitoring user's password is changed in Keystone alone, and later changed back."""
     cloud = scene.here.cloud
-    with _other_password(scene):
+    with cloud.password_of_monitor(uuid.uuid4().hex):
         # A worker caches a token for five minutes, whatever is changed.
         scene.skew(BOUNDARIES[0])
         scene.await_said(DEGRADED, scene.since)
     back = time.time()
     scene.await_said("ok", back)
     return Explained(f"Keystone refused {cloud.credentials.username}", back)
-
-
-@contextmanager
-def _other_password(scene: Scene) -> Iterator[None]:
-    cloud = scene.here.cloud
-    known = cloud.credentials
-    administrator = identity.Administrator(cloud.server("keystone"), cloud.admin.password)
-    (user,) = administrator.call("GET", f"/users?name={known.username}")["users"]
-
-    def change(new: str) -> None:
-        administrator.call("PATCH", f"/users/{user['id']}", {"user": {"password": new}})
-
-    change(hashlib.sha256(known.password.encode()).hexdigest())
-    try:
-        yield
-    finally:
-        change(known.password)
 
 
 # What the agents need

@@ -326,6 +326,25 @@ class ControlPlane:
                 member.send(signal.SIGCONT)
 
     @contextmanager
+    def password_of_monitor(self, password: str) -> Iterator[None]:
+        """Change the monitoring user's password in Keystone for a while; old tokens are invalid.
+
+        `credentials` keeps the one that is right again afterwards.
+        """
+        known = self.credentials
+        administrator = identity.Administrator(self.server("keystone"), self.admin.password)
+        (user,) = administrator.call("GET", f"/users?name={known.username}")["users"]
+
+        def change(new: str) -> None:
+            administrator.call("PATCH", f"/users/{user['id']}", {"user": {"password": new}})
+
+        change(password)
+        try:
+            yield
+        finally:
+            change(known.password)
+
+    @contextmanager
     def without_database(self, service: str) -> Iterator[None]:
         """Make the database of a service unavailable for a while.
 

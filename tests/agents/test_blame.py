@@ -271,7 +271,7 @@ def test_keystone_comes_back(make_service: MakeService) -> None:
 # ---- the service is in trouble, Keystone is not
 
 API = [
-    Case("401-remembered", 1, ("401",), {"api": "401"}, remembered=True, tokens=1),
+    Case("401-remembered", 1, ("401",), {"api": "401"}, remembered=True, tokens=2),
     Case("503-remembered", 1, ("503",), {"api": "503"}, remembered=True, tokens=1),
     Case("500-remembered", 1, ("500",), {"api": "500"}, remembered=True, tokens=0),
     Case("403", 190, ("403", "monitor"), {"api": "403"}, tokens=1),

@@ -11,7 +11,6 @@ import pytest
 
 from cluster.kit import PATIENCE, Group, unharmed
 from harness import eventually
-from lab import identity
 from lab.errors import LabError
 
 pytestmark = pytest.mark.real
@@ -25,24 +24,6 @@ def reloads(group: Group) -> int:
     line = f"Requesting local execution of reload-agent operation for {group.name} on "
     log = group.cluster.path(group.node(), "/var/log/pacemaker/pacemaker.log")
     return log.read_text().count(line)
-
-
-@contextmanager
-def password_of_monitor(group: Group, password: str) -> Iterator[None]:
-    """Change the monitoring user's password in Keystone for a while; old tokens are invalid."""
-    server = group.cloud.server("keystone")
-    known = group.cloud.credentials
-    administrator = identity.Administrator(server, group.cloud.admin.password)
-    (user,) = administrator.call("GET", f"/users?name={known.username}")["users"]
-
-    def change(new: str) -> None:
-        administrator.call("PATCH", f"/users/{user['id']}", {"user": {"password": new}})
-
-    change(password)
-    try:
-        yield
-    finally:
-        change(known.password)
 
 
 def secret_files(group: Group, node: str, parameter: str) -> list[Path]:
@@ -83,7 +64,7 @@ def test_new_password(glance_afresh: Group) -> None:
     glance = glance_afresh
     calm = unharmed(glance)
     before = reloads(glance)
-    with password_of_monitor(glance, "another-password"):
+    with glance.cloud.password_of_monitor("another-password"):
         with pytest.raises(LabError, match="gives no token to monitor: 401"):
             glance.cloud.token()
 
@@ -117,7 +98,7 @@ def test_new_password_after_a_refresh(glance: Group) -> None:
     glance.cluster.wait()
     assert [] == glance.history("start", node)
     calm = unharmed(glance)
-    with password_of_monitor(glance, "another-password"):
+    with glance.cloud.password_of_monitor("another-password"):
         glance.cluster.crm("configure", "property", "maintenance-mode=true")
         glance.set("os_password", "another-password")
         glance.cluster.crm("resource", "refresh", glance.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 
@@ -92,6 +93,13 @@ def test_wrong_password(unharmed: Real) -> None:
 
     assert "not-the-password" not in result.stderr
     assert "not-the-password" not in unharmed.resource.state_file.read_text()
+
+
+def test_new_password(unharmed: Real, cloud: ControlPlane) -> None:
+    """A new password invalidates all tokens of its second: the daemon that refuses them is well."""
+    eventually(lambda: time.time() % 1 < 0.1, PATIENCE)
+    with cloud.password_of_monitor("another-password"):
+        expect(unharmed.resource.monitor(parameters={"os_password": "another-password"}), 0)
 
 
 def test_database_gone(unharmed: Real, cloud: ControlPlane) -> None:

@@ -111,6 +111,19 @@ def test_nobody_serves(
     assert "Keystone" in reason
 
 
+@pytest.mark.parametrize(("answers", "code", "asked"), [
+    (["401", "401", "200"], 0, 3), (["401"], 1, 3), (["401", "401", "503"], 1, 3),
+    (["503", "401", "200"], 0, 3), (["401", "503", "200"], 1, 2)])
+def test_refused_token(
+    service: Service, keystone: Keystone, answers: list[str], code: int, asked: int,
+) -> None:
+    """A second 401 can be of the second of a new password: the token of a later one counts."""
+    service.answers = answers
+    values = values_for(keystone)
+    assert code == check(values, remembered(service, values))[0]
+    assert asked == sum(bool(token) for _, token in service.requests)
+
+
 @pytest.mark.parametrize("answer", ["401", "503"])
 @pytest.mark.parametrize("mode", ["dead", "500"])
 @pytest.mark.parametrize(("policy", "code"), POLICY.items(), ids=str)
