@@ -169,14 +169,14 @@ def shut_down(scene: Scene, name: str) -> Explained:
 
 
 def pacemaker_restarted(scene: Scene, name: str) -> Explained:
-    """Pacemaker is restarted in a node that stays on."""
+    """Pacemaker is restarted in a node that stays on, and soon back."""
 
     def restart(node: str) -> None:
         with suppress(LabError):  # `await_member` waits for it
             scene.here.cluster.restart_pacemaker(node)
 
     return _leaves(scene, scene.node(resource(name)), "Pacemaker was restarted",
-                   restart, scene.here.cluster.await_member)
+                   restart, scene.here.cluster.await_member, booting=True)
 
 
 def standby(scene: Scene, name: str) -> Explained:
@@ -187,9 +187,12 @@ def standby(scene: Scene, name: str) -> Explained:
 
 
 def _leaves(scene: Scene, node: str, what: str, go: Callable[[str], object],
-            back: Callable[[str], object]) -> Explained:
-    """All services leave a node, and stay away when the node is back."""
-    explained = scene.leaving(node)
+            back: Callable[[str], object], *, booting: bool = False) -> Explained:
+    """All services leave a node, and stay away when the node is back.
+
+    booting: as in `moved`.
+    """
+    explained = scene.leaving(node, booting=booting)
     try:
         go(node)
         scene.await_started(elsewhere(explained, node))

@@ -143,10 +143,12 @@ def test_what_a_lost_node_explains() -> None:
 
 
 def test_what_a_node_explains_that_is_soon_back() -> None:
-    """A fenced node may be back before its resources' turn to start: either node may get them."""
+    """A node may be back before its resources' turn to start: either node may get them."""
     starts = {("start", "p_glance-api", node) for node in ("node1", "node2")}
+    stops = {("stop", "p_glance-api", "node1")}
 
     assert starts == moved(["p_glance-api"], "node1", "node2", lost=True, booting=True)
+    assert starts | stops == moved(["p_glance-api"], "node1", "node2", booting=True)
 
 
 def test_deleted_record_that_is_still_listed() -> None:
