@@ -90,7 +90,8 @@ def grouped(values: Mapping[str, str]) -> list[dict[str, str]]:
 def _constraint(one: ET.Element) -> str:
     if one.tag == "rsc_colocation":
         return f"colocation {one.get('id')} inf: {one.get('rsc')} {one.get('with-rsc')}"
-    return f"order {one.get('id')} {one.get('kind')}: {one.get('first')} {one.get('then')}"
+    order = f"order {one.get('id')} {one.get('kind')}: {one.get('first')} {one.get('then')}"
+    return f"{order} symmetrical=false" if one.get("symmetrical") == "false" else order
 
 
 def _continued(lines: Sequence[str]) -> list[str]:

@@ -16,6 +16,10 @@ from .vips import Place, Vip, places
 
 META = {"migration-threshold": "3", "failure-timeout": "180s"}
 
+_PLACEMENT = ("keystone", "placement-api", "nova-placement-api")
+_FIRST = {"nova-conductor": _PLACEMENT, "nova-scheduler": _PLACEMENT}
+"""What a daemon cannot start without: it ends by itself, where all others wait."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -61,6 +65,10 @@ class _Planner:
         for service in self._description.services:
             if not service.agent.api:
                 self._worker(service)
+        for service in self._description.services:
+            for first in self._description.services:
+                if first.agent.name in _FIRST.get(service.agent.name, ()):
+                    self._after(service, first)
         cib = ET.Element("cib", {
             "validate-with": "pacemaker-3.0", "admin_epoch": "0", "epoch": "1", "num_updates": "0"})
         configuration = ET.SubElement(cib, "configuration")
@@ -239,9 +247,22 @@ class _Planner:
 
     # --- services ---------------------------------------------------------------------------
 
+    def _cloned(self, service: Service) -> bool:
+        if service.agent.api:
+            return service.active_active
+        return service.agent.nodes != "one" and self._description.ha
+
+    def _after(self, service: Service, first: Service) -> None:
+        """Where both are to start at once, the other one is first."""
+        names = [one.clone if self._cloned(one) else one.id for one in (first, service)]
+        order = element(
+            self._constraints, "rsc_order", id=f"o_{service.agent.name}_{first.agent.name}",
+            kind="Optional", symmetrical="false", first=names[0], then=names[1])
+        comment(order, self._once("first", reasons.FIRST))
+
     def _worker(self, service: Service) -> None:
         found = self._service(service, None)
-        if service.agent.nodes == "one" or not self._description.ha:
+        if not self._cloned(service):
             comment(found, reasons.ONE if service.agent.nodes == "one" else (), last=True)
             self._resources.append(found)
         else:

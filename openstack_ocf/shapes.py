@@ -64,7 +64,8 @@ def commands(root: ET.Element) -> str:
         elif element.tag == "rsc_order":
             lines += [*cib.comments(element), _pcs_line(
                 "constraint", "order", element.get("first", ""), "then", element.get("then", ""),
-                f"kind={element.get('kind')}", f"id={element.get('id')}")]
+                *(f"{name}={value}" for name in ("kind", "symmetrical", "id")
+                  if (value := element.get(name))))]
     return "".join(f"{line}\n" for line in lines)
 
 

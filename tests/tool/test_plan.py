@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
@@ -177,6 +178,28 @@ def said(folder: Path, name: str, *more: str) -> str:
     return done.output.replace(str(folder), "/root")
 
 
+def unfenced(folder: Path, name: str) -> Path:
+    """A CIB with a plan, of a cluster without fencing."""
+    root = ElementTree.fromstring(planned(folder, name, "xml"))
+    section = root.find("configuration/crm_config")
+    assert section is not None
+    properties = ElementTree.SubElement(section, "cluster_property_set", id="all")
+    for property_, value in (("stonith-enabled", "false"), ("start-failure-is-fatal", "false")):
+        ElementTree.SubElement(
+            properties, "nvpair", id=f"all-{property_}", name=property_, value=value)
+    path = folder / "cib.xml"
+    path.write_bytes(ElementTree.tostring(root))
+    return path
+
+
+def simulated(cib: Path, *more: str) -> list[tuple[str, str]]:
+    """What Pacemaker would start and stop, in its order."""
+    done = subprocess.run(
+        ["/usr/sbin/crm_simulate", "--simulate", "--xml-file", cib, *more],
+        capture_output=True, text=True, check=True)
+    return re.findall(r"Resource action: (\S+?)(?::\d+)? +((?:start|stop) on \S+)", done.stdout)
+
+
 def same(first: Element, second: Element) -> None:
     """Assert that two CIBs mean the same, except ids of constraints and order of attributes."""
     one, other = meaning(first), meaning(second)
@@ -210,21 +233,13 @@ def test_golden(described: Path, name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_pacemaker_takes_it(described: Path, name: str) -> None:
     """crm_verify accepts a plan, in a cluster without fencing; lint finds only that lack."""
-    root = ElementTree.fromstring(planned(described, name, "xml"))
-    section = root.find("configuration/crm_config")
-    assert section is not None
-    properties = ElementTree.SubElement(section, "cluster_property_set", id="all")
-    for property_, value in (("stonith-enabled", "false"), ("start-failure-is-fatal", "false")):
-        ElementTree.SubElement(
-            properties, "nvpair", id=f"all-{property_}", name=property_, value=value)
-    path = described / "cib.xml"
-    path.write_bytes(ElementTree.tostring(root))
+    path = unfenced(described, name)
     done = subprocess.run(
         ["/usr/sbin/crm_verify", "-V", "-x", path], capture_output=True, text=True)
 
     said = [line for line in done.stderr.splitlines() if "Blind faith" not in line]
     assert (0, []) == (done.returncode, said)
-    assert ["stonith-enabled"] == [one.where for one in lint(root)]
+    assert ["stonith-enabled"] == [one.where for one in lint(ElementTree.parse(path).getroot())]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -401,6 +416,26 @@ def test_a_virtual_ip_keeps_its_id(described: Path) -> None:
 
     assert not [line for line in lines if "p_ip_glance-api" in line]
     assert "~ res_glance_8534040_vip op monitor 10s timeout: none -> 20s" in lines
+
+
+@pytest.mark.parametrize("mode", ["active-passive", "active-active"])
+@pytest.mark.parametrize("worker", ["nova-conductor", "nova-scheduler"])
+def test_what_does_not_wait_is_started_after_what_it_needs(
+    tmp_path: Path, mode: str, worker: str,
+) -> None:
+    """Nova's conductor and scheduler start after Placement, and go on when it is restarted."""
+    (tmp_path / "nova.conf").write_text(
+        f"[DEFAULT]\nmode = {mode}\n[{worker}]\n[keystone]\nvip = 10.0.0.11\n"
+        "[placement]\nvip = 10.0.0.12\n")
+    cib, started = unfenced(tmp_path, "nova"), tmp_path / "started.xml"
+    actions = simulated(cib, "--quorum=true", "--node-up=node1", f"--save-output={started}")
+
+    for name in ("p_keystone", "p_placement-api"):
+        first, then = ((one, "start on node1") for one in (name, f"p_{worker}"))
+        assert actions.index(first) < actions.index(then)
+    failed = simulated(started, "--op-inject=p_placement-api_monitor_30000@node1=1")
+    assert ("p_placement-api", "stop on node1") in failed
+    assert worker not in str(failed)
 
 
 def test_haproxy_has_the_ports_of_what_runs_on_all_nodes(described: Path) -> None:
