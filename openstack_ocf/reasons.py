@@ -22,9 +22,9 @@ ACTIVE = ("The address is where a server runs; every node has one.",)
 CLONE = ("interleave: what may be ordered after it one day waits for the instance on its own node "
          "alone.",)
 ONE = ("One at a time, wherever: it needs a fixed host, alike on all nodes.",)
-FIRST = ("Without Keystone and the Placement API it ends by itself within seconds, so that its start "
-         "fails: where these are to start as well, they are first. Optional, not symmetrical: a "
-         "stop or a restart of them is none of it.",)
+FIRST = ("Without Keystone and the Placement API it ends by itself within seconds, so that its "
+         "start fails: where these are to start as well, they are first. Optional, not "
+         "symmetrical: a stop or a restart of them is none of it.",)
 _MONITORED = (
     "monitor, on-fail ignore: while the DNS server does not answer, it fails, and crm_mon shows "
     "it; the service, which is not to blame, goes on.")
