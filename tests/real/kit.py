@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -186,7 +187,11 @@ class Real:
                 fields = line.split()
                 if fields[3] == "0A":
                     ports[f"socket:[{fields[9]}]"] = int(fields[1].rpartition(":")[2], 16)
-        held = {os.readlink(link) for pid in family for link in Path(f"/proc/{pid}/fd").iterdir()}
+        held = set()
+        for pid in family:
+            for link in Path(f"/proc/{pid}/fd").iterdir():
+                with suppress(FileNotFoundError):  # it has closed that one meanwhile
+                    held.add(os.readlink(link))
         return {port for socket, port in ports.items() if socket in held}
 
 
