@@ -115,8 +115,8 @@ def service(agent: Agent, *, everywhere: bool = False) -> tuple[str, ...]:
                      "slow")
         why_stop = "requests under way may end"
         why_check = (f"an authenticated request that reads the database. {check} s timeout: "
-                     "Keystone and the service are each asked up to twice, and the agent gives "
-                     "its reason 2 s before the end")
+                     "Keystone and the service are each asked up to three times, and the agent "
+                     "gives its reason 2 s before the end")
     else:
         why_start = ("a worker is started when it is connected; 3 to 20 s were measured, and 10 s "
                      "where RabbitMQ does not answer")
