@@ -516,7 +516,7 @@ def test_unkillable_at_start(make_service: MakeService) -> None:
 
 HYDRA = """\
 import os, subprocess, sys
-os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(10))
+os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
 while True:
     heads = [subprocess.Popen(["/bin/sleep", "3600"], env={sys.argv[1]: sys.argv[2]},
                               user=int(sys.argv[3])) for _ in range(3)]
@@ -529,8 +529,8 @@ while True:
 def hydra(service: Service) -> Iterator[subprocess.Popen[bytes]]:
     """Three processes of the service; root starts them anew at once when they have been killed.
 
-    Their parent, which the agent cannot know, runs with real-time priority: so there are new ones
-    long before the agent looks again. (As if systemd restarted what a stop has ended.)
+    They and their parent, which the agent cannot know, run with real-time priority: so there are
+    new ones long before the agent looks again. (As if systemd restarted what a stop has ended.)
     """
     uid = str(os.stat(service.folder / "etc").st_uid)
     maker = subprocess.Popen(
