@@ -24,6 +24,10 @@ _HERE = Path(__file__).resolve().parents
 _DEFAULTS = {"neutron": "neutron-server"}
 """Projects whose API is not called PROJECT-api."""
 
+_PLACEMENT = ("keystone", "placement-api", "nova-placement-api")
+_FIRST = {"nova-conductor": _PLACEMENT, "nova-scheduler": _PLACEMENT}
+"""What a daemon cannot start without: it ends by itself, where all others wait."""
+
 UNUSED = "(not used)"
 """Stands in the title of a parameter that is accepted for the sake of older agents."""
 
@@ -78,6 +82,11 @@ class Agent:
     def api(self) -> bool:
         """Whether clients connect to it, so that it has a virtual IP."""
         return self.port > 0 or self.balances
+
+    @property
+    def first(self) -> tuple[str, ...]:
+        """The agents whose services its daemon ends without, where others wait for them."""
+        return _FIRST.get(self.name, ())
 
     def timeout(self, action: str) -> int:
         """The advertised timeout of an action."""

@@ -44,6 +44,17 @@ class _Ours:
         return self.element.get("id", "")
 
     @property
+    def ids(self) -> list[str]:
+        """Its own, and those that a constraint may name in its place."""
+        around = (one.get("id", "") for one in (self.group, self.clone) if one is not None)
+        return [self.id, *around]
+
+    @property
+    def whole(self) -> str:
+        """What a constraint has to name: its clone, where it has one."""
+        return self.id if self.clone is None else self.clone.get("id", "")
+
+    @property
     def parameters(self) -> dict[str, str]:
         return cib.parameters(self.element)
 
@@ -82,6 +93,7 @@ class _Lint:
             yield from self._cloned(one)
         yield from self._twice(ours)
         yield from self._groups(ours)
+        yield from self._early(ours)
         yield from held.lint(self._root)
         yield from self._references()
         watched = [one.element for one in ours]
@@ -263,6 +275,23 @@ class _Lint:
                               "while one of them does not start, none to the right of it does",
                               "Tie each to the address by a colocation and an order, as in "
                               "crm/controller.crm.")
+
+    def _early(self, ours: list[_Ours]) -> Iterator[Finding]:
+        """L26: what ends without another service, and may be started before that."""
+        for one in ours:
+            for first in ours:
+                if first.agent.name not in one.agent.first:
+                    continue
+                before = [*reached(self._ties.after, one.ids)]
+                if one.group is not None and one.group is first.group:
+                    members = [member.get("id", "") for member in one.group.iterfind("primitive")]
+                    before += members[:members.index(one.id)]
+                if set(before).isdisjoint(first.ids):
+                    yield Finding(
+                        "L26", WARNING, one.id, f"without {first.id} it ends at its start, and no "
+                        "order has that started first", "Add: order "
+                        f"o_{one.agent.name}_{first.agent.name} Optional: {first.whole} "
+                        f"{one.whole} symmetrical=false")
 
     def _references(self) -> Iterator[Finding]:
         """L16: a constraint about a resource that there is not."""

@@ -16,10 +16,6 @@ from .vips import Place, Vip, places
 
 META = {"migration-threshold": "3", "failure-timeout": "180s"}
 
-_PLACEMENT = ("keystone", "placement-api", "nova-placement-api")
-_FIRST = {"nova-conductor": _PLACEMENT, "nova-scheduler": _PLACEMENT}
-"""What a daemon cannot start without: it ends by itself, where all others wait."""
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -67,7 +63,7 @@ class _Planner:
                 self._worker(service)
         for service in self._description.services:
             for first in self._description.services:
-                if first.agent.name in _FIRST.get(service.agent.name, ()):
+                if first.agent.name in service.agent.first:
                     self._after(service, first)
         cib = ET.Element("cib", {
             "validate-with": "pacemaker-3.0", "admin_epoch": "0", "epoch": "1", "num_updates": "0"})

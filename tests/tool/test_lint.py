@@ -171,6 +171,37 @@ def test_row_of_a_cluster(tmp_path: Path, row: str, where: str, text: str) -> No
     assert [(row, where)] == findings(tmp_path, f"{properties}\n{text}\n")
 
 
+PLACEMENT = f"{VIP}\nprimitive p_placement ocf:openstack:placement-api {META} {OPS}"
+CONDUCTOR = f"primitive p_conductor ocf:openstack:nova-conductor {META} {OPS}"
+
+
+@pytest.mark.parametrize(("text", "found"), [
+    ("group g p_ip p_placement\nclone cl p_conductor meta interleave=true", True),
+    ("group g p_ip p_conductor p_placement", True),
+    ("group g p_ip p_placement p_conductor", False),
+    ("group g p_ip p_placement\norder o Mandatory: p_conductor p_placement", True),
+    ("group g p_ip p_placement\norder o Mandatory: g p_conductor", False),
+    ("group g p_ip p_placement\nclone cl p_conductor meta interleave=true\n"
+     "order o Optional: p_placement cl symmetrical=false", False),
+], ids=["none", "right", "left", "reverse", "group", "optional"])
+def test_l26_started_before_what_it_ends_without(tmp_path: Path, text: str, found: bool) -> None:
+    """L26: nova-conductor ends without Placement, so an order has that started first."""
+    root = loaded(tmp_path, f"{PLACEMENT}\n{CONDUCTOR}\n{text}\n{SOUND}\n")
+
+    assert [("L26", "p_conductor")] * found == [(one.id, one.where) for one in lint(root)]
+
+
+def test_l26_its_remedy(tmp_path: Path) -> None:
+    """The order that L26 asks for is one by which it is content."""
+    text = (f"{PLACEMENT}\n{CONDUCTOR}\ngroup g p_ip p_placement\n"
+            f"clone cl p_conductor meta interleave=true\n{SOUND}\n")
+    [one] = lint(loaded(tmp_path, text))
+
+    assert ("Add: order o_nova-conductor_placement-api Optional: p_placement cl "
+            "symmetrical=false" == one.remedy)
+    assert [] == findings(tmp_path, f"{text}{one.remedy.removeprefix('Add: ')}\n")
+
+
 @pytest.mark.parametrize(("name", "value", "found"), [
     ("stonith-enable", "true", True),
     ("no-quorum-polcy", "stop", True),
