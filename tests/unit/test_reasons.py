@@ -52,6 +52,8 @@ def test_left_out_files_are_there() -> None:
         ("cinder-api answers 503 to GET /v3/volumes at http://127.0.0.1:41234",
          "glance-api answers NNN to GET /v2/images at http://127.0.0.1:PORT"),
         ("config='/tmp/x y' is not a file", "config=... is not a file"),
+        ("config=/tmp/x: under uWSGI its name has to be api.conf",
+         "config=PATH: under uWSGI its name has to be api.conf"),
         ("os_password, os_auth_url missing: give all of the credentials, or none",
          "... missing: give all of the credentials, or none"),
     ],
