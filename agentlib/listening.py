@@ -32,6 +32,9 @@ MEMORY = "address"
 ASKING = 0.3
 """Part of the time that is left in which several sockets are tried."""
 
+HURRY = 1.0
+"""Seconds: what does not answer within less may only be waiting for a CPU."""
+
 
 def known(subject: Subject) -> str:
     """The remembered URL, as `http://127.0.0.1:9292`; empty if there is none."""
@@ -72,10 +75,12 @@ def ready(subject: Subject, port: int, ask: Ask, deadline: Deadline) -> Outcome 
 
     1 if another process shares the port: more waiting is of no use.
     """
-    subject.waiting = ""
+    before, subject.waiting = subject.waiting, ""
     found, strangers = search(subject, port)
     for url, listener in found.items():
-        outcome = ask(url, deadline.share(0.5 / len(found)))
+        limit = deadline.share(0.5 / len(found))
+        hurried = limit.remaining() < HURRY
+        outcome = ask(url, limit)
         if outcome.good:
             rival = next((one for one in strangers if one.port == listener.port), None)
             if rival:
@@ -83,7 +88,8 @@ def ready(subject: Subject, port: int, ask: Ask, deadline: Deadline) -> Outcome 
             if known(subject) != url or not subject.memory(MEMORY).get("inode"):
                 _remember(subject, listener)
             return outcome
-        subject.waiting = outcome.reason
+        # The last look, with the time all but over, would hide what the ones before were told.
+        subject.waiting = before if hurried and before else outcome.reason
     return None
 
 

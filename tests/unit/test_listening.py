@@ -255,3 +255,14 @@ def test_not_ready(bound: Listening, zoo: Zoo) -> None:
     assert said.startswith(f"listens on no TCP port, {port} is held by pid {holder.pid}")
     zoo.close()
     assert "listens on no TCP port" == listening.waiting(subject, port, Deadline(PLENTY))
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(PLENTY, "is silent"), (1.0, "answers 500")])
+def test_last_look_in_a_hurry(seconds: float, said: str, bound: Listening, zoo: Zoo) -> None:
+    """A start says what the daemon answered, if there was hardly time for the last question."""
+    one, _ = bound()
+    subject = subject_of(given_away(zoo, one))
+    assert listening.ready(subject, 9292, Asked("nowhere"), Deadline(PLENTY)) is None
+    subject.waiting = "answers 500"
+    assert listening.ready(subject, 9292, Asked("nowhere"), Deadline(seconds)) is None
+    assert said == listening.waiting(subject, 9292, Deadline(PLENTY))
