@@ -50,6 +50,18 @@ class _Ours:
         return [self.id, *around]
 
     @property
+    def members(self) -> list[str]:
+        """Those of its group, from left to right; itself alone where it has none."""
+        return [self.id] if self.group is None else [
+            member.get("id", "") for member in self.group.iterfind("primitive")]
+
+    @property
+    def left(self) -> list[str]:
+        """The members of its group that start before it."""
+        members = self.members
+        return members[:members.index(self.id)]
+
+    @property
     def whole(self) -> str:
         """What a constraint has to name: its clone, where it has one."""
         return self.id if self.clone is None else self.clone.get("id", "")
@@ -196,15 +208,14 @@ class _Lint:
         if not one.agent.api or one.clone is not None or one.element in self._contained:
             return
         if one.group is not None:
-            members = [member.get("id", "") for member in one.group.iterfind("primitive")]
-            place = members.index(one.id)
-            late = [name for name in members[place:] if name in self._vips]
-            if late and not set(members[:place]) & set(self._vips):
+            members, left = one.members, one.left
+            late = [name for name in members[len(left):] if name in self._vips]
+            if late and not set(left) & set(self._vips):
                 yield Finding(
                     "L7", ERROR, one.group.get("id", ""), f"{late[0]} is right of {one.id}, which "
                     "starts before its address is there", f"Move {late[0]} to the left.")
                 return
-            early = [name for name in members[:place] if name in self._names]
+            early = [name for name in left if name in self._names]
             if early:
                 yield Finding(
                     "L7", WARNING, one.group.get("id", ""), f"{early[0]} is left of {one.id}: the "
@@ -212,10 +223,9 @@ class _Lint:
             # Of dns_ha, a name stands to the right: it goes where the service is already.
             if late or set(members) & {*self._vips, *self._names}:
                 return
-        mine = {one.id, one.group.get("id", "") if one.group is not None else one.id}
         partners = [name for back in (False, True) for name in
-                    reached(self._ties.together, mine, back=back) if self._held(name)]
-        before = {*reached(self._ties.after, mine)}
+                    reached(self._ties.together, one.ids, back=back) if self._held(name)]
+        before = {*reached(self._ties.after, one.ids)}
         if not partners:
             yield Finding("L8", WARNING, one.id, "no virtual IP is tied to it, so that clients "
                           "look for it on another node than it is on",
@@ -279,14 +289,11 @@ class _Lint:
     def _early(self, ours: list[_Ours]) -> Iterator[Finding]:
         """L26: what ends without another service, and may be started before that."""
         for one in ours:
+            if not one.agent.first:
+                continue
+            before = {*reached(self._ties.after, one.ids), *one.left}
             for first in ours:
-                if first.agent.name not in one.agent.first:
-                    continue
-                before = [*reached(self._ties.after, one.ids)]
-                if one.group is not None and one.group is first.group:
-                    members = [member.get("id", "") for member in one.group.iterfind("primitive")]
-                    before += members[:members.index(one.id)]
-                if set(before).isdisjoint(first.ids):
+                if first.agent.name in one.agent.first and before.isdisjoint(first.ids):
                     yield Finding(
                         "L26", WARNING, one.id, f"without {first.id} it ends at its start, and no "
                         "order has that started first", "Add: order "

@@ -38,7 +38,7 @@ LEFT_OUT = {
 """Files whose tests make no part of the page, with the reason."""
 
 VARIABLE = (
-    # a value may have blanks, but where what is said of it begins otherwise it has ended before
+    # A value may have blanks; it has ended where ": " or " (" comes.
     (r"\b([a-z_]+)=('[^']*'|(?:(?!: | \().)*?) (?=is |does |cannot |has |holds |names )",
      r"\1=... "),
     (r"\b[a-z_]+(, [a-z_]+)* missing: give all", "... missing: give all"),
