@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -29,7 +31,7 @@ from lookalike.config import DAEMON
 from lookalike.managed import USER
 from lookalike.service import Service
 from lookalike.uwsgi import PACKAGE, PROGRAM, UwsgiService
-from looks import environ_of, eventually, having, masters, signal_all
+from looks import environ_of, eventually, having, lives, masters, signal_all
 
 MakeService = Callable[..., UwsgiService]
 
@@ -76,13 +78,40 @@ def workers(service: UwsgiService, count: int = 2) -> list[int]:
 
 
 def loaded(service: UwsgiService) -> list[int]:
-    """The two workers, once both have loaded the application.
+    """The two workers, once they and the master take signals as they ought to.
 
-    Before that they ignore HUP; a worker that has just been forked outlives its master, too, for
-    it has not yet asked the kernel to end it then.
+    A worker ignores HUP while it loads, and until some instructions after it has said in the log
+    that the application is ready. Then a HUP may meet one of its threads that knows no request
+    yet: that is a segmentation fault. A worker that has just been forked outlives its master, too,
+    for it has not yet asked the kernel to end it then. None of this can be once all of them wait.
     """
-    eventually(lambda: service.log_file.read_text(encoding="utf-8").count("WSGI app 0 ") >= 2)
+    eventually(lambda: len(pids := service.pids()) == 3 and all(waits(pid) for pid in pids))
     return workers(service)
+
+
+def waits(pid: int) -> bool:
+    """Whether a process of uWSGI handles HUP, in its first thread alone, and all threads sleep.
+
+    They do until there is a request, or it is their turn to wait for one.
+    """
+    hup = 1 << (signal.SIGHUP - 1)
+    try:
+        texts = {
+            int(path.name): (path / "status").read_text("utf-8")
+            for path in Path(f"/proc/{pid}/task").iterdir()
+        }
+    except OSError:
+        return False  # ended meanwhile
+    found = {
+        thread: dict(re.findall(r"^(State|SigBlk|SigCgt):\s+(\w+)", text, re.MULTILINE))
+        for thread, text in texts.items()
+    }
+    return bool(found) and all(
+        state["State"] == "S"
+        and int(state["SigCgt"], 16) & hup
+        and bool(int(state["SigBlk"], 16) & hup) is (thread != pid)
+        for thread, state in found.items()
+    )
 
 
 def renewed(service: UwsgiService, before: list[int]) -> bool:
@@ -269,7 +298,7 @@ def test_contradicted(make_service: MakeService) -> None:
     )  # fmt: skip
     expect(service.start(), 0)
     master = one_daemon(service)
-    workers(service)
+    loaded(service)
     os.kill(master, signal.SIGTERM)
     eventually(lambda: not service.pids())
     expect(service.monitor(), 7)
@@ -473,7 +502,8 @@ def test_master_killed(make_service: MakeService, stopped: bool, lost: str) -> N
     below = loaded(service)
     if stopped:
         signal_all(below, signal.SIGSTOP)
-    os.kill(service.master(), signal.SIGKILL)
+    os.kill(master := service.master(), signal.SIGKILL)
+    eventually(lambda: not lives(master))
     if lost:
         service.state_file.unlink()
     eventually(lambda: expect_gone_or_orphaned(service))
@@ -689,13 +719,10 @@ def test_touch_reload(make_service: MakeService) -> None:
     service = make_service(ini={})
     service.write_ini({"touch-reload": service.app, "exit-on-reload": "true"})
     expect(service.start(), 0)
-    before, master = workers(service), service.master()
-
-    def reloaded() -> bool:
-        os.utime(service.app)  # the first touch may come before uWSGI looks
-        return checks_well(service) and renewed(service, before)
-
-    eventually(reloaded)
+    before, master = loaded(service), service.master()
+    later = time.time() + 60  # uWSGI compares whole seconds
+    os.utime(service.app, (later, later))
+    eventually(lambda: checks_well(service) and renewed(service, before))
     assert master == one_daemon(service)
 
 
@@ -807,7 +834,7 @@ def test_orphans_after_adoption(make_service: MakeService) -> None:
     service = make_service()
     pid = start_by_init(service, *arguments_of(service, "ini"))
     expect(service.monitor(), 0)
-    below = workers(service)
+    below = loaded(service)
     signal_all(below, signal.SIGSTOP)
     os.kill(pid, signal.SIGKILL)
     _ADOPTED.pop().wait()
