@@ -300,8 +300,7 @@ def test_disk_bad_while_running(
         expect(service.start(), *((0,) if disk.words != "Read-only" else (1, disk.words)))
         assert before == one_daemon(service)
     elif fault == "orphaned":
-        os.kill(service.master(), signal.SIGKILL)
-        eventually(lambda: len(service.pids()) == 2)
+        service.orphan()
         expect(service.monitor(), 1)
     else:
         service.config.kill()

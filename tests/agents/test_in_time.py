@@ -92,7 +92,7 @@ def stopped(service: Service, stack: ExitStack) -> dict[str, object]:
 def orphaned(service: Service, stack: ExitStack) -> dict[str, object]:
     """The master is dead, its workers live, and the next daemon will not listen."""
     expect(service.start(), 0)
-    os.kill(service.master(), signal.SIGKILL)
+    service.orphan()
     service.config.set(never_listen="yes")
     return {}
 

@@ -89,8 +89,7 @@ def running(service: Service) -> None:
 
 def orphaned(service: Service) -> None:
     running(service)
-    os.kill(service.master(), signal.SIGKILL)
-    eventually(lambda: len(service.pids()) == 2)
+    service.orphan()
 
 
 def adoptable(service: Service) -> None:

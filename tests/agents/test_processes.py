@@ -355,10 +355,7 @@ def orphaned(request: pytest.FixtureRequest, make_service: MakeService) -> Servi
     behaviour = {"worker_leaves_session": "yes"} if "left" in request.param else {}
     service = make_service(orphans="live", **behaviour)
     expect(service.start(), 0)
-    workers = eventually(lambda: len(w := service.workers()) == 2 and w)
-    assert isinstance(workers, list)
-    os.kill(service.master(), signal.SIGKILL)
-    eventually(lambda: workers == service.pids())
+    service.orphan()
     if "lost" in request.param:
         service.state_file.unlink()
     return service
@@ -391,7 +388,7 @@ def test_deaf_orphans_replaced(make_service: MakeService) -> None:
     """start ends orphans that ignore TERM."""
     service = make_service(orphans="live", ignore_term="workers")
     expect(service.start(), 0)
-    os.kill(service.master(), signal.SIGKILL)
+    service.orphan()
     expect(service.start(), 0)
     eventually(lambda: len(service.pids()) == 3)
     expect(service.stop(parameters={"shutdown_timeout": 1}), 0)
@@ -402,9 +399,7 @@ def test_orphans_stopped_by_signal(make_service: MakeService) -> None:
     """stop also ends orphans that are stopped by SIGSTOP."""
     service = make_service(orphans="live")
     expect(service.start(), 0)
-    workers = service.workers()
-    os.kill(service.master(), signal.SIGKILL)
-    signal_all(workers, signal.SIGSTOP)
+    signal_all(service.orphan(), signal.SIGSTOP)
     expect(service.probe(), 1, "hold on")
     stops(service)
 
@@ -495,10 +490,7 @@ def test_unkillable_orphans(make_service: MakeService) -> None:
     """start is 1 in time for orphans that it cannot kill, and starts no daemon beside them."""
     service = make_service(orphans="live")
     expect(service.start(), 0)
-    eventually(lambda: len(service.pids()) == 3)
-    workers = service.workers()
-    os.kill(service.master(), signal.SIGKILL)
-    eventually(lambda: workers == service.pids())
+    workers = service.orphan()
     expect(service.start(timeout=SHORT, prefix=POWERLESS), 1, "do not end")
     assert workers == service.pids()
     expect(service.stop(timeout=SHORT, prefix=POWERLESS), 1, "do not end")

@@ -11,7 +11,6 @@ import os
 import pwd
 import re
 import shutil
-import signal
 import subprocess
 from collections.abc import Callable, Iterator
 
@@ -95,8 +94,7 @@ def test_stuck_stranger(make_service: MakeService, stranger: Strangers, fault: s
     expect(service.start(), 0)
     one_daemon(service)
     if fault == "orphaned":
-        eventually(lambda: len(service.pids()) == 3)
-        os.kill(service.master(), signal.SIGKILL)
+        service.orphan()
         expect(service.probe(), 1, "master process is gone")
     elif fault == "lost":
         shutil.rmtree(service.rsctmp)
@@ -220,8 +218,7 @@ def test_blind_and_orphaned(make_service: MakeService) -> None:
     run_as(service, "proxy")
     service.prefix = DOCKER
     expect(service.start(prefix=()), 0)
-    eventually(lambda: len(service.pids()) == 3)
-    os.kill(service.master(), signal.SIGKILL)
+    service.orphan()
     expect(service.probe(), 1, "master process is gone")
     expect(service.stop(), 0)
     assert not service.pids()
@@ -237,8 +234,7 @@ def test_blind_and_forgetful(make_service: MakeService, fault: str, user: str) -
     expect(service.start(), 0)
     eventually(lambda: len(service.pids()) == 3)
     if fault:
-        os.kill(service.master(), signal.SIGKILL)
-        eventually(lambda: len(service.pids()) == 2)
+        service.orphan()
     before = service.pids()
     shutil.rmtree(service.rsctmp)
     for action in (service.probe, service.monitor, service.stop):

@@ -425,6 +425,7 @@ def test_stop_while_loading(make_service: MakeService, first: str, lazy: str) ->
         starting.wait()
     else:
         expect(service.start(), 0)
+        loaded(service)
         service.config.report_path.unlink()
         service.config.set(never_listen="yes")
         os.kill(service.master(), signal.SIGHUP)

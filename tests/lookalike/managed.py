@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -92,6 +93,14 @@ class Managed(Resource):
         pids = self.pids()
         (master,) = masters(pids)
         return [pid for pid in pids if pid != master]
+
+    def orphan(self) -> list[int]:
+        """KILL the master; return the pids of its two workers, once they alone are left."""
+        eventually(lambda: self.master_or_none() and len(self.pids()) == 3)
+        workers = self.workers()
+        os.kill(self.master(), signal.SIGKILL)
+        eventually(lambda: self.pids() == workers)
+        return workers
 
     def gone(self) -> bool:
         """Wait until no process of the daemon is left: True, or the test fails."""

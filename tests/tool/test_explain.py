@@ -171,9 +171,7 @@ def test_url_of_keystone(tmp_path: Path) -> None:
 def test_orphaned(service: Service) -> None:
     """Workers without their master are wrong, with their pids."""
     expect(service.start(), 0)
-    workers = service.workers()
-    os.kill(service.master(), signal.SIGKILL)
-    eventually(lambda: service.pids() == workers)
+    workers = service.orphan()
     said = explained(service, 1)
     text = has(said["processes"], "wrong", "the master process is gone", "stop ends them")
     assert workers == [int(pid) for pid in re.findall(r"\d+", text)]
