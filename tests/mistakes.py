@@ -89,6 +89,7 @@ LINTED = {
     ("L19", "p_ip2"): "one address in two resources",
     ("L20", "cl"): "a clone of cinder-volume, of which there may be one",
     ("L23", "p_glance-api"): "`on-fail=ignore` of a start",
+    ("L26", "p_conductor"): "nova-conductor, which ends without Placement, not ordered after it",
 }
 """The words for a mistake in a CIB, by its id and place in tests/tool."""
 
@@ -258,6 +259,7 @@ def mistakes() -> Iterator[Mistake]:
     texts = {(row, where): f"{lint.VIP}\n{text}\n{lint.GROUP}\n{frame}"
              for row, where, text in reversed(lint.ROWS)}
     texts.update({(row, where): f"{text}\n{frame}" for row, where, text in reversed(lint.WHOLE)})
+    texts["L26", "p_conductor"] = f"{lint.UNORDERED}\n{frame}"
     for where, old, new in (("stonith-enabled", "=true", "=false"),
                             ("no-quorum-policy", "=stop", "=ignore")):
         texts["L12", where] = f"{ALONE}{frame}".replace(where + old, where + new)

@@ -173,6 +173,8 @@ def test_row_of_a_cluster(tmp_path: Path, row: str, where: str, text: str) -> No
 
 PLACEMENT = f"{VIP}\nprimitive p_placement ocf:openstack:placement-api {META} {OPS}"
 CONDUCTOR = f"primitive p_conductor ocf:openstack:nova-conductor {META} {OPS}"
+UNORDERED = (f"{PLACEMENT}\n{CONDUCTOR}\ngroup g p_ip p_placement\n"
+             "clone cl p_conductor meta interleave=true")
 
 
 @pytest.mark.parametrize(("text", "found"), [
@@ -193,8 +195,7 @@ def test_l26_started_before_what_it_ends_without(tmp_path: Path, text: str, foun
 
 def test_l26_its_remedy(tmp_path: Path) -> None:
     """The order that L26 asks for is one by which it is content."""
-    text = (f"{PLACEMENT}\n{CONDUCTOR}\ngroup g p_ip p_placement\n"
-            f"clone cl p_conductor meta interleave=true\n{SOUND}\n")
+    text = f"{UNORDERED}\n{SOUND}\n"
     [one] = lint(loaded(tmp_path, text))
 
     assert ("Add: order o_nova-conductor_placement-api Optional: p_placement cl "
