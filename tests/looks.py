@@ -71,6 +71,12 @@ def fields_of(pid: int) -> list[str]:
     return stat.rpartition(")")[2].split()
 
 
+def status_of(pid: int) -> dict[str, str]:
+    """The fields of /proc/PID/status, of a process or of one thread; empty for the gone."""
+    lines = _read(pid, "status").decode("utf-8", "replace").splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
 def parent_of(pid: int) -> int:
     """The pid of a process's parent, 0 if it is gone."""
     fields = fields_of(pid)

@@ -40,7 +40,7 @@ from harness import Result, Running, expect
 from lookalike.config import DaemonConfig
 from lookalike.managed import USER
 from lookalike.service import Service
-from looks import eventually, having, masters, parent_of, signal_all, start_of
+from looks import eventually, having, masters, parent_of, signal_all, start_of, status_of
 
 ACTIONS = (
     "start", "stop", "monitor", "probe", "monitor 0", "stop blindly", "reload-agent",
@@ -209,7 +209,7 @@ class World:
             tuple(found["masters"]),
             tuple(found["orphans"]),
             tuple(found["unsure"]),
-            tuple(pid for pid in alive if _status(pid).get("State", "")[:1] in ("T", "t")),
+            tuple(pid for pid in alive if status_of(pid).get("State", "")[:1] in ("T", "t")),
         )
 
     def settle(self) -> None:
@@ -598,17 +598,9 @@ def expect_in(codes: set[int], result: Result) -> None:
     assert result.code in codes, f"expected {sorted(codes)}: {result}"
 
 
-def _status(pid: int) -> dict[str, str]:
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
-    except OSError:
-        return {}
-    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
-
-
 def _role(pid: int, alive: Sequence[int]) -> str:
     """The role of a process without a parent among the others, by a look-alike's signal masks."""
-    status = _status(pid)
+    status = status_of(pid)
     if any(parent_of(other) == pid for other in alive):
         return "masters"
     if int(status.get("SigIgn", "0"), 16) >> (signal.SIGHUP - 1) & 1:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import pwd
-import re
 import shutil
 import signal
 import socket
@@ -31,7 +30,7 @@ from lookalike.config import DAEMON
 from lookalike.managed import USER
 from lookalike.service import Service
 from lookalike.uwsgi import PACKAGE, PROGRAM, UwsgiService
-from looks import environ_of, eventually, having, lives, masters, signal_all
+from looks import environ_of, eventually, having, lives, masters, signal_all, status_of
 
 MakeService = Callable[..., UwsgiService]
 
@@ -68,15 +67,6 @@ def service(make_service: MakeService) -> UwsgiService:
     return make_service()
 
 
-def workers(service: UwsgiService, count: int = 2) -> list[int]:
-    """The processes below the master, once all have started."""
-    return eventually(
-        lambda: found
-        if service.master_or_none() and len(found := service.workers()) == count
-        else []
-    )
-
-
 def loaded(service: UwsgiService) -> list[int]:
     """The two workers, once they and the master take signals as they ought to.
 
@@ -86,7 +76,7 @@ def loaded(service: UwsgiService) -> list[int]:
     for it has not yet asked the kernel to end it then. None of this can be once all of them wait.
     """
     eventually(lambda: len(pids := service.pids()) == 3 and all(waits(pid) for pid in pids))
-    return workers(service)
+    return service.all_workers()
 
 
 def waits(pid: int) -> bool:
@@ -96,21 +86,15 @@ def waits(pid: int) -> bool:
     """
     hup = 1 << (signal.SIGHUP - 1)
     try:
-        texts = {
-            int(path.name): (path / "status").read_text("utf-8")
-            for path in Path(f"/proc/{pid}/task").iterdir()
-        }
+        threads = [int(name) for name in os.listdir(f"/proc/{pid}/task")]
     except OSError:
         return False  # ended meanwhile
-    found = {
-        thread: dict(re.findall(r"^(State|SigBlk|SigCgt):\s+(\w+)", text, re.MULTILINE))
-        for thread, text in texts.items()
-    }
+    found = {thread: status_of(thread) for thread in threads}
     return bool(found) and all(
-        state["State"] == "S"
-        and int(state["SigCgt"], 16) & hup
-        and bool(int(state["SigBlk"], 16) & hup) is (thread != pid)
-        for thread, state in found.items()
+        status.get("State", "").startswith("S")
+        and int(status["SigCgt"], 16) & hup
+        and bool(int(status["SigBlk"], 16) & hup) is (thread != pid)
+        for thread, status in found.items()
     )
 
 
@@ -486,7 +470,7 @@ def test_worker_killed(service: UwsgiService) -> None:
     expect(service.start(), 0)
     master = service.master()
     for count in (1, 2):
-        victims = workers(service)[:count]
+        victims = service.all_workers()[:count]
         signal_all(victims, signal.SIGKILL)
         eventually(lambda: renewed(service, victims))  # noqa: B023 - called at once
         expect(service.monitor(), 0)
@@ -554,7 +538,7 @@ def test_terminated(service: UwsgiService) -> None:
 def test_stopped_by_signal(service: UwsgiService, who: str) -> None:
     """Processes stopped by SIGSTOP run, but do not serve, and stop ends them."""
     expect(service.start(), 0)
-    below = workers(service)
+    below = service.all_workers()
     signal_all(below if who == "workers" else service.pids(), signal.SIGSTOP)
     expect(service.probe(), 0)
     expect(service.monitor(timeout=3), 1, "in time")
@@ -588,7 +572,7 @@ def test_deadlocked(service: UwsgiService) -> None:
     """
     service.parameters["processes"] = 1
     expect(service.start(), 0)
-    (worker,) = workers(service, 1)
+    (worker,) = service.all_workers(1)
     service.config.set(api="seize")
     with ExitStack() as stack:
         for _ in range(4):  # one for each thread: the first has one of them, too
@@ -705,7 +689,7 @@ def test_harakiri(make_service: MakeService) -> None:
     """After uWSGI's harakiri has ended a stuck request, the monitor is 0 again."""
     service = make_service(ini={"harakiri": 3})
     expect(service.start(), 0)
-    master, before = service.master(), workers(service)
+    master, before = service.master(), service.all_workers()
     service.config.set(api="hang")
     with connected(service):
         eventually(lambda: set(before) - set(service.pids()))
@@ -748,7 +732,7 @@ def start_by_init(service: UwsgiService, *arguments: object) -> int:
     )  # fmt: skip
     _ADOPTED.append(child)
     service.pidfile.write_text(f"{child.pid}\n", encoding="utf-8")
-    workers(service)
+    service.all_workers()
     eventually(lambda: answers(service))
     return child.pid
 

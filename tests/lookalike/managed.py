@@ -94,10 +94,17 @@ class Managed(Resource):
         (master,) = masters(pids)
         return [pid for pid in pids if pid != master]
 
+    def all_workers(self, count: int = 2) -> list[int]:
+        """The pids of all but the master, once there are so many."""
+        return eventually(
+            lambda: found
+            if self.master_or_none() and len(found := self.workers()) == count
+            else []
+        )
+
     def orphan(self) -> list[int]:
         """KILL the master; return the pids of its two workers, once they alone are left."""
-        eventually(lambda: self.master_or_none() and len(self.pids()) == 3)
-        workers = self.workers()
+        workers = self.all_workers()
         os.kill(self.master(), signal.SIGKILL)
         eventually(lambda: self.pids() == workers)
         return workers
